@@ -1,0 +1,1 @@
+"""Acquisition functions: what to ask next. Pure functions on arrays, no torch and no files."""

@@ -1,0 +1,27 @@
+"""Scores of how unsure a classifier is about a pixel (Settles 2009, section 3.1); higher = more wanted.
+
+Axes: N pixels, C classes. All in float64, so that near-certain pixels still differ.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import entr
+
+Scores = NDArray[np.float64]
+
+
+def entropy_N(probabilities_NC: NDArray[np.floating]) -> Scores:
+    """Shannon entropy in nats, with 0 ln 0 = 0, (N,)."""
+    return np.asarray(entr(probabilities_NC.astype(np.float64)).sum(axis=1), dtype=np.float64)
+
+
+def least_confidence_N(probabilities_NC: NDArray[np.floating]) -> Scores:
+    """One minus the highest probability, (N,)."""
+    top: Scores = probabilities_NC.astype(np.float64).max(axis=1)
+    return 1.0 - top
+
+
+def negative_margin_N(probabilities_NC: NDArray[np.floating]) -> Scores:
+    """Minus the gap between the two highest probabilities (breaking ties, Luo et al. 2005), (N,)."""
+    top = np.partition(probabilities_NC.astype(np.float64), -2, axis=1)[:, -2:]
+    return top[:, 0] - top[:, 1]

@@ -1,0 +1,1 @@
+"""The active learning loop, its curve, its run directory and its observers."""

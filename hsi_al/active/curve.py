@@ -1,0 +1,81 @@
+"""The learning curve: one record per round, all accuracies derived from confusion matrices."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+Counts = NDArray[np.int64]
+
+
+def confusion_matrix(truth: Counts, predicted: Counts, n_classes: int) -> Counts:
+    """Counts of (truth, prediction) pairs, rows = truth, (C, C)."""
+    if len(truth) == 0:
+        return np.zeros((n_classes, n_classes), dtype=np.int64)
+    matrix = multiclass_confusion_matrix(torch.from_numpy(predicted), torch.from_numpy(truth), n_classes)
+    counts: Counts = matrix.numpy().astype(np.int64)
+    return counts
+
+
+def recalls(confusion: Counts) -> NDArray[np.float64]:
+    """Recall (producer's accuracy) per class; nan for a class that the truth lacks, (C,)."""
+    totals = confusion.sum(axis=1)
+    return np.where(totals > 0, np.diag(confusion) / np.maximum(totals, 1), np.nan)
+
+
+def overall_accuracy(confusion: Counts) -> float:
+    """OA = trace / N; nan without samples."""
+    total = confusion.sum()
+    return float(np.trace(confusion) / total) if total else float("nan")
+
+
+def average_accuracy(confusion: Counts) -> float:
+    """AA = mean recall over the classes present in the truth; nan without samples."""
+    recall = recalls(confusion)
+    present = ~np.isnan(recall)
+    return float(recall[present].mean()) if present.any() else float("nan")
+
+
+def cohen_kappa(confusion: Counts) -> float:
+    """Kappa = (OA - p_e) / (1 - p_e), p_e from the marginals; nan where chance alone explains all."""
+    total = confusion.sum()
+    if not total:
+        return float("nan")
+    expected = float(confusion.sum(axis=1) @ confusion.sum(axis=0)) / float(total) ** 2
+    return float("nan") if expected == 1.0 else (overall_accuracy(confusion) - expected) / (1.0 - expected)
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """What is known about a round once its learner was asked.
+
+    Attributes:
+        round: 0 = initial labels only.
+        n_labelled: Labels the learner was trained on.
+        confusion_all: Over candidates and test pixels, (C, C).
+        confusion_heldout: Over test pixels; for `split=paper` over the candidates not yet labelled, (C, C).
+        seconds_fit: Wall time of training.
+        seconds_predict: Wall time of the one pass that serves evaluation and acquisition.
+        seconds_query: Wall time of selection and labelling.
+    """
+
+    round: int
+    n_labelled: int
+    confusion_all: Counts
+    confusion_heldout: Counts
+    seconds_fit: float
+    seconds_predict: float
+    seconds_query: float
+
+    def row(self, label_values: Counts) -> dict[str, float]:
+        """A row of curve.csv: fractions, seconds, and `recall_<label value>` over all pixels."""
+        row: dict[str, float] = {"round": self.round, "n_labelled": self.n_labelled}
+        for name, confusion in (("all", self.confusion_all), ("heldout", self.confusion_heldout)):
+            row[f"oa_{name}"] = overall_accuracy(confusion)
+            row[f"aa_{name}"] = average_accuracy(confusion)
+            row[f"kappa_{name}"] = cohen_kappa(confusion)
+        row |= {f"seconds_{part}": getattr(self, f"seconds_{part}") for part in ("fit", "predict", "query")}
+        values = zip(label_values.tolist(), recalls(self.confusion_all).tolist(), strict=True)
+        return row | {f"recall_{value}": recall for value, recall in values}

@@ -1,0 +1,112 @@
+"""The active learning loop (Fig. 1 of the paper): fit, predict once, record, query, label, commit."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsi_al.acquisition.base import Acquisition, PoolView
+from hsi_al.active.curve import RoundRecord, confusion_matrix
+from hsi_al.active.observers import Observer
+from hsi_al.active.run_directory import RunDirectory
+from hsi_al.learners.base import Learner
+from hsi_al.outputs import Outputs
+from hsi_al.pool.label_pool import LabelPool
+from hsi_al.pool.oracles import Oracle
+from hsi_al.pool.splits import Split
+from hsi_al.randomness import generator
+
+Ids = NDArray[np.int64]
+
+
+@dataclass
+class ActiveLearningLoop:
+    """An ordinary Python loop over rounds; it knows no dataset, network or strategy by name.
+
+    Attributes:
+        split: Candidates and test pixels.
+        truth: Class indices of `split.scored_ids`, for evaluation only.
+        n_classes: Number of classes.
+        width: Columns of the scene.
+        pool: Who is labelled, since which round; holds the initial labels.
+        learner: Fits and predicts.
+        acquisition: Selects the queries.
+        oracle: Answers them.
+        directory: Where rounds are committed.
+        rounds: Number of query rounds; one more training follows the last query.
+        query_size: Pixels per query.
+        seed: Root seed.
+        observers: Told about every round.
+        predicted_class: What the last round said about `split.scored_ids`; None before it.
+    """
+
+    split: Split
+    truth: Ids
+    n_classes: int
+    width: int
+    pool: LabelPool
+    learner: Learner
+    acquisition: Acquisition
+    oracle: Oracle
+    directory: RunDirectory
+    rounds: int
+    query_size: int
+    seed: int
+    observers: Sequence[Observer] = ()
+    predicted_class: Ids | None = None
+
+    def run(self, first_round: int = 0) -> None:
+        """Run the rounds from `first_round` on; a warm learner holds the state of the round before."""
+        for round_ in range(first_round, self.rounds + 1):
+            record = self.play(round_)
+            self.directory.commit(record, self.pool, self.learner, last=round_ == self.rounds)
+            for observer in self.observers:
+                observer.on_round(record)
+
+    def play(self, round_: int) -> RoundRecord:
+        """One round: fit, predict, evaluate, and unless it is the last query and label."""
+        clock = time.perf_counter
+        start, n_labelled = clock(), self.pool.n_labelled
+        self.learner.fit(self.pool.labelled_ids, self.pool.labels, round_, generator(self.seed, "learner", round_))
+        fitted = clock()
+        outputs = self.learner.predict(self.split.scored_ids)
+        predicted = clock()
+        self.predicted_class = outputs.predicted_class
+        confusion_all, confusion_heldout = self.evaluate(outputs)
+        if round_ < self.rounds:
+            self.query(outputs, round_)
+        return RoundRecord(
+            round_,
+            n_labelled,
+            confusion_all,
+            confusion_heldout,
+            seconds_fit=fitted - start,
+            seconds_predict=predicted - fitted,
+            seconds_query=clock() - predicted,
+        )
+
+    def evaluate(self, outputs: Outputs) -> tuple[Ids, Ids]:
+        """Confusion over all scored pixels, and over the held-out ones, (C, C) each."""
+        heldout_ids = self.split.test if len(self.split.test) else self.pool.unlabelled_ids
+        heldout = np.searchsorted(self.split.scored_ids, heldout_ids)
+        predicted = outputs.predicted_class
+        return (
+            confusion_matrix(self.truth, predicted, self.n_classes),
+            confusion_matrix(self.truth[heldout], predicted[heldout], self.n_classes),
+        )
+
+    def query(self, outputs: Outputs, round_: int) -> None:
+        """Select among the unlabelled candidates, ask the oracle, label for the next round."""
+        candidates = self.pool.candidates
+        view = PoolView(
+            outputs.at(np.searchsorted(self.split.scored_ids, candidates)),
+            self.pool.is_labelled,
+            self.pool.label,
+            candidates // self.width,
+            candidates % self.width,
+        )
+        positions = self.acquisition.select(view, self.query_size, generator(self.seed, "query", round_))
+        pixel_ids = candidates[positions]
+        self.pool.add(pixel_ids, self.oracle.label(pixel_ids), round_ + 1)

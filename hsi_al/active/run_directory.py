@@ -1,0 +1,199 @@
+"""The files of a run, readable without the code; what is committed survives a kill at any moment."""
+
+import csv
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hsi_al.active.curve import RoundRecord
+from hsi_al.errors import PoolError, RunDirectoryError
+from hsi_al.files import replacing
+from hsi_al.learners.base import Learner
+from hsi_al.pool.label_pool import LabelPool
+
+Ids = NDArray[np.int64]
+
+
+class RunDirectory:
+    """One run's folder.
+
+    A round is committed by temporary files and `os.replace`, in this order: weights (warm start, or the last round),
+    confusion.h5, curve.csv, and pool.h5, which is the commit point: a run continues at the round it names.
+
+    Args:
+        path: The folder; it is made if missing.
+        label_values: Original value of every class index, (C,).
+    """
+
+    def __init__(self, path: Path, label_values: Ids) -> None:
+        self.path = path
+        self.label_values = label_values
+        self.rows: list[dict[str, float]] = []
+        self.confusions: list[tuple[Ids, Ids]] = []
+
+    def restore(self, pool: LabelPool) -> int:
+        """Take the committed labels into an empty pool and the committed rounds into memory.
+
+        Returns:
+            The round to run next, 0 for a new run.
+
+        Raises:
+            RunDirectoryError: A file is corrupted, or belongs to another scene or split.
+        """
+        path = self.path / "pool.h5"
+        if not path.exists():
+            return 0
+        with reading(path), h5py.File(path) as file:
+            pixel_id, labelled_at, label = (file[name][:] for name in ("pixel_id", "labelled_at", "label"))
+            next_round = int(file.attrs["next_round"])
+        if not np.array_equal(pixel_id, pool.candidates):
+            raise RunDirectoryError(
+                f"{path} holds other candidates than this scene and split; the data or the code changed: "
+                "delete the run directory to start anew."
+            )
+        with reading(path):
+            for round_ in np.unique(labelled_at[labelled_at >= 0]).tolist():
+                chosen = labelled_at == round_
+                pool.add(pixel_id[chosen], np.searchsorted(self.label_values, label[chosen]), round_)
+        self._read_rounds(next_round)
+        return next_round
+
+    def commit(self, record: RoundRecord, pool: LabelPool, learner: Learner, last: bool) -> None:
+        """Write a finished round; a kill before the last line leaves the round before it committed.
+
+        Raises:
+            OSError: The disk is full or the folder can't be written.
+        """
+        self.rows.append(record.row(self.label_values))
+        self.confusions.append((record.confusion_all, record.confusion_heldout))
+        if learner.warm or last:
+            learner.save(self.weights(record.round))
+        self._write_confusions()
+        self._write_curve()
+        self._write_pool(pool, record.round + 1)
+        self.weights(record.round - 1).unlink(missing_ok=True)
+
+    def weights(self, round_: int) -> Path:
+        """The learner's state after a round."""
+        return self.path / f"weights_{round_}.pt"
+
+    def write_meta(self, meta: dict[str, Any]) -> None:
+        """Replace meta.json."""
+        with replacing(self.path / "meta.json") as temporary:
+            temporary.write_text(json.dumps(meta, indent=2) + "\n")
+
+    def write_predictions(self, class_map: Ids, ground_truth: Ids, rgb: NDArray[np.uint8]) -> None:
+        """Write the maps: original label values (H, W), 0 = background, and false colour (H, W, 3)."""
+        kind = np.min_scalar_type(int(max(class_map.max(), ground_truth.max())))
+        with replacing(self.path / "predictions.h5") as temporary, h5py.File(temporary, "w") as file:
+            for name, array in (("class_map", class_map.astype(kind)), ("ground_truth", ground_truth.astype(kind))):
+                file.create_dataset(name, data=array, compression="gzip")
+            file.create_dataset("rgb", data=rgb, compression="gzip")
+
+    def _read_rounds(self, next_round: int) -> None:
+        """Rounds of curve.csv and confusion.h5 before `next_round`; later ones were not committed."""
+        path = self.path / "curve.csv"
+        with reading(path), path.open(newline="") as file:
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        self.rows = [row for row in rows if row["round"] < next_round]
+        path = self.path / "confusion.h5"
+        with reading(path), h5py.File(path) as file:
+            pairs = zip(file["all"][:next_round], file["heldout"][:next_round], strict=True)
+            self.confusions = list(pairs)
+        if not len(self.rows) == len(self.confusions) == next_round:
+            raise RunDirectoryError(
+                f"{self.path} has {len(self.rows)} rounds in curve.csv and {len(self.confusions)} in confusion.h5, but "
+                f"pool.h5 says {next_round}; delete the run directory to start anew."
+            )
+
+    def _write_curve(self) -> None:
+        with replacing(self.path / "curve.csv") as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.rows[0].keys(), lineterminator="\n")
+            writer.writeheader()
+            for row in self.rows:
+                writer.writerow(row | {name: int(row[name]) for name in ("round", "n_labelled")})
+
+    def _write_confusions(self) -> None:
+        with replacing(self.path / "confusion.h5") as temporary, h5py.File(temporary, "w") as file:
+            for index, name in enumerate(("all", "heldout")):
+                stacked = np.stack([pair[index] for pair in self.confusions])
+                file.create_dataset(name, data=stacked, compression="gzip")
+            file["label_values"] = self.label_values
+
+    def _write_pool(self, pool: LabelPool, next_round: int) -> None:
+        values = np.where(pool.is_labelled, self.label_values[pool.label], 0)
+        with replacing(self.path / "pool.h5") as temporary, h5py.File(temporary, "w") as file:
+            arrays = {"pixel_id": pool.candidates, "labelled_at": pool.labelled_at, "label": values}
+            for name, array in arrays.items():
+                file.create_dataset(name, data=array, compression="gzip")
+            file.attrs["next_round"] = next_round
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file raises into one sentence."""
+    try:
+        yield
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, PoolError) as error:
+        raise RunDirectoryError(
+            f"{path} is missing or corrupted ({' '.join(str(error).split())}); restore it, or delete the run directory "
+            "to start anew."
+        ) from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the run directory; a second process is refused, a killed one leaves nothing that blocks.
+
+    Raises:
+        RunDirectoryError: Another process runs here.
+    """
+    lock = filelock.FileLock(path / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise RunDirectoryError(
+            f"Another process runs in {path}; wait for it, or give this run its own hydra.run.dir."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """What the meta.json of a run directory says, {} if it is not there yet.
+
+    Raises:
+        RunDirectoryError: It is corrupted.
+    """
+    file = path / "meta.json"
+    if not file.exists():
+        return {}
+    with reading(file):
+        meta: dict[str, Any] = json.loads(file.read_text())
+        return meta
+
+
+def discard_uncommitted(path: Path) -> None:
+    """Remove what a run without a committed round has written, and its folder if nothing else is in it."""
+    if not (path / "pool.h5").exists():
+        names = ("config.yaml", "meta.json", "curve.csv", "confusion.h5", "lock")
+        for file in [*(path / name for name in names), *path.glob("weights_*.pt")]:
+            file.unlink(missing_ok=True)
+    remove_if_empty(path)
+
+
+def remove_if_empty(path: Path) -> None:
+    """Remove an empty folder and those above it that become empty, up to the working directory."""
+    for folder in (path, *path.parents):
+        if folder == Path.cwd() or not folder.is_dir() or any(folder.iterdir()):
+            return
+        folder.rmdir()

@@ -1,0 +1,270 @@
+"""The typed schema of the configuration and its cross-field checks; with run.py the only Hydra code.
+
+The dataclasses say which keys exist, their types and defaults; the YAML files under conf/ choose among them.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hsi_al.errors import ConfigurationError, RunDirectoryError
+
+
+@dataclass
+class DatasetConfig:
+    """A scene: a name of the catalogue, or files of one's own."""
+
+    name: str = MISSING
+    cube_file: str | None = None
+    cube_key: str | None = None
+    ground_truth_file: str | None = None
+    ground_truth_key: str | None = None
+    classes: list[int] | None = None  # label values to keep; default: the catalogue's choice, or all
+    class_names: dict[int, str] | None = None
+    rgb_bands: list[int] | None = None  # zero-based
+
+
+@dataclass
+class SplitConfig:
+    """Who may be labelled and who is tested."""
+
+    kind: str = MISSING
+    seed: int = 0  # apart from the root seed: all seeds of an experiment are tested on the same pixels
+    fraction: float = 0.5  # holdout: part of every class that may be labelled
+    block_size: int = 48  # blocks, checkerboard: side of a block, pixels
+
+
+@dataclass
+class ProtocolConfig:
+    """How many labels, in how many rounds, trained how; the defaults are the paper's."""
+
+    name: str = MISSING
+    initial_size: int = 160
+    initial: str = "uniform"
+    min_per_class: int = 0
+    query_size: int = 10
+    rounds: int = 32
+    epochs: int = 200
+    warm_epochs: int = 20
+    warm_start: bool = False
+    batch_size: int = 10
+    lr: float = 1e-3
+    schedule: str = "constant"
+    stem: str = "s1"
+    max_pixels: int | None = None  # only so many labelled pixels take part
+    full_map: bool = True
+
+
+@dataclass
+class LearnerConfig:
+    """What all learners share."""
+
+    name: str = MISSING
+
+
+@dataclass
+class DeepLearnerConfig(LearnerConfig):
+    """The network and its combined loss."""
+
+    detach: float | None = 0.6  # part of the epochs after which the ranking loss no longer reaches the backbone
+    ranking_weight: float = 1.0
+    margin: float = 1.0
+    fuse: str = "sum"
+    class_weights: str = "none"
+
+
+@dataclass
+class BackboneConfig:
+    """The network."""
+
+    name: str = MISSING
+    stem: str | None = None  # default: the protocol's
+    dropout: float = 0.0
+    transition_pooling: str = "max"
+    table1_widths: bool = False
+
+
+@dataclass
+class AcquisitionConfig:
+    """What to ask next."""
+
+    name: str = MISSING
+    subset: int | None = None  # score only so many random candidates
+
+
+@dataclass
+class OracleConfig:
+    """Who answers."""
+
+    name: str = MISSING
+
+
+@dataclass
+class TrainerConfig:
+    """The machine."""
+
+    accelerator: str = "auto"
+    precision: str = "32-true"
+    threads: int | None = None  # default: the cores given to this process
+    channels_last: bool = True
+    predict_batch_size: int = 256
+
+
+@dataclass
+class ExperimentConfig:
+    """Names the first folder below outputs/."""
+
+    name: str = MISSING
+
+
+@dataclass
+class Config:
+    """One run."""
+
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    acquisition: AcquisitionConfig = field(default_factory=AcquisitionConfig)
+    oracle: OracleConfig = field(default_factory=OracleConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    seed: int = 0
+    data_dir: str | None = None
+    patch_size: int = 32
+    debug: bool = False
+
+
+CHOICES = {
+    "split.kind": ("paper", "holdout", "blocks", "checkerboard"),
+    "protocol.initial": ("uniform", "per_class", "stratified"),
+    "protocol.schedule": ("constant", "cosine", "one_cycle"),
+    "protocol.stem": ("s1", "s2", "s1_pool", "s2_pool"),
+    "backbone.stem": (None, "s1", "s2", "s1_pool", "s2_pool"),
+    "backbone.transition_pooling": ("max", "avg"),
+    "learner.fuse": ("sum", "concat"),
+    "learner.class_weights": ("none", "balanced"),
+    "oracle.name": ("ground_truth",),
+    "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
+    "trainer.precision": ("32-true", "bf16-mixed", "16-mixed"),
+}
+# key -> (lowest, highest) where a number must lie; None = no bound, and null passes
+RANGES: dict[str, tuple[float | None, float | None]] = {
+    "seed": (0, None),
+    "patch_size": (1, None),
+    "split.seed": (0, None),
+    "split.block_size": (1, None),
+    "protocol.initial_size": (2, None),
+    "protocol.min_per_class": (0, None),
+    "protocol.query_size": (1, None),
+    "protocol.rounds": (0, None),
+    "protocol.epochs": (1, None),
+    "protocol.warm_epochs": (1, None),
+    "protocol.batch_size": (2, None),
+    "protocol.max_pixels": (1, None),
+    "learner.detach": (0, 1),
+    "learner.ranking_weight": (0, None),
+    "learner.margin": (0, None),
+    "acquisition.subset": (1, None),
+    "trainer.threads": (1, None),
+    "trainer.predict_batch_size": (1, None),
+}
+# What may differ between the calls that start and continue a run.
+FREE_KEYS = ("data_dir", "debug", "trainer.accelerator", "trainer.threads")
+
+
+def register() -> None:
+    """Give the schema to Hydra."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    store.store(group="learner", name="deep_schema", node=DeepLearnerConfig)
+
+
+def checked(composed: Any) -> Config:  # noqa: ANN401
+    """Turn a composed configuration into `Config` and check what no single type can say.
+
+    Raises:
+        ConfigurationError: A value out of range or a combination that can't work.
+    """
+    config = OmegaConf.to_object(composed)
+    assert isinstance(config, Config)
+    for key, choices in CHOICES.items():
+        if (value := OmegaConf.select(composed, key)) not in choices:
+            names = ", ".join(str(choice) for choice in choices if choice is not None)
+            raise ConfigurationError(f"{key}={value} is unknown; choose one of {names}.")
+    for key, (lowest, highest) in RANGES.items():
+        value = OmegaConf.select(composed, key)
+        if value is not None and not in_range(value, lowest, highest):
+            span = f"{lowest} or more" if highest is None else f"between {lowest} and {highest}"
+            raise ConfigurationError(f"{key}={value} must be {span}.")
+    check_combinations(config)
+    return config
+
+
+def in_range(value: float, lowest: float | None, highest: float | None) -> bool:
+    """Whether a finite number lies within bounds that may be open."""
+    return (lowest is None or value >= lowest) and (highest is None or value <= highest) and value == value
+
+
+def check_combinations(config: Config) -> None:
+    """Raise ConfigurationError for settings that exclude each other."""
+    protocol = config.protocol
+    if not 0 < protocol.lr < float("inf"):
+        raise ConfigurationError(f"protocol.lr={protocol.lr} must be above 0.")
+    if not 0 <= config.backbone.dropout < 1:
+        raise ConfigurationError(f"backbone.dropout={config.backbone.dropout} must be at least 0 and below 1.")
+    if not 0 < config.split.fraction < 1:
+        raise ConfigurationError(f"split.fraction={config.split.fraction} must be above 0 and below 1.")
+    if config.acquisition.name == "none" and protocol.rounds > 0:
+        raise ConfigurationError(
+            f"acquisition=none never queries, but protocol.rounds={protocol.rounds}; set protocol.rounds=0."
+        )
+    if config.acquisition.name == "loss_prediction" and protocol.batch_size % 2:
+        raise ConfigurationError(
+            f"protocol.batch_size={protocol.batch_size} is odd, but the ranking loss pairs the pixels of a batch; "
+            "take an even one."
+        )
+    for part, name in (("dataset", config.dataset.name), ("experiment", config.experiment.name)):
+        if not name or set(name) & set("/\\=,\0") or name in (".", ".."):
+            raise ConfigurationError(f"{part}.name={name!r} names a folder: it can't hold any of / \\ = ,.")
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved configuration as it is kept in a run directory."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def differing_keys(path: Path, config: Config) -> list[str]:
+    """Keys in which a kept configuration differs from this one, as `key (kept -> now)`, without `FREE_KEYS`.
+
+    Raises:
+        RunDirectoryError: The kept file can't be read.
+    """
+    try:
+        kept = flatten(OmegaConf.to_container(OmegaConf.load(path)))
+    except (OSError, ValueError, AttributeError, OmegaConfBaseException) as error:
+        raise RunDirectoryError(
+            f"{path} is corrupted ({' '.join(str(error).split())}); restore it, or delete the run directory."
+        ) from error
+    except Exception as error:  # PyYAML's errors, without importing it for their sake
+        if type(error).__module__.split(".")[0] != "yaml":
+            raise
+        raise RunDirectoryError(f"{path} is no YAML; restore it, or delete the run directory.") from error
+    now = flatten(OmegaConf.to_container(OmegaConf.structured(config)))
+    keys = sorted(key for key in kept.keys() | now.keys() if key not in FREE_KEYS)
+    return [f"{key} ({kept.get(key)} -> {now.get(key)})" for key in keys if kept.get(key) != now.get(key)]
+
+
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401
+    """Nested dictionaries -> dotted keys; lists stay whole."""
+    if not isinstance(node, dict) or not node:
+        return {prefix: node}
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat

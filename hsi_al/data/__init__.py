@@ -1,0 +1,1 @@
+"""Patches gathered on the device, and the LightningDataModule that serves pixel ids."""

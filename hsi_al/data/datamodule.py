@@ -1,0 +1,136 @@
+"""The LightningDataModule: it serves pixel ids, and patches appear on the device that trains."""
+
+from collections.abc import Iterator
+
+import lightning as L
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from hsi_al.data.patches import PatchGatherer
+from hsi_al.errors import PoolError
+
+Ids = NDArray[np.int64]
+
+
+class PixelDataset(Dataset[tuple[Tensor, ...]]):
+    """Whole batches by index list: (pixel_ids (B,),) or (pixel_ids (B,), labels (B,))."""
+
+    def __init__(self, *columns: NDArray[np.int64]) -> None:
+        self.columns = [torch.from_numpy(np.ascontiguousarray(column, dtype=np.int64)) for column in columns]
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def __getitem__(self, indices: list[int]) -> tuple[Tensor, ...]:
+        chosen = torch.as_tensor(indices)
+        return tuple(column[chosen] for column in self.columns)
+
+
+class TrainingBatches(Sampler[list[int]]):
+    """Shuffled batches; the short last one is kept, unless it holds a single pixel (BN can't train on one).
+
+    Args:
+        n: Number of labelled pixels.
+        batch_size: Pixels per batch.
+        generator: Source of the shuffling.
+    """
+
+    def __init__(self, n: int, batch_size: int, generator: torch.Generator) -> None:
+        self.n, self.batch_size, self.generator = n, batch_size, generator
+
+    def __len__(self) -> int:
+        return batches_per_epoch(self.n, self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.randperm(self.n, generator=self.generator).tolist()
+        for batch in range(len(self)):
+            yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+
+def batches_per_epoch(n: int, batch_size: int) -> int:
+    """Batches of an epoch over n pixels: a last batch of one pixel is skipped."""
+    full, rest = divmod(n, batch_size)
+    return full + (rest > 1)
+
+
+class HsiDataModule(L.LightningDataModule):
+    """Labelled pixels for training; unlabelled, all or chosen pixels for prediction.
+
+    Args:
+        gatherer: Turns pixel ids into patches on its device.
+        n_pixels: Number of pixels of the scene.
+        candidates: Pixel ids that may be labelled, (N,).
+        batch_size: Training batch; clamped to the labelled pool.
+        predict_batch_size: Batch of the prediction loaders.
+        channels_last: Keep the gathered order (bands innermost) or make the patches contiguous.
+    """
+
+    def __init__(
+        self,
+        gatherer: PatchGatherer,
+        n_pixels: int,
+        candidates: Ids,
+        batch_size: int = 10,
+        predict_batch_size: int = 256,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__()
+        self.gatherer = gatherer
+        self.n_pixels = n_pixels
+        self.candidates = candidates
+        self.batch_size = batch_size
+        self.predict_batch_size = predict_batch_size
+        self.channels_last = channels_last
+        self.labelled_ids: Ids = np.empty(0, np.int64)
+        self.labels: Ids = np.empty(0, np.int64)
+        self.predict_ids: Ids = np.empty(0, np.int64)
+        self.shuffling = torch.Generator()
+
+    def set_labelled(self, pixel_ids: Ids, labels: NDArray[np.int64], seed: int) -> None:
+        """Train on these pixels from now on, shuffled from `seed`.
+
+        Args:
+            pixel_ids: (n,), at least two.
+            labels: Class indices, (n,).
+            seed: Seed of the shuffling.
+
+        Raises:
+            PoolError: Fewer than two pixels.
+        """
+        if len(pixel_ids) < 2:
+            raise PoolError(f"{len(pixel_ids)} labelled pixel(s) can't train a network: two at least.")
+        self.labelled_ids, self.labels = pixel_ids, labels
+        self.shuffling.manual_seed(seed)
+
+    @property
+    def unlabelled_ids(self) -> Ids:
+        """Candidates that are not labelled, ascending."""
+        return np.setdiff1d(self.candidates, self.labelled_ids)
+
+    @property
+    def all_ids(self) -> Ids:
+        """Every pixel of the scene, background included."""
+        return np.arange(self.n_pixels, dtype=np.int64)
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        """Batches (pixel_ids, labels) of the labelled pool; patches after the transfer."""
+        n = len(self.labelled_ids)
+        batches = TrainingBatches(n, min(self.batch_size, n), self.shuffling)
+        return DataLoader(PixelDataset(self.labelled_ids, self.labels), sampler=batches, batch_size=None)
+
+    def predict_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        """Batches (pixel_ids,) of `predict_ids` in order; set it to `unlabelled_ids`, `all_ids` or a choice."""
+        n, size = len(self.predict_ids), self.predict_batch_size
+        batches = [list(range(start, min(start + size, n))) for start in range(0, n, size)]
+        return DataLoader(PixelDataset(self.predict_ids), sampler=batches, batch_size=None)
+
+    def on_after_batch_transfer(self, batch: tuple[Tensor, ...], dataloader_idx: int) -> tuple[Tensor, ...]:
+        """Replace the pixel ids, which are on the device now, by their patches (B, bands, P, P)."""
+        pixel_ids, *rest = batch
+        if self.gatherer.padded.device != pixel_ids.device:
+            self.gatherer.to(pixel_ids.device)
+        patches = self.gatherer(pixel_ids)
+        return (patches if self.channels_last else patches.contiguous(), *rest)

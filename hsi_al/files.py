@@ -1,0 +1,23 @@
+"""Files appear whole or not at all: write beside the target, then `os.replace`."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path in the target's folder; on success it replaces `path`, on an error it is removed.
+
+    Raises:
+        OSError: The folder cannot be written, or the disk is full; `path` is then as it was before.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,246 @@
+"""One run from its configuration: build, loop, report. No Hydra here."""
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from hsi_al.acquisition.base import Acquisition
+from hsi_al.acquisition.factory import build_acquisition
+from hsi_al.active.loop import ActiveLearningLoop
+from hsi_al.active.observers import ProgressDisplay, duration
+from hsi_al.active.run_directory import RunDirectory, discard_uncommitted, locked, read_meta
+from hsi_al.build import build_learner, build_scene, build_split, draw
+from hsi_al.config import Config, differing_keys, to_yaml
+from hsi_al.errors import HsiAlError, RunDirectoryError
+from hsi_al.files import replacing
+from hsi_al.learners.base import Estimate
+from hsi_al.learners.deep import DeepLearner
+from hsi_al.pool.label_pool import LabelPool
+from hsi_al.pool.oracles import GroundTruthOracle
+from hsi_al.pool.splits import Split
+from hsi_al.report.figures import draw as draw_figures
+from hsi_al.report.tables import format_rounds, read_curve
+from hsi_al.scenes.scene import Scene
+
+Ids = NDArray[np.int64]
+
+
+def run(config: Config, path: Path) -> None:
+    """Run, continue, or only report a finished run.
+
+    Args:
+        config: Checked configuration.
+        path: Run directory.
+
+    Raises:
+        HsiAlError: Bad input; a run without a committed round leaves nothing behind.
+        OSError: Files can't be written.
+    """
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    torch.set_num_threads(config.trainer.threads or available_threads())
+    with locked(path):
+        is_new = not (path / "config.yaml").exists()
+        try:
+            if not is_new and (different := differing_keys(path / "config.yaml", config)):
+                raise RunDirectoryError(
+                    f"{path} holds a run of another configuration: {', '.join(different)}; choose another "
+                    "hydra.run.dir or experiment.name, or delete it."
+                )
+            if read_meta(path).get("state") == "finished":
+                console.print(f"{path} is finished already.")
+            else:
+                Job(config, path, console).play()
+            print_report(path, console)
+        except (HsiAlError, OSError):
+            if is_new:
+                discard_uncommitted(path)
+            raise
+
+
+@dataclass
+class Job:
+    """A run that is not finished."""
+
+    config: Config
+    path: Path
+    console: Console
+
+    def __post_init__(self) -> None:
+        config = self.config
+        self.began = time.time()
+        self.scene: Scene = build_scene(config)
+        self.split: Split = build_split(config, self.scene)
+        self.acquisition: Acquisition = build_acquisition(config.acquisition.name, config.acquisition.subset)
+        self.learner: DeepLearner = build_learner(
+            config, self.scene.cube, self.scene.n_classes, self.split.candidates, self.acquisition.needs
+        )
+        self.directory = RunDirectory(self.path, self.scene.label_values)
+        self.pool = LabelPool(self.split.candidates)
+        self.oracle = GroundTruthOracle(self.scene.labelled_ids, self.scene.labels_of(self.scene.labelled_ids))
+        self.first_round = self.directory.restore(self.pool)
+        if self.first_round == 0:
+            initial = draw(config, self.scene, self.split.candidates)
+            self.pool.add(initial, self.oracle.label(initial), 0)
+
+    def play(self) -> None:
+        """Run the missing rounds, then write maps, figures, and last of all `finished`."""
+        config, learner, rounds = self.config, self.learner, self.config.protocol.rounds
+        if self.first_round and (learner.warm or self.first_round > rounds):
+            learner.load(self.directory.weights(self.first_round - 1))
+        with replacing(self.path / "config.yaml") as temporary:
+            temporary.write_text(to_yaml(config))
+        self.directory.write_meta(self.meta("running"))
+        estimate = self.announce()
+        loop = ActiveLearningLoop(
+            self.split,
+            self.scene.labels_of(self.split.scored_ids),
+            self.scene.n_classes,
+            self.scene.width,
+            self.pool,
+            learner,
+            self.acquisition,
+            self.oracle,
+            self.directory,
+            rounds,
+            config.protocol.query_size,
+            config.seed,
+        )
+        with ProgressDisplay(
+            self.console, rounds, estimate, self.first_round, self.pool.n_labelled, config.protocol.query_size
+        ) as display:
+            learner.progress = display.on_part
+            loop.observers = [display]
+            loop.run(self.first_round)
+            if config.protocol.full_map:
+                self.write_maps(loop.predicted_class)
+        draw_figures(self.path)
+        self.directory.write_meta(self.meta("finished"))
+
+    def announce(self) -> Estimate:
+        """Say what will be done and how long it takes here, measured."""
+        scene, protocol = self.scene, self.config.protocol
+        say = self.console.print
+        say(
+            f"{scene.name}: {scene.height} x {scene.width} pixels, {scene.n_bands} bands, {scene.n_classes} classes, "
+            f"{len(scene.labelled_ids):,} labelled pixels" + (f" ({scene.licence})" if scene.licence else "")
+        )
+        say(f"{self.title()}; network: {self.learner.describe()}")
+        for side, missing in (("candidates", self.split.missing_in_candidates), ("test", self.split.missing_in_test)):
+            if missing:
+                names = ", ".join(scene.class_names[int(scene.label_values[index])] for index in missing)
+                say(f"Without {side} pixels in this split, so left out there: {names}")
+        remaining = range(self.first_round, protocol.rounds + 1)
+        sizes = [(round_, protocol.initial_size + round_ * protocol.query_size) for round_ in remaining]
+        say(
+            f"Labels: {protocol.initial_size} + {protocol.rounds} x {protocol.query_size} = "
+            f"{protocol.initial_size + protocol.rounds * protocol.query_size} of {len(self.split.candidates):,} "
+            "candidates" + (f"; continuing at round {self.first_round}" if self.first_round else "")
+        )
+        n_scored, n_pixels = len(self.split.scored_ids), scene.height * scene.width
+        n_mapped = n_pixels - (n_scored if sizes else 0) if protocol.full_map else 0
+        estimate = self.learner.estimate(self.pool.labelled_ids, self.pool.labels, sizes, n_scored, n_mapped)
+        if protocol.batch_size > protocol.initial_size and self.first_round == 0:
+            say(f"Batches of {protocol.batch_size} are clamped to the {protocol.initial_size} labels at first.")
+        say(
+            f"Work: {estimate.work}: about {duration(estimate.total_seconds)} on {self.learner.device} with "
+            f"{torch.get_num_threads()} threads"
+        )
+        say(f"Run directory: {self.path}")
+        return estimate
+
+    def title(self) -> str:
+        """What tells this run from others."""
+        config = self.config
+        return (
+            f"{config.dataset.name}, {config.backbone.name}, {config.acquisition.name}, "
+            f"protocol {config.protocol.name}, split {config.split.kind}, seed {config.seed}"
+        )
+
+    def write_maps(self, predicted_class: Ids | None) -> None:
+        """Predict the pixels that the last round did not, and write the maps of the whole scene."""
+        scene = self.scene
+        class_map = np.full(scene.height * scene.width, -1, dtype=np.int64)
+        if predicted_class is not None:
+            class_map[self.split.scored_ids] = predicted_class
+        rest = np.flatnonzero(class_map < 0)
+        class_map[rest] = self.learner.predict(rest).predicted_class
+        values = scene.label_values[class_map].reshape(scene.height, scene.width)
+        self.directory.write_predictions(values, scene.ground_truth, scene.false_colour())
+
+    def meta(self, state: str) -> dict[str, Any]:
+        """What meta.json says; `wall_seconds` adds up over continued calls."""
+        scene = self.scene
+        earlier = read_meta(self.path)
+        return {
+            "state": state,
+            "title": self.title(),
+            "class_names": {str(value): name for value, name in scene.class_names.items()},
+            "network": self.learner.describe(),
+            "command": " ".join([Path(sys.executable).name, "-m", "hsi_al.run", *sys.argv[1:]]),
+            "git_commit": git_commit(),
+            "versions": {name: version(name) for name in ("hsi_al", "torch", "lightning", "numpy")}
+            | {"python": platform.python_version()},
+            "machine": f"{platform.system()} {platform.machine()}",
+            "device": device_name(self.learner.device),
+            "threads": torch.get_num_threads(),
+            "calls": earlier.get("calls", 0) + (state == "running"),
+            "wall_seconds": earlier.get("wall_seconds", 0.0) + (time.time() - self.began) * (state == "finished"),
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        }
+
+
+def print_report(path: Path, console: Console) -> None:
+    """The table of rounds and the pictures of a finished run."""
+    header, *rows = format_rounds(read_curve(path))
+    table = Table(title=read_meta(path)["title"])
+    for name in header:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, soft_wrap=False)
+    for picture in sorted((path / "figures").glob("*.png")):
+        console.print(str(picture))
+
+
+def available_threads() -> int:
+    """OMP_NUM_THREADS if set, else the cores given to this process."""
+    if (given := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(given) > 0:
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name, or the processor's."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.processor() or platform.machine()})"
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that this package runs from, with a plus if it was changed; None elsewhere."""
+    folder = Path(__file__).resolve().parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip() or None

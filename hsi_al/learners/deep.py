@@ -1,0 +1,347 @@
+"""The deep learner: a backbone, trained and asked through Lightning, a fresh Trainer for every round."""
+
+import copy
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hsi_al.data.datamodule import HsiDataModule, batches_per_epoch
+from hsi_al.data.patches import PatchGatherer
+from hsi_al.errors import ConfigurationError, LearnerError, RunDirectoryError
+from hsi_al.files import replacing
+from hsi_al.learners.base import Estimate, Progress
+from hsi_al.models.backbone import count_parameters
+from hsi_al.models.classifier import ActiveClassifier, FitPlan
+from hsi_al.models.factory import build_backbone
+from hsi_al.models.loss_prediction import LossPredictionModule
+from hsi_al.outputs import Outputs
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class DeepSettings:
+    """Everything about the deep learner that is not the scene; the configuration's groups say what each means."""
+
+    backbone: str = "densenet121"
+    stem: str = "s1"
+    dropout: float = 0.0
+    transition_pooling: str = "max"
+    table1_widths: bool = False
+    patch_size: int = 32
+    epochs: int = 200
+    warm_epochs: int = 20
+    warm_start: bool = False
+    batch_size: int = 10
+    lr: float = 1e-3
+    schedule: str = "constant"
+    detach: float | None = 0.6
+    ranking_weight: float = 1.0
+    margin: float = 1.0
+    fuse: str = "sum"
+    class_weights: str = "none"
+    accelerator: str = "auto"
+    precision: str = "32-true"
+    channels_last: bool = True
+    predict_batch_size: int = 256
+
+
+class DeepLearner:
+    """The paper's classifier as a learner.
+
+    Args:
+        cube: (H, W, bands).
+        n_classes: Number of classes.
+        candidates: Pixel ids that may be labelled.
+        settings: See `DeepSettings`.
+        needs: Fields of `Outputs` that will be asked for; `predicted_loss_N` attaches the loss prediction module.
+        limits: Minimum and maximum of the normalisation; default: those of the cube.
+
+    Raises:
+        LearnerError: A need that this backbone can't meet.
+        ConfigurationError: Settings that don't fit the scene or the machine.
+    """
+
+    def __init__(
+        self,
+        cube: NDArray[np.generic],
+        n_classes: int,
+        candidates: Ids,
+        settings: DeepSettings,
+        needs: frozenset[str] = frozenset(),
+        limits: tuple[float, float] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.progress: Progress | None = None
+        height, width, n_bands = cube.shape
+        backbone = build_backbone(
+            settings.backbone,
+            n_bands,
+            n_classes,
+            settings.patch_size,
+            settings.stem,
+            settings.dropout,
+            settings.transition_pooling,
+            settings.table1_widths,
+        )
+        self.provides = frozenset({"probabilities_NC", "embeddings_ND"})
+        if backbone.tap_channels:
+            self.provides |= {"predicted_loss_N"}
+        if missing := needs - self.provides:
+            raise LearnerError(
+                f"The backbone {settings.backbone} can't give {', '.join(sorted(missing))}: it has no blocks for the "
+                "loss prediction module; choose a DenseNet or ResNet, or another acquisition such as entropy."
+            )
+        head = None
+        if "predicted_loss_N" in needs:
+            head = LossPredictionModule(backbone.tap_channels, fuse=settings.fuse)
+        self.module = ActiveClassifier(backbone, head, settings.ranking_weight, settings.margin)
+        self.module.wanted = needs
+        if settings.channels_last:
+            self.module = self.module.to(memory_format=torch.channels_last)
+        gatherer = PatchGatherer(cube, settings.patch_size, limits)
+        self.datamodule = HsiDataModule(
+            gatherer,
+            height * width,
+            candidates,
+            settings.batch_size,
+            settings.predict_batch_size,
+            settings.channels_last,
+        )
+        self.n_classes = n_classes
+        self.device = self._trainer(1).strategy.root_device
+
+    @property
+    def warm(self) -> bool:
+        """Whether a round continues from the weights of the one before."""
+        return self.settings.warm_start
+
+    def describe(self) -> str:
+        """Name, stem and size of the network, and what deviates from the paper."""
+        settings, head = self.settings, self.module.loss_prediction
+        parts = [
+            f"{settings.backbone} with stem {settings.stem}, {count_parameters(self.module.backbone):,} parameters"
+        ]
+        if head is not None:
+            parts.append(f"loss prediction module ({settings.fuse}) {count_parameters(head):,}")
+        if settings.dropout:
+            parts.append(f"dropout {settings.dropout} (the paper has none)")
+        if settings.class_weights != "none":
+            parts.append(f"class weights {settings.class_weights} (the paper has none)")
+        return ", ".join(parts)
+
+    def epochs(self, round_: int) -> int:
+        """Epochs of a round."""
+        return self.settings.warm_epochs if self.warm and round_ > 0 else self.settings.epochs
+
+    def steps(self, n_labelled: int, round_: int) -> int:
+        """Training steps of a round."""
+        return self.epochs(round_) * batches_per_epoch(n_labelled, min(self.settings.batch_size, n_labelled))
+
+    def fit(self, pixel_ids: Ids, labels: Ids, round_: int, rng: np.random.Generator) -> None:
+        """Train on the labelled pixels: from fresh weights, or in later warm rounds from those of the last round.
+
+        Raises:
+            KeyboardInterrupt: The user interrupted; Lightning turns it into an exit.
+            LearnerError: The training diverged.
+        """
+        weights_seed, shuffling_seed = (int(seed) for seed in rng.integers(2**63, size=2))
+        with self._seeded(weights_seed):
+            if round_ == 0 or not self.warm:
+                self.module.reset_parameters()
+            self.module.plan = self._plan(labels, round_)
+            self.datamodule.set_labelled(pixel_ids, labels, shuffling_seed)
+            trainer = self._trainer(self.epochs(round_), EpochProgress(self.progress))
+            with quiet_lightning():
+                trainer.fit(self.module, datamodule=self.datamodule)
+
+    def predict(self, pixel_ids: Ids) -> Outputs:
+        """One pass over the pixels: predicted class and everything that was declared as needed."""
+        self.datamodule.predict_ids = np.asarray(pixel_ids, dtype=np.int64)
+        with quiet_lightning():
+            batches: Any = self._trainer(1, EpochProgress(self.progress)).predict(
+                self.module, datamodule=self.datamodule
+            )
+        names = batches[0].keys()
+        return Outputs(**{name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in names})
+
+    def estimate(
+        self, pixel_ids: Ids, labels: Ids, sizes: Sequence[tuple[int, int]], n_predicted: int, n_mapped: int
+    ) -> Estimate:
+        """Time three training steps and one scored batch on a copy, then multiply by what the rounds hold."""
+        steps = [self.steps(n_labelled, round_) for round_, n_labelled in sizes]
+        batch = min(self.settings.batch_size, len(pixel_ids))
+        step_seconds, patch_seconds = self._measure(pixel_ids, labels, batch)
+        patches = len(sizes) * n_predicted + n_mapped
+        work = (
+            f"{sum(steps):,} training steps of batch {batch} and {patches:,} patches to score "
+            f"({step_seconds:.2g} s a step, {1000 * patch_seconds:.2g} ms a patch, measured here)"
+        )
+        return Estimate(
+            work,
+            fit_seconds=[step_seconds * count for count in steps],
+            predict_seconds=patch_seconds * n_predicted,
+            map_seconds=patch_seconds * n_mapped,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write weights and the limits of the normalisation."""
+        with replacing(path) as temporary:
+            limits = torch.tensor(self.datamodule.gatherer.limits, dtype=torch.float64)
+            torch.save({"weights": self.module.state_dict(), "limits": limits}, temporary)
+
+    def load(self, path: Path) -> None:
+        """Read weights back.
+
+        Raises:
+            RunDirectoryError: The file is missing, corrupted or of another network.
+        """
+        self.module.load_state_dict(read_weights(path)["weights"])
+
+    @contextmanager
+    def _seeded(self, seed: int) -> Iterator[None]:
+        devices = [self.device.index or 0] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            yield
+
+    def _plan(self, labels: Ids, round_: int) -> FitPlan:
+        settings, epochs = self.settings, self.epochs(round_)
+        return FitPlan(
+            epochs,
+            settings.lr,
+            settings.schedule,
+            None if settings.detach is None else round(settings.detach * epochs),
+            balanced_weights(labels, self.n_classes) if settings.class_weights == "balanced" else None,
+        )
+
+    def _trainer(self, epochs: int, *callbacks: L.Callback) -> L.Trainer:
+        with quiet_lightning():
+            try:
+                return L.Trainer(
+                    accelerator=self.settings.accelerator,
+                    devices=1,
+                    precision=self.settings.precision,  # type: ignore[arg-type]
+                    max_epochs=epochs,
+                    callbacks=list(callbacks),
+                    logger=False,
+                    enable_checkpointing=False,
+                    enable_progress_bar=False,
+                    enable_model_summary=False,
+                )
+            except (ValueError, RuntimeError, MisconfigurationException) as error:
+                raise ConfigurationError(
+                    f"trainer.accelerator={self.settings.accelerator} with trainer.precision="
+                    f"{self.settings.precision} can't be used on this machine: {str(error).splitlines()[0]}"
+                ) from error
+
+    def _measure(self, pixel_ids: Ids, labels: Ids, batch: int) -> tuple[float, float]:
+        """Seconds per training step and per scored patch, after a first of each that warms up."""
+        module = copy.deepcopy(self.module).to(self.device)
+        gatherer = self.datamodule.gatherer.to(self.device)
+        ids = torch.from_numpy(pixel_ids).to(self.device)
+        classes = torch.from_numpy(labels).to(self.device)
+        optimiser = torch.optim.Adam(module.parameters())
+
+        def step() -> None:
+            module.training_step((gatherer(ids[:batch]), classes[:batch]), 0).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            optimiser.zero_grad()
+
+        def score() -> None:
+            module.predict_step((gatherer(ids[:64]),), 0)
+
+        with self._seeded(0):
+            module.train()
+            step_seconds = median_seconds(step, self.device)
+        module.eval()
+        with torch.inference_mode():
+            return step_seconds, median_seconds(score, self.device) / min(64, len(ids))
+
+
+class EpochProgress(L.Callback):
+    """Reports epochs while training and batches while scoring."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.report = progress or (lambda text, part: None)
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:  # noqa: ANN401
+        """Tell the epoch and the part of the steps done."""
+        epochs = trainer.max_epochs or 1
+        part = trainer.global_step / max(1, epochs * int(trainer.num_training_batches))
+        self.report(f"epoch {trainer.current_epoch + 1}/{epochs}", part)
+
+    def on_predict_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: object, batch: object, index: int, *_: object
+    ) -> None:
+        """Tell the part of the batches scored."""
+        self.report("scoring", (index + 1) / int(trainer.num_predict_batches[0]))
+
+
+def median_seconds(work: Any, device: torch.device) -> float:  # noqa: ANN401
+    """Median of two runs after one that warms up."""
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[1:]))
+
+
+def balanced_weights(labels: Ids, n_classes: int) -> Tensor:
+    """Weights n / (C_present * n_c) per class, as scikit-learn's `balanced`; 0 for a class without a label, (C,)."""
+    counts = np.bincount(labels, minlength=n_classes)
+    present = counts > 0
+    weights = np.where(present, len(labels) / (present.sum() * np.maximum(counts, 1)), 0.0)
+    return torch.from_numpy(weights).float()
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """Weights and limits of a saved learner; nothing is unpickled but tensors.
+
+    Raises:
+        RunDirectoryError: The file is missing or corrupted.
+    """
+    try:
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return saved
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        raise RunDirectoryError(
+            f"The weights {path} can't be read ({str(error).splitlines()[0]}); delete the run directory to start anew."
+        ) from error
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Silence what Lightning says at every fit, and turn its exit at Ctrl-C back into KeyboardInterrupt."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+            warnings.filterwarnings("ignore", message=".*The `srun` command is available.*")
+            yield
+    except SystemExit as exit_:
+        if isinstance(exit_.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from exit_
+        raise
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

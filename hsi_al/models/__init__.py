@@ -1,0 +1,1 @@
+"""Backbones, the loss prediction module and the LightningModule that bundles them."""

@@ -1,0 +1,116 @@
+"""The LightningModule: backbone, loss prediction module and the combined loss of equation (5)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from hsi_al.models.backbone import Backbone
+from hsi_al.models.loss_prediction import LossPredictionModule, ranking_loss
+
+SCHEDULES = ("constant", "cosine", "one_cycle")
+
+
+@dataclass
+class FitPlan:
+    """How one round trains.
+
+    Attributes:
+        epochs: Passes over the labelled pixels.
+        lr: Adam's learning rate, the peak of a schedule that is not constant.
+        schedule: One of `SCHEDULES`; constant is the paper's.
+        detach_epoch: First epoch in which the ranking loss no longer reaches the backbone; None = never.
+        class_weights_C: Weights of the cross-entropy per class, or None.
+    """
+
+    epochs: int
+    lr: float = 1e-3
+    schedule: str = "constant"
+    detach_epoch: int | None = None
+    class_weights_C: Tensor | None = None
+
+
+class ActiveClassifier(L.LightningModule):
+    """Classifies patches and, with a loss prediction module, ranks them by how wrong it will be.
+
+    Args:
+        backbone: patches (B, bands, P, P) -> (logits (B, C), taps).
+        loss_prediction: The module on the taps; None trains with cross-entropy alone (eq. (3)).
+        ranking_weight: Weight of the ranking loss in eq. (5); the paper writes none, so 1.
+        margin: The ranking loss's xi.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        loss_prediction: LossPredictionModule | None = None,
+        ranking_weight: float = 1.0,
+        margin: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.loss_prediction = loss_prediction
+        self.ranking_weight = ranking_weight
+        self.margin = margin
+        self.plan = FitPlan(epochs=1)
+        self.wanted: frozenset[str] = frozenset()
+
+    def reset_parameters(self) -> None:
+        """Fresh weights in place, from torch's current generator."""
+        self.backbone.reset_parameters()
+        if self.loss_prediction is not None:
+            self.loss_prediction.reset_parameters()
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        """L = L_cross-entropy + ranking_weight * L_ranking (eq. (5)); patches (B, bands, P, P), labels (B,)."""
+        patches, labels = batch
+        logits, taps = self.backbone(patches)
+        loss_B = cross_entropy(logits, labels, reduction="none")
+        loss = self._weighted_mean(loss_B, labels)
+        if self.loss_prediction is not None:
+            predicted_loss_B = self.loss_prediction([tap.detach() for tap in taps] if self.detached else taps)
+            loss = loss + self.ranking_weight * ranking_loss(predicted_loss_B, loss_B, self.margin)
+        return loss
+
+    @property
+    def detached(self) -> bool:
+        """Whether the ranking loss has stopped reaching the backbone in the current epoch."""
+        return self.plan.detach_epoch is not None and self.current_epoch >= self.plan.detach_epoch
+
+    def _weighted_mean(self, loss_B: Tensor, labels: Tensor) -> Tensor:
+        if self.plan.class_weights_C is None:
+            return loss_B.mean()
+        weights_B = self.plan.class_weights_C.to(loss_B)[labels]
+        return (weights_B * loss_B).sum() / weights_B.sum()
+
+    def predict_step(self, batch: tuple[Tensor, ...], batch_index: int) -> dict[str, Tensor]:
+        """Arrays over the batch: `predicted_class` always, the other `wanted` ones on demand (see `Outputs`)."""
+        taps = self.backbone.taps(batch[0])
+        embeddings = self.backbone.embed(taps)
+        logits = self.backbone.classifier(embeddings).float()
+        outputs = {"predicted_class": logits.argmax(dim=1)}
+        give: dict[str, Callable[[], Tensor]] = {
+            "probabilities_NC": lambda: logits.softmax(dim=1),
+            "embeddings_ND": lambda: embeddings.float(),
+        }
+        if self.loss_prediction is not None:
+            head = self.loss_prediction
+            give["predicted_loss_N"] = lambda: head(taps).float()
+        return outputs | {name: give[name]().cpu() for name in sorted(self.wanted)}
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """One Adam over backbone and loss prediction module (two Adams would do the same)."""
+        optimiser = torch.optim.Adam(self.parameters(), lr=self.plan.lr)
+        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        scheduler: torch.optim.lr_scheduler.LRScheduler
+        if self.plan.schedule == "cosine":
+            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        elif self.plan.schedule == "one_cycle":
+            scheduler = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.plan.lr, total_steps=max(2, steps))
+        else:
+            return {"optimizer": optimiser}
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

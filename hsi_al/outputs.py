@@ -1,0 +1,30 @@
+"""What a learner says about pixels: the one exchange form between learners, metrics and acquisition functions."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Arrays over N pixels; those that nobody needs are None.
+
+    Attributes:
+        predicted_class: Class indices, (N,). Accuracy comes from it alone.
+        probabilities_NC: Class probabilities, (N, C).
+        predicted_loss_N: Output of the loss prediction module, (N,).
+        embeddings_ND: Features before the classifier, (N, D).
+    """
+
+    predicted_class: NDArray[np.int64]
+    probabilities_NC: Floats | None = None
+    predicted_loss_N: Floats | None = None
+    embeddings_ND: Floats | None = None
+
+    def at(self, positions: NDArray[np.int64]) -> "Outputs":
+        """The same arrays at some positions."""
+        chosen = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Outputs(**{name: value[positions] for name, value in chosen.items() if value is not None})

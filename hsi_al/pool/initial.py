@@ -1,0 +1,99 @@
+"""The initial draw: which pixels are labelled before the first training."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsi_al.errors import PoolError, PoolExhaustedError
+
+Ids = NDArray[np.int64]
+
+
+def shares_uniform(counts_C: Ids, size: int, rng: np.random.Generator) -> Ids:
+    """Labels per class of a draw without regard to the class (multivariate hypergeometric)."""
+    shares: Ids = rng.multivariate_hypergeometric(counts_C, size)
+    return shares
+
+
+def shares_per_class(counts_C: Ids, size: int, rng: np.random.Generator) -> Ids:
+    """The same number for every class; a remainder goes to classes drawn at random.
+
+    Raises:
+        PoolError: A class has fewer pixels than its share.
+    """
+    shares: Ids = np.full(len(counts_C), size // len(counts_C), dtype=np.int64)
+    shares[rng.permutation(len(counts_C))[: size % len(counts_C)]] += 1
+    return shares
+
+
+def shares_stratified(counts_C: Ids, size: int, rng: np.random.Generator) -> Ids:
+    """In proportion to the classes' candidates, largest remainders rounded up (ties at random)."""
+    exact = counts_C * size / counts_C.sum()
+    shares: Ids = np.floor(exact).astype(np.int64)
+    order = np.lexsort((rng.permutation(len(counts_C)), -(exact - shares)))
+    shares[order[: size - shares.sum()]] += 1
+    return shares
+
+
+DRAWS: dict[str, Callable[[Ids, int, np.random.Generator], Ids]] = {
+    "uniform": shares_uniform,
+    "per_class": shares_per_class,
+    "stratified": shares_stratified,
+}
+
+
+def draw_initial(
+    candidates: Ids,
+    labels: Ids,
+    size: int,
+    kind: str,
+    rng: np.random.Generator,
+    min_per_class: int = 0,
+    class_names: list[str] | None = None,
+) -> Ids:
+    """Draw the initial labels; within a class every pixel is equally likely.
+
+    Args:
+        candidates: Pixel ids, (N,).
+        labels: Their class indices, (N,).
+        size: Pixels to draw.
+        kind: `uniform` (the paper), `per_class` or `stratified`.
+        rng: Source of the draw.
+        min_per_class: Labels that every class gets before the rest is drawn (the paper: 0).
+        class_names: By class index, for errors.
+
+    Returns:
+        Pixel ids, ascending, (size,).
+
+    Raises:
+        PoolExhaustedError: More pixels are wanted than there are.
+        PoolError: A class has too few pixels, or the minimum alone exceeds `size`.
+    """
+    if size > len(candidates):
+        raise PoolExhaustedError(f"{size} initial labels are more than the {len(candidates)} candidates.")
+    classes, positions, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    reserved = np.full(len(classes), min_per_class, dtype=np.int64)
+    if reserved.sum() > size:
+        raise PoolError(
+            f"protocol.min_per_class={min_per_class} for {len(classes)} classes exceeds the {size} initial labels; "
+            "lower it or raise protocol.initial_size."
+        )
+    names = [class_names[c] if class_names else f"class {c}" for c in classes]
+    require(counts, reserved, names)
+    shares = reserved + DRAWS[kind](counts - reserved, size - int(reserved.sum()), rng)
+    require(counts, shares, names)
+    drawn = [
+        rng.choice(candidates[positions == index], share, replace=False) for index, share in enumerate(shares.tolist())
+    ]
+    return np.sort(np.concatenate(drawn))
+
+
+def require(counts_C: Ids, shares_C: Ids, names: list[str]) -> None:
+    """Raise PoolError naming the first class with fewer pixels than its share."""
+    for count, share, name in zip(counts_C.tolist(), shares_C.tolist(), names, strict=True):
+        if count < share:
+            raise PoolError(
+                f"{name} has {count} candidates, but the initial draw wants {share} of it; "
+                "take protocol.initial=uniform or a smaller protocol.initial_size."
+            )

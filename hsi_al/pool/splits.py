@@ -1,0 +1,146 @@
+"""Candidates and test pixels: the four splits."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
+
+from hsi_al.errors import PoolError
+
+Ids = NDArray[np.int64]
+LAYOUTS = 200
+
+
+@dataclass(frozen=True)
+class Split:
+    """Who may be labelled and who is tested.
+
+    Attributes:
+        kind: Name of the split.
+        candidates: Pixel ids that may be labelled, ascending.
+        test: Pixel ids that are never labelled, ascending; empty for `paper`, whose held-out pixels are the
+            candidates not (yet) labelled.
+        missing_in_candidates: Class indices without a candidate.
+        missing_in_test: Class indices without a test pixel (where there is a test side).
+    """
+
+    kind: str
+    candidates: Ids
+    test: Ids
+    missing_in_candidates: tuple[int, ...] = ()
+    missing_in_test: tuple[int, ...] = ()
+
+    @property
+    def scored_ids(self) -> Ids:
+        """Every pixel that counts: candidates and test, ascending."""
+        return np.union1d(self.candidates, self.test)
+
+    def thinned(self, size: int, rng: np.random.Generator) -> "Split":
+        """At most `size` of the scored pixels, drawn uniformly: for trying things out."""
+        kept = rng.choice(self.scored_ids, min(size, len(self.scored_ids)), replace=False)
+        return replace(self, candidates=np.intersect1d(self.candidates, kept), test=np.intersect1d(self.test, kept))
+
+
+def divide_paper(pixel_ids: Ids) -> Split:
+    """Every labelled pixel of the scene is a candidate, as in the paper."""
+    return Split("paper", pixel_ids, np.empty(0, np.int64))
+
+
+def divide_holdout(pixel_ids: Ids, labels: Ids, rng: np.random.Generator, fraction: float = 0.5) -> Split:
+    """A fixed random part of every class is candidates (rounded up), the rest is test."""
+    order = rng.permutation(len(pixel_ids))
+    chosen = np.zeros(len(pixel_ids), dtype=bool)
+    for value in np.unique(labels):
+        members = order[labels[order] == value]
+        chosen[members[: int(np.ceil(fraction * len(members)))]] = True
+    return with_missing("holdout", pixel_ids, labels, chosen, ~chosen)
+
+
+def divide_spatially(
+    pixel_ids: Ids,
+    labels: Ids,
+    shape: tuple[int, int],
+    kind: str,
+    rng: np.random.Generator,
+    block_size: int = 48,
+    patch_size: int = 32,
+) -> Split:
+    """Pixels in blocks of one kind are candidates, those in blocks of the other kind are test, with a guard.
+
+    The guard drops test pixels that lie in the patch of a candidate, so no training patch contains a test pixel.
+    Seeded layouts (`blocks`: every block drawn; `checkerboard`: alternating cells; both with a random offset) are
+    searched for the one that keeps most classes on both sides, then most pixels on the smaller side.
+
+    Args:
+        pixel_ids: Labelled pixels, ascending, (N,).
+        labels: Their class indices, (N,).
+        shape: Height and width of the scene.
+        kind: `blocks` or `checkerboard`.
+        rng: Source of the layouts.
+        block_size: Side of a block, pixels.
+        patch_size: Side of a training patch, pixels.
+
+    Raises:
+        PoolError: No layout leaves pixels on both sides.
+    """
+    kinds = block_kinds if kind == "blocks" else checkerboard_kinds
+    best: Split | None = None
+    best_value = (0, 0)
+    for _ in range(LAYOUTS):
+        chosen, test = guarded(pixel_ids, shape, kinds(shape, block_size, rng), patch_size)
+        sides = len(np.unique(labels[chosen])), len(np.unique(labels[test]))
+        value = (min(sides) * 1000 + sum(sides), int(min(chosen.sum(), test.sum())))
+        if min(sides) > 0 and value > best_value:
+            best, best_value = with_missing(kind, pixel_ids, labels, chosen, test), value
+    if best is None:
+        raise PoolError(
+            f"split={kind}: no layout of blocks of {block_size} pixels leaves labelled pixels on both sides of a "
+            f"{shape[0]}x{shape[1]} scene with patches of {patch_size}; change split.block_size or patch_size."
+        )
+    return best
+
+
+def guarded(
+    pixel_ids: Ids, shape: tuple[int, int], is_candidate_block: NDArray[np.bool_], patch_size: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Over the labelled pixels: candidate or not, and test or not, with the guard between them."""
+    chosen = is_candidate_block.ravel()[pixel_ids]
+    candidate_map = np.zeros(shape, dtype=np.uint8)
+    candidate_map.ravel()[pixel_ids[chosen]] = 1
+    # A patch [i - P//2, i - P//2 + P) contains t where i lies in [t - P + P//2 + 1, t + P//2]: the mirrored window.
+    origin = -1 if patch_size % 2 == 0 else 0
+    covered = maximum_filter(candidate_map, size=patch_size, mode="constant", origin=origin).ravel()[pixel_ids] > 0
+    return chosen, ~chosen & ~covered
+
+
+def block_kinds(shape: tuple[int, int], size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Each block at random candidate or test, (H, W)."""
+    rows, columns = cells(shape, size, rng)
+    kinds: NDArray[np.bool_] = rng.random((rows.max() + 1, columns.max() + 1)) < 0.5
+    return kinds[rows[:, None], columns[None, :]]
+
+
+def checkerboard_kinds(shape: tuple[int, int], size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Blocks alternate, (H, W)."""
+    rows, columns = cells(shape, size, rng)
+    kinds: NDArray[np.bool_] = (rows[:, None] + columns[None, :]) % 2 == rng.integers(2)
+    return kinds
+
+
+def cells(shape: tuple[int, int], size: int, rng: np.random.Generator) -> tuple[Ids, Ids]:
+    """Block row of every row and block column of every column, with a random offset."""
+    row_offset, column_offset = rng.integers(size, size=2)
+    return (np.arange(shape[0]) + row_offset) // size, (np.arange(shape[1]) + column_offset) // size
+
+
+def with_missing(kind: str, pixel_ids: Ids, labels: Ids, chosen: NDArray[np.bool_], test: NDArray[np.bool_]) -> Split:
+    """Build the split and name the classes that a side lacks."""
+    every = np.unique(labels)
+    return Split(
+        kind,
+        candidates=pixel_ids[chosen],
+        test=pixel_ids[test],
+        missing_in_candidates=tuple(np.setdiff1d(every, labels[chosen]).tolist()),
+        missing_in_test=tuple(np.setdiff1d(every, labels[test]).tolist()),
+    )

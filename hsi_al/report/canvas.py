@@ -1,0 +1,101 @@
+"""Drawing in inches: figures without global state whose parts get the room they need."""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hsi_al.files import replacing
+
+DPI = 150
+FONT = 9.0  # points
+LINE = 0.2  # inches, height of a line of text at 10 points
+CHARACTER = 0.075  # inches, mean width of a character at 9 points, on the generous side
+MARGIN = 0.15  # inches
+
+
+def literal(text: str) -> str:
+    """Keep matplotlib from reading dollar signs as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def name_of(value: int, class_names: dict[int, str]) -> str:
+    """Give the class name of a label value, or the value itself where it has none."""
+    return literal(class_names.get(value, f"class {value}"))
+
+
+def wrapped(title: str, width: float) -> str:
+    """Break a title into lines that fit `width` inches."""
+    return literal(textwrap.fill(title, max(20, int((width - 2 * MARGIN) / CHARACTER))))
+
+
+@dataclass(frozen=True)
+class LegendBlock:
+    """A legend below the panels: entries in as many columns as the width (inches) takes."""
+
+    handles: Sequence[Artist]
+    width: float
+
+    @property
+    def columns(self) -> int:
+        """Number of columns."""
+        longest = max(len(str(handle.get_label())) for handle in self.handles)
+        return max(1, min(len(self.handles), int(self.width / (0.5 + CHARACTER * longest))))
+
+    @property
+    def height(self) -> float:
+        """Inches, margin included."""
+        return -(-len(self.handles) // self.columns) * LINE + 2 * MARGIN
+
+    def draw(self, figure: Figure) -> None:
+        """Put the legend at the foot of the figure."""
+        foot = MARGIN / figure.get_figheight()
+        figure.legend(
+            handles=list(self.handles),
+            loc="lower center",
+            bbox_to_anchor=(0.5, foot),
+            ncols=self.columns,
+            fontsize=FONT,
+            frameon=False,
+            borderpad=0,
+            borderaxespad=0,
+            columnspacing=1.2,
+            handlelength=1.4,
+            handletextpad=0.5,
+        )
+
+
+def place(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Add axes at a place given in inches."""
+    across, up = figure.get_size_inches()
+    return figure.add_axes((left / across, bottom / up, width / across, height / up))
+
+
+def without_ticks(axes: Axes) -> None:
+    """Leave the frame only."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(linewidth=0.5, color="0.4")
+
+
+def headline(figure: Figure, title: str) -> None:
+    """Write an already wrapped title at the top."""
+    figure.suptitle(title, x=0.5, y=1 - MARGIN / figure.get_figheight(), va="top", fontsize=10)
+
+
+def title_height(title: str) -> float:
+    """Inches that a wrapped title takes, margin included."""
+    return (title.count("\n") + 1) * LINE + 1.5 * MARGIN
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a PNG, cut to what is drawn, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DPI, bbox_inches="tight", pad_inches=MARGIN)
+    return path

@@ -1,0 +1,146 @@
+"""The figures of a run: learning curve, confusion matrix and maps, drawn from the files of its directory."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hsi_al.errors import RunDirectoryError
+from hsi_al.report.canvas import CHARACTER, FONT, headline, name_of, place, save, title_height, wrapped
+from hsi_al.report.maps import draw_map, map_figure, query_figure
+from hsi_al.report.palette import PALETTE
+from hsi_al.report.run_files import (
+    Confusions,
+    Ints,
+    Meta,
+    Pool,
+    Predictions,
+    read_confusions,
+    read_meta,
+    read_pool,
+    read_predictions,
+)
+from hsi_al.report.tables import CurveRow, read_curve
+
+__all__ = ["confusion_figure", "draw", "draw_map", "learning_curve_figure", "map_figure", "query_figure"]
+
+CELL = 0.4  # inches, side of a cell of the confusion matrix
+MOST_TICKS = 11  # label counts that fit below the curve
+CURVES = (  # column, name, colour, marker, line style
+    ("oa_all", "OA", PALETTE[0], "o", "-"),
+    ("aa_all", "AA", PALETTE[3], "s", "-"),
+    ("kappa_all", "kappa", PALETTE[2], "^", "-"),
+    ("oa_heldout", "OA held-out", "black", "D", "--"),
+)
+
+
+def draw(run_dir: Path) -> list[Path]:
+    """Write `figures/*.png` of a run and return their paths; the maps only where `predictions.h5` exists.
+
+    Raises:
+        RunDirectoryError: A file of the run is missing or malformed.
+
+    """
+    meta, folder = read_meta(run_dir), run_dir / "figures"
+    figures = {
+        "learning_curve.png": learning_curve_figure(read_curve(run_dir), meta.title),
+        "confusion.png": confusion_figure(read_confusions(run_dir), meta),
+    }
+    predictions = read_predictions(run_dir)
+    if predictions is not None:
+        figures["map.png"] = map_figure(
+            predictions.class_map, predictions.ground_truth, predictions.rgb, meta.class_names, meta.title
+        )
+        figures["query_map.png"] = query_figure(_pool(run_dir, predictions), predictions.rgb, meta.title)
+    return [save(figure, folder / name) for name, figure in figures.items()]
+
+
+def _pool(run_dir: Path, predictions: Predictions) -> Pool:
+    pool, pixels = read_pool(run_dir), predictions.class_map.size
+    if ((pool.pixel_id < 0) | (pool.pixel_id >= pixels)).any():
+        raise RunDirectoryError(f"{run_dir / 'pool.h5'} names pixels outside the {pixels} of predictions.h5.")
+    return pool
+
+
+def learning_curve_figure(rows: list[CurveRow], title: str) -> Figure:
+    """Plot the accuracies in percent against the number of labelled pixels; a curve without any value is left out."""
+    title = wrapped(title, 6.5)
+    figure = Figure(figsize=(6.5, 4.0 + title_height(title)))
+    axes = place(figure, 0.7, 0.55, 5.6, 3.4)
+    labels = [row.n_labelled for row in rows]
+    for column, name, colour, marker, line in CURVES:
+        percent = 100 * np.array([getattr(row, column) for row in rows])
+        if not np.isnan(percent).all():
+            face = "white" if line == "--" else colour
+            axes.plot(
+                labels, percent, line, color=colour, marker=marker, markerfacecolor=face, label=name, markersize=5
+            )
+    if len(rows) <= MOST_TICKS:
+        axes.set_xticks(sorted(set(labels)))
+    _finish_curve(axes)
+    headline(figure, title)
+    return figure
+
+
+def _finish_curve(axes: Axes) -> None:
+    axes.set_xlabel("labelled pixels")
+    axes.set_ylabel("accuracy, kappa (%)")
+    axes.set_ylim(*_limits(np.concatenate([[np.nan], *(np.asarray(line.get_ydata()) for line in axes.lines)])))
+    axes.grid(color="0.88", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.lines:
+        axes.legend(loc="best", fontsize=FONT, framealpha=0.9, handlelength=3)
+
+
+def _limits(percent: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Whole fives around the values, at least 10 apart, with a little room for the markers at 100."""
+    known = percent[~np.isnan(percent)]
+    if not known.size:
+        return 0.0, 100.0
+    low = 5 * math.floor((known.min() - 1) / 5)
+    high = max(low + 10, 5 * math.ceil((known.max() + 1) / 5))
+    return (low, high) if high <= 100 else (min(low, 90), 101.0)
+
+
+def confusion_figure(confusions: Confusions, meta: Meta) -> Figure:
+    """Show the last round's matrix in percent of each true class, held-out pixels if there are any, else all."""
+    heldout = bool(confusions.heldout[-1].any())
+    counts = confusions.heldout[-1] if heldout else confusions.all[-1]
+    subject = "held-out pixels" if heldout else "all pixels with ground truth"
+    names = [name_of(int(value), meta.class_names) for value in confusions.label_values]
+    side = max(CELL * len(names), 2.0)
+    longest = CHARACTER * max(map(len, names))
+    room, foot = longest + 1.0, longest + 0.5  # inches for the names and, on the left, their counts
+    width = side + room + 0.9
+    detail = f"{subject}, round {len(confusions.all) - 1}, % of the true class"
+    title = wrapped(meta.title, width) + "\n" + wrapped(detail, width)
+    figure = Figure(figsize=(width, side + foot + 0.3 + title_height(title)))
+    axes = place(figure, room, foot, side, side)
+    _matrix(axes, counts, gap=0.1 * len(names) / side)
+    totals = counts.sum(axis=1)
+    rows = [f"{name} ({total})" for name, total in zip(names, totals, strict=True)]
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=FONT)
+    axes.set_yticks(range(len(names)), rows, fontsize=FONT)
+    axes.set_xlabel("prediction", fontsize=FONT)
+    axes.set_ylabel("truth (pixels)", fontsize=FONT)
+    headline(figure, title)
+    return figure
+
+
+def _matrix(axes: Axes, counts: Ints, gap: float) -> None:
+    """Colour cells by share of their row, write percents into them, recalls `gap` cells to the right."""
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(totals, 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.argwhere(counts > 0):
+        share = shares[row, column]
+        text = f"{100 * share:.0f}" if share >= 0.005 else "<1"
+        axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if share > 0.55 else "black")
+    edge = len(counts) - 0.5 + gap
+    axes.text(edge, -0.5 - gap, "recall %", fontsize=FONT, va="bottom")
+    for row, total in enumerate(totals[:, 0]):
+        axes.text(edge, row, f"{100 * shares[row, row]:.1f}" if total else "-", fontsize=FONT, va="center")
+    axes.tick_params(length=0)

@@ -1,0 +1,160 @@
+"""Pictures of a scene: what was predicted where, and which pixels were asked for."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap, to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from hsi_al.report.canvas import (
+    FONT,
+    LINE,
+    MARGIN,
+    LegendBlock,
+    headline,
+    name_of,
+    place,
+    save,
+    title_height,
+    without_ticks,
+    wrapped,
+)
+from hsi_al.report.palette import BACKGROUND, RGB, UNUSED, colour_of, paint
+from hsi_al.report.run_files import Image, Ints, Pool
+
+CAPTION = 1.35  # inches, room for "classification map" above a narrow panel
+
+
+def draw_map(
+    class_map: Ints, ground_truth: Ints | None, rgb: Image, class_names: dict[int, str], title: str, path: Path
+) -> Path:
+    """Write the figure of `map_figure` to `path`."""
+    return save(map_figure(class_map, ground_truth, rgb, class_names, title), path)
+
+
+def map_figure(
+    class_map: Ints, ground_truth: Ints | None, rgb: Image, class_names: dict[int, str], title: str
+) -> Figure:
+    """Show false colour (H, W, 3), ground truth (H, W) if there is one, and class map (H, W) under one legend."""
+    colours = colour_of(class_names)
+    panels = {"false colour": rgb}
+    if ground_truth is not None:
+        panels["ground truth"] = paint(ground_truth, colours)
+    panels["classification map"] = paint(class_map, colours)
+    shown = [class_map] if ground_truth is None else [class_map, ground_truth]
+    return _panels(panels, _patches(shown, colours, class_names), title)
+
+
+def _panels(panels: dict[str, Image], patches: list[Patch], title: str) -> Figure:
+    """Lay the panels side by side, or below each other where the scene is wide."""
+    height, width = panels["false colour"].shape[:2]
+    stacked = width > 2 * height
+    rows, columns = (len(panels), 1) if stacked else (1, len(panels))
+    scale = min(9.0 / width, 3.0 / height) if stacked else min(3.3 / width, 5.8 / height)
+    across, up = max(width * scale, CAPTION) + MARGIN, height * scale + LINE + MARGIN
+    total = max(columns * across + MARGIN, 4.5)
+    legend, title = LegendBlock(patches, total - 2 * MARGIN), wrapped(title, total)
+    figure = Figure(figsize=(total, rows * up + legend.height + title_height(title) - MARGIN))
+    for index, (name, image) in enumerate(panels.items()):
+        left = (total - columns * across) / 2 + (0 if stacked else index) * across + (across - width * scale) / 2
+        bottom = legend.height + (rows - 1 - index if stacked else 0) * up
+        _picture(place(figure, left, bottom, width * scale, height * scale), name, image)
+    legend.draw(figure)
+    headline(figure, title)
+    return figure
+
+
+def _picture(axes: Axes, name: str, image: Image) -> None:
+    axes.imshow(image, interpolation="nearest")
+    axes.set_title(name, fontsize=FONT, pad=4)
+    without_ticks(axes)
+
+
+def _patches(maps: list[Ints], colours: dict[int, RGB], class_names: dict[int, str]) -> list[Patch]:
+    """One legend entry per class, and per other value only where it is seen."""
+    entries = [(name_of(value, class_names), colour) for value, colour in colours.items()]
+    present = np.unique(np.concatenate([np.unique(labels) for labels in maps]))
+    if (~np.isin(present, [0, *colours])).any():
+        entries.append(("other classes, not used", UNUSED))
+    if 0 in present:
+        entries.append(("no label", BACKGROUND))
+    return [
+        Patch(facecolor=np.divide(colour, 255).tolist(), edgecolor="0.4", linewidth=0.5, label=name)
+        for name, colour in entries
+    ]
+
+
+def query_figure(pool: Pool, rgb: Image, title: str) -> Figure:
+    """Show the labelled pixels over the dimmed scene (H, W, 3): initial ones hollow, queried ones coloured by round."""
+    height, width = rgb.shape[:2]
+    scale = min(8.0 / width, 6.0 / height)
+    total = max(width * scale + 2 * MARGIN + 1.5, 5.0)
+    title = wrapped(title, total)
+    queried = pool.labelled_at > 0
+    rounds = int(pool.labelled_at.max(initial=0))
+    legend = LegendBlock(_dots(int((pool.labelled_at == 0).sum()), int(queried.sum()), rounds), total - 2 * MARGIN)
+    figure = Figure(figsize=(total, height * scale + legend.height + title_height(title)))
+    left = (total - width * scale - (0.7 if rounds else 0)) / 2
+    axes = place(figure, left, legend.height, width * scale, height * scale)
+    axes.imshow(_dimmed(rgb), interpolation="nearest")
+    without_ticks(axes)
+    size = float(np.clip(1.6 * 72 * scale, 3.5, 9.0)) ** 2  # points^2: wider than a pixel, never a speck
+    _scatter(axes, pool, width, size)
+    if rounds:
+        _bar(figure, place(figure, left + width * scale + 0.15, legend.height, 0.16, height * scale), rounds)
+    legend.draw(figure)
+    headline(figure, title)
+    return figure
+
+
+def _scatter(axes: Axes, pool: Pool, width: int, size: float) -> None:
+    """Draw the initial pixels, then the queried ones, if any, in two collections of dots."""
+    rows, columns = np.divmod(pool.pixel_id, width)
+    initial, queried = pool.labelled_at == 0, pool.labelled_at > 0
+    axes.scatter(columns[initial], rows[initial], s=size, facecolors="white", edgecolors="black", linewidths=0.7)
+    if queried.any():
+        at = pool.labelled_at[queried]
+        colours = round_colours(int(at.max())).to_rgba(at)
+        axes.scatter(columns[queried], rows[queried], s=size, c=colours, edgecolors="black", linewidths=0.3)
+
+
+def round_colours(rounds: int) -> ScalarMappable:
+    """Give rounds 1..`rounds` one colour each, dark to light."""
+    colours = colormaps["viridis"](np.linspace(0, 1, rounds) if rounds > 1 else [0.5])
+    return ScalarMappable(BoundaryNorm(np.arange(rounds + 1) + 0.5, rounds), ListedColormap(colours))
+
+
+def _bar(figure: Figure, axes: Axes, rounds: int) -> None:
+    ticks = np.arange(rounds, 0, -math.ceil(rounds / 10))[::-1]
+    bar = figure.colorbar(round_colours(rounds), cax=axes, ticks=ticks.tolist())
+    bar.set_label("round", fontsize=FONT)
+    bar.ax.tick_params(labelsize=FONT, length=2)
+    bar.ax.minorticks_off()
+
+
+def _dots(initial: int, queried: int, rounds: int) -> list[Line2D]:
+    dots = [_dot(f"initial labels ({initial})", "white")]
+    if queried:
+        label = f"queried in round 1 ({queried})"
+        if rounds > 1:
+            label = f"queried in rounds 1-{rounds} ({queried}), coloured by round"
+        dots.append(_dot(label, to_hex(colormaps["viridis"](0.5))))
+    return dots
+
+
+def _dot(label: str, face: str) -> Line2D:
+    return Line2D(
+        [], [], linestyle="none", marker="o", markersize=6, markeredgecolor="black", markerfacecolor=face, label=label
+    )
+
+
+def _dimmed(rgb: Image) -> Image:
+    """Light grey version (H, W, 3), on which dots of any colour stand out."""
+    grey = 140 + 0.4 * rgb.mean(axis=2, keepdims=True)
+    return np.broadcast_to(grey, rgb.shape).astype(np.uint8)

@@ -1,0 +1,115 @@
+"""What the figures need from a run directory, read and checked."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from hsi_al.errors import RunDirectoryError
+
+Ints = npt.NDArray[np.int64]
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Meta:
+    """The title of a run and its class names by label value."""
+
+    title: str
+    class_names: dict[int, str]
+
+
+@dataclass(frozen=True)
+class Confusions:
+    """Confusion matrices (rounds, C, C), rows = truth, columns = prediction, and the label values (C,)."""
+
+    all: Ints
+    heldout: Ints
+    label_values: Ints
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Candidates (N,): pixel id = row * W + column, and the round of their label (-1 = unlabelled, 0 = initial)."""
+
+    pixel_id: Ints
+    labelled_at: Ints
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Maps of label values (H, W), 0 = not predicted or background, and the false colour image (H, W, 3)."""
+
+    class_map: Ints
+    ground_truth: Ints | None
+    rgb: Image
+
+
+def read_meta(run_dir: Path) -> Meta:
+    """Read title and class names from `meta.json`."""
+    path = run_dir / "meta.json"
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        names = {int(value): str(name) for value, name in meta["class_names"].items()}
+        return Meta(str(meta.get("title", run_dir.name)), names)
+    except OSError as error:
+        raise RunDirectoryError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise RunDirectoryError(f"{path} has no usable entry class_names ({error}).") from error
+
+
+def read_confusions(run_dir: Path) -> Confusions:
+    """Read `confusion.h5`."""
+    path = run_dir / "confusion.h5"
+    arrays = _arrays(path, {"all": 3, "heldout": 3, "label_values": 1})
+    classes = len(arrays["label_values"])
+    for name in ("all", "heldout"):
+        shape = arrays[name].shape
+        _require(shape[0] > 0 and shape[1:] == (classes, classes), path, f"{name} has shape {shape}, {classes} labels")
+    return Confusions(**arrays)
+
+
+def read_pool(run_dir: Path) -> Pool:
+    """Read the pixels and their rounds from `pool.h5`."""
+    path = run_dir / "pool.h5"
+    arrays = _arrays(path, {"pixel_id": 1, "labelled_at": 1})
+    _require(arrays["pixel_id"].shape == arrays["labelled_at"].shape, path, "pixel_id and labelled_at differ in length")
+    return Pool(**arrays)
+
+
+def read_predictions(run_dir: Path) -> Predictions | None:
+    """Read `predictions.h5`; None where the protocol wrote none. A ground truth without any label counts as none."""
+    path = run_dir / "predictions.h5"
+    if not path.exists():
+        return None
+    arrays = _arrays(path, {"class_map": 2, "ground_truth": 2, "rgb": 3}, optional="ground_truth")
+    rgb, class_map, ground_truth = arrays["rgb"], arrays["class_map"], arrays.get("ground_truth")
+    _require(rgb.shape == (*class_map.shape, 3), path, f"rgb {rgb.shape} does not fit class_map {class_map.shape}")
+    if ground_truth is not None:
+        shape = ground_truth.shape
+        _require(shape == class_map.shape, path, f"ground_truth {shape} does not fit class_map {class_map.shape}")
+        ground_truth = ground_truth if ground_truth.any() else None
+    return Predictions(class_map, ground_truth, rgb.astype(np.uint8))
+
+
+def _arrays(path: Path, dimensions: dict[str, int], optional: str = "") -> dict[str, Ints]:
+    """Read the named data sets as int64, each with its number of dimensions."""
+    arrays = {}
+    try:
+        with h5py.File(path, "r") as file:
+            for name in dimensions:
+                if name in file or name != optional:
+                    arrays[name] = np.asarray(file[name][()], dtype=np.int64)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RunDirectoryError(f"{path} cannot be read: {error}.") from error
+    for name, array in arrays.items():
+        _require(array.ndim == dimensions[name], path, f"{name} has shape {array.shape}, not {dimensions[name]} axes")
+    return arrays
+
+
+def _require(fits: bool, path: Path, complaint: str) -> None:
+    if not fits:
+        raise RunDirectoryError(f"{path} is malformed: {complaint}.")

@@ -1,0 +1,112 @@
+"""The command line: `python -m hsi_al.run dataset=salinas backbone=densenet169`.
+
+Hydra composes the configuration from conf/, then `hsi_al.job` builds and runs. Exit codes: 0 done, 2 bad input (one
+sentence on stderr), 130 interrupted (the same command continues), 1 a bug (with its traceback).
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf.errors import OmegaConfBaseException
+
+from hsi_al.config import checked, register
+from hsi_al.errors import HsiAlError
+from hsi_al.explain import one_sentence
+
+USER_ERRORS = (HsiAlError, HydraException, OmegaConfBaseException, OSError)
+
+
+def configuration_folder() -> Path:
+    """conf/ inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise HsiAlError(f"The configuration folder conf/ is missing beside {package}; install hsi_al again.")
+
+
+def task(composed: Any) -> None:  # noqa: ANN401
+    """One job; in a multirun a failing one says so at once, and the others go on."""
+    hydra_config = HydraConfig.get()
+    path = Path(hydra_config.runtime.output_dir)
+    try:
+        # Imports of torch and Lightning take seconds, so `--help` must not wait for them.
+        from hsi_al import job
+
+        job.run(checked(composed), path)
+    except USER_ERRORS as error:
+        with suppress(OSError):
+            from hsi_al.active.run_directory import remove_if_empty
+
+            remove_if_empty(path)
+        if composed.debug:
+            raise RuntimeError(one_sentence(error, None)) from error
+        if hydra_config.mode == RunMode.MULTIRUN:
+            overrides = ",".join(hydra_config.overrides.task)
+            print(f"hsi_al: job {hydra_config.job.num} ({overrides}) failed: {error}", file=sys.stderr)
+        raise
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments without the program's name; default: those of the process.
+
+    Returns:
+        The exit code.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints its own traceback and exits with 1
+    register()
+    GlobalHydra.instance().clear()
+    saved = sys.argv
+    sys.argv = [saved[0], *(saved[1:] if argv is None else argv)]
+    try:
+        hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name="config")(task)()
+    except USER_ERRORS as error:
+        print(f"hsi_al: error: {explained(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("hsi_al: interrupted; run the same command to continue.", file=sys.stderr)
+        return 130
+    except SystemExit as exit_:  # argparse and Hydra's --help
+        return exit_.code if isinstance(exit_.code, int) else 0
+    finally:
+        sys.argv = saved
+    return 0
+
+
+def explained(error: BaseException) -> str:
+    """The sentence of our own errors, a readable one for Hydra's and the system's."""
+    if isinstance(error, HsiAlError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}: {error.filename or 'no file named'}; free or change the path."
+    return one_sentence(error, schema_of_keys())
+
+
+def schema_of_keys() -> Any:  # noqa: ANN401
+    """All keys with their defaults, for naming the siblings of an unknown one."""
+    from omegaconf import OmegaConf
+
+    from hsi_al.config import Config, DeepLearnerConfig
+
+    return OmegaConf.structured(Config(learner=DeepLearnerConfig()))
+
+
+def entry_point() -> None:
+    """For the installed command."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry_point()

@@ -1,0 +1,275 @@
+"""The public scenes by name, and scenes of one's own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from hsi_al.errors import SceneError
+from hsi_al.scenes.readers import read_array
+from hsi_al.scenes.scene import Scene, is_scene_file, load_scene
+
+PAGE = "https://www.ehu.eus/ccwintco/index.php/Hyperspectral_Remote_Sensing_Scenes"
+DOWNLOAD_BASE = "https://www.ehu.eus/ccwintco/uploads/"
+EMBEDDED_FILE = Path(__file__).with_name("indian_pines.h5")
+
+
+@dataclass(frozen=True)
+class SceneFile:
+    """A published file: its path under `DOWNLOAD_BASE`, its size in bytes, its checksum and the array's key."""
+
+    url_path: str
+    size: int
+    sha256: str
+    key: str
+
+    @property
+    def name(self) -> str:
+        """File name without folders."""
+        return PurePosixPath(self.url_path).name
+
+    @property
+    def url(self) -> str:
+        """Address to download from."""
+        return DOWNLOAD_BASE + self.url_path
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """A public scene.
+
+    Attributes:
+        title: Name for people.
+        shape: Cube shape (H, W, B).
+        cube: File of the cube.
+        ground_truth: File of the label map.
+        class_names: Label value -> published name.
+        licence: Terms of the data.
+        citation: Whom to cite for the data.
+        classes: Label values kept by default; None keeps all.
+        rgb_bands: Bands (from 0) for a false-colour picture.
+        embedded: Whether the scene comes with the package.
+        page: Where the files are described and offered.
+    """
+
+    title: str
+    shape: tuple[int, int, int]
+    cube: SceneFile
+    ground_truth: SceneFile
+    class_names: Mapping[int, str]
+    licence: str
+    citation: str
+    classes: tuple[int, ...] | None = None
+    rgb_bands: tuple[int, int, int] | None = None
+    embedded: bool = False
+    page: str = PAGE
+
+
+def _numbered(names: str) -> dict[int, str]:
+    return dict(enumerate((name.strip() for name in names.split(",")), start=1))
+
+
+_INDIAN_PINES = CatalogueEntry(
+    title="Indian Pines, 16 classes",
+    shape=(145, 145, 200),
+    cube=SceneFile(
+        "6/67/Indian_pines_corrected.mat",
+        5953527,
+        "ec2f8808710919d566f70f0d4aa885aae1ddfd42b734aba71c5e12ca65450939",
+        "indian_pines_corrected",
+    ),
+    ground_truth=SceneFile(
+        "c/c4/Indian_pines_gt.mat",
+        1125,
+        "65c4687a8ab04f6da4789799bc3bc4f6e88bccac3ed6a2e6ae367e5e6b9e429c",
+        "indian_pines_gt",
+    ),
+    class_names=_numbered(
+        "Alfalfa, Corn-notill, Corn-mintill, Corn, Grass-pasture, Grass-trees, Grass-pasture-mowed, Hay-windrowed, "
+        "Oats, Soybean-notill, Soybean-mintill, Soybean-clean, Wheat, Woods, Buildings-Grass-Trees-Drives, "
+        "Stone-Steel-Towers"
+    ),
+    licence="CC BY 3.0",
+    citation=(
+        "Baumgardner, Biehl, Landgrebe 2015, 220 Band AVIRIS Hyperspectral Image Data Set: June 12, 1992 Indian Pine "
+        "Test Site 3, Purdue University Research Repository, doi:10.4231/R7RX991C"
+    ),
+    rgb_bands=(43, 21, 11),
+    embedded=True,
+)
+
+_PAVIA_UNIVERSITY = CatalogueEntry(
+    title="University of Pavia",
+    shape=(610, 340, 103),
+    cube=SceneFile(
+        "e/ee/PaviaU.mat",
+        34806917,
+        "28447fa87f7a5797845e9a189c0da85e23b1d06a4ba7361e5ff44efbf834d2fb",
+        "paviaU",
+    ),
+    ground_truth=SceneFile(
+        "5/50/PaviaU_gt.mat",
+        11005,
+        "23f6a426928f9b32984adffe659e29f554f9fb6c93b5a107528d308d5087a829",
+        "paviaU_gt",
+    ),
+    class_names=_numbered(
+        "Asphalt, Meadows, Gravel, Trees, Painted metal sheets, Bare Soil, Bitumen, Self-Blocking Bricks, Shadows"
+    ),
+    licence="none stated by the publisher",
+    citation=f"Paolo Gamba, Telecommunications and Remote Sensing Laboratory, University of Pavia; published at {PAGE}",
+    rgb_bands=(55, 41, 12),
+)
+
+_SALINAS = CatalogueEntry(
+    title="Salinas",
+    shape=(512, 217, 204),
+    cube=SceneFile(
+        "a/a3/Salinas_corrected.mat",
+        26552770,
+        "5ec1c0d22f56d18ecd336f8e35735863c0f160682e04e0c18ef3f89a3334d87d",
+        "salinas_corrected",
+    ),
+    ground_truth=SceneFile(
+        "f/fa/Salinas_gt.mat",
+        4277,
+        "ecfab4d31ef5553f097943235d8ea502038eb4a2067b2ad10b33e37c949955e2",
+        "salinas_gt",
+    ),
+    class_names=_numbered(
+        "Brocoli_green_weeds_1, Brocoli_green_weeds_2, Fallow, Fallow_rough_plow, Fallow_smooth, Stubble, Celery, "
+        "Grapes_untrained, Soil_vinyard_develop, Corn_senesced_green_weeds, Lettuce_romaine_4wk, "
+        "Lettuce_romaine_5wk, Lettuce_romaine_6wk, Lettuce_romaine_7wk, Vinyard_untrained, Vinyard_vertical_trellis"
+    ),
+    licence="none stated by the publisher",
+    citation=f"AVIRIS sensor, Salinas Valley, California; published at {PAGE}",
+    rgb_bands=(43, 21, 11),
+)
+
+# A window of Salinas that keeps the label values of the whole: 1 and 10 to 14.
+_SALINAS_A = replace(
+    _SALINAS,
+    title="Salinas-A",
+    shape=(83, 86, 204),
+    cube=SceneFile(
+        "1/1a/SalinasA_corrected.mat",
+        1539086,
+        "d75684ed3ab71a1024cee0f9db9061f50a3523a92ff5edfbbb1eed976b9f1721",
+        "salinasA_corrected",
+    ),
+    ground_truth=SceneFile(
+        "a/aa/SalinasA_gt.mat",
+        587,
+        "17814c1d3296c0e29b27f320f2c4174d2a68adb87e376abe78f02923e2c2e454",
+        "salinasA_gt",
+    ),
+    class_names={value: _SALINAS.class_names[value] for value in (1, 10, 11, 12, 13, 14)},
+)
+
+CATALOGUE: dict[str, CatalogueEntry] = {
+    "indian_pines": replace(_INDIAN_PINES, title="Indian Pines, 9 classes", classes=(2, 3, 5, 6, 8, 10, 11, 12, 14)),
+    "indian_pines_16": _INDIAN_PINES,
+    "pavia_university": _PAVIA_UNIVERSITY,
+    "salinas": _SALINAS,
+    "salinas_a": _SALINAS_A,
+}
+
+
+def load_catalogue_scene(name: str, data_dir: Path | None, classes: Sequence[int] | None = None) -> Scene:
+    """Load a public scene: Indian Pines from the package, the others from `data_dir` or its folder `name`.
+
+    Args:
+        name: A key of `CATALOGUE`.
+        data_dir: Folder with the downloaded files; not needed for Indian Pines.
+        classes: Label values to keep instead of the entry's own.
+
+    Raises:
+        SceneError: The name is unknown, files are missing or unusable, or a class is absent.
+    """
+    if name not in CATALOGUE:
+        raise SceneError(f"There is no scene {name!r} in the catalogue; it has {', '.join(CATALOGUE)}.")
+    entry = CATALOGUE[name]
+    scene = replace(load_scene(EMBEDDED_FILE), name=name) if entry.embedded else _downloaded(name, entry, data_dir)
+    kept = entry.classes if classes is None else classes
+    return scene if kept is None else scene.keeping(kept)
+
+
+def _downloaded(name: str, entry: CatalogueEntry, data_dir: Path | None) -> Scene:
+    cube_path, truth_path = _located(name, entry, data_dir)
+    cube = read_array(cube_path, entry.cube.key)
+    if cube.shape != entry.shape:
+        raise SceneError(
+            f"{cube_path} holds a cube of shape {cube.shape} where {entry.title} has {entry.shape}; "
+            f"download {entry.cube.name} again, or use another scene or a cut of one as a custom scene."
+        )
+    return Scene(
+        name=name,
+        cube=cube,
+        ground_truth=read_array(truth_path, entry.ground_truth.key),
+        class_names=dict(entry.class_names),
+        rgb_bands=entry.rgb_bands,
+        licence=entry.licence,
+        citation=entry.citation,
+    )
+
+
+def _located(name: str, entry: CatalogueEntry, data_dir: Path | None) -> list[Path]:
+    """Find cube and ground truth, or name both places of every missing file."""
+    folder = Path("<folder>") if data_dir is None else data_dir
+    found, missing = [], []
+    for file in (entry.cube, entry.ground_truth):
+        places = [folder / file.name, folder / name / file.name]
+        present = [place for place in places if place.exists()]
+        found.extend(present[:1])
+        if not present:
+            missing.append(" or ".join(map(str, places)))
+    if missing:
+        raise SceneError(
+            f"{entry.title} does not come with the package and there is no {' and no '.join(missing)}; "
+            f"download it from {entry.page} and set data_dir=<folder>."
+        )
+    return found
+
+
+def load_custom_scene(
+    name: str,
+    cube_file: Path,
+    cube_key: str | None = None,
+    ground_truth_file: Path | None = None,
+    ground_truth_key: str | None = None,
+    classes: Sequence[int] | None = None,
+    class_names: Mapping[int, str] | None = None,
+    rgb_bands: Sequence[int] | None = None,
+    wavelengths: ArrayLike | None = None,
+) -> Scene:
+    """Load a scene of one's own from arrays in files, or from a file written by `save_scene`.
+
+    Args:
+        name: How messages and files call the scene.
+        cube_file: File of the cube (H, W, B), or a whole scene when neither keys nor a ground truth file are given.
+        cube_key: Key of the cube; needed when the file holds several arrays.
+        ground_truth_file: File of the label map (H, W); None for the file of the cube.
+        ground_truth_key: Key of the label map.
+        classes: Label values to keep; None keeps all.
+        class_names: Label value -> name.
+        rgb_bands: Bands (from 0) for a false-colour picture.
+        wavelengths: Band centres (B,) in nm.
+
+    Raises:
+        SceneError: A file or the scene in it is unusable, or a class is absent.
+    """
+    cube_file = Path(cube_file)
+    given = (cube_key, ground_truth_file, ground_truth_key)
+    if given == (None, None, None) and is_scene_file(cube_file):
+        scene = replace(load_scene(cube_file), name=name)
+    else:
+        cube = read_array(cube_file, cube_key)
+        truth = read_array(Path(ground_truth_file or cube_file), ground_truth_key)
+        scene = Scene(name=name, cube=cube, ground_truth=truth, class_names={})
+    described: dict[str, Any] = {"rgb_bands": rgb_bands, "wavelengths": wavelengths}
+    if class_names is not None:
+        described["class_names"] = scene.class_names | {int(value): label for value, label in class_names.items()}
+    scene = replace(scene, **{field: value for field, value in described.items() if value is not None})
+    return scene if classes is None else scene.keeping(classes)

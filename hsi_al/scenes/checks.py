@@ -1,0 +1,129 @@
+"""What makes a cube, a ground truth and their companions usable; every refusal is one sentence with the way out."""
+
+from collections.abc import Sequence
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hsi_al.errors import SceneError
+
+
+def checked_cube(name: str, cube: ArrayLike) -> NDArray[Any]:
+    """Give the cube (H, W, B) in C order and native byte order, its number type unchanged.
+
+    Raises:
+        SceneError: The cube is not 3-D, is empty, holds no real numbers, NaN or infinite values, or is constant.
+    """
+    array = np.asarray(cube)
+    if array.dtype.kind not in "uif":
+        raise SceneError(
+            f"Scene {name!r}: the cube holds values of type {array.dtype}, real numbers are needed; "
+            "convert it to an integer or floating type."
+        )
+    if array.ndim != 3 or array.size == 0:
+        raise SceneError(
+            f"Scene {name!r}: the cube has shape {array.shape}, a non-empty (height, width, bands) is needed; "
+            "check the cube's file and key."
+        )
+    _refuse_unusable_values(name, array)
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+
+
+def _refuse_unusable_values(name: str, cube: NDArray[Any]) -> None:
+    if cube.dtype.kind == "f" and not np.isfinite(cube).all():
+        raise SceneError(
+            f"Scene {name!r}: the cube of shape {cube.shape} holds {np.isnan(cube).sum()} NaN and "
+            f"{np.isinf(cube).sum()} infinite values; drop their bands or replace the values before loading."
+        )
+    if cube.min() == cube.max():
+        raise SceneError(
+            f"Scene {name!r}: every value of the cube of shape {cube.shape} is {cube.flat[0]}, "
+            "so there is nothing to normalise; check the cube's file and key."
+        )
+
+
+def checked_ground_truth(name: str, ground_truth: ArrayLike, cube_shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Give the ground truth (H, W) as int64; a floating one with whole values is fine (MATLAB's double).
+
+    Raises:
+        SceneError: It is not 2-D, does not fit the cube, holds other values than whole numbers from 0,
+            or labels fewer than two classes.
+    """
+    array = np.asarray(ground_truth)
+    if array.ndim != 2:
+        raise SceneError(
+            f"Scene {name!r}: the ground truth has shape {array.shape}, (height, width) is needed; "
+            "check the ground truth's file and key."
+        )
+    if array.shape != cube_shape[:2]:
+        raise SceneError(
+            f"Scene {name!r}: the ground truth of shape {array.shape} does not fit the cube of shape {cube_shape}; "
+            f"{_shape_hint(cube_shape, array.shape)}."
+        )
+    labels = _whole_labels(name, array)
+    present = np.unique(labels[labels > 0])
+    if present.size < 2:
+        found = f"only the class {present[0]}" if present.size else "no class at all (every value is 0)"
+        raise SceneError(
+            f"Scene {name!r}: the ground truth of shape {array.shape} labels {found}, two or more are needed; "
+            "check the ground truth's file and key and the classes asked for."
+        )
+    return labels
+
+
+def _shape_hint(cube_shape: tuple[int, ...], truth_shape: tuple[int, ...]) -> str:
+    if cube_shape[:2] == truth_shape[::-1]:
+        return "the transposed ground truth would fit"
+    for axes in permutations(range(3)):
+        if tuple(cube_shape[axis] for axis in axes[:2]) == truth_shape:
+            return f"the cube with its axes in the order {axes} would fit (bands come last)"
+    return "check that both are of the same scene"
+
+
+def _whole_labels(name: str, array: NDArray[Any]) -> NDArray[np.int64]:
+    if array.dtype.kind not in "buif":
+        raise SceneError(
+            f"Scene {name!r}: the ground truth holds values of type {array.dtype}, whole numbers are needed; "
+            "check the ground truth's file and key."
+        )
+    with np.errstate(invalid="ignore"):  # NaN and huge values differ after the cast and are refused below
+        labels = array.astype(np.int64)
+    wrong = (labels != array) | (labels < 0)
+    if wrong.any():
+        examples = ", ".join(str(value) for value in np.unique(array[wrong])[:5])
+        raise SceneError(
+            f"Scene {name!r}: the ground truth holds {wrong.sum()} labels that are no whole numbers from 0 "
+            f"(such as {examples}); give every class a positive whole number and the background 0."
+        )
+    return labels
+
+
+def checked_wavelengths(name: str, wavelengths: ArrayLike, n_bands: int) -> NDArray[np.float64]:
+    """Give the band centres (B,) in nm as float64.
+
+    Raises:
+        SceneError: There is not exactly one finite wavelength per band.
+    """
+    array = np.asarray(wavelengths, dtype=np.float64)
+    if array.shape != (n_bands,) or not np.isfinite(array).all():
+        raise SceneError(
+            f"Scene {name!r}: wavelengths of shape {array.shape} do not give one finite value for each of the "
+            f"{n_bands} bands; correct or omit them."
+        )
+    return array
+
+
+def checked_rgb_bands(name: str, rgb_bands: Sequence[int], n_bands: int) -> tuple[int, int, int]:
+    """Give the red, green and blue band numbers, counted from 0.
+
+    Raises:
+        SceneError: They are not three, or one is not a band of the cube.
+    """
+    bands = tuple(int(band) for band in rgb_bands)
+    if len(bands) != 3 or min(bands) < 0 or max(bands) >= n_bands:
+        raise SceneError(
+            f"Scene {name!r}: rgb_bands={bands} are not three bands from 0 to {n_bands - 1}; correct or omit them."
+        )
+    return bands

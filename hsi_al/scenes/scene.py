@@ -1,0 +1,210 @@
+"""A hyperspectral scene: cube, ground truth and names, and its form on disk."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hsi_al.errors import SceneError
+from hsi_al.files import replacing
+from hsi_al.scenes.checks import checked_cube, checked_ground_truth, checked_rgb_bands, checked_wavelengths
+from hsi_al.scenes.readers import existing_file, reading
+
+FORMAT = "hsi_al scene 1"
+RGB_WAVELENGTHS_NM = (650.0, 550.0, 450.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A cube with the label of every pixel; a pixel id is `row * width + column`.
+
+    Attributes:
+        name: How messages and files call the scene.
+        cube: Spectra (H, W, B) in their original number type.
+        ground_truth: Original label values (H, W), 0 = unlabelled background.
+        class_names: Label value -> name, for the values present; missing names become "class <value>".
+        wavelengths: Band centres (B,) in nm, when known.
+        rgb_bands: Bands (from 0) shown as red, green and blue; without them the nearest to 650, 550 and 450 nm,
+            and without wavelengths three bands spread over the spectrum.
+        licence: Terms of the data.
+        citation: Whom to cite for the data.
+
+    Raises:
+        SceneError: The arrays cannot be used, alone or together.
+    """
+
+    name: str
+    cube: NDArray[Any]
+    ground_truth: NDArray[np.int64]
+    class_names: dict[int, str]
+    wavelengths: NDArray[np.float64] | None = None
+    rgb_bands: tuple[int, int, int] | None = None
+    licence: str = ""
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        cube = checked_cube(self.name, self.cube)
+        checked: dict[str, Any] = {
+            "cube": cube,
+            "ground_truth": checked_ground_truth(self.name, self.ground_truth, cube.shape),
+        }
+        if self.wavelengths is not None:
+            checked["wavelengths"] = checked_wavelengths(self.name, self.wavelengths, cube.shape[2])
+        if self.rgb_bands is not None:
+            checked["rgb_bands"] = checked_rgb_bands(self.name, self.rgb_bands, cube.shape[2])
+        for field, value in checked.items():
+            object.__setattr__(self, field, value)
+        names = {value: self.class_names.get(value, f"class {value}") for value in self.label_values.tolist()}
+        object.__setattr__(self, "class_names", names)
+
+    @property
+    def height(self) -> int:
+        """Rows H."""
+        return int(self.cube.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns W."""
+        return int(self.cube.shape[1])
+
+    @property
+    def n_bands(self) -> int:
+        """Bands B."""
+        return int(self.cube.shape[2])
+
+    @property
+    def n_classes(self) -> int:
+        """Number C of label values present, background left out."""
+        return len(self.label_values)
+
+    @cached_property
+    def label_values(self) -> NDArray[np.int64]:
+        """Original label values present (C,), ascending, without 0."""
+        return np.unique(self.ground_truth[self.ground_truth > 0])
+
+    @cached_property
+    def labelled_ids(self) -> NDArray[np.int64]:
+        """Pixel ids of every labelled pixel, ascending."""
+        return np.flatnonzero(self.ground_truth).astype(np.int64)
+
+    def labels_of(self, pixel_ids: ArrayLike) -> NDArray[np.int64]:
+        """Give the class indices 0..C-1, in ascending order of the label values, of labelled pixels.
+
+        Raises:
+            SceneError: A pixel lies outside the scene or is unlabelled.
+        """
+        ids = np.asarray(pixel_ids, dtype=np.int64)
+        outside = (ids < 0) | (ids >= self.ground_truth.size)
+        if outside.any():
+            raise SceneError(
+                f"Scene {self.name!r}: the pixel id {ids[outside][0]} lies outside its {self.height} x {self.width} "
+                f"pixels; use ids from 0 to {self.ground_truth.size - 1}."
+            )
+        values = self.ground_truth.ravel()[ids]
+        if not values.all():
+            row, column = divmod(int(ids[values == 0][0]), self.width)
+            raise SceneError(
+                f"Scene {self.name!r}: {(values == 0).sum()} of {ids.size} pixels are unlabelled, the first in row "
+                f"{row} and column {column}; take pixels from labelled_ids."
+            )
+        return np.searchsorted(self.label_values, values).astype(np.int64)
+
+    def keeping(self, values: Iterable[int]) -> "Scene":
+        """Give the scene with only these label values; the pixels of all others become background.
+
+        Raises:
+            SceneError: A value is absent from the ground truth, or fewer than two remain.
+        """
+        wanted = {int(value) for value in values}
+        absent = sorted(wanted.difference(self.label_values.tolist()))
+        if absent:
+            raise SceneError(
+                f"Scene {self.name!r} has no label values {absent} to keep; it has {self.label_values.tolist()}."
+            )
+        kept = np.isin(self.ground_truth, sorted(wanted))
+        return replace(self, ground_truth=np.where(kept, self.ground_truth, 0))
+
+    def false_colour(self) -> NDArray[np.uint8]:
+        """Give a picture (H, W, 3), each channel stretched from its 2nd to its 98th percentile."""
+        channels: NDArray[np.float64] = self.cube[:, :, list(self._colour_bands())].astype(np.float64)
+        low, high = np.percentile(channels, (2, 98), axis=(0, 1))
+        span = np.where(high > low, high - low, 1.0)  # a flat channel must not divide by zero
+        stretched: NDArray[np.float64] = np.clip((channels - low) / span, 0, 1)
+        return np.rint(255 * stretched).astype(np.uint8)
+
+    def _colour_bands(self) -> tuple[int, ...]:
+        if self.rgb_bands is not None:
+            return self.rgb_bands
+        if self.wavelengths is not None:
+            return tuple(int(np.abs(self.wavelengths - colour).argmin()) for colour in RGB_WAVELENGTHS_NM)
+        return tuple(int(fraction * self.n_bands) for fraction in (0.75, 0.5, 0.25))
+
+
+def save_scene(scene: Scene, path: Path) -> None:
+    """Write the scene as one HDF5 file, the same bytes for the same scene.
+
+    Raises:
+        OSError: The folder is missing or cannot be written; a file already there is then untouched.
+    """
+    # Several bands in full width compress best and are read whole anyway.
+    chunks = tuple(min(size, most) for size, most in zip(scene.cube.shape, (256, 256, 8), strict=True))
+    packed: dict[str, Any] = {"compression": "gzip", "compression_opts": 9, "shuffle": True, "track_times": False}
+    truth = scene.ground_truth.astype(np.min_scalar_type(int(scene.ground_truth.max())))
+    names = np.array(list(scene.class_names.values()), dtype=object)
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        file.create_dataset("cube", data=scene.cube, chunks=chunks, **packed)
+        file.create_dataset("ground_truth", data=truth, chunks=truth.shape, **packed)
+        file.create_dataset("label_values", data=scene.label_values, track_times=False)
+        file.create_dataset("class_names", data=names, dtype=h5py.string_dtype("utf-8"), track_times=False)
+        file.attrs.update(format=FORMAT, name=scene.name, licence=scene.licence, citation=scene.citation)
+        if scene.rgb_bands is not None:
+            file.attrs["rgb_bands"] = scene.rgb_bands
+        if scene.wavelengths is not None:
+            file.create_dataset("wavelengths", data=scene.wavelengths, track_times=False).attrs["unit"] = "nm"
+
+
+def is_scene_file(path: Path) -> bool:
+    """Tell whether the file was written by `save_scene`, in any version of its form.
+
+    Raises:
+        SceneError: The file is missing, empty or damaged.
+    """
+    existing_file(path)
+    if not h5py.is_hdf5(path):
+        return False
+    with reading(path), h5py.File(path, "r") as file:
+        return str(file.attrs.get("format", "")).startswith("hsi_al scene ")
+
+
+def load_scene(path: Path) -> Scene:
+    """Read a scene written by `save_scene`.
+
+    Raises:
+        SceneError: The file is missing, empty, damaged, of another kind, or holds no usable scene.
+    """
+    existing_file(path)
+    if not h5py.is_hdf5(path):
+        raise SceneError(f"{path} is no HDF5 file, so no scene of this package; give its cube and ground truth keys.")
+    with reading(path), h5py.File(path, "r") as file:
+        found = file.attrs.get("format")
+        if found != FORMAT:
+            raise SceneError(
+                f"{path} has the format attribute {found!r} where a scene has {FORMAT!r}; "
+                "write it with save_scene or give its cube and ground truth keys."
+            )
+        names = dict(zip(file["label_values"][()].tolist(), file["class_names"].asstr()[()].tolist(), strict=True))
+        return Scene(
+            name=file.attrs["name"],
+            cube=file["cube"][()],
+            ground_truth=file["ground_truth"][()],
+            class_names=names,
+            wavelengths=file["wavelengths"][()] if "wavelengths" in file else None,
+            rgb_bands=tuple(file.attrs["rgb_bands"].tolist()) if "rgb_bands" in file.attrs else None,
+            licence=file.attrs["licence"],
+            citation=file.attrs["citation"],
+        )

@@ -1,0 +1,265 @@
+"""Figures say what the files say, and nothing in them overlaps."""
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from hsi_al.errors import RunDirectoryError
+from hsi_al.report.canvas import save
+from hsi_al.report.figures import (
+    confusion_figure,
+    draw,
+    draw_map,
+    learning_curve_figure,
+    map_figure,
+    query_figure,
+)
+from hsi_al.report.maps import round_colours
+from hsi_al.report.palette import BACKGROUND, PALETTE, UNUSED, rgb_of
+from hsi_al.report.run_files import Confusions, Meta, Pool, read_confusions, read_meta, read_predictions
+from hsi_al.report.tables import read_curve
+from tests.report.fakes import write_h5, write_run
+
+ALL = ["confusion.png", "learning_curve.png", "map.png", "query_map.png"]
+SIXTEEN = {value: f"A-rather-long-class-name-{value}" for value in range(1, 17)}
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    head = path.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = struct.unpack(">II", head[16:])
+    return width, height
+
+
+def legend_texts(figure: Figure) -> list[str]:
+    legend = figure.legends[0] if figure.legends else figure.axes[0].get_legend()
+    return [text.get_text() for text in legend.get_texts()] if legend else []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"classes": 16, "rounds": 32, "shape": (61, 34)},
+        {"classes": 2, "rounds": 0},
+        {"rounds": 1, "heldout": False, "shape": (12, 40)},
+        {"ground_truth": False},
+    ],
+)
+def test_draw_writes_every_figure(tmp_path: Path, options: dict[str, int]) -> None:
+    paths = draw(write_run(tmp_path, **options))  # type: ignore[arg-type]
+    assert sorted(path.name for path in paths) == ALL
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ALL, "nothing temporary stays"
+    for path in paths:
+        assert all(400 < side < 2500 for side in png_size(path)), path
+
+
+def test_without_predictions_there_are_no_maps(tmp_path: Path) -> None:
+    names = [path.name for path in draw(write_run(tmp_path, predictions=False))]
+    assert names == ["learning_curve.png", "confusion.png"]
+
+
+def test_learning_curve_shows_percent_against_labels(tmp_path: Path) -> None:
+    (axes,) = learning_curve_figure(read_curve(write_run(tmp_path)), "a title").axes
+    lines = {str(line.get_label()): line for line in axes.lines}
+    assert list(lines) == ["OA", "AA", "kappa", "OA held-out"]
+    assert np.asarray(lines["OA"].get_xdata()).tolist() == [4, 7, 10]
+    assert np.asarray(lines["OA"].get_ydata()) == pytest.approx([60, 70, 80])
+    assert np.asarray(lines["OA held-out"].get_ydata()) == pytest.approx([58, 68, 78])
+    assert [line.get_linestyle() for line in axes.lines] == ["-", "-", "-", "--"]
+    assert len({line.get_marker() for line in axes.lines}) == 4
+    assert axes.get_ylim() == (45, 85)
+    assert axes.get_xticks().tolist() == [4, 7, 10]
+
+
+def test_learning_curve_leaves_out_what_has_no_value(tmp_path: Path) -> None:
+    rows = read_curve(write_run(tmp_path, rounds=0, heldout=False))
+    assert legend_texts(learning_curve_figure(rows, "")) == ["OA", "AA", "kappa"]
+
+
+def test_perfect_accuracy_stays_inside(tmp_path: Path) -> None:
+    rows = read_curve(write_run(tmp_path, rounds=4))
+    (axes,) = learning_curve_figure(rows, "").axes
+    assert axes.get_ylim()[1] == 101
+
+
+def maps() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    truth = np.array([[0, 3, 3], [7, 9, 0]])
+    return np.array([[3, 3, 7], [7, 7, 0]]), truth, np.zeros((2, 3, 3), np.uint8)
+
+
+def test_map_panels_show_the_palette() -> None:
+    class_map, truth, rgb = maps()
+    figure = map_figure(class_map, truth, rgb, {7: "soil", 3: "water"}, "a title")
+    assert [axes.get_title() for axes in figure.axes] == ["false colour", "ground truth", "classification map"]
+    shown = [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
+    water, soil = rgb_of(PALETTE[0]), rgb_of(PALETTE[1])
+    assert shown[1].tolist() == [[[*BACKGROUND], [*water], [*water]], [[*soil], [*UNUSED], [*BACKGROUND]]]
+    assert shown[2].tolist() == [[[*water], [*water], [*soil]], [[*soil], [*soil], [*BACKGROUND]]]
+    assert legend_texts(figure) == ["water", "soil", "other classes, not used", "no label"]
+    patches = figure.legends[0].get_patches()
+    assert [to_hex(patch.get_facecolor()).upper() for patch in patches[:2]] == list(PALETTE[:2])
+
+
+def test_map_without_ground_truth(tmp_path: Path) -> None:
+    _, _, rgb = maps()
+    figure = map_figure(np.full((2, 3), 3), None, rgb, {3: "water"}, "")
+    assert [axes.get_title() for axes in figure.axes] == ["false colour", "classification map"]
+    assert legend_texts(figure) == ["water"]
+    path = draw_map(np.full((2, 3), 3), None, rgb, {3: "water"}, "costs 5$ or 6$", tmp_path / "new" / "map.png")
+    assert png_size(path)[0] > 400
+
+
+@pytest.mark.parametrize("shape", [(145, 145), (512, 217), (610, 340), (349, 1905), (300, 12), (5, 5)])
+@pytest.mark.parametrize("names", [SIXTEEN, {1: "a", 2: "b"}])
+def test_nothing_in_a_map_overlaps(shape: tuple[int, int], names: dict[int, str]) -> None:
+    labels = np.resize(np.arange(17), shape)
+    title = "some_scene, densenet121, loss_prediction, protocol paper, split holdout, seed 0"
+    figure = map_figure(labels, labels, np.zeros((*shape, 3), np.uint8), names, title)
+    figure.draw_without_rendering()
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    boxes += [figure.legends[0].get_window_extent(), figure.texts[0].get_window_extent()]
+    assert_apart([box for box in boxes if box is not None], figure)
+    for axes in figure.axes:
+        assert axes.get_aspect() == 1.0
+
+
+def assert_apart(boxes: list[Bbox], figure: Figure) -> None:
+    assert len(boxes) >= 3
+    for index, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:index])
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1
+
+
+def pool_of(labelled_at: list[int]) -> Pool:
+    return Pool(pixel_id=np.arange(len(labelled_at)) * 7, labelled_at=np.array(labelled_at))
+
+
+def test_query_map_places_and_colours_the_dots() -> None:
+    figure = query_figure(pool_of([0, -1, 2, 1, 0]), np.zeros((4, 10, 3), np.uint8), "")
+    initial, queried = figure.axes[0].collections
+    assert np.asarray(initial.get_offsets()).tolist() == [[0, 0], [8, 2]]
+    assert np.asarray(queried.get_offsets()).tolist() == [[4, 1], [1, 2]]
+    faces = np.asarray(queried.get_facecolor())
+    assert faces == pytest.approx(round_colours(2).to_rgba(np.array([2, 1])))
+    assert faces[0].sum() > faces[1].sum(), "later rounds are lighter"
+    assert figure.axes[1].get_ylabel() == "round"
+    assert legend_texts(figure) == ["initial labels (2)", "queried in rounds 1-2 (2), coloured by round"]
+
+
+def test_query_map_without_queries() -> None:
+    figure = query_figure(pool_of([0, -1, 0]), np.zeros((4, 10, 3), np.uint8), "")
+    assert len(figure.axes) == 1
+    assert len(figure.axes[0].collections) == 1
+    assert legend_texts(figure) == ["initial labels (2)"]
+
+
+@pytest.mark.parametrize(("rounds", "ticks"), [(1, [1]), (10, [*range(1, 11)]), (32, [*range(4, 33, 4)])])
+def test_round_bar_has_whole_rounds(rounds: int, ticks: list[int]) -> None:
+    figure = query_figure(pool_of(list(range(rounds + 1))), np.zeros((40, 20, 3), np.uint8), "a title")
+    assert figure.axes[1].get_yticks().tolist() == ticks
+    assert len(np.unique(round_colours(rounds).to_rgba(np.arange(1, rounds + 1)), axis=0)) == rounds
+    figure.draw_without_rendering()
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    boxes += [figure.legends[0].get_window_extent(), figure.texts[0].get_window_extent()]
+    assert_apart([box for box in boxes if box is not None], figure)
+
+
+def test_confusion_shows_the_last_round_by_row() -> None:
+    last = np.array([[3, 1, 0], [0, 0, 0], [1, 0, 999]])
+    both = np.stack([np.zeros((3, 3), int), last])
+    confusions = Confusions(all=both, heldout=np.zeros_like(both), label_values=np.array([1, 4, 6]))
+    figure = confusion_figure(confusions, Meta("a title", {1: "corn", 4: "hay", 6: "wood"}))
+    (axes,) = figure.axes
+    assert np.asarray(axes.images[0].get_array())[0] == pytest.approx([0.75, 0.25, 0])
+    cells = {text.get_position(): text.get_text() for text in axes.texts if text.get_position()[0] <= 2}
+    assert cells == {(0, 0): "75", (1, 0): "25", (0, 2): "<1", (2, 2): "100"}
+    recalls = [text.get_text() for text in axes.texts if text.get_position()[0] > 2]
+    assert recalls == ["recall %", "75.0", "-", "99.9"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["corn (4)", "hay (0)", "wood (1000)"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["corn", "hay", "wood"]
+    title = figure.get_suptitle().replace("\n", " ")
+    assert title == "a title all pixels with ground truth, round 1, % of the true class"
+
+
+def test_confusion_prefers_held_out_pixels(tmp_path: Path) -> None:
+    run_dir = write_run(tmp_path)
+    confusions = read_confusions(run_dir)
+    figure = confusion_figure(confusions, read_meta(run_dir))
+    assert "held-out pixels, round 2" in figure.get_suptitle()
+    heldout = confusions.heldout[-1]
+    expected = heldout / heldout.sum(axis=1, keepdims=True)
+    assert np.asarray(figure.axes[0].images[0].get_array()) == pytest.approx(expected)
+
+
+def test_an_empty_ground_truth_is_none(tmp_path: Path) -> None:
+    rgb = np.zeros((2, 3, 3), np.uint8)
+    write_h5(tmp_path / "predictions.h5", class_map=np.ones((2, 3)), rgb=rgb, ground_truth=np.zeros((2, 3)))
+    predictions = read_predictions(tmp_path)
+    assert predictions is not None
+    assert predictions.ground_truth is None
+
+
+def break_meta(run_dir: Path) -> None:
+    (run_dir / "meta.json").write_text(json.dumps({"title": "no names"}))
+
+
+def break_confusion(run_dir: Path) -> None:
+    write_h5(run_dir / "confusion.h5", all=np.ones((1, 2, 3)), heldout=np.ones((1, 2, 2)), label_values=np.arange(2))
+
+
+def break_pool(run_dir: Path) -> None:
+    write_h5(run_dir / "pool.h5", pixel_id=np.array([24 * 20]), labelled_at=np.array([0]))
+
+
+def break_predictions(run_dir: Path) -> None:
+    write_h5(run_dir / "predictions.h5", class_map=np.ones((2, 3)), rgb=np.zeros((3, 2, 3), np.uint8))
+
+
+def truncate_pool(run_dir: Path) -> None:
+    (run_dir / "pool.h5").write_bytes(b"not HDF5")
+
+
+def lose_a_dataset(run_dir: Path) -> None:
+    write_h5(run_dir / "pool.h5", pixel_id=np.array([1]))
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (break_meta, r"meta\.json has no usable entry class_names"),
+        (break_confusion, r"confusion\.h5 is malformed: all has shape \(1, 2, 3\)"),
+        (break_pool, r"pool\.h5 names pixels outside the 480"),
+        (break_predictions, r"predictions\.h5 is malformed: rgb"),
+        (truncate_pool, r"pool\.h5 cannot be read"),
+        (lose_a_dataset, r"pool\.h5 cannot be read: .*labelled_at"),
+        (lambda run_dir: (run_dir / "confusion.h5").unlink(), r"confusion\.h5 cannot be read"),
+        (lambda run_dir: (run_dir / "meta.json").unlink(), r"meta\.json cannot be read: No such file"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path: Path, damage, complaint: str) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    damage(write_run(tmp_path))
+    with pytest.raises(RunDirectoryError, match=complaint):
+        draw(tmp_path)
+    assert not (tmp_path / "figures").exists(), "nothing is drawn from a damaged run"
+
+
+def test_a_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "map.png"
+    path.write_bytes(b"old")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save(Figure(), path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,68 @@
+"""`curve.csv` read back, and its rounds as text."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from hsi_al.errors import RunDirectoryError
+from hsi_al.report.tables import COLUMNS, HEADER, format_rounds, read_curve
+from tests.report.fakes import write_run
+
+
+def test_rows_hold_numbers(tmp_path: Path) -> None:
+    rows = read_curve(write_run(tmp_path))
+    assert [(row.round, row.n_labelled) for row in rows] == [(0, 4), (1, 7), (2, 10)]
+    assert rows[1].oa_all == pytest.approx(0.7)
+    assert rows[1].oa_heldout == pytest.approx(0.68)
+    assert math.isnan(rows[1].kappa_heldout)
+    assert rows[1].recall == {2: 0.5, 3: 0.5, 4: 0.5}
+    assert (rows[1].seconds_fit, rows[1].seconds_predict, rows[1].seconds_query) == (10.0, 2.0, 0.25)
+
+
+def test_formatted_in_percent_and_seconds(tmp_path: Path) -> None:
+    table = format_rounds(read_curve(write_run(tmp_path, rounds=1)))
+    assert table == [
+        HEADER,
+        ["0", "4", "60.00", "55.00", "50.00", "58.00", "12.2"],
+        ["1", "7", "70.00", "55.00", "50.00", "68.00", "12.2"],
+    ]
+
+
+def test_undefined_values_are_dashes(tmp_path: Path) -> None:
+    table = format_rounds(read_curve(write_run(tmp_path, rounds=0, heldout=False)))
+    assert table[1][5] == "-"
+
+
+def curve_with(tmp_path: Path, text: str) -> Path:
+    (tmp_path / "curve.csv").write_text(text)
+    return tmp_path
+
+
+LINE = "0,160," + ",".join(["0.5"] * 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "lacks the columns round, n_labelled"),
+        (",".join(COLUMNS[:-1]) + "\n", "lacks the columns seconds_query"),
+        (",".join(COLUMNS) + "\n", "holds no round yet"),
+        (",".join(COLUMNS) + f"\n{LINE}\n0,160,0.5\n", "line 3, is malformed: its number of cells"),
+        (",".join(COLUMNS) + f"\n{LINE},0.5\n", "line 2, is malformed: its number of cells"),
+        (",".join(COLUMNS) + f"\n{LINE.replace('0.5', 'high', 1)}\n", "line 2, is malformed: .*high"),
+        (",".join(COLUMNS) + f"\n{LINE.replace('160', 'nan')}\n", "line 2, is malformed: .*nan"),
+        (",".join(COLUMNS) + f",recall_corn\n{LINE},0.5\n", "line 2, is malformed: .*corn"),
+    ],
+)
+def test_malformed_curve_is_named(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(RunDirectoryError, match=rf"curve\.csv.*{complaint}"):
+        read_curve(curve_with(tmp_path, text))
+
+
+def test_missing_and_binary_curves_are_named(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match=r"curve\.csv cannot be read: No such file"):
+        read_curve(tmp_path)
+    (tmp_path / "curve.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RunDirectoryError, match=r"curve\.csv"):
+        read_curve(tmp_path)
