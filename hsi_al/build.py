@@ -12,7 +12,7 @@ from hsi_al.learners.deep import DeepLearner, DeepSettings
 from hsi_al.pool.initial import draw_initial
 from hsi_al.pool.splits import Split, divide_holdout, divide_paper, divide_spatially
 from hsi_al.randomness import generator
-from hsi_al.scenes.catalogue import load_catalogue_scene, load_custom_scene
+from hsi_al.scenes.catalogue import CATALOGUE, load_catalogue_scene, load_custom_scene
 from hsi_al.scenes.scene import Scene
 
 Ids = NDArray[np.int64]
@@ -24,6 +24,7 @@ def build_scene(config: Config) -> Scene:
 
     Raises:
         SceneError: A file is missing or unusable.
+        ConfigurationError: No file is named, and the catalogue has no such scene.
     """
     dataset = config.dataset
     if dataset.cube_file is not None:
@@ -36,6 +37,11 @@ def build_scene(config: Config) -> Scene:
             dataset.classes,
             dataset.class_names,
             dataset.rgb_bands,
+        )
+    if dataset.name not in CATALOGUE:
+        raise ConfigurationError(
+            f"The scene {dataset.name} needs dataset.cube_file=<file>, and dataset.ground_truth_file=<file> unless "
+            f"both are in one; scenes known by name are {', '.join(CATALOGUE)}."
         )
     data_dir = config.data_dir or os.environ.get(DATA_DIR_VARIABLE)
     return load_catalogue_scene(dataset.name, Path(data_dir) if data_dir else None, dataset.classes)

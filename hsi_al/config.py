@@ -3,6 +3,8 @@
 The dataclasses say which keys exist, their types and defaults; the YAML files under conf/ choose among them.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from hsi_al.errors import ConfigurationError, RunDirectoryError
 
@@ -174,6 +177,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "trainer.threads": (1, None),
     "trainer.predict_batch_size": (1, None),
 }
+LEARNERS = {"deep": DeepLearnerConfig}
 # What may differ between the calls that start and continue a run.
 FREE_KEYS = ("data_dir", "debug", "trainer.accelerator", "trainer.threads")
 
@@ -182,7 +186,8 @@ def register() -> None:
     """Give the schema to Hydra."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
-    store.store(group="learner", name="deep_schema", node=DeepLearnerConfig)
+    for name, schema in LEARNERS.items():
+        store.store(group="learner", name=f"{name}_schema", node=schema)
 
 
 def checked(composed: Any) -> Config:  # noqa: ANN401
@@ -193,6 +198,9 @@ def checked(composed: Any) -> Config:  # noqa: ANN401
     """
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
+    known = flatten(OmegaConf.to_container(OmegaConf.structured(config)))
+    if unknown := flatten(OmegaConf.to_container(composed)).keys() - known.keys():
+        raise ConfigurationError(f"There is no key {', '.join(sorted(unknown))}; --cfg job lists all keys.")
     for key, choices in CHOICES.items():
         if (value := OmegaConf.select(composed, key)) not in choices:
             names = ", ".join(str(choice) for choice in choices if choice is not None)
@@ -245,19 +253,36 @@ def differing_keys(path: Path, config: Config) -> list[str]:
     Raises:
         RunDirectoryError: The kept file can't be read.
     """
-    try:
+    with reading_kept(path):
         kept = flatten(OmegaConf.to_container(OmegaConf.load(path)))
-    except (OSError, ValueError, AttributeError, OmegaConfBaseException) as error:
-        raise RunDirectoryError(
-            f"{path} is corrupted ({' '.join(str(error).split())}); restore it, or delete the run directory."
-        ) from error
-    except Exception as error:  # PyYAML's errors, without importing it for their sake
-        if type(error).__module__.split(".")[0] != "yaml":
-            raise
-        raise RunDirectoryError(f"{path} is no YAML; restore it, or delete the run directory.") from error
     now = flatten(OmegaConf.to_container(OmegaConf.structured(config)))
     keys = sorted(key for key in kept.keys() | now.keys() if key not in FREE_KEYS)
     return [f"{key} ({kept.get(key)} -> {now.get(key)})" for key in keys if kept.get(key) != now.get(key)]
+
+
+def load_kept(path: Path) -> Config:
+    """The configuration kept in a run directory.
+
+    Raises:
+        RunDirectoryError: The file can't be read.
+    """
+    with reading_kept(path):
+        kept = OmegaConf.load(path)
+        schema = OmegaConf.structured(Config(learner=LEARNERS[kept.learner.name]()))
+        config = OmegaConf.to_object(OmegaConf.merge(schema, kept))
+    assert isinstance(config, Config)
+    return config
+
+
+@contextmanager
+def reading_kept(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged configuration raises into one sentence."""
+    try:
+        yield
+    except (OSError, ValueError, AttributeError, KeyError, YAMLError, OmegaConfBaseException) as error:
+        raise RunDirectoryError(
+            f"{path} is missing or corrupted ({' '.join(str(error).split())}); restore it, or delete the run directory."
+        ) from error
 
 
 def flatten(node: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401

@@ -60,7 +60,7 @@ def run(config: Config, path: Path) -> None:
                     "hydra.run.dir or experiment.name, or delete it."
                 )
             if read_meta(path).get("state") == "finished":
-                console.print(f"{path} is finished already.")
+                console.print(f"{short_path(path)} is finished already.")
             else:
                 Job(config, path, console).play()
             print_report(path, console)
@@ -158,7 +158,7 @@ class Job:
             f"Work: {estimate.work}: about {duration(estimate.total_seconds)} on {self.learner.device} with "
             f"{torch.get_num_threads()} threads"
         )
-        say(f"Run directory: {self.path}")
+        say(f"Run directory: {short_path(self.path)}")
         return estimate
 
     def title(self) -> str:
@@ -187,6 +187,9 @@ class Job:
         return {
             "state": state,
             "title": self.title(),
+            "n_bands": scene.n_bands,
+            "rgb_bands": list(scene.colour_bands),
+            "loss_prediction": "predicted_loss_N" in self.acquisition.needs,
             "class_names": {str(value): name for value, name in scene.class_names.items()},
             "network": self.learner.describe(),
             "command": " ".join([Path(sys.executable).name, "-m", "hsi_al.run", *sys.argv[1:]]),
@@ -205,14 +208,20 @@ class Job:
 def print_report(path: Path, console: Console) -> None:
     """The table of rounds and the pictures of a finished run."""
     header, *rows = format_rounds(read_curve(path))
-    table = Table(title=read_meta(path)["title"])
+    table = Table()
     for name in header:
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*row)
+    console.print(read_meta(path)["title"])
     console.print(table, soft_wrap=False)
     for picture in sorted((path / "figures").glob("*.png")):
-        console.print(str(picture))
+        console.print(short_path(picture))
+
+
+def short_path(path: Path) -> str:
+    """Relative to the working directory where that is shorter to read."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def available_threads() -> int:

@@ -6,6 +6,7 @@ sentence on stderr), 130 interrupted (the same command continues), 1 a bug (with
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,8 @@ from hsi_al.errors import HsiAlError
 from hsi_al.explain import one_sentence
 
 USER_ERRORS = (HsiAlError, HydraException, OmegaConfBaseException, OSError)
+# What a single job failed with: raised inside Hydra, it would print lines of its own.
+failures: list[Exception] = []
 
 
 def configuration_folder() -> Path:
@@ -49,10 +52,12 @@ def task(composed: Any) -> None:  # noqa: ANN401
 
             remove_if_empty(path)
         if composed.debug:
-            raise RuntimeError(one_sentence(error, None)) from error
-        if hydra_config.mode == RunMode.MULTIRUN:
-            overrides = ",".join(hydra_config.overrides.task)
-            print(f"hsi_al: job {hydra_config.job.num} ({overrides}) failed: {error}", file=sys.stderr)
+            traceback.print_exc()
+        if hydra_config.mode == RunMode.RUN:
+            failures.append(error)
+            return
+        overrides = " ".join(hydra_config.overrides.task)
+        print(f"hsi_al: job {hydra_config.job.num} ({overrides}) failed: {explained(error)}", file=sys.stderr)
         raise
 
 
@@ -68,10 +73,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints its own traceback and exits with 1
     register()
     GlobalHydra.instance().clear()
+    failures.clear()
     saved = sys.argv
     sys.argv = [saved[0], *(saved[1:] if argv is None else argv)]
     try:
         hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name="config")(task)()
+        for failure in failures:
+            raise failure
     except USER_ERRORS as error:
         print(f"hsi_al: error: {explained(error)}", file=sys.stderr)
         return 2
@@ -89,7 +97,7 @@ def explained(error: BaseException) -> str:
     """The sentence of our own errors, a readable one for Hydra's and the system's."""
     if isinstance(error, HsiAlError):
         return str(error)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
         return f"{error.strerror or error}: {error.filename or 'no file named'}; free or change the path."
     return one_sentence(error, schema_of_keys())
 

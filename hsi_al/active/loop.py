@@ -103,7 +103,7 @@ class ActiveLearningLoop:
         view = PoolView(
             outputs.at(np.searchsorted(self.split.scored_ids, candidates)),
             self.pool.is_labelled,
-            self.pool.label,
+            self.pool.label.copy(),
             candidates // self.width,
             candidates % self.width,
         )

@@ -51,7 +51,7 @@ class ProgressDisplay:
             transient=True,
             speed_estimate_period=120,
         )
-        self.task = self.progress.add_task("", total=max(1e-9, self._seconds_before(rounds + 1)))
+        self.task = self.progress.add_task("", total=max(1e-9, estimate.total_seconds))
 
     def __enter__(self) -> "ProgressDisplay":
         self.progress.start()
@@ -61,13 +61,16 @@ class ProgressDisplay:
         self.progress.stop()
 
     def on_part(self, text: str, part: float) -> None:
-        """What the learner reports: `scoring` comes after the epochs of a round."""
+        """What the learner reports: `scoring` comes after the epochs of a round; after the last one comes the map."""
         fit, predict = self._round_seconds(self.round)
         done = fit + part * predict if text == "scoring" else part * fit
+        where = f"round {self.round}/{self.rounds} · {self.n_labelled} labels"
+        if self.round > self.rounds:
+            where = "map of the scene"
         self.progress.update(
             self.task,
             completed=self._seconds_before(self.round) + done,
-            description=f"round {self.round}/{self.rounds} · {self.n_labelled} labels · {text}{self.last_oa}",
+            description=f"{where} · {text}{self.last_oa}",
         )
 
     def on_round(self, record: RoundRecord) -> None:
@@ -85,6 +88,8 @@ class ProgressDisplay:
             )
 
     def _round_seconds(self, round_: int) -> tuple[float, float]:
+        if round_ > self.rounds:
+            return 0.0, self.estimate.map_seconds
         return self.estimate.fit_seconds[round_ - self.first], self.estimate.predict_seconds
 
     def _seconds_before(self, round_: int) -> float:

@@ -19,6 +19,8 @@ from hsi_al.learners.base import Learner
 from hsi_al.pool.label_pool import LabelPool
 
 Ids = NDArray[np.int64]
+# What h5py, csv, json and numpy raise on files that were cut or overwritten.
+DAMAGE = (OSError, LookupError, ArithmeticError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError)
 
 
 class RunDirectory:
@@ -33,6 +35,7 @@ class RunDirectory:
     """
 
     def __init__(self, path: Path, label_values: Ids) -> None:
+        path.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.label_values = label_values
         self.rows: list[dict[str, float]] = []
@@ -61,6 +64,8 @@ class RunDirectory:
         with reading(path):
             for round_ in np.unique(labelled_at[labelled_at >= 0]).tolist():
                 chosen = labelled_at == round_
+                if not np.isin(label[chosen], self.label_values).all():
+                    raise PoolError(f"a label is none of {self.label_values.tolist()}")
                 pool.add(pixel_id[chosen], np.searchsorted(self.label_values, label[chosen]), round_)
         self._read_rounds(next_round)
         return next_round
@@ -102,14 +107,14 @@ class RunDirectory:
         path = self.path / "curve.csv"
         with reading(path), path.open(newline="") as file:
             rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-        self.rows = [row for row in rows if row["round"] < next_round]
+            self.rows = [row for row in rows if row["round"] < next_round]
         path = self.path / "confusion.h5"
         with reading(path), h5py.File(path) as file:
             pairs = zip(file["all"][:next_round], file["heldout"][:next_round], strict=True)
             self.confusions = list(pairs)
         if not len(self.rows) == len(self.confusions) == next_round:
             raise RunDirectoryError(
-                f"{self.path} has {len(self.rows)} rounds in curve.csv and {len(self.confusions)} in confusion.h5, but "
+                f"{self.path / 'curve.csv'} has {len(self.rows)} rounds and confusion.h5 {len(self.confusions)}, but "
                 f"pool.h5 says {next_round}; delete the run directory to start anew."
             )
 
@@ -141,7 +146,7 @@ def reading(path: Path) -> Iterator[None]:
     """Turn whatever a damaged file raises into one sentence."""
     try:
         yield
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, PoolError) as error:
+    except (*DAMAGE, csv.Error, PoolError) as error:
         raise RunDirectoryError(
             f"{path} is missing or corrupted ({' '.join(str(error).split())}); restore it, or delete the run directory "
             "to start anew."
@@ -178,8 +183,7 @@ def read_meta(path: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
     with reading(file):
-        meta: dict[str, Any] = json.loads(file.read_text())
-        return meta
+        return dict(json.loads(file.read_text()).items())
 
 
 def discard_uncommitted(path: Path) -> None:

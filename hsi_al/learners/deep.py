@@ -1,6 +1,7 @@
 """The deep learner: a backbone, trained and asked through Lightning, a fresh Trainer for every round."""
 
 import copy
+import io
 import logging
 import time
 import warnings
@@ -164,11 +165,19 @@ class DeepLearner:
             self.module.plan = self._plan(labels, round_)
             self.datamodule.set_labelled(pixel_ids, labels, shuffling_seed)
             trainer = self._trainer(self.epochs(round_), EpochProgress(self.progress))
+            self.module.train()  # An interrupted prediction leaves evaluation mode behind.
             with quiet_lightning():
                 trainer.fit(self.module, datamodule=self.datamodule)
+        if not all(bool(parameter.isfinite().all()) for parameter in self.module.parameters()):
+            raise LearnerError(
+                f"The training of round {round_} diverged: weights are no longer finite; lower protocol.lr="
+                f"{self.settings.lr:g}, or take trainer.precision=32-true."
+            )
 
     def predict(self, pixel_ids: Ids) -> Outputs:
         """One pass over the pixels: predicted class and everything that was declared as needed."""
+        if len(pixel_ids) == 0:
+            return Outputs(np.empty(0, np.int64))
         self.datamodule.predict_ids = np.asarray(pixel_ids, dtype=np.int64)
         with quiet_lightning():
             batches: Any = self._trainer(1, EpochProgress(self.progress)).predict(
@@ -198,9 +207,11 @@ class DeepLearner:
 
     def save(self, path: Path) -> None:
         """Write weights and the limits of the normalisation."""
+        limits = torch.tensor(self.datamodule.gatherer.limits, dtype=torch.float64)
+        packed = io.BytesIO()  # a full disk is an OSError then, where torch makes a RuntimeError of it
+        torch.save({"weights": self.module.state_dict(), "limits": limits}, packed)
         with replacing(path) as temporary:
-            limits = torch.tensor(self.datamodule.gatherer.limits, dtype=torch.float64)
-            torch.save({"weights": self.module.state_dict(), "limits": limits}, temporary)
+            temporary.write_bytes(packed.getbuffer())
 
     def load(self, path: Path) -> None:
         """Read weights back.
@@ -208,7 +219,12 @@ class DeepLearner:
         Raises:
             RunDirectoryError: The file is missing, corrupted or of another network.
         """
-        self.module.load_state_dict(read_weights(path)["weights"])
+        try:
+            self.module.load_state_dict(read_weights(path)["weights"])
+        except (RuntimeError, LookupError, TypeError, AttributeError) as error:
+            raise RunDirectoryError(
+                f"The weights {path} are not those of {self.describe()}; delete the run directory to start anew."
+            ) from error
 
     @contextmanager
     def _seeded(self, seed: int) -> Iterator[None]:
@@ -263,12 +279,12 @@ class DeepLearner:
         def score() -> None:
             module.predict_step((gatherer(ids[:64]),), 0)
 
-        with self._seeded(0):
+        with self._seeded(0), self._trainer(1).precision_plugin.forward_context():
             module.train()
             step_seconds = median_seconds(step, self.device)
-        module.eval()
-        with torch.inference_mode():
-            return step_seconds, median_seconds(score, self.device) / min(64, len(ids))
+            module.eval()
+            with torch.inference_mode():
+                return step_seconds, median_seconds(score, self.device) / min(64, len(ids))
 
 
 class EpochProgress(L.Callback):
@@ -319,9 +335,10 @@ def read_weights(path: Path) -> dict[str, Any]:
     try:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return saved
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+    except Exception as error:  # Damaged bytes can raise nearly anything in torch's unpickler.
+        reason = str(error) if isinstance(error, OSError) else "the file is damaged"
         raise RunDirectoryError(
-            f"The weights {path} can't be read ({str(error).splitlines()[0]}); delete the run directory to start anew."
+            f"The weights {path} can't be read ({reason}); delete the run directory to start anew."
         ) from error
 
 
@@ -337,6 +354,7 @@ def quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
             warnings.filterwarnings("ignore", message=".*The `srun` command is available.*")
+            warnings.filterwarnings("ignore", message=".*available but not used.*")
             yield
     except SystemExit as exit_:
         if isinstance(exit_.__context__, KeyboardInterrupt):

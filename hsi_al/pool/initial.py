@@ -29,9 +29,9 @@ def shares_per_class(counts_C: Ids, size: int, rng: np.random.Generator) -> Ids:
 
 def shares_stratified(counts_C: Ids, size: int, rng: np.random.Generator) -> Ids:
     """In proportion to the classes' candidates, largest remainders rounded up (ties at random)."""
-    exact = counts_C * size / counts_C.sum()
-    shares: Ids = np.floor(exact).astype(np.int64)
-    order = np.lexsort((rng.permutation(len(counts_C)), -(exact - shares)))
+    # In whole numbers: equal remainders must be equal, and no class may be left to share from.
+    shares, remainders = np.divmod(counts_C * size, max(1, int(counts_C.sum())))
+    order = np.lexsort((rng.permutation(len(counts_C)), -remainders))
     shares[order[: size - shares.sum()]] += 1
     return shares
 

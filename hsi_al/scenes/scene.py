@@ -1,6 +1,6 @@
 """A hyperspectral scene: cube, ground truth and names, and its form on disk."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -130,19 +130,26 @@ class Scene:
         return replace(self, ground_truth=np.where(kept, self.ground_truth, 0))
 
     def false_colour(self) -> NDArray[np.uint8]:
-        """Give a picture (H, W, 3), each channel stretched from its 2nd to its 98th percentile."""
-        channels: NDArray[np.float64] = self.cube[:, :, list(self._colour_bands())].astype(np.float64)
-        low, high = np.percentile(channels, (2, 98), axis=(0, 1))
-        span = np.where(high > low, high - low, 1.0)  # a flat channel must not divide by zero
-        stretched: NDArray[np.float64] = np.clip((channels - low) / span, 0, 1)
-        return np.rint(255 * stretched).astype(np.uint8)
+        """Give a picture (H, W, 3) of the `colour_bands`."""
+        return false_colour(self.cube, self.colour_bands)
 
-    def _colour_bands(self) -> tuple[int, ...]:
+    @property
+    def colour_bands(self) -> tuple[int, ...]:
+        """Bands shown as red, green and blue: those given, else by wavelength, else spread over the spectrum."""
         if self.rgb_bands is not None:
             return self.rgb_bands
         if self.wavelengths is not None:
             return tuple(int(np.abs(self.wavelengths - colour).argmin()) for colour in RGB_WAVELENGTHS_NM)
         return tuple(int(fraction * self.n_bands) for fraction in (0.75, 0.5, 0.25))
+
+
+def false_colour(cube: NDArray[np.generic], bands: Sequence[int]) -> NDArray[np.uint8]:
+    """Give a picture (H, W, 3) of three bands, each stretched from its 2nd to its 98th percentile."""
+    channels: NDArray[np.float64] = cube[:, :, list(bands)].astype(np.float64)
+    low, high = np.percentile(channels, (2, 98), axis=(0, 1))
+    span = np.where(high > low, high - low, 1.0)  # a flat channel must not divide by zero
+    stretched: NDArray[np.float64] = np.clip((channels - low) / span, 0, 1)
+    return np.rint(255 * stretched).astype(np.uint8)
 
 
 def save_scene(scene: Scene, path: Path) -> None:

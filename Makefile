@@ -1,0 +1,48 @@
+# Each target sets up what it needs: a virtual environment in .venv, from Python and make alone.
+PYTHON ?= python3
+# More arguments for pip when it installs torch, such as the index of another build.
+TORCH_ARGS ?=
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint type format check build clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: .venv/.ok  ## Create .venv with everything
+
+.venv/.ok: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' \
+	  || { echo "hsi_al needs Python 3.10 to 3.13; this is $$($(PYTHON) --version). Use make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH_ARGS) torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: .venv/.ok  ## Active learning on Indian Pines: about 4 minutes on two CPU cores
+	$(BIN)/python -m hsi_al.run experiment=demo
+
+test: .venv/.ok lint type  ## Lint, types and all tests
+	$(BIN)/python -m pytest
+
+test-fast: .venv/.ok  ## The tests without those that train through the command line
+	$(BIN)/python -m pytest -m 'not slow'
+
+lint: .venv/.ok  ## ruff: style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: .venv/.ok  ## mypy --strict
+	$(BIN)/mypy
+
+format: .venv/.ok  ## Let ruff format and fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+build: .venv/.ok  ## A wheel in dist/
+	$(BIN)/python -m build --wheel
+
+clean:  ## Remove caches and builds; outputs/ and .venv stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

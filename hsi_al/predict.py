@@ -1,0 +1,98 @@
+"""Apply a finished run's model to a scene: `python -m hsi_al.predict RUN_DIRECTORY CUBE_FILE`.
+
+Writes `class_map.h5` (label values, H x W) and `map.png`. The cube needs the bands of the training scene; it is scaled
+by the training scene's minimum and maximum. Exit codes as in `hsi_al.run`.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hsi_al.active.run_directory import read_meta
+from hsi_al.build import build_learner
+from hsi_al.config import load_kept
+from hsi_al.errors import HsiAlError, RunDirectoryError, SceneError
+from hsi_al.files import replacing
+from hsi_al.job import available_threads
+from hsi_al.learners.deep import read_weights
+from hsi_al.report.figures import draw_map
+from hsi_al.scenes.readers import read_array
+from hsi_al.scenes.scene import false_colour
+
+Ids = NDArray[np.int64]
+
+
+def predict(run_directory: Path, cube_file: Path, cube_key: str | None = None) -> tuple[Ids, NDArray[np.generic]]:
+    """Classify every pixel of a cube with the network of a finished run.
+
+    Args:
+        run_directory: A finished run's.
+        cube_file: Cube (H, W, bands) in a .mat, .npy or HDF5 file.
+        cube_key: Its key; default: the only array in the file.
+
+    Returns:
+        Label values (H, W), and the cube.
+
+    Raises:
+        RunDirectoryError: The run is not finished, or its files are damaged.
+        SceneError: The cube can't be used, or has other bands than the run's.
+    """
+    meta = read_meta(run_directory)
+    if meta.get("state") != "finished":
+        raise RunDirectoryError(f"{run_directory} holds no finished run; run it to its end first.")
+    config = load_kept(run_directory / "config.yaml")
+    cube = read_array(cube_file, cube_key)
+    if cube.ndim != 3 or cube.shape[2] != meta["n_bands"]:
+        raise SceneError(
+            f"{cube_file} has shape {cube.shape}, but the run was trained on {meta['n_bands']} bands: it takes a cube "
+            f"(rows, columns, {meta['n_bands']})."
+        )
+    if not np.isfinite(cube).all():
+        raise SceneError(f"{cube_file} holds NaN or infinite values; fill or cut them out first.")
+    label_values = np.array(sorted(int(value) for value in meta["class_names"]), dtype=np.int64)
+    weights = run_directory / f"weights_{config.protocol.rounds}.pt"
+    low, high = read_weights(weights)["limits"].tolist()
+    needs = frozenset({"predicted_loss_N"} if meta["loss_prediction"] else ())
+    learner = build_learner(config, cube, len(label_values), np.empty(0, np.int64), needs, (low, high))
+    learner.load(weights)
+    learner.module.wanted = frozenset()
+    height, width, _ = cube.shape
+    predicted = learner.predict(np.arange(height * width)).predicted_class
+    return label_values[predicted].reshape(height, width), cube
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m hsi_al.predict", description=__doc__)
+    parser.add_argument("run_directory", type=Path)
+    parser.add_argument("cube_file", type=Path)
+    parser.add_argument("--key", help="key of the cube; default: the only array in the file")
+    parser.add_argument("--output", type=Path, help="folder for the map; default: RUN_DIRECTORY/predictions/CUBE")
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(available_threads())
+    output = arguments.output or arguments.run_directory / "predictions" / arguments.cube_file.stem
+    try:
+        class_map, cube = predict(arguments.run_directory, arguments.cube_file, arguments.key)
+        output.mkdir(parents=True, exist_ok=True)
+        with replacing(output / "class_map.h5") as temporary, h5py.File(temporary, "w") as file:
+            file.create_dataset("class_map", data=class_map.astype(np.uint16), compression="gzip")
+        meta = read_meta(arguments.run_directory)
+        names = {int(value): name for value, name in meta["class_names"].items()}
+        title = f"{arguments.cube_file.stem}, by {meta['title']}"
+        picture = draw_map(class_map, None, false_colour(cube, meta["rgb_bands"]), names, title, output / "map.png")
+    except (HsiAlError, OSError) as error:
+        print(f"hsi_al: error: {error}", file=sys.stderr)
+        return 2
+    for path in (output / "class_map.h5", picture):
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

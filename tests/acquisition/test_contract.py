@@ -1,0 +1,225 @@
+"""What every acquisition function promises, over all names that there are."""
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+from numpy.typing import NDArray
+
+from hsi_al.acquisition.base import PoolView
+from hsi_al.acquisition.factory import ACQUISITIONS, build_acquisition
+from hsi_al.errors import ConfigurationError, PoolExhaustedError
+from hsi_al.outputs import Outputs
+
+Ids = NDArray[np.int64]
+N = 60
+QUERYING = [name for name in ACQUISITIONS if name != "none"]
+SCORING = [name for name in QUERYING if name != "random"]
+OPTIONAL = {field.name for field in fields(Outputs)} - {"predicted_class"}
+
+
+def every_output(seed: int = 0, n: int = N) -> dict[str, NDArray[Any]]:
+    rng = np.random.default_rng(seed)
+    return {
+        "probabilities_NC": rng.dirichlet(np.ones(5), n).astype(np.float32),
+        "predicted_loss_N": rng.normal(size=n).astype(np.float32),
+        "embeddings_ND": rng.normal(size=(n, 4)).astype(np.float32),
+    }
+
+
+def view_of(arrays: dict[str, NDArray[Any]], is_labelled: NDArray[np.bool_]) -> PoolView:
+    n = len(is_labelled)
+    position = np.arange(n)
+    labels = np.where(is_labelled, position % 5, -1)
+    view = PoolView(Outputs(np.zeros(n, np.int64), **arrays), is_labelled, labels, position // 8, position % 8)
+    for array in (*arrays.values(), is_labelled, labels, view.row, view.column):
+        array.flags.writeable = False  # a selection must not change what it sees
+    return view
+
+
+def half_labelled(seed: int = 7, n: int = N) -> NDArray[np.bool_]:
+    return np.random.default_rng(seed).permutation(np.arange(n) % 2 == 0)
+
+
+def view_for(name: str, seed: int = 0) -> PoolView:
+    """Only what the function declares is there."""
+    needs = build_acquisition(name).needs
+    return view_of({key: array for key, array in every_output(seed).items() if key in needs}, half_labelled())
+
+
+def flat_view(is_labelled: NDArray[np.bool_]) -> PoolView:
+    n = len(is_labelled)
+    arrays: dict[str, NDArray[Any]] = {
+        "probabilities_NC": np.full((n, 4), 0.25, np.float32),
+        "predicted_loss_N": np.zeros(n, np.float32),
+    }
+    return view_of(arrays, is_labelled)
+
+
+def rng_of(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def expected_scores(name: str, arrays: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
+    """The published definitions, once more and by other means."""
+    if name == "loss_prediction":
+        return arrays["predicted_loss_N"].astype(np.float64)
+    probabilities = np.sort(arrays["probabilities_NC"].astype(np.float64), axis=1)
+    if name == "entropy":
+        return np.array([-sum(p * np.log(p) for p in row) for row in probabilities.tolist()])
+    if name == "least_confidence":
+        return 1 - probabilities[:, -1]
+    assert name == "margin", f"add the definition of {name} here"
+    return probabilities[:, -2] - probabilities[:, -1]
+
+
+@pytest.mark.parametrize("name", QUERYING)
+@pytest.mark.parametrize("n", [1, 10, N // 2])
+def test_n_different_unlabelled_positions(name: str, n: int) -> None:
+    view = view_for(name)
+    positions = build_acquisition(name).select(view, n, rng_of())
+    assert positions.dtype == np.int64
+    assert len(positions) == len(set(positions.tolist())) == n
+    assert not view.is_labelled[positions].any()
+
+
+@pytest.mark.parametrize("name", QUERYING)
+def test_all_that_are_left_but_not_one_more(name: str) -> None:
+    view, acquisition = view_for(name), build_acquisition(name)
+    left = set(np.flatnonzero(~view.is_labelled).tolist())
+    assert set(acquisition.select(view, N // 2, rng_of()).tolist()) == left
+    with pytest.raises(PoolExhaustedError, match=r"query of 31 .* 30 unlabelled"):
+        acquisition.select(view, N // 2 + 1, rng_of())
+
+
+@pytest.mark.parametrize("name", QUERYING)
+def test_a_wholly_labelled_pool_is_exhausted(name: str) -> None:
+    with pytest.raises(PoolExhaustedError):
+        build_acquisition(name).select(flat_view(np.ones(4, bool)), 1, rng_of())
+
+
+@pytest.mark.parametrize("name", QUERYING)
+def test_the_same_seed_asks_the_same(name: str) -> None:
+    view = view_for(name)
+    queries = [build_acquisition(name).select(view, 8, rng_of(seed)).tolist() for seed in (0, 0, 1)]
+    assert queries[0] == queries[1]
+    assert (queries[0] == queries[2]) == (name != "random")
+
+
+@pytest.mark.parametrize("name", QUERYING)
+def test_it_reads_what_it_declares_and_nothing_else(name: str) -> None:
+    read: set[str] = set()
+
+    class Watched(Outputs):
+        def __getattribute__(self, attribute: str) -> Any:
+            read.add(attribute)
+            return super().__getattribute__(attribute)
+
+    arrays, is_labelled = every_output(), half_labelled()
+    acquisition = build_acquisition(name)
+    position = np.arange(N)
+    watched = Watched(np.zeros(N, np.int64), **arrays)
+    read.clear()
+    acquisition.select(PoolView(watched, is_labelled, position, position, position), 5, rng_of())
+    assert read & OPTIONAL == acquisition.needs
+
+
+@pytest.mark.parametrize("name", QUERYING)
+def test_names_and_needs(name: str) -> None:
+    acquisition = build_acquisition(name)
+    assert acquisition.name == name
+    assert acquisition.queries
+    assert acquisition.needs <= OPTIONAL
+    assert bool(acquisition.needs) == (name != "random")
+
+
+@pytest.mark.parametrize("name", SCORING)
+def test_the_highest_scores_come_first(name: str) -> None:
+    arrays, is_labelled = every_output(), half_labelled()
+    scores = expected_scores(name, arrays)
+    free = [position for position in range(N) if not is_labelled[position]]
+    wanted = sorted(free, key=lambda position: -scores[position])[:9]
+    assert build_acquisition(name).select(view_of(arrays, is_labelled), 9, rng_of()).tolist() == wanted
+
+
+@pytest.mark.parametrize("name", SCORING)
+def test_the_order_of_the_pool_does_not_matter(name: str) -> None:
+    arrays, is_labelled = every_output(), half_labelled()
+    expected = build_acquisition(name).select(view_of(arrays, is_labelled), 9, rng_of()).tolist()
+    for seed in range(3):
+        order = rng_of(seed).permutation(N)
+        view = view_of({key: array[order] for key, array in arrays.items()}, is_labelled[order])
+        query = build_acquisition(name).select(view, 9, rng_of(seed))
+        assert order[query].tolist() == expected
+
+
+@pytest.mark.parametrize("name", QUERYING)
+def test_ties_are_broken_by_the_seed_and_not_by_the_order(name: str) -> None:
+    is_labelled = half_labelled(n=20)
+    view, n_seeds = flat_view(is_labelled), 400
+    queries = [build_acquisition(name).select(view, 3, rng_of(seed)).tolist() for seed in range(n_seeds)]
+    often = np.bincount(np.concatenate(queries), minlength=20)[~is_labelled]
+    expected = 3 * n_seeds / 10
+    assert ((often - expected) ** 2 / expected).sum() < scipy.stats.chi2.isf(1e-5, 9)
+
+
+@pytest.mark.parametrize("name", SCORING)
+def test_only_ties_are_left_to_chance(name: str) -> None:
+    """Two pixels are uncertain, all others alike: the two are always asked, the third is any."""
+    probabilities = np.tile(np.array([0.8, 0.1, 0.1], np.float32), (20, 1))
+    probabilities[[4, 11]] = 0.4, 0.3, 0.3
+    loss = np.zeros(20, np.float32)
+    loss[[4, 11]] = 1.0
+    view = view_of({"probabilities_NC": probabilities, "predicted_loss_N": loss}, np.zeros(20, bool))
+    queries = [build_acquisition(name).select(view, 3, rng_of(seed)).tolist() for seed in range(30)]
+    assert {frozenset(query[:2]) for query in queries} == {frozenset({4, 11})}
+    assert len({query[2] for query in queries}) > 5
+
+
+@pytest.mark.parametrize("name", SCORING)
+def test_a_subset_leaves_most_pixels_unseen(name: str) -> None:
+    arrays, is_labelled = every_output(), half_labelled()
+    scores, view = expected_scores(name, arrays), view_of(arrays, is_labelled)
+    free = np.flatnonzero(~is_labelled)
+    ranked = free[np.argsort(-scores[free])].tolist()
+    best, worst = ranked[0], ranked[-1]
+    seen = [build_acquisition(name, subset=15).select(view, 1, rng_of(seed)).item() for seed in range(200)]
+    assert 60 < seen.count(best) < 140  # half of the pixels are seen
+    assert worst not in seen
+    everything = [build_acquisition(name, subset=size).select(view, 5, rng_of()).tolist() for size in (30, 1000)]
+    assert everything == [ranked[:5]] * 2
+
+
+@pytest.mark.parametrize("name", SCORING)
+def test_a_subset_smaller_than_the_query_is_the_query(name: str) -> None:
+    view = view_for(name)
+    queries = [build_acquisition(name, subset=3).select(view, 10, rng_of(seed)) for seed in range(30)]
+    for query in queries:
+        assert len(set(query.tolist())) == 10
+        assert not view.is_labelled[query].any()
+    assert len(set(np.concatenate(queries).tolist())) > 25  # drawn from all of the unlabelled
+
+
+def test_random_draws_uniformly() -> None:
+    is_labelled = half_labelled(n=20)
+    often = np.zeros(20, np.int64)
+    for seed in range(600):
+        often[build_acquisition("random").select(flat_view(is_labelled), 4, rng_of(seed))] += 1
+    assert not often[is_labelled].any()
+    assert ((often[~is_labelled] - 240) ** 2 / 240).sum() < scipy.stats.chi2.isf(1e-5, 9)
+
+
+def test_none_never_queries() -> None:
+    acquisition = build_acquisition("none")
+    assert (acquisition.name, acquisition.needs, acquisition.queries) == ("none", frozenset(), False)
+    with pytest.raises(ConfigurationError, match="acquisition=none"):
+        acquisition.select(flat_view(np.zeros(4, bool)), 1, rng_of())
+
+
+def test_an_unknown_name_lists_the_names() -> None:
+    with pytest.raises(ConfigurationError, match="'entropi'") as caught:
+        build_acquisition("entropi")
+    assert all(name in str(caught.value) for name in ACQUISITIONS)
+    assert {"loss_prediction", "entropy", "least_confidence", "margin", "random", "none"} <= set(ACQUISITIONS)

@@ -1,0 +1,74 @@
+"""The command line in this process, on a tiny scene with the layout of a real one."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+
+from hsi_al.run import main
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@dataclass
+class Outcome:
+    """What the command line gave back."""
+
+    code: int
+    out: str
+    err: str
+
+
+CommandLine = Callable[..., Outcome]
+
+
+@pytest.fixture
+def command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> CommandLine:
+    """`hsi_al.run` in an empty working directory and without the user's data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HSI_AL_DATA", raising=False)
+
+    def call(*arguments: str) -> Outcome:
+        capfd.readouterr()
+        code = main(arguments)
+        captured = capfd.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call
+
+
+def tiny_arrays() -> tuple[np.ndarray, np.ndarray]:
+    """A cube (24, 26, 6) of three classes with their own spectra, and its ground truth with values 2, 5 and 9."""
+    rng = np.random.default_rng(0)
+    truth = np.zeros((24, 26), dtype=np.uint8)
+    truth[1:11, 1:12], truth[1:11, 14:25], truth[13:23, 2:24] = 2, 5, 9
+    spectra = rng.uniform(100, 900, size=(10, 6))
+    cube = spectra[truth] + rng.normal(0, 20, size=(24, 26, 6))
+    return cube.clip(0).astype(np.uint16), truth
+
+
+@pytest.fixture
+def tiny_scene(tmp_path: Path) -> list[str]:
+    """Arguments that run on the tiny scene in about a second."""
+    cube, truth = tiny_arrays()
+    scipy.io.savemat(tmp_path / "tiny.mat", {"cube": cube, "truth": truth})
+    return [
+        "dataset=custom",
+        "dataset.name=tiny",
+        f"dataset.cube_file={tmp_path / 'tiny.mat'}",
+        "dataset.cube_key=cube",
+        "dataset.ground_truth_key=truth",
+        "protocol=smoke",
+        "protocol.initial_size=12",
+        "protocol.query_size=4",
+        "protocol.max_pixels=null",
+        "patch_size=16",
+        "backbone=lenet",
+        "acquisition=entropy",
+        "trainer.threads=1",
+        "trainer.accelerator=cpu",
+    ]

@@ -1,0 +1,145 @@
+"""Which pixels come in which batch, and what the batch is after its transfer."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hsi_al.data.datamodule import HsiDataModule, PixelDataset, batches_per_epoch
+from hsi_al.data.patches import PatchGatherer
+from hsi_al.errors import PoolError
+from tests.fakes import fake_cube
+
+Ids = NDArray[np.int64]
+HEIGHT, WIDTH = 8, 9
+
+
+def datamodule(batch_size: int = 10, predict_batch_size: int = 256, *, channels_last: bool = True) -> HsiDataModule:
+    gatherer = PatchGatherer(fake_cube(HEIGHT, WIDTH), 4)
+    candidates = np.arange(60, 10, -1, dtype=np.int64)
+    return HsiDataModule(gatherer, HEIGHT * WIDTH, candidates, batch_size, predict_batch_size, channels_last)
+
+
+def pixels(n: int) -> tuple[Ids, Ids]:
+    pixel_ids = np.arange(11, 11 + n, dtype=np.int64)
+    return pixel_ids, pixel_ids % 7
+
+
+def epoch(module: HsiDataModule) -> list[list[int]]:
+    """Pixel ids of the batches; their labels must be those of the pixels."""
+    batches = []
+    for pixel_ids, labels in module.train_dataloader():
+        assert pixel_ids.dtype == labels.dtype == torch.int64
+        assert torch.equal(labels, pixel_ids % 7)
+        batches.append(pixel_ids.tolist())
+    assert len(module.train_dataloader()) == len(batches)
+    return batches
+
+
+@pytest.mark.parametrize(
+    ("n", "batch_size", "sizes"),
+    [
+        (30, 10, [10, 10, 10]),
+        (25, 10, [10, 10, 5]),
+        (22, 10, [10, 10, 2]),
+        (21, 10, [10, 10]),  # BN can't train on a batch of one
+        (10, 10, [10]),
+        (11, 10, [10]),
+        (7, 10, [7]),  # the batch is clamped to the pool
+        (2, 10, [2]),
+        (3, 2, [2]),
+    ],
+)
+def test_batches(n: int, batch_size: int, sizes: list[int]) -> None:
+    module = datamodule(batch_size)
+    module.set_labelled(*pixels(n), seed=0)
+    batches = epoch(module)
+    assert [len(batch) for batch in batches] == sizes
+    seen = [pixel_id for batch in batches for pixel_id in batch]
+    assert len(set(seen)) == len(seen) == sum(sizes)
+    assert set(seen) <= set(pixels(n)[0].tolist())
+    assert batches_per_epoch(n, min(n, batch_size)) == len(sizes)
+
+
+def test_the_pixel_left_out_changes_from_epoch_to_epoch() -> None:
+    module = datamodule(10)
+    module.set_labelled(*pixels(11), seed=0)
+    left_out = [set(pixels(11)[0].tolist()) - set(epoch(module)[0]) for _ in range(8)]
+    assert len(set().union(*left_out)) > 1
+
+
+def test_the_seed_alone_decides_the_order() -> None:
+    def two_epochs(seed: int) -> list[list[list[int]]]:
+        module = datamodule()
+        module.set_labelled(*pixels(30), seed=seed)
+        return [epoch(module), epoch(module)]
+
+    first = two_epochs(5)
+    torch.rand(3)
+    assert two_epochs(5) == first
+    assert first[0] != first[1]
+    assert two_epochs(6)[0] != first[0]
+
+
+def test_setting_the_pool_again_starts_the_order_anew() -> None:
+    module = datamodule()
+    module.set_labelled(*pixels(30), seed=5)
+    first = epoch(module)
+    assert epoch(module) != first
+    module.set_labelled(*pixels(30), seed=5)
+    assert epoch(module) == first
+
+
+def test_every_pixel_is_shuffled() -> None:
+    module = datamodule()
+    module.set_labelled(*pixels(30), seed=1)
+    flat = [pixel_id for batch in epoch(module) for pixel_id in batch]
+    assert flat != sorted(flat)
+    assert sorted(flat) == pixels(30)[0].tolist()
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_less_than_two_labels_are_refused(n: int) -> None:
+    module = datamodule()
+    with pytest.raises(PoolError, match=rf"{n} labelled pixel\(s\)"):
+        module.set_labelled(*pixels(n), seed=0)
+
+
+def test_candidates_without_labels_ascending_and_all_pixels() -> None:
+    module = datamodule()
+    assert module.unlabelled_ids.tolist() == list(range(11, 61))
+    module.set_labelled(np.array([60, 11, 30]), np.array([4, 4, 2]), seed=0)
+    assert module.unlabelled_ids.tolist() == [*range(12, 30), *range(31, 60)]
+    assert module.all_ids.tolist() == list(range(HEIGHT * WIDTH))
+    assert module.unlabelled_ids.dtype == module.all_ids.dtype == np.int64
+
+
+@pytest.mark.parametrize(("n", "sizes"), [(10, [4, 4, 2]), (8, [4, 4]), (9, [4, 4, 1]), (1, [1]), (0, [])])
+def test_prediction_keeps_the_order_and_leaves_nobody_out(n: int, sizes: list[int]) -> None:
+    module = datamodule(predict_batch_size=4)
+    module.predict_ids = np.random.default_rng(0).integers(0, HEIGHT * WIDTH, n)
+    batches = [columns for columns in module.predict_dataloader()]
+    assert [len(columns[0]) for columns in batches] == sizes
+    assert all(len(columns) == 1 for columns in batches)
+    assert [int(pixel_id) for columns in batches for pixel_id in columns[0]] == module.predict_ids.tolist()
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_pixel_ids_become_patches_after_the_transfer(channels_last: bool) -> None:
+    module = datamodule(channels_last=channels_last)
+    pixel_ids, labels = torch.tensor([3, 70, 3]), torch.tensor([1, 0, 1])
+    patches, kept = module.on_after_batch_transfer((pixel_ids, labels), 0)
+    assert kept is labels
+    expected: Tensor = PatchGatherer(fake_cube(HEIGHT, WIDTH), 4)(pixel_ids)
+    assert torch.equal(patches, expected)
+    assert patches.shape == (3, 5, 4, 4)
+    assert patches.is_contiguous() != channels_last
+    assert len(module.on_after_batch_transfer((pixel_ids,), 0)) == 1
+
+
+def test_dataset_takes_any_integers_and_whole_batches() -> None:
+    reversed_ = np.arange(5, dtype=np.int32)[::-1]
+    dataset = PixelDataset(reversed_.astype(np.int64), np.arange(5))
+    assert len(dataset) == 5
+    assert [column.tolist() for column in dataset[[0, 4, 0]]] == [[4, 0, 4], [0, 4, 0]]

@@ -1,0 +1,208 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from hsi_al.errors import PoolError
+from hsi_al.pool.splits import Split, divide_holdout, divide_paper, divide_spatially, guarded
+from hsi_al.scenes.catalogue import load_catalogue_scene
+
+Ids = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+def labelled_pixels(shape: tuple[int, int], n_classes: int, seed: int, density: float = 0.7) -> tuple[Ids, Ids]:
+    rng = np.random.default_rng(seed)
+    ids = np.flatnonzero(rng.random(shape[0] * shape[1]) < density).astype(np.int64)
+    return ids, rng.integers(n_classes, size=len(ids))
+
+
+def in_a_patch_of(candidates: Ids, shape: tuple[int, int], patch_size: int) -> Mask:
+    """Brute force: paint the window [i - P//2, i - P//2 + P) of every candidate, (H * W,)."""
+    painted = np.zeros(shape, dtype=bool)
+    for pixel in candidates.tolist():
+        top, left = pixel // shape[1] - patch_size // 2, pixel % shape[1] - patch_size // 2
+        painted[max(0, top) : top + patch_size, max(0, left) : left + patch_size] = True
+    return painted.ravel()
+
+
+def assert_guarded(split: Split, ids: Ids, shape: tuple[int, int], patch_size: int) -> None:
+    covered = in_a_patch_of(split.candidates, shape, patch_size)
+    assert not covered[split.test].any(), "a training patch contains a test pixel"
+    dropped = np.setdiff1d(ids, split.scored_ids)
+    assert covered[dropped].all(), "a test pixel was dropped that no training patch contains"
+
+
+def test_paper_makes_everything_a_candidate() -> None:
+    split = divide_paper(np.array([1, 4, 9]))
+    assert split.candidates.tolist() == split.scored_ids.tolist() == [1, 4, 9]
+    assert split.test.tolist() == []
+    assert split.missing_in_candidates == split.missing_in_test == ()
+
+
+def test_holdout_halves_every_class_with_the_odd_one_a_candidate() -> None:
+    counts = (10, 7, 1, 2)
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(4), counts))
+    ids = np.arange(20) * 2 + 1
+    split = divide_holdout(ids, labels, np.random.default_rng(0))
+    assert split.kind == "holdout"
+    chosen = labels[np.isin(ids, split.candidates)]
+    assert [(chosen == value).sum() for value in range(4)] == [5, 4, 1, 1]
+    assert np.intersect1d(split.candidates, split.test).size == 0
+    assert split.scored_ids.tolist() == ids.tolist()
+    assert split.missing_in_candidates == ()
+    assert split.missing_in_test == (2,)
+    for side in (split.candidates, split.test):
+        assert side.tolist() == sorted(side.tolist())
+
+
+def test_holdout_fraction() -> None:
+    ids, labels = np.arange(100), np.repeat([0, 1], 50)
+    split = divide_holdout(ids, labels, np.random.default_rng(0), fraction=0.25)
+    assert [(labels[split.candidates] == value).sum() for value in (0, 1)] == [13, 13]
+
+
+def test_holdout_is_fixed_by_its_seed_and_random_within_a_class() -> None:
+    ids, labels = np.arange(40), np.repeat([0, 1], 20)
+    splits = [divide_holdout(ids, labels, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    assert splits[0].candidates.tolist() == splits[1].candidates.tolist()
+    assert splits[0].candidates.tolist() != splits[2].candidates.tolist()
+    often = sum(
+        np.isin(ids, divide_holdout(ids, labels, np.random.default_rng(seed)).candidates) for seed in range(400)
+    )
+    assert np.all(np.abs(np.asarray(often) - 200) < 60)  # 6 standard deviations
+
+
+@pytest.mark.parametrize("patch_size", [1, 2, 3, 4, 5, 8])
+def test_the_guard_of_one_candidate_is_its_patch(patch_size: int) -> None:
+    shape = (13, 11)
+    every = np.arange(13 * 11)
+    for pixel in (0, 5 * 11 + 6, 12 * 11 + 10, 3):
+        block = np.zeros(shape, dtype=bool)
+        block.ravel()[pixel] = True
+        chosen, test = guarded(every, shape, block, patch_size)
+        assert np.flatnonzero(chosen).tolist() == [pixel]
+        assert np.array_equal(test, ~in_a_patch_of(np.array([pixel]), shape, patch_size))
+
+
+@pytest.mark.parametrize("patch_size", [2, 3, 4, 7, 32])
+@pytest.mark.parametrize("shape", [(30, 21), (21, 30), (9, 40)])
+def test_the_guard_on_random_candidates(shape: tuple[int, int], patch_size: int) -> None:
+    for seed in range(5):
+        ids, _ = labelled_pixels(shape, 2, seed)
+        block = np.random.default_rng(seed).random(shape) < 0.02
+        chosen, test = guarded(ids, shape, block, patch_size)
+        assert np.array_equal(chosen, block.ravel()[ids])
+        covered = in_a_patch_of(ids[chosen], shape, patch_size)[ids]
+        assert np.array_equal(test, ~chosen & ~covered)
+
+
+@pytest.mark.parametrize("kind", ["blocks", "checkerboard"])
+@pytest.mark.parametrize("patch_size", [6, 7])
+@pytest.mark.parametrize(("shape", "block_size"), [((50, 41), 13), ((33, 64), 16)])
+def test_no_training_patch_contains_a_test_pixel(
+    kind: str, patch_size: int, shape: tuple[int, int], block_size: int
+) -> None:
+    for seed in range(3):
+        ids, labels = labelled_pixels(shape, 4, seed)
+        rng = np.random.default_rng(seed)
+        split = divide_spatially(ids, labels, shape, kind, rng, block_size, patch_size)
+        assert split.kind == kind
+        assert len(split.candidates)
+        assert len(split.test)
+        assert np.intersect1d(split.candidates, split.test).size == 0
+        assert set(split.scored_ids.tolist()) <= set(ids.tolist())
+        assert_guarded(split, ids, shape, patch_size)
+
+
+@pytest.mark.parametrize("kind", ["blocks", "checkerboard"])
+def test_a_layout_is_fixed_by_its_seed(kind: str) -> None:
+    shape = (40, 40)
+    ids, labels = labelled_pixels(shape, 3, 0)
+    splits = [divide_spatially(ids, labels, shape, kind, np.random.default_rng(s), 12, 4) for s in (5, 5, 6)]
+    assert splits[0].candidates.tolist() == splits[1].candidates.tolist()
+    assert splits[0].test.tolist() == splits[1].test.tolist()
+    assert splits[0].candidates.tolist() != splits[2].candidates.tolist()
+
+
+@pytest.mark.parametrize("kind", ["blocks", "checkerboard"])
+def test_blocks_are_whole(kind: str) -> None:
+    """In a scene without background, candidates fill cells of a grid with one offset."""
+    shape, block_size = (36, 48), 12
+    ids = np.arange(36 * 48)
+    split = divide_spatially(ids, ids % 3, shape, kind, np.random.default_rng(2), block_size, 4)
+    is_candidate = np.zeros(shape, dtype=bool)
+    is_candidate.ravel()[split.candidates] = True
+    for changes in (np.diff(is_candidate, axis=0).any(axis=1), np.diff(is_candidate, axis=1).any(axis=0)):
+        borders = np.flatnonzero(changes)
+        assert len({border % block_size for border in borders.tolist()}) == 1
+    if kind == "checkerboard":
+        for line in (*is_candidate, *is_candidate.T):
+            assert all(b - a == block_size for a, b in pairwise(np.flatnonzero(np.diff(line)).tolist()))
+
+
+def test_a_class_that_a_side_lacks_is_named() -> None:
+    shape = (40, 40)
+    ids, labels = labelled_pixels(shape, 3, 1)
+    labels[0] = 7  # one pixel only: it can't be on both sides
+    for kind in ("blocks", "checkerboard"):
+        split = divide_spatially(ids, labels, shape, kind, np.random.default_rng(0), 12, 4)
+        for side, missing in (
+            (split.candidates, split.missing_in_candidates),
+            (split.test, split.missing_in_test),
+        ):
+            present = set(labels[np.isin(ids, side)].tolist())
+            assert set(missing) == {0, 1, 2, 7} - present
+        assert 7 in split.missing_in_candidates + split.missing_in_test
+
+
+@pytest.mark.parametrize("kind", ["blocks", "checkerboard"])
+def test_the_search_keeps_a_rare_class_on_both_sides(kind: str) -> None:
+    """Class 2 has two spots of 4 pixels: a layout at hazard puts them on two sides half of the time at most."""
+    shape = (60, 60)
+    ids = np.arange(60 * 60)
+    labels = ids % 2
+    for row, column in ((8, 8), (43, 29)):
+        labels[[row * 60 + column, row * 60 + column + 1, (row + 1) * 60 + column, (row + 1) * 60 + column + 1]] = 2
+    for seed in range(8):
+        split = divide_spatially(ids, labels, shape, kind, np.random.default_rng(seed), 12, 4)
+        assert split.missing_in_candidates == split.missing_in_test == ()
+
+
+@pytest.mark.parametrize("kind", ["blocks", "checkerboard"])
+@pytest.mark.parametrize(
+    ("shape", "block_size", "patch_size"), [((10, 10), 48, 32), ((40, 40), 4, 32), ((20, 20), 10, 41)]
+)
+def test_an_impossible_layout_is_refused(kind: str, shape: tuple[int, int], block_size: int, patch_size: int) -> None:
+    ids = np.arange(shape[0] * shape[1])
+    with pytest.raises(PoolError, match=f"split={kind}.*{shape[0]}x{shape[1]}.*split.block_size"):
+        divide_spatially(ids, ids % 2, shape, kind, np.random.default_rng(0), block_size, patch_size)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_indian_pines_keeps_at_least_8_of_9_classes_on_both_sides(seed: int) -> None:
+    scene = load_catalogue_scene("indian_pines", None)
+    ids, shape = scene.labelled_ids, (scene.height, scene.width)
+    labels = scene.labels_of(ids)
+    split = divide_spatially(ids, labels, shape, "blocks", np.random.default_rng(seed))
+    present = [set(scene.labels_of(side).tolist()) for side in (split.candidates, split.test)]
+    assert [len(classes) >= 8 for classes in present] == [True, True]
+    assert set(split.missing_in_candidates) == set(range(9)) - present[0]
+    assert set(split.missing_in_test) == set(range(9)) - present[1]
+    assert_guarded(split, ids, shape, 32)
+
+
+def test_thinned_keeps_the_sides_apart() -> None:
+    ids, labels = np.arange(100), np.repeat([0, 1], 50)
+    split = divide_holdout(ids, labels, np.random.default_rng(0))
+    thin = split.thinned(30, np.random.default_rng(1))
+    assert len(thin.scored_ids) == len(thin.candidates) + len(thin.test) == 30
+    assert set(thin.candidates.tolist()) <= set(split.candidates.tolist())
+    assert set(thin.test.tolist()) <= set(split.test.tolist())
+    assert thin.scored_ids.tolist() == split.thinned(30, np.random.default_rng(1)).scored_ids.tolist()
+    assert thin.scored_ids.tolist() != split.thinned(30, np.random.default_rng(2)).scored_ids.tolist()
+    everything = split.thinned(1000, np.random.default_rng(1))
+    assert everything.candidates.tolist() == split.candidates.tolist()
+    assert everything.test.tolist() == split.test.tolist()
+    assert divide_paper(ids).thinned(7, np.random.default_rng(0)).test.tolist() == []

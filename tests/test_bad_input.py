@@ -1,0 +1,230 @@
+"""Bad input through the command line: one sentence, exit code 2, nothing left behind."""
+
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+
+from tests.conftest import CommandLine, tiny_arrays
+from tests.test_run import TINY_RUN
+
+Breaker = Callable[[Path, np.ndarray, np.ndarray], list[str]]
+
+
+def check_refused(code: int, err: str, words: str, directory: Path) -> None:
+    """Exit code 2, one line on stderr with the words, and no run files."""
+    assert code == 2, err
+    lines = err.strip().splitlines()
+    assert len(lines) == 1, err
+    assert lines[0].startswith("hsi_al: error: ")
+    assert words in lines[0]
+    left = [
+        path.name for path in directory.rglob("*") if path.name in ("curve.csv", "pool.h5", "config.yaml", "meta.json")
+    ]
+    assert not left
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("dataset=nosuch", "There is no dataset 'nosuch'; choose one of custom, indian_pines"),
+        ("learner=svm", "There is no learner 'svm'; choose one of deep."),
+        ("backbon=resnet18", "There is no key backbon; did you mean backbone?"),
+        ("protocol.epoch=3", "There is no key epoch in protocol; did you mean epochs?"),
+        ("+foo=1", "There is no key foo"),
+        ("protocol.epochs=many", "'many' of type 'str' could not be converted to Integer (key protocol.epochs)"),
+        ("protocol.epochs=1.5", "protocol.epochs"),
+        ("protocol.epochs=0", "protocol.epochs=0 must be 1 or more"),
+        ("protocol.epochs=-4", "protocol.epochs=-4 must be 1 or more"),
+        ("protocol.batch_size=0", "protocol.batch_size=0 must be 2 or more"),
+        ("protocol.batch_size=-2", "protocol.batch_size=-2"),
+        ("protocol.batch_size=5 acquisition=loss_prediction backbone=resnet18", "batch_size=5 is odd"),
+        ("protocol.lr=0", "protocol.lr=0"),
+        ("protocol.lr=nan", "protocol.lr=nan"),
+        ("protocol.initial_size=1", "protocol.initial_size=1 must be 2 or more"),
+        ("protocol.initial_size=900", "900 + 2 x 4 = 908 labels"),
+        ("protocol.query_size=300", "12 + 2 x 300 = 612 labels"),
+        ("protocol.query_size=0", "protocol.query_size=0"),
+        ("protocol.min_per_class=5", "protocol.min_per_class=5"),
+        ("protocol.stem=s3", "choose one of s1, s2, s1_pool, s2_pool"),
+        ("protocol.schedule=linear", "choose one of constant, cosine, one_cycle"),
+        ("protocol.initial=stratified protocol.rounds=-1", "protocol.rounds=-1"),
+        ("protocol.initial=some", "choose one of uniform, per_class, stratified"),
+        ("split.fraction=1", "split.fraction=1"),
+        ("split=blocks split.block_size=1", "change split.block_size or patch_size"),
+        ("patch_size=51", "patch_size=51 is larger than mirror padding of a 24x26 scene allows"),
+        ("patch_size=8", "patch_size=8 is too small for lenet"),
+        ("patch_size=24 protocol.stem=s2_pool backbone=densenet121", "patch_size=24 is too small for densenet121"),
+        ("trainer.accelerator=quantum", "choose one of auto, cpu, gpu, cuda, mps"),
+        ("trainer.threads=0", "trainer.threads=0 must be 1 or more"),
+        ("seed=-1", "seed=-1 must be 0 or more"),
+        ("acquisition=none", "acquisition=none never queries, but protocol.rounds=2"),
+        ("acquisition=loss_prediction", "The backbone lenet can't give predicted_loss_N"),
+        ("acquisition=clairvoyance", "There is no acquisition 'clairvoyance'"),
+        ("dataset.name=a/b", "dataset.name='a/b' names a folder"),
+        ("dataset.classes=[2,77]", "[77]"),
+        ("dataset.classes=[2]", "class"),
+        ("hydra.run.dir=/dev/null/run", "Not a directory: /dev/null/run"),
+        ("dataset=pavia_university", "PaviaU.mat"),
+        ("dataset=salinas data_dir=/nowhere", "/nowhere/Salinas_corrected.mat"),
+        ("dataset.cube_key=absent", "absent"),
+        ("dataset.cube_file=/nowhere/cube.mat", "/nowhere/cube.mat"),
+        ("dataset.cube_file=/", "/"),
+        ("just_a_word", "just_a_word"),
+        ("backbone.dropout=1", "backbone.dropout=1"),
+        ("acquisition.subset=0", "acquisition.subset=0"),
+        ("learner.detach=2", "learner.detach=2"),
+    ],
+)
+def test_bad_settings(
+    command_line: CommandLine, tiny_scene: list[str], tmp_path: Path, arguments: str, words: str
+) -> None:
+    given = [argument for argument in arguments.split() if "=" in argument]
+    replaced = {argument.split("=")[0] for argument in given}
+    kept = [argument for argument in tiny_scene if argument.split("=")[0] not in replaced]
+    if given and given[0].startswith("dataset=") and "custom" not in given[0]:
+        kept = [argument for argument in kept if not argument.startswith("dataset.")]
+    outcome = command_line(*kept, *arguments.split())
+    check_refused(outcome.code, outcome.err, words, tmp_path)
+
+
+def test_custom_needs_a_file(command_line: CommandLine, tmp_path: Path) -> None:
+    outcome = command_line("dataset=custom", "protocol=smoke")
+    check_refused(outcome.code, outcome.err, "needs dataset.cube_file=<file>", tmp_path)
+
+
+@pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="this machine has a GPU")
+def test_a_missing_gpu(command_line: CommandLine, tiny_scene: list[str], tmp_path: Path) -> None:
+    outcome = command_line(*tiny_scene[:-1], "trainer.accelerator=gpu")
+    check_refused(outcome.code, outcome.err, "trainer.accelerator=gpu", tmp_path)
+
+
+def empty_file(path: Path, cube: np.ndarray, truth: np.ndarray) -> list[str]:
+    path.write_bytes(b"")
+    return []
+
+
+def truncated_file(path: Path, cube: np.ndarray, truth: np.ndarray) -> list[str]:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return []
+
+
+def text_file(path: Path, cube: np.ndarray, truth: np.ndarray) -> list[str]:
+    path.write_text("not a scene")
+    return []
+
+
+def other_size(path: Path, cube: np.ndarray, truth: np.ndarray) -> list[str]:
+    scipy.io.savemat(path, {"cube": cube, "truth": truth[:-1]})
+    return ["(24, 26, 6)", "(23, 26)"]
+
+
+def two_dimensional(path: Path, cube: np.ndarray, truth: np.ndarray) -> list[str]:
+    scipy.io.savemat(path, {"cube": cube[:, :, 0], "truth": truth})
+    return ["(24, 26)"]
+
+
+def not_a_number(path: Path, cube: np.ndarray, truth: np.ndarray) -> list[str]:
+    broken = cube.astype(float)
+    broken[0, 0, 0] = np.nan
+    scipy.io.savemat(path, {"cube": broken, "truth": truth})
+    return ["NaN"]
+
+
+def infinite(path: Path, cube: np.ndarray, truth: np.ndarray) -> list[str]:
+    broken = cube.astype(float)
+    broken[3, 4, 5] = np.inf
+    scipy.io.savemat(path, {"cube": broken, "truth": truth})
+    return ["infinite"]
+
+
+def no_labels(path: Path, cube: np.ndarray, truth: np.ndarray) -> list[str]:
+    scipy.io.savemat(path, {"cube": cube, "truth": truth * 0})
+    return ["tiny"]
+
+
+def one_class(path: Path, cube: np.ndarray, truth: np.ndarray) -> list[str]:
+    scipy.io.savemat(path, {"cube": cube, "truth": np.where(truth == 5, 5, 0)})
+    return ["tiny"]
+
+
+def constant_cube(path: Path, cube: np.ndarray, truth: np.ndarray) -> list[str]:
+    scipy.io.savemat(path, {"cube": cube * 0 + 7, "truth": truth})
+    return ["tiny"]
+
+
+@pytest.mark.parametrize(
+    "breaker",
+    [
+        empty_file,
+        truncated_file,
+        text_file,
+        other_size,
+        two_dimensional,
+        not_a_number,
+        infinite,
+        no_labels,
+        one_class,
+        constant_cube,
+    ],
+)
+def test_bad_scene_files(command_line: CommandLine, tiny_scene: list[str], tmp_path: Path, breaker: Breaker) -> None:
+    path = tmp_path / "tiny.mat"
+    words = breaker(path, *tiny_arrays()) or [str(path)]
+    outcome = command_line(*tiny_scene)
+    for word in words:
+        check_refused(outcome.code, outcome.err, word, tmp_path)
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize("name", ["pool.h5", "curve.csv", "confusion.h5", "config.yaml", "meta.json", "weights_0.pt"])
+@pytest.mark.parametrize("damage", ["empty", "truncated", "noise"])
+def test_damaged_run_files(
+    command_line: CommandLine, tiny_scene: list[str], tmp_path: Path, name: str, damage: str
+) -> None:
+    run = tmp_path / TINY_RUN
+    unfinished_run(command_line, tiny_scene, run)
+    path = run / name
+    content = path.read_bytes()
+    noise = np.random.default_rng(0).bytes(len(content))
+    path.write_bytes({"empty": b"", "truncated": content[: len(content) // 3], "noise": noise}[damage])
+    outcome = command_line(*tiny_scene)
+    assert outcome.code == 2, (outcome.out, outcome.err)
+    assert len(outcome.err.strip().splitlines()) == 1, outcome.err
+    assert str(path) in outcome.err or "holds a run of another configuration" in outcome.err
+
+
+def unfinished_run(command_line: CommandLine, tiny_scene: list[str], run: Path) -> None:
+    """A run cut off after its second round."""
+    assert command_line(*tiny_scene).code == 0
+    with h5py.File(run / "pool.h5", "r+") as file:
+        labelled_at = file["labelled_at"][:]
+        labelled_at[labelled_at == 2] = -1
+        file["label"][labelled_at == -1] = 0
+        file["labelled_at"][:] = labelled_at
+        file.attrs["next_round"] = 1
+    (run / "weights_2.pt").rename(run / "weights_0.pt")
+    (run / "meta.json").write_text((run / "meta.json").read_text().replace("finished", "running"))
+
+
+@pytest.mark.slow
+def test_a_full_disk(tiny_scene: list[str], tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "hsi_al.run", *tiny_scene],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=limit,
+    )
+    check_refused(done.returncode, done.stderr, "File too large", tmp_path)
+    assert not list(tmp_path.rglob("*.tmp"))

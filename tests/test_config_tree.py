@@ -1,0 +1,97 @@
+"""Every YAML composes, passes its checks and can be built; every experiment runs."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from hsi_al.acquisition.factory import ACQUISITIONS, build_acquisition
+from hsi_al.build import build_scene
+from hsi_al.config import CHOICES, Config, checked, differing_keys, load_kept, register, to_yaml
+from hsi_al.models.backbone import STEMS
+from hsi_al.models.classifier import SCHEDULES
+from hsi_al.models.factory import BACKBONES, build_backbone
+from hsi_al.models.loss_prediction import FUSIONS
+from hsi_al.pool.initial import DRAWS
+from hsi_al.run import configuration_folder
+from hsi_al.scenes.catalogue import CATALOGUE
+from tests.conftest import CommandLine
+
+CONF = configuration_folder()
+OPTIONS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml"))
+
+
+def composed(*overrides: str) -> Config:
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return checked(compose("config", list(overrides)))
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes(group: str, option: str) -> None:
+    config = composed(f"{group}={option}", *(["protocol.rounds=0"] if option == "none" else []))
+    part = getattr(config, group)
+    assert getattr(part, "name", option) == option or group == "trainer"
+
+
+def test_the_default_is_the_papers_protocol() -> None:
+    config = composed("dataset=salinas", "backbone=densenet169")
+    protocol = config.protocol
+    assert (protocol.initial_size, protocol.query_size, protocol.rounds) == (160, 10, 32)
+    assert (protocol.epochs, protocol.batch_size, protocol.lr, protocol.schedule) == (200, 10, 1e-3, "constant")
+    assert (protocol.stem, protocol.warm_start, protocol.initial, protocol.min_per_class) == ("s1", False, "uniform", 0)
+    assert (config.acquisition.name, config.acquisition.subset) == ("loss_prediction", None)
+    assert (config.split.kind, config.patch_size, config.seed) == ("paper", 32, 0)
+    assert config.learner.name == "deep"
+
+
+@pytest.mark.parametrize("name", [name for group, name in OPTIONS if group == "backbone"])
+def test_every_backbone_builds(name: str) -> None:
+    config = composed(f"backbone={name}").backbone
+    with torch.device("meta"):
+        backbone = build_backbone(config.name, 4, 3)
+        logits, _ = backbone(torch.empty(2, 4, 32, 32))
+    assert logits.shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["indian_pines", "indian_pines_16"])
+def test_embedded_datasets_load(name: str) -> None:
+    scene = build_scene(composed(f"dataset={name}"))
+    assert scene.n_classes == {"indian_pines": 9, "indian_pines_16": 16}[name]
+
+
+def test_files_and_code_name_the_same_things() -> None:
+    names = {
+        group: {name for kind, name in OPTIONS if kind == group} for group in ("dataset", "backbone", "acquisition")
+    }
+    assert names["dataset"] == {*CATALOGUE, "custom"}
+    assert names["backbone"] == set(BACKBONES)
+    assert names["acquisition"] == set(ACQUISITIONS)
+    assert all(build_acquisition(name).name == name for name in ACQUISITIONS)
+    assert CHOICES["protocol.stem"] == STEMS
+    assert CHOICES["protocol.schedule"] == SCHEDULES
+    assert CHOICES["learner.fuse"] == FUSIONS
+    assert set(CHOICES["protocol.initial"]) == set(DRAWS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for group, name in OPTIONS if group == "experiment"])
+def test_every_experiment_runs_in_smoke_mode(command_line: CommandLine, name: str) -> None:
+    outcome = command_line(f"experiment={name}", "protocol=smoke", "protocol.max_pixels=100", "trainer.threads=1")
+    assert outcome.code == 0, outcome.err
+    assert Path("outputs", name).is_dir()
+
+
+def test_a_kept_configuration_comes_back(tmp_path: Path) -> None:
+    config = composed("dataset=salinas_a", "protocol=short", "learner.detach=null", "dataset.classes=[1,10]")
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert load_kept(path) == config
+    assert OmegaConf.load(path).learner.detach is None
+    assert differing_keys(path, config) == []
+    other = composed("dataset=salinas_a", "protocol=short", "dataset.classes=[1,10]", "trainer.threads=3", "seed=4")
+    assert differing_keys(path, other) == ["learner.detach (None -> 0.6)", "seed (0 -> 4)"]

@@ -1,0 +1,240 @@
+"""The main job through the real command line."""
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from hsi_al.active.run_directory import locked
+from hsi_al.predict import main as predict_main
+from tests.conftest import CommandLine, tiny_arrays
+
+TINY_RUN = Path("outputs/main/tiny/deep-lenet/entropy/smoke-paper/seed=0")
+
+
+def curve_without_seconds(run: Path) -> list[dict[str, str]]:
+    with (run / "curve.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return [{name: value for name, value in row.items() if not name.startswith("seconds")} for row in rows]
+
+
+def pool_arrays(run: Path) -> dict[str, list[int]]:
+    with h5py.File(run / "pool.h5") as file:
+        return {name: file[name][:].tolist() for name in ("pixel_id", "labelled_at", "label")}
+
+
+def test_a_run_leaves_readable_files(command_line: CommandLine, tiny_scene: list[str]) -> None:
+    outcome = command_line(*tiny_scene, "protocol.full_map=true")
+    assert outcome.code == 0, outcome.err
+    run = TINY_RUN
+    assert "round 2/2: 20 labels" in outcome.out
+    for name in ("learning_curve", "map", "query_map", "confusion"):
+        picture = run / "figures" / f"{name}.png"
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        assert str(picture) in outcome.out
+    rows = curve_without_seconds(run)
+    assert [(row["round"], row["n_labelled"]) for row in rows] == [("0", "12"), ("1", "16"), ("2", "20")]
+    _, truth = tiny_arrays()
+    pool = {name: np.array(values) for name, values in pool_arrays(run).items()}
+    labelled = pool["labelled_at"] >= 0
+    assert np.array_equal(pool["pixel_id"], np.flatnonzero(truth))
+    assert np.bincount(pool["labelled_at"][labelled]).tolist() == [12, 4, 4]
+    assert np.array_equal(pool["label"][labelled], truth.ravel()[pool["pixel_id"][labelled]])
+    assert not pool["label"][~labelled].any()
+    with h5py.File(run / "confusion.h5") as file:
+        last, values = file["all"][-1], file["label_values"][:]
+        assert file["heldout"][-1].sum() == (truth > 0).sum() - 20
+    assert values.tolist() == [2, 5, 9]
+    assert last.sum(axis=1).tolist() == [(truth == value).sum() for value in values]
+    assert float(rows[-1]["oa_all"]) == pytest.approx(np.trace(last) / last.sum())
+    with h5py.File(run / "predictions.h5") as file:
+        class_map = file["class_map"][:]
+        assert np.array_equal(file["ground_truth"][:], truth)
+    predicted = class_map[truth > 0]
+    assert (predicted == truth[truth > 0]).mean() == pytest.approx(float(rows[-1]["oa_all"]))
+    assert set(np.unique(class_map)) <= {2, 5, 9}
+    meta = json.loads((run / "meta.json").read_text())
+    assert (meta["state"], meta["calls"], meta["threads"]) == ("finished", 1, 1)
+    assert meta["wall_seconds"] > 0
+    assert not list(run.glob("*.tmp")) + list(run.glob(".*.tmp"))
+
+
+def test_a_finished_run_returns_at_once_and_another_configuration_is_refused(
+    command_line: CommandLine, tiny_scene: list[str]
+) -> None:
+    assert command_line(*tiny_scene).code == 0
+    before = (TINY_RUN / "curve.csv").stat().st_mtime_ns
+    again = command_line(*tiny_scene, "debug=true", "data_dir=elsewhere")
+    assert again.code == 0
+    assert "finished already" in again.out
+    assert "20" in again.out
+    other = command_line(*tiny_scene, "protocol.epochs=3", "protocol.lr=0.01")
+    assert other.code == 2
+    assert "protocol.epochs (2 -> 3), protocol.lr (0.001 -> 0.01)" in other.err
+    assert (TINY_RUN / "curve.csv").stat().st_mtime_ns == before
+
+
+def test_run_directory_can_be_chosen(command_line: CommandLine, tiny_scene: list[str], tmp_path: Path) -> None:
+    assert command_line(*tiny_scene, f"hydra.run.dir={tmp_path / 'mine'}").code == 0
+    assert (tmp_path / "mine" / "curve.csv").exists()
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["acquisition=loss_prediction", "backbone=resnet18"],
+        ["acquisition=loss_prediction", "backbone=resnet18", "learner.fuse=concat", "learner.detach=null"],
+        ["acquisition=margin", "split=holdout", "protocol.initial=stratified", "learner.class_weights=balanced"],
+        ["acquisition=least_confidence", "split=checkerboard", "split.block_size=12", "patch_size=16"],
+        ["acquisition=random", "protocol.initial=per_class", "protocol.warm_start=false", "seed=7"],
+        ["acquisition=entropy", "acquisition.subset=20", "protocol.min_per_class=1", "backbone.dropout=0.5"],
+        ["acquisition=none", "protocol.rounds=0", "protocol.schedule=cosine"],
+        ["protocol.batch_size=64", "protocol.schedule=one_cycle", "trainer.channels_last=false"],
+    ],
+)
+def test_options_run(command_line: CommandLine, tiny_scene: list[str], arguments: list[str]) -> None:
+    outcome = command_line(*tiny_scene, *arguments)
+    assert outcome.code == 0, outcome.err
+    assert "Work: " in outcome.out
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(
+    command_line: CommandLine, tiny_scene: list[str], tmp_path: Path
+) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        assert command_line(*tiny_scene, f"seed={seed}", f"hydra.run.dir={tmp_path / name}").code == 0
+    a, b, c = (pool_arrays(tmp_path / name)["labelled_at"] for name in "abc")
+    assert a == b
+    assert a != c
+    assert curve_without_seconds(tmp_path / "a") == curve_without_seconds(tmp_path / "b")
+
+
+def test_strategies_share_the_initial_labels_of_a_seed(
+    command_line: CommandLine, tiny_scene: list[str], tmp_path: Path
+) -> None:
+    initial = []
+    for name in ("entropy", "random"):
+        assert command_line(*tiny_scene, f"acquisition={name}", f"hydra.run.dir={tmp_path / name}").code == 0
+        pool = pool_arrays(tmp_path / name)
+        initial.append([i for i, at in zip(pool["pixel_id"], pool["labelled_at"], strict=True) if at == 0])
+    assert initial[0] == initial[1]
+
+
+def start(arguments: list[str], directory: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "hsi_al.run", *arguments],
+        cwd=directory,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("warm", ["true", "false"])
+def test_a_killed_run_continues_to_the_same_curve_and_pool(
+    command_line: CommandLine, tiny_scene: list[str], tmp_path: Path, warm: str
+) -> None:
+    arguments = [*tiny_scene, f"protocol.warm_start={warm}", "protocol.rounds=6", "protocol.full_map=true"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert command_line(*arguments, f"hydra.run.dir={whole}").code == 0
+    process = start([*arguments, f"hydra.run.dir={killed}"], tmp_path)
+    wait_for(killed / "pool.h5", process)
+    time.sleep(0.15)
+    process.kill()
+    process.communicate()
+    assert json.loads((killed / "meta.json").read_text())["state"] == "running"
+    outcome = command_line(*arguments, f"hydra.run.dir={killed}")
+    assert outcome.code == 0, outcome.err
+    assert "continuing at round" in outcome.out
+    assert pool_arrays(killed) == pool_arrays(whole)
+    assert curve_without_seconds(killed) == curve_without_seconds(whole)
+    with h5py.File(killed / "predictions.h5") as ours, h5py.File(whole / "predictions.h5") as theirs:
+        assert np.array_equal(ours["class_map"][:], theirs["class_map"][:])
+
+
+@pytest.mark.slow
+def test_interrupted_by_the_user_it_says_how_to_continue(tiny_scene: list[str], tmp_path: Path) -> None:
+    arguments = [*tiny_scene, "protocol.rounds=20", "protocol.epochs=20", "protocol.warm_epochs=20"]
+    process = start(arguments, tmp_path)
+    wait_for(tmp_path / TINY_RUN / "pool.h5", process)
+    process.send_signal(2)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.strip().endswith("interrupted; run the same command to continue.")
+    assert "Traceback" not in err
+
+
+def test_a_second_process_is_refused(command_line: CommandLine, tiny_scene: list[str], tmp_path: Path) -> None:
+    run = tmp_path / TINY_RUN
+    run.mkdir(parents=True)
+    with locked(run):
+        outcome = command_line(*tiny_scene)
+    assert outcome.code == 2
+    assert "Another process runs in" in outcome.err
+    assert not (run / "config.yaml").exists()
+
+
+def test_one_failing_job_of_a_multirun_leaves_the_others_alone(
+    command_line: CommandLine, tiny_scene: list[str]
+) -> None:
+    outcome = command_line("-m", *tiny_scene, "seed=0,1", "acquisition=none,entropy")
+    assert outcome.code == 2
+    failed = [line for line in outcome.err.splitlines() if line.startswith("hsi_al: job")]
+    assert len(failed) == 2
+    assert all("acquisition=none never queries" in line for line in failed)
+    for seed in (0, 1):
+        run = TINY_RUN.parent / f"seed={seed}"
+        assert json.loads((run / "meta.json").read_text())["state"] == "finished"
+
+
+def test_help_and_configuration_answer_without_loading_torch() -> None:
+    code = (
+        "import sys; from hsi_al.run import main; code = main(sys.argv[1:]); "
+        "assert code == 0 and not {'torch', 'lightning', 'numpy', 'scipy'} & set(sys.modules), code"
+    )
+    for arguments, expected in ((["--help"], "acquisition: entropy"), (["--cfg", "job"], "initial_size: 160")):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert expected in done.stdout
+
+
+def test_predict_applies_a_finished_run(
+    command_line: CommandLine, tiny_scene: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert command_line(*tiny_scene, "protocol.full_map=true", f"hydra.run.dir={run}").code == 0
+    cube, _ = tiny_arrays()
+    np.save(tmp_path / "same.npy", cube)
+    np.save(tmp_path / "part.npy", cube[:20, :, :])
+    np.save(tmp_path / "bands.npy", cube[:, :, :4])
+    assert predict_main([str(run), str(tmp_path / "same.npy")]) == 0
+    with h5py.File(run / "predictions/same/class_map.h5") as ours, h5py.File(run / "predictions.h5") as theirs:
+        assert np.array_equal(ours["class_map"][:], theirs["class_map"][:])
+    assert (run / "predictions/same/map.png").exists()
+    assert predict_main([str(run), str(tmp_path / "part.npy"), "--output", str(tmp_path / "out")]) == 0
+    with h5py.File(tmp_path / "out/class_map.h5") as file:
+        assert file["class_map"].shape == (20, 26)
+    capfd.readouterr()
+    for arguments, words in (
+        ([str(run), str(tmp_path / "bands.npy")], "trained on 6 bands"),
+        ([str(run), str(tmp_path / "absent.npy")], "absent.npy"),
+        ([str(tmp_path), str(tmp_path / "same.npy")], "no finished run"),
+    ):
+        assert predict_main(arguments) == 2
+        assert words in capfd.readouterr().err
