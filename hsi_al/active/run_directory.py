@@ -129,7 +129,7 @@ class RunDirectory:
         with replacing(self.path / "confusion.h5") as temporary, h5py.File(temporary, "w") as file:
             for index, name in enumerate(("all", "heldout")):
                 stacked = np.stack([pair[index] for pair in self.confusions])
-                file.create_dataset(name, data=stacked, compression="gzip")
+                file.create_dataset(name, data=stacked, compression="gzip", fletcher32=True)
             file["label_values"] = self.label_values
 
     def _write_pool(self, pool: LabelPool, next_round: int) -> None:
@@ -137,7 +137,7 @@ class RunDirectory:
         with replacing(self.path / "pool.h5") as temporary, h5py.File(temporary, "w") as file:
             arrays = {"pixel_id": pool.candidates, "labelled_at": pool.labelled_at, "label": values}
             for name, array in arrays.items():
-                file.create_dataset(name, data=array, compression="gzip")
+                file.create_dataset(name, data=array, compression="gzip", fletcher32=True)
             file.attrs["next_round"] = next_round
 
 

@@ -5,7 +5,7 @@ import io
 import logging
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,7 +189,7 @@ class DeepLearner:
     def estimate(
         self, pixel_ids: Ids, labels: Ids, sizes: Sequence[tuple[int, int]], n_predicted: int, n_mapped: int
     ) -> Estimate:
-        """Time three training steps and one scored batch on a copy, then multiply by what the rounds hold."""
+        """Time some training steps and scored batches on a copy, then multiply by what the rounds hold."""
         steps = [self.steps(n_labelled, round_) for round_, n_labelled in sizes]
         batch = min(self.settings.batch_size, len(pixel_ids))
         step_seconds, patch_seconds = self._measure(pixel_ids, labels, batch)
@@ -306,16 +306,16 @@ class EpochProgress(L.Callback):
         self.report("scoring", (index + 1) / int(trainer.num_predict_batches[0]))
 
 
-def median_seconds(work: Any, device: torch.device) -> float:  # noqa: ANN401
-    """Median of two runs after one that warms up."""
-    seconds = []
-    for _ in range(3):
+def median_seconds(work: Callable[[], None], device: torch.device) -> float:
+    """Median of up to five runs after two that warm up; slow work is run less often, twice at least."""
+    seconds: list[float] = []
+    while len(seconds) < 7 and (len(seconds) < 2 or sum(seconds) < 4):
         start = time.perf_counter()
         work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds[1:]))
+    return float(np.median(seconds[min(2, len(seconds) - 1) :]))
 
 
 def balanced_weights(labels: Ids, n_classes: int) -> Tensor:

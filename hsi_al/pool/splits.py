@@ -37,9 +37,13 @@ class Split:
         return np.union1d(self.candidates, self.test)
 
     def thinned(self, size: int, rng: np.random.Generator) -> "Split":
-        """At most `size` of the scored pixels, drawn uniformly: for trying things out."""
-        kept = rng.choice(self.scored_ids, min(size, len(self.scored_ids)), replace=False)
-        return replace(self, candidates=np.intersect1d(self.candidates, kept), test=np.intersect1d(self.test, kept))
+        """About `size` of the scored pixels, drawn uniformly on each side: for trying things out."""
+        part = min(1.0, size / len(self.scored_ids))
+        candidates, test = (
+            np.sort(rng.choice(side, int(np.ceil(part * len(side))), replace=False))
+            for side in (self.candidates, self.test)
+        )
+        return replace(self, candidates=candidates, test=test)
 
 
 def divide_paper(pixel_ids: Ids) -> Split:

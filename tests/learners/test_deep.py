@@ -417,6 +417,23 @@ def test_weights_that_can_not_be_loaded(kind: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+class Touch:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_loading_runs_no_code(tmp_path: Path) -> None:
+    torch.save({"weights": Touch(tmp_path / "touched")}, tmp_path / "weights.pt")
+    with pytest.raises(RunDirectoryError):
+        learner().load(tmp_path / "weights.pt")
+    assert not (tmp_path / "touched").exists()
+
+
 # The estimate
 
 
