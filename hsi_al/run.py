@@ -98,7 +98,8 @@ def explained(error: BaseException) -> str:
     if isinstance(error, HsiAlError):
         return str(error)
     if isinstance(error, OSError) and not isinstance(error, HydraException):
-        return f"{error.strerror or error}: {error.filename or 'no file named'}; free or change the path."
+        place = error.filename or "the run directory"
+        return f"{error.strerror or error}: {place}; free space, or choose another path such as hydra.run.dir."
     return one_sentence(error, schema_of_keys())
 
 

@@ -2,9 +2,7 @@
 
 import copy
 import io
-import logging
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,15 +12,15 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
 from torch import Tensor
 
 from hsi_al.data.datamodule import HsiDataModule, batches_per_epoch
 from hsi_al.data.patches import PatchGatherer
-from hsi_al.errors import ConfigurationError, LearnerError, RunDirectoryError
+from hsi_al.errors import LearnerError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.learners.base import Estimate, Progress
+from hsi_al.learners.training import EpochProgress, build_trainer, quiet_lightning
 from hsi_al.models.backbone import count_parameters
 from hsi_al.models.classifier import ActiveClassifier, FitPlan
 from hsi_al.models.factory import build_backbone
@@ -164,7 +162,7 @@ class DeepLearner:
                 self.module.reset_parameters()
             self.module.plan = self._plan(labels, round_)
             self.datamodule.set_labelled(pixel_ids, labels, shuffling_seed)
-            trainer = self._trainer(self.epochs(round_), EpochProgress(self.progress))
+            trainer = self._trainer(self.epochs(round_))
             self.module.train()  # An interrupted prediction leaves evaluation mode behind.
             with quiet_lightning():
                 trainer.fit(self.module, datamodule=self.datamodule)
@@ -180,9 +178,7 @@ class DeepLearner:
             return Outputs(np.empty(0, np.int64))
         self.datamodule.predict_ids = np.asarray(pixel_ids, dtype=np.int64)
         with quiet_lightning():
-            batches: Any = self._trainer(1, EpochProgress(self.progress)).predict(
-                self.module, datamodule=self.datamodule
-            )
+            batches: Any = self._trainer(1).predict(self.module, datamodule=self.datamodule)
         names = batches[0].keys()
         return Outputs(**{name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in names})
 
@@ -243,25 +239,8 @@ class DeepLearner:
             balanced_weights(labels, self.n_classes) if settings.class_weights == "balanced" else None,
         )
 
-    def _trainer(self, epochs: int, *callbacks: L.Callback) -> L.Trainer:
-        with quiet_lightning():
-            try:
-                return L.Trainer(
-                    accelerator=self.settings.accelerator,
-                    devices=1,
-                    precision=self.settings.precision,  # type: ignore[arg-type]
-                    max_epochs=epochs,
-                    callbacks=list(callbacks),
-                    logger=False,
-                    enable_checkpointing=False,
-                    enable_progress_bar=False,
-                    enable_model_summary=False,
-                )
-            except (ValueError, RuntimeError, MisconfigurationException) as error:
-                raise ConfigurationError(
-                    f"trainer.accelerator={self.settings.accelerator} with trainer.precision="
-                    f"{self.settings.precision} can't be used on this machine: {str(error).splitlines()[0]}"
-                ) from error
+    def _trainer(self, epochs: int) -> L.Trainer:
+        return build_trainer(self.settings.accelerator, self.settings.precision, epochs, EpochProgress(self.progress))
 
     def _measure(self, pixel_ids: Ids, labels: Ids, batch: int) -> tuple[float, float]:
         """Seconds per training step and per scored patch, after a first of each that warms up."""
@@ -285,25 +264,6 @@ class DeepLearner:
             module.eval()
             with torch.inference_mode():
                 return step_seconds, median_seconds(score, self.device) / min(64, len(ids))
-
-
-class EpochProgress(L.Callback):
-    """Reports epochs while training and batches while scoring."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self.report = progress or (lambda text, part: None)
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:  # noqa: ANN401
-        """Tell the epoch and the part of the steps done."""
-        epochs = trainer.max_epochs or 1
-        part = trainer.global_step / max(1, epochs * int(trainer.num_training_batches))
-        self.report(f"epoch {trainer.current_epoch + 1}/{epochs}", part)
-
-    def on_predict_batch_end(
-        self, trainer: L.Trainer, module: L.LightningModule, outputs: object, batch: object, index: int, *_: object
-    ) -> None:
-        """Tell the part of the batches scored."""
-        self.report("scoring", (index + 1) / int(trainer.num_predict_batches[0]))
 
 
 def median_seconds(work: Callable[[], None], device: torch.device) -> float:
@@ -340,26 +300,3 @@ def read_weights(path: Path) -> dict[str, Any]:
         raise RunDirectoryError(
             f"The weights {path} can't be read ({reason}); delete the run directory to start anew."
         ) from error
-
-
-@contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Silence what Lightning says at every fit, and turn its exit at Ctrl-C back into KeyboardInterrupt."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-            warnings.filterwarnings("ignore", message=".*The `srun` command is available.*")
-            warnings.filterwarnings("ignore", message=".*available but not used.*")
-            yield
-    except SystemExit as exit_:
-        if isinstance(exit_.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from exit_
-        raise
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

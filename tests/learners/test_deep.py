@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hsi_al.errors import ConfigurationError, LearnerError, PoolError, RunDirectoryError
-from hsi_al.learners.deep import DeepLearner, DeepSettings, balanced_weights, quiet_lightning, read_weights
+from hsi_al.learners.deep import DeepLearner, DeepSettings, balanced_weights, read_weights
+from hsi_al.learners.training import quiet_lightning
 from hsi_al.models import resnet
 
 Ids = NDArray[np.int64]

@@ -11,7 +11,7 @@ from scipy.special import log_softmax, softmax
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from hsi_al.learners.deep import quiet_lightning
+from hsi_al.learners.training import quiet_lightning
 from hsi_al.models.backbone import Backbone
 from hsi_al.models.classifier import SCHEDULES, ActiveClassifier, FitPlan
 from hsi_al.models.loss_prediction import LossPredictionModule

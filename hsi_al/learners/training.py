@@ -1,0 +1,81 @@
+"""A Trainer for one round: nothing logged, nothing printed, progress reported."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from hsi_al.errors import ConfigurationError
+from hsi_al.learners.base import Progress
+
+
+class EpochProgress(L.Callback):
+    """Reports epochs while training and batches while scoring."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.report = progress or (lambda text, part: None)
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:  # noqa: ANN401
+        """Tell the epoch and the part of the steps done."""
+        epochs = trainer.max_epochs or 1
+        part = trainer.global_step / max(1, epochs * int(trainer.num_training_batches))
+        self.report(f"epoch {trainer.current_epoch + 1}/{epochs}", part)
+
+    def on_predict_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: object, batch: object, index: int, *_: object
+    ) -> None:
+        """Tell the part of the batches scored."""
+        self.report("scoring", (index + 1) / int(trainer.num_predict_batches[0]))
+
+
+def build_trainer(accelerator: str, precision: str, epochs: int, *callbacks: L.Callback) -> L.Trainer:
+    """A fresh Trainer: one that has fitted before would train no step.
+
+    Raises:
+        ConfigurationError: This machine has no such accelerator, or it can't compute in this precision.
+    """
+    with quiet_lightning():
+        try:
+            return L.Trainer(
+                accelerator=accelerator,
+                devices=1,
+                precision=precision,  # type: ignore[arg-type]
+                max_epochs=epochs,
+                callbacks=list(callbacks),
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+        except (ValueError, RuntimeError, MisconfigurationException) as error:
+            raise ConfigurationError(
+                f"trainer.accelerator={accelerator} with trainer.precision={precision} can't be used on this machine: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Silence what Lightning says at every fit, and turn its exit at Ctrl-C back into KeyboardInterrupt."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+            warnings.filterwarnings("ignore", message=".*The `srun` command is available.*")
+            warnings.filterwarnings("ignore", message=".*available but not used.*")
+            yield
+    except SystemExit as exit_:
+        if isinstance(exit_.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from exit_
+        raise
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
