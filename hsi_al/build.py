@@ -1,16 +1,17 @@
 """The parts of a run from its configuration."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al.config import Config, DeepLearnerConfig
-from hsi_al.errors import ConfigurationError, PoolExhaustedError
+from hsi_al.errors import ConfigurationError, PoolError, PoolExhaustedError
 from hsi_al.learners.deep import DeepLearner, DeepSettings
 from hsi_al.pool.initial import draw_initial
-from hsi_al.pool.splits import Split, divide_holdout, divide_paper, divide_spatially
+from hsi_al.pool.splits import Split, divide_holdout, divide_paper, divide_spatially, with_missing
 from hsi_al.randomness import generator
 from hsi_al.scenes.catalogue import CATALOGUE, load_catalogue_scene, load_custom_scene
 from hsi_al.scenes.scene import Scene
@@ -28,23 +29,43 @@ def build_scene(config: Config) -> Scene:
     """
     dataset = config.dataset
     if dataset.cube_file is not None:
-        return load_custom_scene(
+        scene = load_custom_scene(
             dataset.name,
-            Path(dataset.cube_file),
+            Path(dataset.cube_file).expanduser(),
             dataset.cube_key,
-            None if dataset.ground_truth_file is None else Path(dataset.ground_truth_file),
+            None if dataset.ground_truth_file is None else Path(dataset.ground_truth_file).expanduser(),
             dataset.ground_truth_key,
             dataset.classes,
-            dataset.class_names,
-            dataset.rgb_bands,
+            rgb_bands=dataset.rgb_bands,
         )
+        return scene if dataset.class_names is None else named(scene, dataset.class_names)
     if dataset.name not in CATALOGUE:
         raise ConfigurationError(
             f"The scene {dataset.name} needs dataset.cube_file=<file>, and dataset.ground_truth_file=<file> unless "
             f"both are in one; scenes known by name are {', '.join(CATALOGUE)}."
         )
+    own = ("cube_key", "ground_truth_file", "ground_truth_key", "class_names", "rgb_bands")
+    if given := [f"dataset.{key}" for key in own if getattr(dataset, key)]:
+        raise ConfigurationError(
+            f"{' and '.join(given)} can't be changed for {dataset.name}, which the catalogue describes; take "
+            "dataset=custom with dataset.cube_file."
+        )
     data_dir = config.data_dir or os.environ.get(DATA_DIR_VARIABLE)
-    return load_catalogue_scene(dataset.name, Path(data_dir) if data_dir else None, dataset.classes)
+    return load_catalogue_scene(dataset.name, Path(data_dir).expanduser() if data_dir else None, dataset.classes)
+
+
+def named(scene: Scene, names: list[str]) -> Scene:
+    """The scene with these class names, in ascending order of its label values.
+
+    Raises:
+        ConfigurationError: Another number of names than classes.
+    """
+    if len(names) != scene.n_classes:
+        raise ConfigurationError(
+            f"dataset.class_names holds {len(names)} names, but {scene.name} has the {scene.n_classes} label values "
+            f"{scene.label_values.tolist()}; give one for each, in this order."
+        )
+    return replace(scene, class_names=dict(zip(scene.label_values.tolist(), names, strict=True)))
 
 
 def build_split(config: Config, scene: Scene) -> Split:
@@ -67,6 +88,9 @@ def build_split(config: Config, scene: Scene) -> Split:
     protocol = config.protocol
     if protocol.max_pixels is not None:
         split = split.thinned(protocol.max_pixels, generator(settings.seed, "thin"))
+        split = with_missing(split.kind, ids, labels, np.isin(ids, split.candidates), np.isin(ids, split.test))
+    if settings.kind != "paper" and not len(split.test):
+        raise PoolError(f"split={settings.kind} leaves no test pixels of {scene.name}; lower split.fraction.")
     budget = protocol.initial_size + protocol.rounds * protocol.query_size
     if budget > len(split.candidates):
         raise PoolExhaustedError(

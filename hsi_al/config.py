@@ -1,4 +1,4 @@
-"""The typed schema of the configuration and its cross-field checks; with run.py the only Hydra code.
+"""The typed schema of the configuration and its cross-field checks; with run.py and explain.py the only Hydra code.
 
 The dataclasses say which keys exist, their types and defaults; the YAML files under conf/ choose among them.
 """
@@ -6,6 +6,7 @@ The dataclasses say which keys exist, their types and defaults; the YAML files u
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ class DatasetConfig:
     ground_truth_file: str | None = None
     ground_truth_key: str | None = None
     classes: list[int] | None = None  # label values to keep; default: the catalogue's choice, or all
-    class_names: dict[int, str] | None = None
+    class_names: list[str] | None = None  # in ascending order of the label values kept
     rgb_bands: list[int] | None = None  # zero-based
 
 
@@ -143,7 +144,9 @@ class Config:
     debug: bool = False
 
 
+LEARNERS = {"deep": DeepLearnerConfig}
 CHOICES = {
+    "learner.name": tuple(LEARNERS),
     "split.kind": ("paper", "holdout", "blocks", "checkerboard"),
     "protocol.initial": ("uniform", "per_class", "stratified"),
     "protocol.schedule": ("constant", "cosine", "one_cycle"),
@@ -177,7 +180,6 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "trainer.threads": (1, None),
     "trainer.predict_batch_size": (1, None),
 }
-LEARNERS = {"deep": DeepLearnerConfig}
 # What may differ between the calls that start and continue a run.
 FREE_KEYS = ("data_dir", "debug", "trainer.accelerator", "trainer.threads")
 
@@ -216,7 +218,7 @@ def checked(composed: Any) -> Config:  # noqa: ANN401
 
 def in_range(value: float, lowest: float | None, highest: float | None) -> bool:
     """Whether a finite number lies within bounds that may be open."""
-    return (lowest is None or value >= lowest) and (highest is None or value <= highest) and value == value
+    return isfinite(value) and (lowest is None or value >= lowest) and (highest is None or value <= highest)
 
 
 def check_combinations(config: Config) -> None:
@@ -237,7 +239,8 @@ def check_combinations(config: Config) -> None:
             f"protocol.batch_size={protocol.batch_size} is odd, but the ranking loss pairs the pixels of a batch; "
             "take an even one."
         )
-    for part, name in (("dataset", config.dataset.name), ("experiment", config.experiment.name)):
+    for part in ("dataset", "experiment", "learner", "backbone", "acquisition", "protocol", "split"):
+        name = config.split.kind if part == "split" else getattr(config, part).name
         if not name or set(name) & set("/\\=,\0") or name in (".", ".."):
             raise ConfigurationError(f"{part}.name={name!r} names a folder: it can't hold any of / \\ = ,.")
 
@@ -255,6 +258,8 @@ def differing_keys(path: Path, config: Config) -> list[str]:
     """
     with reading_kept(path):
         kept = flatten(OmegaConf.to_container(OmegaConf.load(path)))
+        if "learner.name" not in kept:
+            raise ValueError("it holds no configuration of a run")
     now = flatten(OmegaConf.to_container(OmegaConf.structured(config)))
     keys = sorted(key for key in kept.keys() | now.keys() if key not in FREE_KEYS)
     return [f"{key} ({kept.get(key)} -> {now.get(key)})" for key in keys if kept.get(key) != now.get(key)]

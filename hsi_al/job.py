@@ -3,6 +3,7 @@
 import os
 import platform
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -19,9 +20,10 @@ from rich.table import Table
 
 from hsi_al.acquisition.base import Acquisition
 from hsi_al.acquisition.factory import build_acquisition
+from hsi_al.active.curve import RoundRecord
 from hsi_al.active.loop import ActiveLearningLoop
 from hsi_al.active.observers import ProgressDisplay, duration
-from hsi_al.active.run_directory import RunDirectory, discard_uncommitted, locked, read_meta
+from hsi_al.active.run_directory import RunDirectory, discard_uncommitted, locked, read_meta, refuse_foreign_files
 from hsi_al.build import build_learner, build_scene, build_split, draw
 from hsi_al.config import Config, differing_keys, to_yaml
 from hsi_al.errors import HsiAlError, RunDirectoryError
@@ -32,6 +34,7 @@ from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import GroundTruthOracle
 from hsi_al.pool.splits import Split
 from hsi_al.report.figures import draw as draw_figures
+from hsi_al.report.run_files import read_meta as title_of
 from hsi_al.report.tables import format_rounds, read_curve
 from hsi_al.scenes.scene import Scene
 
@@ -52,7 +55,10 @@ def run(config: Config, path: Path) -> None:
     console = Console(soft_wrap=True, highlight=False, markup=False)
     torch.set_num_threads(config.trainer.threads or available_threads())
     with locked(path):
+        refuse_foreign_files(path)
         is_new = not (path / "config.yaml").exists()
+        for stale in path.glob(".*.tmp"):  # of a killed process
+            stale.unlink()
         try:
             if not is_new and (different := differing_keys(path / "config.yaml", config)):
                 raise RunDirectoryError(
@@ -61,6 +67,8 @@ def run(config: Config, path: Path) -> None:
                 )
             if read_meta(path).get("state") == "finished":
                 console.print(f"{short_path(path)} is finished already.")
+                if not (path / "figures" / "learning_curve.png").exists():
+                    draw_figures(path)
             else:
                 Job(config, path, console).play()
             print_report(path, console)
@@ -80,7 +88,8 @@ class Job:
 
     def __post_init__(self) -> None:
         config = self.config
-        self.began = time.time()
+        self.began = time.monotonic()
+        self.earlier = read_meta(self.path)
         self.scene: Scene = build_scene(config)
         self.split: Split = build_split(config, self.scene)
         self.acquisition: Acquisition = build_acquisition(config.acquisition.name, config.acquisition.subset)
@@ -122,12 +131,16 @@ class Job:
             self.console, rounds, estimate, self.first_round, self.pool.n_labelled, config.protocol.query_size
         ) as display:
             learner.progress = display.on_part
-            loop.observers = [display]
+            loop.observers = [display, self]
             loop.run(self.first_round)
             if config.protocol.full_map:
                 self.write_maps(loop.predicted_class)
         draw_figures(self.path)
         self.directory.write_meta(self.meta("finished"))
+
+    def on_round(self, record: RoundRecord) -> None:
+        """Keep the wall time of a run that may be killed."""
+        self.directory.write_meta(self.meta("running"))
 
     def announce(self) -> Estimate:
         """Say what will be done and how long it takes here, measured."""
@@ -138,10 +151,12 @@ class Job:
             f"{len(scene.labelled_ids):,} labelled pixels" + (f" ({scene.licence})" if scene.licence else "")
         )
         say(f"{self.title()}; network: {self.learner.describe()}")
-        for side, missing in (("candidates", self.split.missing_in_candidates), ("test", self.split.missing_in_test)):
+        for side, missing in self.missing().items():
             if missing:
-                names = ", ".join(scene.class_names[int(scene.label_values[index])] for index in missing)
-                say(f"Without {side} pixels in this split, so left out there: {names}")
+                names = ", ".join(scene.class_names[value] for value in missing)
+                say(f"{len(missing)} classes without {side} pixels in this split, left out of AA there: {names}")
+        if self.split.kind in ("blocks", "checkerboard"):
+            say("No training patch holds a test pixel; patches of both sides may share background pixels.")
         remaining = range(self.first_round, protocol.rounds + 1)
         sizes = [(round_, protocol.initial_size + round_ * protocol.query_size) for round_ in remaining]
         say(
@@ -160,6 +175,11 @@ class Job:
         )
         say(f"Run directory: {short_path(self.path)}")
         return estimate
+
+    def missing(self) -> dict[str, list[int]]:
+        """Label values that a side of the split lacks."""
+        sides = {"candidates": self.split.missing_in_candidates, "test": self.split.missing_in_test}
+        return {side: [int(self.scene.label_values[index]) for index in missing] for side, missing in sides.items()}
 
     def title(self) -> str:
         """What tells this run from others."""
@@ -182,8 +202,7 @@ class Job:
 
     def meta(self, state: str) -> dict[str, Any]:
         """What meta.json says; `wall_seconds` adds up over continued calls."""
-        scene = self.scene
-        earlier = read_meta(self.path)
+        scene, earlier = self.scene, self.earlier
         return {
             "state": state,
             "title": self.title(),
@@ -191,17 +210,18 @@ class Job:
             "rgb_bands": list(scene.colour_bands),
             "loss_prediction": "predicted_loss_N" in self.acquisition.needs,
             "class_names": {str(value): name for value, name in scene.class_names.items()},
+            "missing_classes": self.missing(),
             "network": self.learner.describe(),
-            "command": " ".join([Path(sys.executable).name, "-m", "hsi_al.run", *sys.argv[1:]]),
+            "command": shlex.join([Path(sys.executable).name, "-m", "hsi_al.run", *sys.argv[1:]]),
             "git_commit": git_commit(),
             "versions": {name: version(name) for name in ("hsi_al", "torch", "lightning", "numpy")}
             | {"python": platform.python_version()},
             "machine": f"{platform.system()} {platform.machine()}",
             "device": device_name(self.learner.device),
             "threads": torch.get_num_threads(),
-            "calls": earlier.get("calls", 0) + (state == "running"),
-            "wall_seconds": earlier.get("wall_seconds", 0.0) + (time.time() - self.began) * (state == "finished"),
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "calls": earlier.get("calls", 0) + 1,
+            "wall_seconds": earlier.get("wall_seconds", 0.0) + time.monotonic() - self.began,
+            "peak_memory_mb": peak_memory_mb(),
         }
 
 
@@ -213,7 +233,7 @@ def print_report(path: Path, console: Console) -> None:
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*row)
-    console.print(read_meta(path)["title"])
+    console.print(title_of(path).title)
     console.print(table, soft_wrap=False)
     for picture in sorted((path / "figures").glob("*.png")):
         console.print(short_path(picture))
@@ -238,18 +258,20 @@ def device_name(device: torch.device) -> str:
     return f"{device.type} ({platform.processor() or platform.machine()})"
 
 
+def peak_memory_mb() -> int:
+    """Largest resident memory of this process so far, MB."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
+
+
 def git_commit() -> str | None:
     """The commit of the checkout that this package runs from, with a plus if it was changed; None elsewhere."""
-    folder = Path(__file__).resolve().parent
+    folder = Path(__file__).resolve().parents[1]
+    if not (folder / ".git").exists():  # an installed package inside somebody else's repository
+        return None
+    describe = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        described = subprocess.run(describe, cwd=folder, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return described.stdout.strip() or None

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,23 +17,27 @@ from hsi_al.active.run_directory import read_meta
 from hsi_al.build import build_learner
 from hsi_al.config import load_kept
 from hsi_al.errors import HsiAlError, RunDirectoryError, SceneError
-from hsi_al.files import replacing
+from hsi_al.files import replacing_hdf5
 from hsi_al.job import available_threads
 from hsi_al.learners.deep import read_weights
 from hsi_al.report.figures import draw_map
+from hsi_al.scenes.checks import checked_cube
 from hsi_al.scenes.readers import read_array
-from hsi_al.scenes.scene import false_colour
+from hsi_al.scenes.scene import false_colour, is_scene_file, load_scene
 
 Ids = NDArray[np.int64]
 
 
-def predict(run_directory: Path, cube_file: Path, cube_key: str | None = None) -> tuple[Ids, NDArray[np.generic]]:
+def predict(
+    run_directory: Path, cube_file: Path, cube_key: str | None = None, accelerator: str = "auto"
+) -> tuple[Ids, NDArray[np.generic]]:
     """Classify every pixel of a cube with the network of a finished run.
 
     Args:
         run_directory: A finished run's.
         cube_file: Cube (H, W, bands) in a .mat, .npy or HDF5 file.
         cube_key: Its key; default: the only array in the file.
+        accelerator: Where to compute, apart from where the run was trained.
 
     Returns:
         Label values (H, W), and the cube.
@@ -47,14 +50,16 @@ def predict(run_directory: Path, cube_file: Path, cube_key: str | None = None) -
     if meta.get("state") != "finished":
         raise RunDirectoryError(f"{run_directory} holds no finished run; run it to its end first.")
     config = load_kept(run_directory / "config.yaml")
-    cube = read_array(cube_file, cube_key)
-    if cube.ndim != 3 or cube.shape[2] != meta["n_bands"]:
+    config.trainer.accelerator = accelerator
+    if cube_key is None and is_scene_file(cube_file):
+        cube = load_scene(cube_file).cube
+    else:
+        cube = checked_cube(str(cube_file), read_array(cube_file, cube_key))
+    if cube.shape[2] != meta["n_bands"]:
         raise SceneError(
             f"{cube_file} has shape {cube.shape}, but the run was trained on {meta['n_bands']} bands: it takes a cube "
             f"(rows, columns, {meta['n_bands']})."
         )
-    if not np.isfinite(cube).all():
-        raise SceneError(f"{cube_file} holds NaN or infinite values; fill or cut them out first.")
     label_values = np.array(sorted(int(value) for value in meta["class_names"]), dtype=np.int64)
     weights = run_directory / f"weights_{config.protocol.rounds}.pt"
     low, high = read_weights(weights)["limits"].tolist()
@@ -74,13 +79,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("cube_file", type=Path)
     parser.add_argument("--key", help="key of the cube; default: the only array in the file")
     parser.add_argument("--output", type=Path, help="folder for the map; default: RUN_DIRECTORY/predictions/CUBE")
+    parser.add_argument("--accelerator", default="auto", help="auto (default), cpu, gpu or mps")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(available_threads())
     output = arguments.output or arguments.run_directory / "predictions" / arguments.cube_file.stem
     try:
-        class_map, cube = predict(arguments.run_directory, arguments.cube_file, arguments.key)
+        class_map, cube = predict(arguments.run_directory, arguments.cube_file, arguments.key, arguments.accelerator)
         output.mkdir(parents=True, exist_ok=True)
-        with replacing(output / "class_map.h5") as temporary, h5py.File(temporary, "w") as file:
+        with replacing_hdf5(output / "class_map.h5") as file:
             file.create_dataset("class_map", data=class_map.astype(np.uint16), compression="gzip")
         meta = read_meta(arguments.run_directory)
         names = {int(value): name for value, name in meta["class_names"].items()}
@@ -89,6 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (HsiAlError, OSError) as error:
         print(f"hsi_al: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     for path in (output / "class_map.h5", picture):
         print(path)
     return 0

@@ -24,7 +24,7 @@ from hsi_al.errors import HsiAlError
 from hsi_al.explain import one_sentence
 
 USER_ERRORS = (HsiAlError, HydraException, OmegaConfBaseException, OSError)
-# What a single job failed with: raised inside Hydra, it would print lines of its own.
+# What jobs failed with: raised inside Hydra, they would print lines of its own.
 failures: list[Exception] = []
 
 
@@ -53,12 +53,13 @@ def task(composed: Any) -> None:  # noqa: ANN401
             remove_if_empty(path)
         if composed.debug:
             traceback.print_exc()
-        if hydra_config.mode == RunMode.RUN:
-            failures.append(error)
-            return
-        overrides = " ".join(hydra_config.overrides.task)
-        print(f"hsi_al: job {hydra_config.job.num} ({overrides}) failed: {explained(error)}", file=sys.stderr)
-        raise
+        if hydra_config.mode == RunMode.MULTIRUN:
+            overrides = " ".join(hydra_config.overrides.task)
+            print(f"hsi_al: job {hydra_config.job.num} ({overrides}) failed: {explained(error)}", file=sys.stderr)
+            if "BasicLauncher" not in hydra_config.launcher._target_:
+                raise  # another process: only the exception reaches the one that started it
+            error = HsiAlError(f"{1 + len(failures)} job(s) of the multirun failed; the others went on.")
+        failures.append(error)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,8 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.argv = [saved[0], *(saved[1:] if argv is None else argv)]
     try:
         hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name="config")(task)()
-        for failure in failures:
-            raise failure
+        if failures:
+            raise failures[-1]
     except USER_ERRORS as error:
         print(f"hsi_al: error: {explained(error)}", file=sys.stderr)
         return 2
@@ -98,8 +99,8 @@ def explained(error: BaseException) -> str:
     if isinstance(error, HsiAlError):
         return str(error)
     if isinstance(error, OSError) and not isinstance(error, HydraException):
-        place = error.filename or "the run directory"
-        return f"{error.strerror or error}: {place}; free space, or choose another path such as hydra.run.dir."
+        place, reason = error.filename or "the run directory", " ".join(str(error.strerror or error).split())
+        return f"{reason}: {place}; free space, or choose another path such as hydra.run.dir."
     return one_sentence(error, schema_of_keys())
 
 

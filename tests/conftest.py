@@ -31,6 +31,9 @@ def command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.
     """`hsi_al.run` in an empty working directory and without the user's data."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HSI_AL_DATA", raising=False)
+    monkeypatch.setenv("HSI_AL_DOWNLOAD_BASE", "http://127.0.0.1:9/")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("hsi_al.scenes.download.RETRIES", 0)
 
     def call(*arguments: str) -> Outcome:
         capfd.readouterr()

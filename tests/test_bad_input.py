@@ -71,8 +71,8 @@ def check_refused(code: int, err: str, words: str, directory: Path) -> None:
         ("dataset.classes=[2,77]", "[77]"),
         ("dataset.classes=[2]", "class"),
         ("hydra.run.dir=/dev/null/run", "Not a directory: /dev/null/run"),
-        ("dataset=pavia_university", "PaviaU.mat"),
-        ("dataset=salinas data_dir=/nowhere", "/nowhere/Salinas_corrected.mat"),
+        ("dataset=pavia_university", "http://127.0.0.1:9/e/ee/PaviaU.mat can't be downloaded"),
+        ("dataset=salinas data_dir=/nowhere", "data_dir=/nowhere is no folder"),
         ("dataset.cube_key=absent", "absent"),
         ("dataset.cube_file=/nowhere/cube.mat", "/nowhere/cube.mat"),
         ("dataset.cube_file=/", "/"),
@@ -80,6 +80,13 @@ def check_refused(code: int, err: str, words: str, directory: Path) -> None:
         ("backbone.dropout=1", "backbone.dropout=1"),
         ("acquisition.subset=0", "acquisition.subset=0"),
         ("learner.detach=2", "learner.detach=2"),
+        ("dataset.class_names=[a,b]", "holds 2 names, but tiny has the 3 label values [2, 5, 9]"),
+        ("learner.margin=inf", "learner.margin=inf"),
+        ("learner.name=svm", "learner.name=svm is unknown; choose one of deep"),
+        ("protocol.name=a/b", "protocol.name='a/b' names a folder"),
+        ("split=holdout split.fraction=0.9999", "split=holdout leaves no test pixels of tiny"),
+        ("trainer.precision=16-mixed", "trainer.precision=16-mixed needs a GPU"),
+        ("dataset=indian_pines dataset.ground_truth_file=/x.npy", "dataset.ground_truth_file can't be changed"),
     ],
 )
 def test_bad_settings(
@@ -214,12 +221,13 @@ def unfinished_run(command_line: CommandLine, tiny_scene: list[str], run: Path) 
 
 
 @pytest.mark.slow
-def test_a_full_disk(tiny_scene: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("size", "warm"), [(500, "false"), (2500, "false"), (3500, "true")])
+def test_a_full_disk(tiny_scene: list[str], tmp_path: Path, size: int, warm: str) -> None:
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
     done = subprocess.run(
-        [sys.executable, "-m", "hsi_al.run", *tiny_scene],
+        [sys.executable, "-m", "hsi_al.run", *tiny_scene, f"protocol.warm_start={warm}"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -228,3 +236,31 @@ def test_a_full_disk(tiny_scene: list[str], tmp_path: Path) -> None:
     )
     check_refused(done.returncode, done.stderr, "File too large", tmp_path)
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_bad_input_leaves_the_users_files_alone(
+    command_line: CommandLine, tiny_scene: list[str], tmp_path: Path
+) -> None:
+    mine, empty = tmp_path / "mine", tmp_path / "empty" / "folder"
+    mine.mkdir()
+    empty.mkdir(parents=True)
+    (mine / "notes.txt").write_text("mine")
+    for folder in (mine, empty):
+        outcome = command_line(*tiny_scene, "protocol.rounds=900", f"hydra.run.dir={folder}")
+        check_refused(outcome.code, outcome.err, "candidates", tmp_path)
+    assert [path.name for path in mine.iterdir()] == ["notes.txt"]
+    assert empty.is_dir()
+    (mine / "curve.csv").write_text("mine too")
+    outcome = command_line(*tiny_scene, f"hydra.run.dir={mine}")
+    assert outcome.code == 2
+    assert "holds curve.csv but no config.yaml" in outcome.err
+    assert (mine / "curve.csv").read_text() == "mine too"
+
+
+def test_a_run_without_its_configuration_is_not_continued(command_line: CommandLine, tiny_scene: list[str]) -> None:
+    assert command_line(*tiny_scene).code == 0
+    (TINY_RUN / "config.yaml").unlink()
+    outcome = command_line(*tiny_scene, "protocol.lr=0.1")
+    assert outcome.code == 2
+    assert "but no config.yaml" in outcome.err
+    assert (TINY_RUN / "pool.h5").exists()

@@ -13,6 +13,7 @@ import pytest
 
 from hsi_al.active.run_directory import locked
 from hsi_al.predict import main as predict_main
+from hsi_al.scenes.scene import Scene, save_scene
 from tests.conftest import CommandLine, tiny_arrays
 
 TINY_RUN = Path("outputs/main/tiny/deep-lenet/entropy/smoke-paper/seed=0")
@@ -61,7 +62,8 @@ def test_a_run_leaves_readable_files(command_line: CommandLine, tiny_scene: list
     assert set(np.unique(class_map)) <= {2, 5, 9}
     meta = json.loads((run / "meta.json").read_text())
     assert (meta["state"], meta["calls"], meta["threads"]) == ("finished", 1, 1)
-    assert meta["wall_seconds"] > 0
+    with (run / "curve.csv").open() as opened:
+        assert meta["wall_seconds"] > sum(float(row["seconds_fit"]) for row in csv.DictReader(opened)) > 0
     assert not list(run.glob("*.tmp")) + list(run.glob(".*.tmp"))
 
 
@@ -197,10 +199,40 @@ def test_one_failing_job_of_a_multirun_leaves_the_others_alone(
     assert outcome.code == 2
     failed = [line for line in outcome.err.splitlines() if line.startswith("hsi_al: job")]
     assert len(failed) == 2
+    assert outcome.err.strip().splitlines()[2:] == [
+        "hsi_al: error: 2 job(s) of the multirun failed; the others went on."
+    ]
     assert all("acquisition=none never queries" in line for line in failed)
     for seed in (0, 1):
         run = TINY_RUN.parent / f"seed={seed}"
         assert json.loads((run / "meta.json").read_text())["state"] == "finished"
+
+
+def test_names_and_bands_of_a_scene_of_ones_own(command_line: CommandLine, tiny_scene: list[str]) -> None:
+    outcome = command_line(*tiny_scene, "dataset.class_names=[Corn,Rye,Oats]", "dataset.rgb_bands=[3,2,1]")
+    assert outcome.code == 0, outcome.err
+    meta = json.loads((TINY_RUN / "meta.json").read_text())
+    assert meta["class_names"] == {"2": "Corn", "5": "Rye", "9": "Oats"}
+    assert meta["rgb_bands"] == [3, 2, 1]
+
+
+def test_classes_that_a_spatial_split_lacks_are_named(command_line: CommandLine, tiny_scene: list[str]) -> None:
+    arguments = ["split=checkerboard", "split.block_size=13", "patch_size=16", "protocol.rounds=0", "acquisition=none"]
+    outcome = command_line(*tiny_scene, *arguments)
+    assert outcome.code == 0, outcome.err
+    assert "No training patch holds a test pixel" in outcome.out
+    run = Path("outputs/main/tiny/deep-lenet/none/smoke-checkerboard/seed=0")
+    with h5py.File(run / "confusion.h5") as file:
+        lacking = file["label_values"][:][file["heldout"][-1].sum(axis=1) == 0].tolist()
+    assert json.loads((run / "meta.json").read_text())["missing_classes"]["test"] == lacking
+
+
+def test_deleted_pictures_are_drawn_again(command_line: CommandLine, tiny_scene: list[str]) -> None:
+    assert command_line(*tiny_scene).code == 0
+    for picture in (TINY_RUN / "figures").iterdir():
+        picture.unlink()
+    assert "learning_curve.png" in command_line(*tiny_scene).out
+    assert (TINY_RUN / "figures" / "learning_curve.png").exists()
 
 
 def test_help_and_configuration_answer_without_loading_torch() -> None:
@@ -230,6 +262,10 @@ def test_predict_applies_a_finished_run(
     assert predict_main([str(run), str(tmp_path / "part.npy"), "--output", str(tmp_path / "out")]) == 0
     with h5py.File(tmp_path / "out/class_map.h5") as file:
         assert file["class_map"].shape == (20, 26)
+    scene = Scene("field", cube, tiny_arrays()[1].astype(np.int64), {})
+    save_scene(scene, tmp_path / "scene.h5")
+    assert predict_main([str(run), str(tmp_path / "scene.h5"), "--accelerator", "cpu"]) == 0
+    assert (run / "predictions/scene/class_map.h5").exists()
     capfd.readouterr()
     for arguments, words in (
         ([str(run), str(tmp_path / "bands.npy")], "trained on 6 bands"),

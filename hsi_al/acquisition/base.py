@@ -39,7 +39,6 @@ class Acquisition(Protocol):
     Attributes:
         name: Its name in configuration.
         needs: Fields of `Outputs` that it reads.
-        queries: Whether it can query at all.
     """
 
     @property
@@ -47,9 +46,6 @@ class Acquisition(Protocol):
 
     @property
     def needs(self) -> frozenset[str]: ...  # noqa: D102
-
-    @property
-    def queries(self) -> bool: ...  # noqa: D102
 
     def select(self, view: PoolView, n: int, rng: np.random.Generator) -> Positions:
         """Positions of n unlabelled candidates, most wanted first, (n,)."""
@@ -72,7 +68,6 @@ class ScoreAcquisition:
     needs: frozenset[str]
     score: Callable[[Outputs], Scores]
     subset: int | None = None
-    queries: bool = True
 
     def select(self, view: PoolView, n: int, rng: np.random.Generator) -> Positions:
         """Positions of n unlabelled candidates, highest score first, ties in random order (seeded).
@@ -94,7 +89,6 @@ class RandomAcquisition:
 
     name: str = "random"
     needs: frozenset[str] = frozenset()
-    queries: bool = True
 
     def select(self, view: PoolView, n: int, rng: np.random.Generator) -> Positions:
         """Positions of n unlabelled candidates.
@@ -111,7 +105,6 @@ class NoAcquisition:
 
     name: str = "none"
     needs: frozenset[str] = frozenset()
-    queries: bool = False
 
     def select(self, view: PoolView, n: int, rng: np.random.Generator) -> Positions:
         """Nothing can be selected.

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from hsi_al.active.curve import RoundRecord
 from hsi_al.errors import PoolError, RunDirectoryError
-from hsi_al.files import replacing
+from hsi_al.files import replacing, replacing_hdf5
 from hsi_al.learners.base import Learner
 from hsi_al.pool.label_pool import LabelPool
 
 Ids = NDArray[np.int64]
+ROUND_FILES = ("meta.json", "curve.csv", "confusion.h5", "pool.h5")
 # What h5py, csv, json and numpy raise on files that were cut or overwritten.
 DAMAGE = (OSError, LookupError, ArithmeticError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError)
 
@@ -83,7 +84,8 @@ class RunDirectory:
         self._write_confusions()
         self._write_curve()
         self._write_pool(pool, record.round + 1)
-        self.weights(record.round - 1).unlink(missing_ok=True)
+        for old in set(self.path.glob("weights_*.pt")) - {self.weights(record.round)}:
+            old.unlink()
 
     def weights(self, round_: int) -> Path:
         """The learner's state after a round."""
@@ -97,7 +99,7 @@ class RunDirectory:
     def write_predictions(self, class_map: Ids, ground_truth: Ids, rgb: NDArray[np.uint8]) -> None:
         """Write the maps: original label values (H, W), 0 = background, and false colour (H, W, 3)."""
         kind = np.min_scalar_type(int(max(class_map.max(), ground_truth.max())))
-        with replacing(self.path / "predictions.h5") as temporary, h5py.File(temporary, "w") as file:
+        with replacing_hdf5(self.path / "predictions.h5") as file:
             for name, array in (("class_map", class_map.astype(kind)), ("ground_truth", ground_truth.astype(kind))):
                 file.create_dataset(name, data=array, compression="gzip")
             file.create_dataset("rgb", data=rgb, compression="gzip")
@@ -126,7 +128,7 @@ class RunDirectory:
                 writer.writerow(row | {name: int(row[name]) for name in ("round", "n_labelled")})
 
     def _write_confusions(self) -> None:
-        with replacing(self.path / "confusion.h5") as temporary, h5py.File(temporary, "w") as file:
+        with replacing_hdf5(self.path / "confusion.h5") as file:
             for index, name in enumerate(("all", "heldout")):
                 stacked = np.stack([pair[index] for pair in self.confusions])
                 file.create_dataset(name, data=stacked, compression="gzip", fletcher32=True)
@@ -134,7 +136,7 @@ class RunDirectory:
 
     def _write_pool(self, pool: LabelPool, next_round: int) -> None:
         values = np.where(pool.is_labelled, self.label_values[pool.label], 0)
-        with replacing(self.path / "pool.h5") as temporary, h5py.File(temporary, "w") as file:
+        with replacing_hdf5(self.path / "pool.h5") as file:
             arrays = {"pixel_id": pool.candidates, "labelled_at": pool.labelled_at, "label": values}
             for name, array in arrays.items():
                 file.create_dataset(name, data=array, compression="gzip", fletcher32=True)
@@ -188,16 +190,27 @@ def read_meta(path: Path) -> dict[str, Any]:
 
 def discard_uncommitted(path: Path) -> None:
     """Remove what a run without a committed round has written, and its folder if nothing else is in it."""
-    if not (path / "pool.h5").exists():
-        names = ("config.yaml", "meta.json", "curve.csv", "confusion.h5", "lock")
-        for file in [*(path / name for name in names), *path.glob("weights_*.pt")]:
-            file.unlink(missing_ok=True)
+    with suppress(OSError):  # what led here matters more than what can't be cleaned up
+        if not (path / "pool.h5").exists():
+            for file in [*(path / name for name in ("config.yaml", "lock", *ROUND_FILES)), *path.glob("weights_*.pt")]:
+                file.unlink(missing_ok=True)
     remove_if_empty(path)
 
 
 def remove_if_empty(path: Path) -> None:
-    """Remove an empty folder and those above it that become empty, up to the working directory."""
-    for folder in (path, *path.parents):
-        if folder == Path.cwd() or not folder.is_dir() or any(folder.iterdir()):
-            return
-        folder.rmdir()
+    """Remove an empty folder below ./outputs, and those above it that become empty; others are the user's."""
+    top = Path.cwd() / "outputs"
+    with suppress(OSError):
+        for folder in (path, *path.parents):
+            if top not in (folder, *folder.parents):
+                return
+            folder.rmdir()
+
+
+def refuse_foreign_files(path: Path) -> None:
+    """Raise RunDirectoryError if files of a run lie here without the configuration that made them."""
+    if not (path / "config.yaml").exists() and (found := [name for name in ROUND_FILES if (path / name).exists()]):
+        raise RunDirectoryError(
+            f"{path} holds {', '.join(found)} but no config.yaml, so it can't be continued; restore it, delete the "
+            "folder, or choose another hydra.run.dir."
+        )

@@ -45,7 +45,7 @@ class PatchGatherer(nn.Module):
             )
         self.patch_size, self.width = patch_size, width
         self.limits = value_range(cube) if limits is None else limits
-        # Pad first in the small original type, so that only one float copy ever exists.
+        # Pad first in the original type, mostly a small integer, so that only one float copy exists.
         padded = np.pad(cube, ((before, after), (before, after), (0, 0)), mode="symmetric")
         scaled = torch.from_numpy(padded.astype(np.float32, copy=False))
         scaled.sub_(self.limits[0]).div_(self.limits[1] - self.limits[0])

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hsi_al.data.datamodule import HsiDataModule, batches_per_epoch
 from hsi_al.data.patches import PatchGatherer
-from hsi_al.errors import LearnerError, RunDirectoryError
+from hsi_al.errors import ConfigurationError, LearnerError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.learners.base import Estimate, Progress
 from hsi_al.learners.training import EpochProgress, build_trainer, quiet_lightning
@@ -121,6 +121,8 @@ class DeepLearner:
         )
         self.n_classes = n_classes
         self.device = self._trainer(1).strategy.root_device
+        if settings.precision == "16-mixed" and self.device.type == "cpu":
+            raise ConfigurationError("trainer.precision=16-mixed needs a GPU; take bf16-mixed or 32-true on a CPU.")
 
     @property
     def warm(self) -> bool:
@@ -130,9 +132,8 @@ class DeepLearner:
     def describe(self) -> str:
         """Name, stem and size of the network, and what deviates from the paper."""
         settings, head = self.settings, self.module.loss_prediction
-        parts = [
-            f"{settings.backbone} with stem {settings.stem}, {count_parameters(self.module.backbone):,} parameters"
-        ]
+        stem = f" with stem {settings.stem}" if self.module.backbone.tap_channels else ""
+        parts = [f"{settings.backbone}{stem}, {count_parameters(self.module.backbone):,} parameters"]
         if head is not None:
             parts.append(f"loss prediction module ({settings.fuse}) {count_parameters(head):,}")
         if settings.dropout:

@@ -71,6 +71,7 @@ def quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
             warnings.filterwarnings("ignore", message=".*The `srun` command is available.*")
             warnings.filterwarnings("ignore", message=".*available but not used.*")
+            warnings.filterwarnings("ignore", message=".*AMP with fp16 is not supported on CPU.*")
             yield
     except SystemExit as exit_:
         if isinstance(exit_.__context__, KeyboardInterrupt):

@@ -146,5 +146,5 @@ def with_missing(kind: str, pixel_ids: Ids, labels: Ids, chosen: NDArray[np.bool
         candidates=pixel_ids[chosen],
         test=pixel_ids[test],
         missing_in_candidates=tuple(np.setdiff1d(every, labels[chosen]).tolist()),
-        missing_in_test=tuple(np.setdiff1d(every, labels[test]).tolist()),
+        missing_in_test=tuple(np.setdiff1d(every, labels[test]).tolist()) if test.any() else (),
     )

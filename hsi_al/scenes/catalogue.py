@@ -2,38 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import ArrayLike
 
 from hsi_al.errors import SceneError
+from hsi_al.scenes.download import SceneFile, cache_folder, download
 from hsi_al.scenes.readers import read_array
 from hsi_al.scenes.scene import Scene, is_scene_file, load_scene
 
 PAGE = "https://www.ehu.eus/ccwintco/index.php/Hyperspectral_Remote_Sensing_Scenes"
 DOWNLOAD_BASE = "https://www.ehu.eus/ccwintco/uploads/"
 EMBEDDED_FILE = Path(__file__).with_name("indian_pines.h5")
-
-
-@dataclass(frozen=True)
-class SceneFile:
-    """A published file: its path under `DOWNLOAD_BASE`, its size in bytes, its checksum and the array's key."""
-
-    url_path: str
-    size: int
-    sha256: str
-    key: str
-
-    @property
-    def name(self) -> str:
-        """File name without folders."""
-        return PurePosixPath(self.url_path).name
-
-    @property
-    def url(self) -> str:
-        """Address to download from."""
-        return DOWNLOAD_BASE + self.url_path
 
 
 @dataclass(frozen=True)
@@ -178,15 +159,15 @@ CATALOGUE: dict[str, CatalogueEntry] = {
 
 
 def load_catalogue_scene(name: str, data_dir: Path | None, classes: Sequence[int] | None = None) -> Scene:
-    """Load a public scene: Indian Pines from the package, the others from `data_dir` or its folder `name`.
+    """Load a public scene: Indian Pines from the package, the others from files that are downloaded once.
 
     Args:
         name: A key of `CATALOGUE`.
-        data_dir: Folder with the downloaded files; not needed for Indian Pines.
+        data_dir: Folder that holds the files or will; default: the user's cache. Not needed for Indian Pines.
         classes: Label values to keep instead of the entry's own.
 
     Raises:
-        SceneError: The name is unknown, files are missing or unusable, or a class is absent.
+        SceneError: The name is unknown, files can't be had or used, or a class is absent.
     """
     if name not in CATALOGUE:
         raise SceneError(f"There is no scene {name!r} in the catalogue; it has {', '.join(CATALOGUE)}.")
@@ -216,20 +197,17 @@ def _downloaded(name: str, entry: CatalogueEntry, data_dir: Path | None) -> Scen
 
 
 def _located(name: str, entry: CatalogueEntry, data_dir: Path | None) -> list[Path]:
-    """Find cube and ground truth, or name both places of every missing file."""
-    folder = Path("<folder>") if data_dir is None else data_dir
-    found, missing = [], []
+    """Find cube and ground truth in `data_dir` or its folder `name`; else download them there, or to the cache."""
+    if data_dir is not None and not data_dir.is_dir():
+        raise SceneError(f"data_dir={data_dir} is no folder; make it, or leave data_dir away to use {cache_folder()}.")
+    folder = cache_folder() if data_dir is None else data_dir
+    found, downloaded = [], False
     for file in (entry.cube, entry.ground_truth):
-        places = [folder / file.name, folder / name / file.name]
-        present = [place for place in places if place.exists()]
-        found.extend(present[:1])
-        if not present:
-            missing.append(" or ".join(map(str, places)))
-    if missing:
-        raise SceneError(
-            f"{entry.title} does not come with the package and there is no {' and no '.join(missing)}; "
-            f"download it from {entry.page} and set data_dir=<folder>."
-        )
+        present = [place for place in (folder / file.name, folder / name / file.name) if place.exists()]
+        downloaded |= not present
+        found.append(present[0] if present else download(DOWNLOAD_BASE, file, folder))
+    if downloaded:
+        print(f"{entry.title} from {entry.page}. Licence: {entry.licence}. Cite: {entry.citation}")
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hsi_al.errors import SceneError
-from hsi_al.files import replacing
+from hsi_al.files import replacing_hdf5
 from hsi_al.scenes.checks import checked_cube, checked_ground_truth, checked_rgb_bands, checked_wavelengths
 from hsi_al.scenes.readers import existing_file, reading
 
@@ -163,7 +163,7 @@ def save_scene(scene: Scene, path: Path) -> None:
     packed: dict[str, Any] = {"compression": "gzip", "compression_opts": 9, "shuffle": True, "track_times": False}
     truth = scene.ground_truth.astype(np.min_scalar_type(int(scene.ground_truth.max())))
     names = np.array(list(scene.class_names.values()), dtype=object)
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with replacing_hdf5(path) as file:
         file.create_dataset("cube", data=scene.cube, chunks=chunks, **packed)
         file.create_dataset("ground_truth", data=truth, chunks=truth.shape, **packed)
         file.create_dataset("label_values", data=scene.label_values, track_times=False)

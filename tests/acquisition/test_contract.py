@@ -130,7 +130,6 @@ def test_it_reads_what_it_declares_and_nothing_else(name: str) -> None:
 def test_names_and_needs(name: str) -> None:
     acquisition = build_acquisition(name)
     assert acquisition.name == name
-    assert acquisition.queries
     assert acquisition.needs <= OPTIONAL
     assert bool(acquisition.needs) == (name != "random")
 
@@ -213,7 +212,7 @@ def test_random_draws_uniformly() -> None:
 
 def test_none_never_queries() -> None:
     acquisition = build_acquisition("none")
-    assert (acquisition.name, acquisition.needs, acquisition.queries) == ("none", frozenset(), False)
+    assert (acquisition.name, acquisition.needs) == ("none", frozenset())
     with pytest.raises(ConfigurationError, match="acquisition=none"):
         acquisition.select(flat_view(np.zeros(4, bool)), 1, rng_of())
 
