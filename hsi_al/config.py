@@ -119,6 +119,18 @@ class TrainerConfig:
 
 
 @dataclass
+class LoggerConfig:
+    """Where curves go besides the run directory."""
+
+    name: str = MISSING
+    project: str = "hsi_al"
+    entity: str | None = None
+    mode: str = "auto"  # auto: WANDB_MODE if set, else online if a key is found, else offline
+    group: str | None = None  # default: everything but network, acquisition and seed
+    tags: list[str] = field(default_factory=list)
+
+
+@dataclass
 class ExperimentConfig:
     """Names the first folder below outputs/."""
 
@@ -137,6 +149,7 @@ class Config:
     acquisition: AcquisitionConfig = field(default_factory=AcquisitionConfig)
     oracle: OracleConfig = field(default_factory=OracleConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     seed: int = 0
     data_dir: str | None = None
@@ -156,6 +169,8 @@ CHOICES = {
     "learner.fuse": ("sum", "concat"),
     "learner.class_weights": ("none", "balanced"),
     "oracle.name": ("ground_truth",),
+    "logger.name": ("none", "wandb"),
+    "logger.mode": ("auto", "online", "offline", "disabled"),
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "trainer.precision": ("32-true", "bf16-mixed", "16-mixed"),
 }
@@ -200,7 +215,7 @@ def checked(composed: Any) -> Config:  # noqa: ANN401
     """
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
-    known = flatten(OmegaConf.to_container(OmegaConf.structured(config)))
+    known = flatten(to_dict(config))
     if unknown := flatten(OmegaConf.to_container(composed)).keys() - known.keys():
         raise ConfigurationError(f"There is no key {', '.join(sorted(unknown))}; --cfg job lists all keys.")
     for key, choices in CHOICES.items():
@@ -250,8 +265,15 @@ def to_yaml(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
+def to_dict(config: Config) -> dict[str, Any]:
+    """The resolved configuration as plain dictionaries."""
+    plain = OmegaConf.to_container(OmegaConf.structured(config))
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
 def differing_keys(path: Path, config: Config) -> list[str]:
-    """Keys in which a kept configuration differs from this one, as `key (kept -> now)`, without `FREE_KEYS`.
+    """Keys that differ from a kept configuration, as `key (kept -> now)`, without `FREE_KEYS` and the logger.
 
     Raises:
         RunDirectoryError: The kept file can't be read.
@@ -260,8 +282,8 @@ def differing_keys(path: Path, config: Config) -> list[str]:
         kept = flatten(OmegaConf.to_container(OmegaConf.load(path)))
         if "learner.name" not in kept:
             raise ValueError("it holds no configuration of a run")
-    now = flatten(OmegaConf.to_container(OmegaConf.structured(config)))
-    keys = sorted(key for key in kept.keys() | now.keys() if key not in FREE_KEYS)
+    now = flatten(to_dict(config))
+    keys = sorted(key for key in kept.keys() | now.keys() if key not in FREE_KEYS and not key.startswith("logger."))
     return [f"{key} ({kept.get(key)} -> {now.get(key)})" for key in keys if kept.get(key) != now.get(key)]
 
 

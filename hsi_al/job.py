@@ -3,10 +3,13 @@
 import os
 import platform
 import resource
+import secrets
 import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,8 +27,9 @@ from hsi_al.active.curve import RoundRecord
 from hsi_al.active.loop import ActiveLearningLoop
 from hsi_al.active.observers import ProgressDisplay, duration
 from hsi_al.active.run_directory import RunDirectory, discard_uncommitted, locked, read_meta, refuse_foreign_files
+from hsi_al.active.wandb_observer import WandbObserver, WandbRun, wandb_observer
 from hsi_al.build import build_learner, build_scene, build_split, draw
-from hsi_al.config import Config, differing_keys, to_yaml
+from hsi_al.config import Config, differing_keys, to_dict, to_yaml
 from hsi_al.errors import HsiAlError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.learners.base import Estimate
@@ -90,6 +94,7 @@ class Job:
         config = self.config
         self.began = time.monotonic()
         self.earlier = read_meta(self.path)
+        self.wandb_id: str = self.earlier.get("wandb_id") or secrets.token_hex(4)
         self.scene: Scene = build_scene(config)
         self.split: Split = build_split(config, self.scene)
         self.acquisition: Acquisition = build_acquisition(config.acquisition.name, config.acquisition.subset)
@@ -127,16 +132,44 @@ class Job:
             config.protocol.query_size,
             config.seed,
         )
-        with ProgressDisplay(
-            self.console, rounds, estimate, self.first_round, self.pool.n_labelled, config.protocol.query_size
-        ) as display:
+        with (
+            self.logged() as observers,
+            ProgressDisplay(
+                self.console, rounds, estimate, self.first_round, self.pool.n_labelled, config.protocol.query_size
+            ) as display,
+        ):
             learner.progress = display.on_part
-            loop.observers = [display, self]
+            loop.observers = [display, self, *observers]
             loop.run(self.first_round)
             if config.protocol.full_map:
                 self.write_maps(loop.predicted_class)
-        draw_figures(self.path)
+            draw_figures(self.path)
+            for observer in observers:
+                observer.log_results()
         self.directory.write_meta(self.meta("finished"))
+
+    @contextmanager
+    def logged(self) -> Iterator[list[WandbObserver]]:
+        """W&B, if it is asked for; its run is finished whatever happens."""
+        config, logger = self.config, self.config.logger
+        if logger.name == "none":
+            yield []
+            return
+        about = WandbRun(
+            run_id=self.wandb_id,
+            name=f"{config.backbone.name} {config.acquisition.name} seed={config.seed}",
+            group=logger.group
+            or f"{config.experiment.name} {config.dataset.name} {config.protocol.name}-{config.split.kind}",
+            job_type=config.acquisition.name,
+            project=logger.project,
+            entity=logger.entity,
+            mode=logger.mode,
+            tags=logger.tags,
+            config=to_dict(config),
+        )
+        with wandb_observer(about, self.directory, self.scene.class_names) as (observer, line):
+            self.console.print(line)
+            yield [observer]
 
     def on_round(self, record: RoundRecord) -> None:
         """Keep the wall time of a run that may be killed."""
@@ -206,6 +239,7 @@ class Job:
         return {
             "state": state,
             "title": self.title(),
+            "wandb_id": self.wandb_id,
             "n_bands": scene.n_bands,
             "rgb_bands": list(scene.colour_bands),
             "loss_prediction": "predicted_loss_N" in self.acquisition.needs,
