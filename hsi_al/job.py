@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
 from hsi_al.acquisition.base import Acquisition
 from hsi_al.acquisition.factory import build_acquisition
@@ -39,7 +38,7 @@ from hsi_al.pool.oracles import GroundTruthOracle
 from hsi_al.pool.splits import Split
 from hsi_al.report.figures import draw as draw_figures
 from hsi_al.report.run_files import read_meta as title_of
-from hsi_al.report.tables import format_rounds, read_curve
+from hsi_al.report.tables import format_rounds, print_table, read_curve
 from hsi_al.scenes.scene import Scene
 
 Ids = NDArray[np.int64]
@@ -261,14 +260,8 @@ class Job:
 
 def print_report(path: Path, console: Console) -> None:
     """The table of rounds and the pictures of a finished run."""
-    header, *rows = format_rounds(read_curve(path))
-    table = Table()
-    for name in header:
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(*row)
     console.print(title_of(path).title)
-    console.print(table, soft_wrap=False)
+    print_table(format_rounds(read_curve(path)))
     for picture in sorted((path / "figures").glob("*.png")):
         console.print(short_path(picture))
 

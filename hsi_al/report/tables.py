@@ -2,8 +2,12 @@
 
 import csv
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
 
 from hsi_al.errors import RunDirectoryError
 
@@ -92,3 +96,14 @@ def _line(row: CurveRow) -> list[str]:
 
 def _number(value: float, decimals: int) -> str:
     return "-" if math.isnan(value) else f"{value:.{decimals}f}"
+
+
+def print_table(table: Sequence[Sequence[str]]) -> None:
+    """Print header and rows as wide as they are, so that no cell is cut where there is no terminal."""
+    shown = Table()
+    for index, name in enumerate(table[0]):
+        shown.add_column(name, justify="right" if index else "left", no_wrap=True)
+    for row in table[1:]:
+        shown.add_row(*row)
+    width = 1 + sum(3 + max(len(row[index]) for row in table) for index in range(len(table[0])))
+    Console(width=width, highlight=False, markup=False).print(shown)

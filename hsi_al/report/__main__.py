@@ -1,0 +1,73 @@
+"""Reports from run directories: `python -m hsi_al.report summary|compare|figures RUN...`.
+
+A RUN is a run directory or a folder with runs below it. Exit codes as in `hsi_al.run`.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from hsi_al.errors import HsiAlError
+from hsi_al.report.compare import MEASURES, find_runs, write_comparison
+from hsi_al.report.figures import draw
+from hsi_al.report.run_files import read_meta
+from hsi_al.report.tables import print_table, read_curve
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m hsi_al.report", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("summary", "the state of every run"),
+        ("compare", "learning curves in one picture, mean and spread over seeds, and a table"),
+        ("figures", "draw the pictures of runs again from their files"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+        if name == "compare":
+            command.add_argument("--output", type=Path, default=Path("comparison"), help="folder (default: comparison)")
+            command.add_argument("--measure", choices=MEASURES, default="oa_all", help="what the picture shows")
+    arguments = parser.parse_args(argv)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    try:
+        runs = find_runs(arguments.runs)
+        if arguments.command == "summary":
+            print_table(summary(runs))
+        elif arguments.command == "compare":
+            begun = [run for run in runs if (run / "curve.csv").exists()]
+            for run in sorted(set(runs) - set(begun)):
+                console.print(f"Left out, no round committed yet: {run}")
+            table, paths = write_comparison(begun, arguments.output, arguments.measure)
+            print_table(table)
+            print_paths(console, paths)
+        else:
+            print_paths(console, [path for run in runs for path in draw(run)])
+    except (HsiAlError, OSError) as error:
+        print(f"hsi_al: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def summary(runs: Sequence[Path]) -> list[list[str]]:
+    """Header and one row per run: state, rounds committed, labels, last OA."""
+    table = [["run", "state", "rounds", "labels", "OA %", "seconds"]]
+    for run in runs:
+        rows = read_curve(run) if (run / "curve.csv").exists() else []
+        last = [f"{rows[-1].n_labelled}", f"{100 * rows[-1].oa_all:.2f}"] if rows else ["-", "-"]
+        seconds = sum(row.seconds_fit + row.seconds_predict + row.seconds_query for row in rows)
+        table.append([str(run), read_meta(run).state, str(len(rows)), *last, f"{seconds:.0f}"])
+    return table
+
+
+def print_paths(console: Console, paths: Sequence[Path]) -> None:
+    """One path a line."""
+    for path in paths:
+        console.print(str(path))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
