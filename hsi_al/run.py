@@ -26,6 +26,8 @@ from hsi_al.explain import one_sentence
 USER_ERRORS = (HsiAlError, HydraException, OmegaConfBaseException, OSError)
 # What jobs failed with: raised inside Hydra, they would print lines of its own.
 failures: list[Exception] = []
+# Run directories of the jobs of a multirun that ended well.
+finished: list[Path] = []
 
 
 def configuration_folder() -> Path:
@@ -46,6 +48,7 @@ def task(composed: Any) -> None:  # noqa: ANN401
         from hsi_al import job
 
         job.run(checked(composed), path)
+        finished.append(path)
     except USER_ERRORS as error:
         with suppress(OSError):
             from hsi_al.active.run_directory import remove_if_empty
@@ -75,10 +78,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     register()
     GlobalHydra.instance().clear()
     failures.clear()
+    finished.clear()
     saved = sys.argv
     sys.argv = [saved[0], *(saved[1:] if argv is None else argv)]
     try:
         hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name="config")(task)()
+        if len(finished) > 1:
+            print_summary()
         if failures:
             raise failures[-1]
     except USER_ERRORS as error:
@@ -92,6 +98,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         sys.argv = saved
     return 0
+
+
+def print_summary() -> None:
+    """A line per run of a multirun; jobs that failed have said so."""
+    from hsi_al.report.compare import summary
+    from hsi_al.report.tables import print_table
+
+    here = Path.cwd()
+    print_table(summary([path.relative_to(here) if path.is_relative_to(here) else path for path in finished]))
 
 
 def explained(error: BaseException) -> str:

@@ -205,6 +205,7 @@ def test_one_failing_job_of_a_multirun_leaves_the_others_alone(
     assert all("acquisition=none never queries" in line for line in failed)
     for seed in (0, 1):
         run = TINY_RUN.parent / f"seed={seed}"
+        assert f"│ {run} │ finished │" in outcome.out
         assert json.loads((run / "meta.json").read_text())["state"] == "finished"
 
 

@@ -11,10 +11,9 @@ from pathlib import Path
 from rich.console import Console
 
 from hsi_al.errors import HsiAlError
-from hsi_al.report.compare import MEASURES, find_runs, write_comparison
+from hsi_al.report.compare import MEASURES, find_runs, summary, write_comparison
 from hsi_al.report.figures import draw
-from hsi_al.report.run_files import read_meta
-from hsi_al.report.tables import print_table, read_curve
+from hsi_al.report.tables import print_table
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,17 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"hsi_al: error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def summary(runs: Sequence[Path]) -> list[list[str]]:
-    """Header and one row per run: state, rounds committed, labels, last OA."""
-    table = [["run", "state", "rounds", "labels", "OA %", "seconds"]]
-    for run in runs:
-        rows = read_curve(run) if (run / "curve.csv").exists() else []
-        last = [f"{rows[-1].n_labelled}", f"{100 * rows[-1].oa_all:.2f}"] if rows else ["-", "-"]
-        seconds = sum(row.seconds_fit + row.seconds_predict + row.seconds_query for row in rows)
-        table.append([str(run), read_meta(run).state, str(len(rows)), *last, f"{seconds:.0f}"])
-    return table
 
 
 def print_paths(console: Console, paths: Sequence[Path]) -> None:

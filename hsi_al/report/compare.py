@@ -55,6 +55,17 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
     return runs
 
 
+def summary(runs: Sequence[Path]) -> list[list[str]]:
+    """Header and one row per run: state, rounds committed, labels, last OA."""
+    table = [["run", "state", "rounds", "labels", "OA %", "seconds"]]
+    for run in runs:
+        rows = read_curve(run) if (run / "curve.csv").exists() else []
+        last = [f"{rows[-1].n_labelled}", f"{100 * rows[-1].oa_all:.2f}"] if rows else ["-", "-"]
+        seconds = sum(row.seconds_fit + row.seconds_predict + row.seconds_query for row in rows)
+        table.append([str(run), read_meta(run).state, str(len(rows)), *last, f"{seconds:.0f}"])
+    return table
+
+
 def curves_of(runs: Sequence[Path]) -> list[Curve]:
     """Group runs by everything in their titles but the seed, and name each group by what tells it from the others."""
     groups: dict[tuple[str, ...], list[list[CurveRow]]] = {}
@@ -93,7 +104,7 @@ def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all") -> Figur
         mean = 100 * np.array([point.mean[measure] for point in curve.points])
         spread = 100 * np.nan_to_num([point.spread[measure] for point in curve.points])
         colour = PALETTE[index % len(PALETTE)]
-        seeds = max(point.n_seeds for point in curve.points)
+        seeds = curve.points[-1].n_seeds
         label = literal(f"{curve.name} ({seeds} seed{'s' if seeds > 1 else ''})")
         (line,) = axes.plot(labels, mean, color=colour, label=label, markersize=4.5)
         line.set(marker=MARKERS[index % len(MARKERS)], linestyle=LINES[index % len(LINES)])
