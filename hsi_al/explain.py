@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -26,12 +27,17 @@ def one_sentence(error: BaseException, schema: Any) -> str:  # noqa: ANN401
         if unknown := UNKNOWN_KEY.search(text):
             return unknown_key(unknown[1], schema)
         if option := NO_OPTION.search(text):
-            names = [name for name in option[3].split() if not name.endswith("_schema")]
-            return f"There is no {option[1]} {option[2]!r}; choose one of {', '.join(names)}."
+            return no_option(option[1], option[2], option[3].split())
     text = str(cause) if cause is not None and "full_key" in str(cause) else str(error)
     text = TYPE_LINES.sub("", SEARCH_PATH.sub("", text))
     text = re.sub(r"full_key: (\S+)", r"(key \1)", text)
     return " ".join(text.split()).rstrip(".") + "."
+
+
+def no_option(group: str, name: str, options: Iterable[str]) -> str:
+    """Name the options of a group; the schemas among them are no choices."""
+    names = sorted(option for option in options if not option.endswith("_schema"))
+    return f"There is no {group} {name!r}; choose one of {', '.join(names)}."
 
 
 def unknown_key(key: str, schema: Any) -> str:  # noqa: ANN401

@@ -180,7 +180,7 @@ class Job:
         say = self.console.print
         say(
             f"{scene.name}: {scene.height} x {scene.width} pixels, {scene.n_bands} bands, {scene.n_classes} classes, "
-            f"{len(scene.labelled_ids):,} labelled pixels" + (f" ({scene.licence})" if scene.licence else "")
+            f"{len(scene.labelled_ids):,} labelled pixels" + (f", licence: {scene.licence}" if scene.licence else "")
         )
         say(f"{self.title()}; network: {self.learner.describe()}")
         for side, missing in self.missing().items():

@@ -15,13 +15,14 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from hsi_al.config import checked, register
-from hsi_al.errors import HsiAlError
-from hsi_al.explain import one_sentence
+from hsi_al.errors import ConfigurationError, HsiAlError
+from hsi_al.explain import no_option, one_sentence
 
 USER_ERRORS = (HsiAlError, HydraException, OmegaConfBaseException, OSError)
 # What jobs failed with: raised inside Hydra, they would print lines of its own.
@@ -82,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     saved = sys.argv
     sys.argv = [saved[0], *(saved[1:] if argv is None else argv)]
     try:
+        check_sweep(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name="config")(task)()
         if len(finished) > 1:
             print_summary()
@@ -98,6 +100,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         sys.argv = saved
     return 0
+
+
+def check_sweep(argv: Sequence[str]) -> None:
+    """Refuse an unknown option of a multirun before its first job runs; Hydra would compose one job at a time.
+
+    Raises:
+        ConfigurationError: A swept group has no such option.
+    """
+    if not {"-m", "--multirun"} & set(argv):
+        return
+    parser = OverridesParser.create()
+    for override in parser.parse_overrides([argument for argument in argv if not argument.startswith("-")]):
+        options = [path.stem for path in (configuration_folder() / override.key_or_group).glob("*.yaml")]
+        if not options or not override.is_choice_sweep():
+            continue
+        for name in override.sweep_string_iterator():
+            if name not in options:
+                raise ConfigurationError(no_option(override.key_or_group, name, options))
 
 
 def print_summary() -> None:

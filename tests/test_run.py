@@ -236,6 +236,13 @@ def test_deleted_pictures_are_drawn_again(command_line: CommandLine, tiny_scene:
     assert (TINY_RUN / "figures" / "learning_curve.png").exists()
 
 
+def test_a_sweep_with_an_unknown_option_runs_nothing(command_line: CommandLine, tiny_scene: list[str]) -> None:
+    outcome = command_line("-m", *tiny_scene, "acquisition=entropy,margins")
+    assert outcome.code == 2
+    assert "There is no acquisition 'margins'; choose one of entropy, least_confidence, loss" in outcome.err
+    assert not Path("outputs").exists()
+
+
 def test_help_and_configuration_answer_without_loading_torch() -> None:
     code = (
         "import sys; from hsi_al.run import main; code = main(sys.argv[1:]); "
