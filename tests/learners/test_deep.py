@@ -339,7 +339,7 @@ def test_unknown_needs_are_named() -> None:
 def test_description_tells_size_and_deviations() -> None:
     # 150 b + 6 + 16 * 151 + (16 + 1) * 120 + 121 * 84 + 85 C for patches of 16.
     size = 150 * BANDS + 6 + 2416 + 17 * 120 + 121 * 84 + 85 * CLASSES
-    assert learner().describe() == f"lenet with stem s1, {size:,} parameters"
+    assert learner().describe() == f"lenet, {size:,} parameters"
     text = learner(NARROW, LOSS, dropout=0.5, class_weights="balanced").describe()
     # Hidden 128 on 8, 12, 16 and 20 channels.
     assert f"loss prediction module (sum) {128 * 56 + 4 * 128 + 129:,}" in text
