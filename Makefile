@@ -5,7 +5,7 @@ TORCH_ARGS ?=
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint type format check build clean
+.PHONY: help setup demo test test-fast bench lint type format check build clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ test: .venv/.ok lint type  ## Lint, types and all tests
 
 test-fast: .venv/.ok  ## The tests without those that train through the command line
 	$(BIN)/python -m pytest -m 'not slow'
+
+bench: .venv/.ok  ## Speed and memory as ratios, about 15 minutes on an idle machine
+	$(BIN)/python -m experiments.benchmarks
 
 lint: .venv/.ok  ## ruff: style and format
 	$(BIN)/ruff check .

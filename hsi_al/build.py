@@ -7,17 +7,40 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hsi_al.config import Config, DeepLearnerConfig
-from hsi_al.errors import ConfigurationError, PoolError, PoolExhaustedError
+from hsi_al.acquisition.factory import ACQUISITIONS, build_acquisition
+from hsi_al.config import (
+    Cnn3dConfig,
+    Config,
+    DeepLearnerConfig,
+    DfslSvmConfig,
+    EffortConfig,
+    EmpSvmConfig,
+    JcrConfig,
+)
+from hsi_al.errors import ConfigurationError, LearnerError, PoolError, PoolExhaustedError
+from hsi_al.learners.base import Learner
+from hsi_al.learners.cae3d import EFFORTS as cae3d_efforts
+from hsi_al.learners.cae3d import Cae3dExtractor
 from hsi_al.learners.deep import DeepLearner, DeepSettings
-from hsi_al.pool.initial import draw_initial
+from hsi_al.learners.dfsl import EFFORTS as dfsl_efforts
+from hsi_al.learners.dfsl import DfslExtractor
+from hsi_al.learners.emp import EmpExtractor, EmpSettings
+from hsi_al.learners.jcr import JcrLearner, JcrSettings
+from hsi_al.learners.ppf import EFFORTS as ppf_efforts
+from hsi_al.learners.ppf import PpfLearner
+from hsi_al.learners.scnn import EFFORTS as scnn_efforts
+from hsi_al.learners.scnn import ScnnExtractor
+from hsi_al.learners.svm import FeatureSvmLearner, GridSvm
+from hsi_al.models.cnn3d import PATCH_SIZES
+from hsi_al.pool.initial import draw_initial, draw_per_class
 from hsi_al.pool.splits import Split, divide_holdout, divide_paper, divide_spatially, with_missing
 from hsi_al.randomness import generator
-from hsi_al.scenes.catalogue import CATALOGUE, load_catalogue_scene, load_custom_scene
-from hsi_al.scenes.scene import Scene
+from hsi_al.scenes.catalogue import CATALOGUE, is_at_hand, load_catalogue_scene, load_custom_scene
+from hsi_al.scenes.scene import Scene, load_scene
 
 Ids = NDArray[np.int64]
 DATA_DIR_VARIABLE = "HSI_AL_DATA"
+CNN3D_EPOCHS = {"paper": 200, "short": 50}
 
 
 def build_scene(config: Config) -> Scene:
@@ -50,8 +73,13 @@ def build_scene(config: Config) -> Scene:
             f"{' and '.join(given)} can't be changed for {dataset.name}, which the catalogue describes; take "
             "dataset=custom with dataset.cube_file."
         )
+    return load_catalogue_scene(dataset.name, data_folder(config), dataset.classes)
+
+
+def data_folder(config: Config) -> Path | None:
+    """Where scene files are, None = the user's cache."""
     data_dir = config.data_dir or os.environ.get(DATA_DIR_VARIABLE)
-    return load_catalogue_scene(dataset.name, Path(data_dir).expanduser() if data_dir else None, dataset.classes)
+    return Path(data_dir).expanduser() if data_dir else None
 
 
 def named(scene: Scene, names: list[str]) -> Scene:
@@ -91,14 +119,25 @@ def build_split(config: Config, scene: Scene) -> Split:
         split = with_missing(split.kind, ids, labels, np.isin(ids, split.candidates), np.isin(ids, split.test))
     if settings.kind != "paper" and not len(split.test):
         raise PoolError(f"split={settings.kind} leaves no test pixels of {scene.name}; lower split.fraction.")
-    budget = protocol.initial_size + protocol.rounds * protocol.query_size
+    initial = initial_size(config, scene.labels_of(split.candidates))
+    budget = initial + protocol.rounds * protocol.query_size
     if budget > len(split.candidates):
         raise PoolExhaustedError(
-            f"The protocol asks for {protocol.initial_size} + {protocol.rounds} x {protocol.query_size} = {budget} "
+            f"The protocol asks for {initial} + {protocol.rounds} x {protocol.query_size} = {budget} "
             f"labels, but {scene.name} with split={settings.kind} has {len(split.candidates)} candidates; lower "
-            "protocol.initial_size, protocol.rounds or protocol.query_size."
+            f"{'protocol.per_class' if protocol.per_class else 'protocol.initial_size'}, protocol.rounds or "
+            "protocol.query_size."
         )
     return split
+
+
+def initial_size(config: Config, labels: Ids) -> int:
+    """Labels before the first query, given those of all candidates (N,)."""
+    protocol = config.protocol
+    if protocol.per_class is None:
+        return protocol.initial_size
+    # A class with fewer is an error that the draw names.
+    return int(np.minimum(np.unique(labels, return_counts=True)[1], protocol.per_class).sum())
 
 
 def draw(config: Config, scene: Scene, candidates: Ids) -> Ids:
@@ -107,19 +146,98 @@ def draw(config: Config, scene: Scene, candidates: Ids) -> Ids:
     Raises:
         PoolError: A class has too few candidates for its share.
     """
-    protocol = config.protocol
-    return draw_initial(
-        candidates,
-        scene.labels_of(candidates),
-        protocol.initial_size,
-        protocol.initial,
-        generator(config.seed, "initial"),
-        protocol.min_per_class,
-        [scene.class_names[value] for value in scene.label_values.tolist()],
-    )
+    protocol, labels, rng = config.protocol, scene.labels_of(candidates), generator(config.seed, "initial")
+    names = [scene.class_names[value] for value in scene.label_values.tolist()]
+    if protocol.per_class is not None:
+        return draw_per_class(candidates, labels, protocol.per_class, rng, protocol.take_existing, names)
+    size, kind = protocol.initial_size, protocol.initial
+    return draw_initial(candidates, labels, size, kind, rng, protocol.min_per_class, names)
 
 
-def build_learner(
+def build_learner(config: Config, scene: Scene, candidates: Ids, needs: frozenset[str] = frozenset()) -> Learner:
+    """Build the learner for a scene.
+
+    Raises:
+        LearnerError: It can't give what is needed, or lacks the scenes it learns from.
+        ConfigurationError: Settings that don't fit the scene or the machine.
+    """
+    settings, cube, n_classes = config.learner, scene.cube, scene.n_classes
+    if isinstance(settings, DeepLearnerConfig | Cnn3dConfig):
+        return build_deep_learner(config, cube, n_classes, candidates, needs)
+    accelerator = config.trainer.accelerator
+    once = int(generator(config.seed, "features").integers(2**63))
+    learner: Learner
+    if isinstance(settings, EmpSvmConfig):
+        components = settings.components
+        if components >= 1:
+            if not components.is_integer():
+                raise ConfigurationError(f"learner.components={components} must be whole, or a share below 1.")
+            components = int(components)
+        emp = EmpExtractor(cube, EmpSettings(n_components=components, reconstruction=settings.reconstruction))
+        learner = FeatureSvmLearner(emp, n_classes, GridSvm("rbf", 5), needs, once)
+    elif isinstance(settings, JcrConfig):
+        learner = JcrLearner(cube, n_classes, JcrSettings(variant=settings.variant))
+    elif isinstance(settings, DfslSvmConfig):
+        dfsl = DfslExtractor(cube, source_scenes(config, settings), dfsl_efforts[settings.effort], accelerator)
+        learner = FeatureSvmLearner(dfsl, n_classes, GridSvm("rbf", 4), needs, once)
+    else:
+        assert isinstance(settings, EffortConfig)
+        if settings.name == "cnn_ppf":
+            learner = PpfLearner(cube, n_classes, ppf_efforts[settings.effort], accelerator)
+        elif settings.name == "cae3d_svm":
+            cae3d = Cae3dExtractor(cube, cae3d_efforts[settings.effort], accelerator)
+            learner = FeatureSvmLearner(cae3d, n_classes, GridSvm("rbf", 5), needs, once)
+        else:
+            scnn = ScnnExtractor(cube, scnn_efforts[settings.effort], accelerator)
+            learner = FeatureSvmLearner(scnn, n_classes, GridSvm("linear", 5), needs)
+    if missing := needs - learner.provides:
+        works = [name for name in ACQUISITIONS if build_acquisition(name).needs <= learner.provides]
+        raise LearnerError(
+            f"learner={settings.name} can't give {', '.join(sorted(missing))}, which acquisition="
+            f"{config.acquisition.name} needs; with it work {', '.join(works)}."
+        )
+    return learner
+
+
+def source_scenes(config: Config, settings: DfslSvmConfig) -> list[Scene]:
+    """The scenes that DFSL learns from: those named, or all others that need no download.
+
+    Raises:
+        SceneError: A named scene can't be had.
+        LearnerError: None is named and none is at hand, or the target is among them.
+    """
+    folder, target = data_folder(config), config.dataset.name
+    names = settings.source_scenes
+    if names is None:
+        at_hand = [name for name in CATALOGUE if whole_of(name) != whole_of(target) and is_at_hand(name, folder)]
+        names = [name for name in at_hand if whole_of(name) == name or whole_of(name) not in at_hand]
+        if not names:
+            raise LearnerError(
+                f"learner=dfsl_svm learns from other scenes than {target}, and none is at hand; name some "
+                "with learner.source_scenes=[salinas,pavia_university], or set data_dir to a folder that holds some."
+            )
+    if same := [name for name in names if whole_of(name) == whole_of(target)]:
+        raise LearnerError(f"learner.source_scenes holds {', '.join(same)}, which shares pixels with {target}.")
+    return [
+        load_catalogue_scene(name, folder) if name in CATALOGUE else load_scene(Path(name).expanduser())
+        for name in names
+    ]
+
+
+def whole_of(name: str) -> str:
+    """The scene of the catalogue that holds all pixels and classes of this one, maybe itself."""
+    return {"indian_pines": "indian_pines_16", "salinas_a": "salinas"}.get(name, name)
+
+
+def require_network(config: Config) -> None:
+    """Raise ConfigurationError for learners whose state is not a network's weights."""
+    if not isinstance(config.learner, DeepLearnerConfig | Cnn3dConfig):
+        raise ConfigurationError(
+            f"learner={config.learner.name} keeps no network that could be applied to another cube; deep and cnn3d do."
+        )
+
+
+def build_deep_learner(
     config: Config,
     cube: NDArray[np.generic],
     n_classes: int,
@@ -127,36 +245,49 @@ def build_learner(
     needs: frozenset[str] = frozenset(),
     limits: tuple[float, float] | None = None,
 ) -> DeepLearner:
-    """Build the learner for a cube (H, W, bands).
+    """Build a network's learner for a cube (H, W, bands).
 
     Raises:
         LearnerError: It can't give what is needed.
-        ConfigurationError: Settings that don't fit the scene or the machine.
+        ConfigurationError: Settings that don't fit the scene or the machine, or a learner that is no network.
     """
     learner, backbone, protocol, trainer = config.learner, config.backbone, config.protocol, config.trainer
-    if not isinstance(learner, DeepLearnerConfig):
-        raise ConfigurationError(f"learner={learner.name} is unknown; choose one of deep.")
+    require_network(config)
     settings = DeepSettings(
-        backbone=backbone.name,
-        stem=backbone.stem or protocol.stem,
-        dropout=backbone.dropout,
-        transition_pooling=backbone.transition_pooling,
-        table1_widths=backbone.table1_widths,
-        patch_size=config.patch_size,
-        epochs=protocol.epochs,
-        warm_epochs=protocol.warm_epochs,
-        warm_start=protocol.warm_start,
-        batch_size=protocol.batch_size,
-        lr=protocol.lr,
-        schedule=protocol.schedule,
-        detach=learner.detach,
-        ranking_weight=learner.ranking_weight,
-        margin=learner.margin,
-        fuse=learner.fuse,
-        class_weights=learner.class_weights,
         accelerator=trainer.accelerator,
         precision=trainer.precision,
         channels_last=trainer.channels_last,
         predict_batch_size=trainer.predict_batch_size,
     )
+    if isinstance(learner, Cnn3dConfig):
+        settings = replace(
+            settings,
+            backbone=learner.architecture,
+            patch_size=PATCH_SIZES[learner.architecture],
+            channels_last=False,  # a layout of 2-D convolutions
+            batch_size=100,
+            epochs=CNN3D_EPOCHS[learner.effort],
+        )
+    else:
+        assert isinstance(learner, DeepLearnerConfig)
+        settings = replace(
+            settings,
+            backbone=backbone.name,
+            stem=backbone.stem or protocol.stem,
+            dropout=backbone.dropout,
+            transition_pooling=backbone.transition_pooling,
+            table1_widths=backbone.table1_widths,
+            patch_size=config.patch_size,
+            epochs=protocol.epochs,
+            warm_epochs=protocol.warm_epochs,
+            warm_start=protocol.warm_start,
+            batch_size=protocol.batch_size,
+            lr=protocol.lr,
+            schedule=protocol.schedule,
+            detach=learner.detach,
+            ranking_weight=learner.ranking_weight,
+            margin=learner.margin,
+            fuse=learner.fuse,
+            class_weights=learner.class_weights,
+        )
     return DeepLearner(cube, n_classes, candidates, settings, needs, limits)

@@ -50,6 +50,8 @@ class ProtocolConfig:
     initial_size: int = 160
     initial: str = "uniform"
     min_per_class: int = 0
+    per_class: int | None = None  # so many labels of every class, instead of initial_size
+    take_existing: bool = False  # all labels of a class that has fewer than per_class
     query_size: int = 10
     rounds: int = 32
     epochs: int = 200
@@ -68,6 +70,7 @@ class LearnerConfig:
     """What all learners share."""
 
     name: str = MISSING
+    method: str = MISSING  # names folders, curves and tables; conf/learner/ puts it together
 
 
 @dataclass
@@ -79,6 +82,42 @@ class DeepLearnerConfig(LearnerConfig):
     margin: float = 1.0
     fuse: str = "sum"
     class_weights: str = "none"
+
+
+@dataclass
+class EmpSvmConfig(LearnerConfig):
+    """Extended morphological profiles and an SVM."""
+
+    components: float = 3  # principal components, or below 1 the part of the variance that they keep
+    reconstruction: bool = False  # opening and closing by reconstruction
+
+
+@dataclass
+class JcrConfig(LearnerConfig):
+    """Joint collaborative representation."""
+
+    variant: str = "averaged"
+
+
+@dataclass
+class EffortConfig(LearnerConfig):
+    """A learner trained by gradient."""
+
+    effort: str = "paper"  # paper: as specified; short: fits a CPU
+
+
+@dataclass
+class Cnn3dConfig(EffortConfig):
+    """A 3-D CNN."""
+
+    architecture: str = "hamida"
+
+
+@dataclass
+class DfslSvmConfig(EffortConfig):
+    """Deep few-shot learning on other scenes, and an SVM."""
+
+    source_scenes: list[str] | None = None  # names or scene files; default: the other scenes at hand
 
 
 @dataclass
@@ -115,7 +154,7 @@ class TrainerConfig:
     precision: str = "32-true"
     threads: int | None = None  # default: the cores given to this process
     channels_last: bool = True
-    predict_batch_size: int = 256
+    predict_batch_size: int | None = None  # default: 256, or 64 with the stem s1 on a CPU
 
 
 @dataclass
@@ -157,7 +196,16 @@ class Config:
     debug: bool = False
 
 
-LEARNERS = {"deep": DeepLearnerConfig}
+LEARNERS: dict[str, type[LearnerConfig]] = {
+    "deep": DeepLearnerConfig,
+    "emp_svm": EmpSvmConfig,
+    "jcr": JcrConfig,
+    "cnn3d": Cnn3dConfig,
+    "cae3d_svm": EffortConfig,
+    "cnn_ppf": EffortConfig,
+    "scnn_svm": EffortConfig,
+    "dfsl_svm": DfslSvmConfig,
+}
 CHOICES = {
     "learner.name": tuple(LEARNERS),
     "split.kind": ("paper", "holdout", "blocks", "checkerboard"),
@@ -168,8 +216,11 @@ CHOICES = {
     "backbone.transition_pooling": ("max", "avg"),
     "learner.fuse": ("sum", "concat"),
     "learner.class_weights": ("none", "balanced"),
+    "learner.variant": ("averaged", "joint"),
+    "learner.effort": ("paper", "short"),
+    "learner.architecture": ("hamida", "li", "res3d"),
     "oracle.name": ("ground_truth",),
-    "logger.name": ("none", "wandb"),
+    "logger.name": ("none", "wandb", "tensorboard"),
     "logger.mode": ("auto", "online", "offline", "disabled"),
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "trainer.precision": ("32-true", "bf16-mixed", "16-mixed"),
@@ -188,6 +239,8 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "protocol.warm_epochs": (1, None),
     "protocol.batch_size": (2, None),
     "protocol.max_pixels": (1, None),
+    "protocol.per_class": (1, None),
+    "learner.components": (0, None),
     "learner.detach": (0, 1),
     "learner.ranking_weight": (0, None),
     "learner.margin": (0, None),
@@ -219,7 +272,7 @@ def checked(composed: Any) -> Config:  # noqa: ANN401
     if unknown := flatten(OmegaConf.to_container(composed)).keys() - known.keys():
         raise ConfigurationError(f"There is no key {', '.join(sorted(unknown))}; --cfg job lists all keys.")
     for key, choices in CHOICES.items():
-        if (value := OmegaConf.select(composed, key)) not in choices:
+        if key in known and (value := known[key]) not in choices:
             names = ", ".join(str(choice) for choice in choices if choice is not None)
             raise ConfigurationError(f"{key}={value} is unknown; choose one of {names}.")
     for key, (lowest, highest) in RANGES.items():
@@ -254,10 +307,12 @@ def check_combinations(config: Config) -> None:
             f"protocol.batch_size={protocol.batch_size} is odd, but the ranking loss pairs the pixels of a batch; "
             "take an even one."
         )
-    for part in ("dataset", "experiment", "learner", "backbone", "acquisition", "protocol", "split"):
-        name = config.split.kind if part == "split" else getattr(config, part).name
+    folders = {
+        f"{part}.name": getattr(config, part).name for part in ("dataset", "experiment", "acquisition", "protocol")
+    }
+    for key, name in (folders | {"learner.method": config.learner.method}).items():
         if not name or set(name) & set("/\\=,\0") or name in (".", ".."):
-            raise ConfigurationError(f"{part}.name={name!r} names a folder: it can't hold any of / \\ = ,.")
+            raise ConfigurationError(f"{key}={name!r} names a folder: it can't hold any of / \\ = ,.")
 
 
 def to_yaml(config: Config) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import resource
 import secrets
 import shlex
@@ -24,18 +25,19 @@ from hsi_al.acquisition.base import Acquisition
 from hsi_al.acquisition.factory import build_acquisition
 from hsi_al.active.curve import RoundRecord
 from hsi_al.active.loop import ActiveLearningLoop
-from hsi_al.active.observers import ProgressDisplay, duration
+from hsi_al.active.observers import Logger, ProgressDisplay, duration
 from hsi_al.active.run_directory import RunDirectory, discard_uncommitted, locked, read_meta, refuse_foreign_files
-from hsi_al.active.wandb_observer import WandbObserver, WandbRun, wandb_observer
+from hsi_al.active.tensorboard_observer import tensorboard_observer
+from hsi_al.active.wandb_observer import WandbRun, wandb_observer
 from hsi_al.build import build_learner, build_scene, build_split, draw
 from hsi_al.config import Config, differing_keys, to_dict, to_yaml
 from hsi_al.errors import HsiAlError, RunDirectoryError
 from hsi_al.files import replacing
-from hsi_al.learners.base import Estimate
-from hsi_al.learners.deep import DeepLearner
+from hsi_al.learners.base import Estimate, Learner
 from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import GroundTruthOracle
 from hsi_al.pool.splits import Split
+from hsi_al.randomness import generator
 from hsi_al.report.figures import draw as draw_figures
 from hsi_al.report.run_files import read_meta as title_of
 from hsi_al.report.tables import format_rounds, print_table, read_curve
@@ -56,7 +58,7 @@ def run(config: Config, path: Path) -> None:
         OSError: Files can't be written.
     """
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    torch.set_num_threads(config.trainer.threads or available_threads())
+    prepare_process(config.trainer.threads)
     with locked(path):
         refuse_foreign_files(path)
         is_new = not (path / "config.yaml").exists()
@@ -97,9 +99,7 @@ class Job:
         self.scene: Scene = build_scene(config)
         self.split: Split = build_split(config, self.scene)
         self.acquisition: Acquisition = build_acquisition(config.acquisition.name, config.acquisition.subset)
-        self.learner: DeepLearner = build_learner(
-            config, self.scene.cube, self.scene.n_classes, self.split.candidates, self.acquisition.needs
-        )
+        self.learner: Learner = build_learner(config, self.scene, self.split.candidates, self.acquisition.needs)
         self.directory = RunDirectory(self.path, self.scene.label_values)
         self.pool = LabelPool(self.split.candidates)
         self.oracle = GroundTruthOracle(self.scene.labelled_ids, self.scene.labels_of(self.scene.labelled_ids))
@@ -111,12 +111,14 @@ class Job:
     def play(self) -> None:
         """Run the missing rounds, then write maps, figures, and last of all `finished`."""
         config, learner, rounds = self.config, self.learner, self.config.protocol.rounds
-        if self.first_round and (learner.warm or self.first_round > rounds):
+        if self.first_round and learner.keeps_state and (learner.warm or self.first_round > rounds):
             learner.load(self.directory.weights(self.first_round - 1))
         with replacing(self.path / "config.yaml") as temporary:
             temporary.write_text(to_yaml(config))
         self.directory.write_meta(self.meta("running"))
         estimate = self.announce()
+        if self.first_round > rounds and not learner.keeps_state and config.protocol.full_map:
+            learner.fit(self.pool.labelled_ids, self.pool.labels, rounds, generator(config.seed, "learner", rounds))
         loop = ActiveLearningLoop(
             self.split,
             self.scene.labels_of(self.split.scored_ids),
@@ -148,15 +150,20 @@ class Job:
         self.directory.write_meta(self.meta("finished"))
 
     @contextmanager
-    def logged(self) -> Iterator[list[WandbObserver]]:
-        """W&B, if it is asked for; its run is finished whatever happens."""
+    def logged(self) -> Iterator[list[Logger]]:
+        """The logger that is asked for, if any; it is closed whatever happens."""
         config, logger = self.config, self.config.logger
         if logger.name == "none":
             yield []
             return
+        if logger.name == "tensorboard":
+            with tensorboard_observer(self.directory, self.scene.class_names, to_yaml(config)) as (board, line):
+                self.console.print(line)
+                yield [board]
+            return
         about = WandbRun(
             run_id=self.wandb_id,
-            name=f"{config.backbone.name} {config.acquisition.name} seed={config.seed}",
+            name=f"{self.method} {config.acquisition.name} seed={config.seed}",
             group=logger.group
             or f"{config.experiment.name} {config.dataset.name} {config.protocol.name}-{config.split.kind}",
             job_type=config.acquisition.name,
@@ -176,13 +183,13 @@ class Job:
 
     def announce(self) -> Estimate:
         """Say what will be done and how long it takes here, measured."""
-        scene, protocol = self.scene, self.config.protocol
+        config, scene, protocol = self.config, self.scene, self.config.protocol
         say = self.console.print
         say(
             f"{scene.name}: {scene.height} x {scene.width} pixels, {scene.n_bands} bands, {scene.n_classes} classes, "
             f"{len(scene.labelled_ids):,} labelled pixels" + (f", licence: {scene.licence}" if scene.licence else "")
         )
-        say(f"{self.title()}; network: {self.learner.describe()}")
+        say(f"{self.title()}; learner: {self.learner.describe()}")
         for side, missing in self.missing().items():
             if missing:
                 names = ", ".join(scene.class_names[value] for value in missing)
@@ -190,21 +197,22 @@ class Job:
         if self.split.kind in ("blocks", "checkerboard"):
             say("No training patch holds a test pixel; patches of both sides may share background pixels.")
         remaining = range(self.first_round, protocol.rounds + 1)
-        sizes = [(round_, protocol.initial_size + round_ * protocol.query_size) for round_ in remaining]
+        initial = self.pool.n_labelled - self.first_round * protocol.query_size
+        if self.first_round > protocol.rounds:  # nothing is asked behind the last round
+            initial += protocol.query_size
+        sizes = [(round_, initial + round_ * protocol.query_size) for round_ in remaining]
         say(
-            f"Labels: {protocol.initial_size} + {protocol.rounds} x {protocol.query_size} = "
-            f"{protocol.initial_size + protocol.rounds * protocol.query_size} of {len(self.split.candidates):,} "
+            f"Labels: {initial} + {protocol.rounds} x {protocol.query_size} = "
+            f"{initial + protocol.rounds * protocol.query_size} of {len(self.split.candidates):,} "
             "candidates" + (f"; continuing at round {self.first_round}" if self.first_round else "")
         )
         n_scored, n_pixels = len(self.split.scored_ids), scene.height * scene.width
         n_mapped = n_pixels - (n_scored if sizes else 0) if protocol.full_map else 0
         estimate = self.learner.estimate(self.pool.labelled_ids, self.pool.labels, sizes, n_scored, n_mapped)
-        if protocol.batch_size > protocol.initial_size and self.first_round == 0:
-            say(f"Batches of {protocol.batch_size} are clamped to the {protocol.initial_size} labels at first.")
-        say(
-            f"Work: {estimate.work}: about {duration(estimate.total_seconds)} on {self.learner.device} with "
-            f"{torch.get_num_threads()} threads"
-        )
+        if config.learner.name == "deep" and protocol.batch_size > initial and self.first_round == 0:
+            say(f"Batches of {protocol.batch_size} are clamped to the {initial} labels at first.")
+        seconds = f": about {duration(estimate.total_seconds)}" if estimate.measured else ""
+        say(f"Work: {estimate.work}{seconds} on {self.learner.device} with {torch.get_num_threads()} threads")
         say(f"Run directory: {short_path(self.path)}")
         return estimate
 
@@ -213,11 +221,16 @@ class Job:
         sides = {"candidates": self.split.missing_in_candidates, "test": self.split.missing_in_test}
         return {side: [int(self.scene.label_values[index]) for index in missing] for side, missing in sides.items()}
 
+    @property
+    def method(self) -> str:
+        """The network's or the learner's name."""
+        return self.config.learner.method.removeprefix("deep-")
+
     def title(self) -> str:
         """What tells this run from others."""
         config = self.config
         return (
-            f"{config.dataset.name}, {config.backbone.name}, {config.acquisition.name}, "
+            f"{config.dataset.name}, {self.method}, {config.acquisition.name}, "
             f"protocol {config.protocol.name}, split {config.split.kind}, seed {config.seed}"
         )
 
@@ -244,7 +257,7 @@ class Job:
             "loss_prediction": "predicted_loss_N" in self.acquisition.needs,
             "class_names": {str(value): name for value, name in scene.class_names.items()},
             "missing_classes": self.missing(),
-            "network": self.learner.describe(),
+            "learner": self.learner.describe(),
             "command": shlex.join([Path(sys.executable).name, "-m", "hsi_al.run", *sys.argv[1:]]),
             "git_commit": git_commit(),
             "versions": {name: version(name) for name in ("hsi_al", "torch", "lightning", "numpy")}
@@ -271,6 +284,11 @@ def short_path(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
+def prepare_process(threads: int | None) -> None:
+    """Compute with so many threads, by default all."""
+    torch.set_num_threads(threads or available_threads())
+
+
 def available_threads() -> int:
     """OMP_NUM_THREADS if set, else the cores given to this process."""
     if (given := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(given) > 0:
@@ -287,6 +305,9 @@ def device_name(device: torch.device) -> str:
 
 def peak_memory_mb() -> int:
     """Largest resident memory of this process so far, MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage counts what the process was started from
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) // 2**10  # type: ignore[index]
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
 

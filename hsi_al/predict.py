@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hsi_al.active.run_directory import read_meta
-from hsi_al.build import build_learner
+from hsi_al.build import build_deep_learner, require_network
 from hsi_al.config import load_kept
 from hsi_al.errors import HsiAlError, RunDirectoryError, SceneError
 from hsi_al.files import replacing_hdf5
-from hsi_al.job import available_threads
+from hsi_al.job import prepare_process
 from hsi_al.learners.deep import read_weights
 from hsi_al.report.figures import draw_map
 from hsi_al.scenes.checks import checked_cube
@@ -50,6 +49,7 @@ def predict(
     if meta.get("state") != "finished":
         raise RunDirectoryError(f"{run_directory} holds no finished run; run it to its end first.")
     config = load_kept(run_directory / "config.yaml")
+    require_network(config)
     config.trainer.accelerator = accelerator
     if cube_key is None and is_scene_file(cube_file):
         cube = load_scene(cube_file).cube
@@ -64,7 +64,7 @@ def predict(
     weights = run_directory / f"weights_{config.protocol.rounds}.pt"
     low, high = read_weights(weights)["limits"].tolist()
     needs = frozenset({"predicted_loss_N"} if meta["loss_prediction"] else ())
-    learner = build_learner(config, cube, len(label_values), np.empty(0, np.int64), needs, (low, high))
+    learner = build_deep_learner(config, cube, len(label_values), np.empty(0, np.int64), needs, (low, high))
     learner.load(weights)
     learner.module.wanted = frozenset()
     height, width, _ = cube.shape
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="folder for the map; default: RUN_DIRECTORY/predictions/CUBE")
     parser.add_argument("--accelerator", default="auto", help="auto (default), cpu, gpu or mps")
     arguments = parser.parse_args(argv)
-    torch.set_num_threads(available_threads())
+    prepare_process(None)
     output = arguments.output or arguments.run_directory / "predictions" / arguments.cube_file.stem
     try:
         class_map, cube = predict(arguments.run_directory, arguments.cube_file, arguments.key, arguments.accelerator)

@@ -7,9 +7,11 @@ sentence on stderr), 130 interrupted (the same command continues), 1 a bug (with
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import hydra
@@ -25,10 +27,10 @@ from hsi_al.errors import ConfigurationError, HsiAlError
 from hsi_al.explain import no_option, one_sentence
 
 USER_ERRORS = (HsiAlError, HydraException, OmegaConfBaseException, OSError)
-# What jobs failed with: raised inside Hydra, they would print lines of its own.
+# The folder where the jobs of a multirun, maybe other processes, leave a file each: the run directory, or nothing.
+OUTCOMES_VARIABLE = "HSI_AL_OUTCOMES"
+# What a single job failed with: raised inside Hydra, it would print lines of Hydra's own.
 failures: list[Exception] = []
-# Run directories of the jobs of a multirun that ended well.
-finished: list[Path] = []
 
 
 def configuration_folder() -> Path:
@@ -44,12 +46,12 @@ def task(composed: Any) -> None:  # noqa: ANN401
     """One job; in a multirun a failing one says so at once, and the others go on."""
     hydra_config = HydraConfig.get()
     path = Path(hydra_config.runtime.output_dir)
+    outcome = str(path)
     try:
         # Imports of torch and Lightning take seconds, so `--help` must not wait for them.
         from hsi_al import job
 
         job.run(checked(composed), path)
-        finished.append(path)
     except USER_ERRORS as error:
         with suppress(OSError):
             from hsi_al.active.run_directory import remove_if_empty
@@ -57,13 +59,14 @@ def task(composed: Any) -> None:  # noqa: ANN401
             remove_if_empty(path)
         if composed.debug:
             traceback.print_exc()
-        if hydra_config.mode == RunMode.MULTIRUN:
-            overrides = " ".join(hydra_config.overrides.task)
-            print(f"hsi_al: job {hydra_config.job.num} ({overrides}) failed: {explained(error)}", file=sys.stderr)
-            if "BasicLauncher" not in hydra_config.launcher._target_:
-                raise  # another process: only the exception reaches the one that started it
-            error = HsiAlError(f"{1 + len(failures)} job(s) of the multirun failed; the others went on.")
-        failures.append(error)
+        if hydra_config.mode == RunMode.RUN:
+            failures.append(error)
+            return
+        overrides = " ".join(hydra_config.overrides.task)
+        print(f"hsi_al: job {hydra_config.job.num} ({overrides}) failed: {explained(error)}", file=sys.stderr)
+        outcome = ""
+    if hydra_config.mode == RunMode.MULTIRUN:
+        (Path(os.environ[OUTCOMES_VARIABLE]) / f"{hydra_config.job.num:06d}").write_text(outcome)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,16 +82,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     register()
     GlobalHydra.instance().clear()
     failures.clear()
-    finished.clear()
     saved = sys.argv
     sys.argv = [saved[0], *(saved[1:] if argv is None else argv)]
     try:
         check_sweep(sys.argv[1:])
-        hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name="config")(task)()
-        if len(finished) > 1:
-            print_summary()
+        with outcomes_folder() as outcomes:
+            hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name="config")(task)()
+            paths = [file.read_text() for file in sorted(outcomes.iterdir())]
+        if len(finished := [Path(path) for path in paths if path]) > 1:
+            print_summary(finished)
+        if n_failed := paths.count(""):
+            raise HsiAlError(f"{n_failed} job(s) of the multirun failed; the others went on.")
         if failures:
             raise failures[-1]
+    except BrokenExecutor:
+        print(
+            "hsi_al: error: A job's process was killed, often for want of memory; take fewer jobs at once with "
+            "hydra.launcher.n_jobs. The same command continues.",
+            file=sys.stderr,
+        )
+        return 2
     except USER_ERRORS as error:
         print(f"hsi_al: error: {explained(error)}", file=sys.stderr)
         return 2
@@ -120,7 +133,18 @@ def check_sweep(argv: Sequence[str]) -> None:
                 raise ConfigurationError(no_option(override.key_or_group, name, options))
 
 
-def print_summary() -> None:
+@contextmanager
+def outcomes_folder() -> Iterator[Path]:
+    """An empty folder that the jobs of a multirun find by `OUTCOMES_VARIABLE`."""
+    with TemporaryDirectory(prefix="hsi_al-") as folder:
+        os.environ[OUTCOMES_VARIABLE] = folder
+        try:
+            yield Path(folder)
+        finally:
+            del os.environ[OUTCOMES_VARIABLE]
+
+
+def print_summary(finished: Sequence[Path]) -> None:
     """A line per run of a multirun; jobs that failed have said so."""
     from hsi_al.report.compare import summary
     from hsi_al.report.tables import print_table
@@ -140,12 +164,14 @@ def explained(error: BaseException) -> str:
 
 
 def schema_of_keys() -> Any:  # noqa: ANN401
-    """All keys with their defaults, for naming the siblings of an unknown one."""
+    """All keys with their defaults, for naming the siblings of an unknown one; the learner is that of the command."""
     from omegaconf import OmegaConf
 
-    from hsi_al.config import Config, DeepLearnerConfig
+    from hsi_al.config import LEARNERS, Config
 
-    return OmegaConf.structured(Config(learner=DeepLearnerConfig()))
+    asked = [argument.removeprefix("learner=") for argument in sys.argv[1:] if argument.startswith("learner=")]
+    schema = LEARNERS.get(asked[-1] if asked else "deep", LEARNERS["deep"])
+    return OmegaConf.structured(Config(learner=schema()))
 
 
 def entry_point() -> None:

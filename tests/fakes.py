@@ -33,6 +33,15 @@ def fake_scene(height: int = 6, width: int = 7, bands: int = 5, seed: int = 0) -
     return Scene("fake", cube, truth.astype(np.int64), {1: "Broccoli", 3: "Maïs", 10: "Lettuce"})
 
 
+def gaussian_cube(side: int = 40, n_bands: int = 20) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Four separated classes in quadrants, (side, side, n_bands), and the class of every pixel (side * side,)."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.indices((side, side)) // (side // 2)
+    classes = (2 * rows + columns).astype(np.int64)
+    cube = rng.uniform(1, 5, (4, n_bands))[classes] + rng.normal(0, 0.3, (side, side, n_bands))
+    return cube.astype(np.float32), classes.ravel()
+
+
 def write_matlab5(path: Path, arrays: Mapping[str, Any], *, compressed: bool = True) -> Path:
     scipy.io.savemat(path, dict(arrays), do_compression=compressed)
     return path

@@ -34,7 +34,10 @@ def check_refused(code: int, err: str, words: str, directory: Path) -> None:
     ("arguments", "words"),
     [
         ("dataset=nosuch", "There is no dataset 'nosuch'; choose one of custom, indian_pines"),
-        ("learner=svm", "There is no learner 'svm'; choose one of deep."),
+        (
+            "learner=svm",
+            "There is no learner 'svm'; choose one of cae3d_svm, cnn3d, cnn_ppf, deep, dfsl_svm",
+        ),
         ("backbon=resnet18", "There is no key backbon; did you mean backbone?"),
         ("protocol.epoch=3", "There is no key epoch in protocol; did you mean epochs?"),
         ("+foo=1", "There is no key foo"),

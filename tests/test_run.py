@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -136,6 +138,8 @@ def start(arguments: list[str], directory: Path) -> subprocess.Popen[str]:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # ignored where the tests run in the background
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -175,7 +179,7 @@ def test_interrupted_by_the_user_it_says_how_to_continue(tiny_scene: list[str], 
     arguments = [*tiny_scene, "protocol.rounds=20", "protocol.epochs=20", "protocol.warm_epochs=20"]
     process = start(arguments, tmp_path)
     wait_for(tmp_path / TINY_RUN / "pool.h5", process)
-    process.send_signal(2)
+    process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert err.strip().endswith("interrupted; run the same command to continue.")
@@ -207,6 +211,29 @@ def test_one_failing_job_of_a_multirun_leaves_the_others_alone(
         run = TINY_RUN.parent / f"seed={seed}"
         assert f"│ {run} │ finished │" in outcome.out
         assert json.loads((run / "meta.json").read_text())["state"] == "finished"
+
+
+@pytest.mark.slow
+def test_parallel_jobs_end_with_a_summary_and_a_failing_one_is_named(tiny_scene: list[str], tmp_path: Path) -> None:
+    arguments = [
+        "-m",
+        *tiny_scene,
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=2",
+        "acquisition=none,entropy,random",
+    ]
+    process = start([*arguments, "trainer.threads=null"], tmp_path)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 2, err
+    failed, last = [line for line in err.splitlines() if line.startswith("hsi_al: ")]
+    assert failed.startswith("hsi_al: job 0 (") and "acquisition=none never queries" in failed
+    assert last == "hsi_al: error: 1 job(s) of the multirun failed; the others went on."
+    assert "Error executing job" not in err
+    for acquisition in ("entropy", "random"):
+        run = Path(str(TINY_RUN).replace("entropy", acquisition))
+        assert re.search(f"│ {run} +│ finished │", out)
+        meta = json.loads((tmp_path / run / "meta.json").read_text())
+        assert meta["threads"] == 1  # as conftest says in OMP_NUM_THREADS, or as many as there are for each job
 
 
 def test_names_and_bands_of_a_scene_of_ones_own(command_line: CommandLine, tiny_scene: list[str]) -> None:

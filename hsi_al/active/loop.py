@@ -1,5 +1,6 @@
 """The active learning loop (Fig. 1 of the paper): fit, predict once, record, query, label, commit."""
 
+import gc
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ class ActiveLearningLoop:
             self.directory.commit(record, self.pool, self.learner, last=round_ == self.rounds)
             for observer in self.observers:
                 observer.on_round(record)
+            gc.collect()  # a Trainer and its optimiser refer to each other: memory would grow round by round
 
     def play(self, round_: int) -> RoundRecord:
         """One round: fit, predict, evaluate, and unless it is the last query and label."""

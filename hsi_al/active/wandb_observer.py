@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from hsi_al.active.curve import RoundRecord
+from hsi_al.active.observers import logged_row
 from hsi_al.active.run_directory import RunDirectory
 
 MODES = ("auto", "online", "offline", "disabled")
@@ -61,19 +62,11 @@ class WandbObserver:
         run.define_metric("*", step_metric="al/labels")
         # W&B counts rows: an online run that is resumed has the first ones already.
         for row in directory.rows[run.step :]:
-            run.log(self.named(row))
+            run.log(logged_row(row, class_names))
 
     def on_round(self, record: RoundRecord) -> None:
         """Log the round's accuracies, recalls and seconds."""
-        self.run.log(self.named(record.row(self.directory.label_values)))
-
-    def named(self, row: Mapping[str, float]) -> dict[str, float]:
-        """A row of curve.csv under the names shown in W&B."""
-        names = {"n_labelled": "al/labels"}
-        for value in self.directory.label_values.tolist():
-            names[f"recall_{value}"] = f"recall/{self.class_names[value]}"
-        names |= {f"seconds_{part}": f"seconds/{part}" for part in ("fit", "predict", "query")}
-        return {names.get(name, f"al/{name}"): value for name, value in row.items()}
+        self.run.log(logged_row(record.row(self.directory.label_values), self.class_names))
 
     def log_results(self) -> None:
         """Log the pictures of a finished run as images and its last confusion matrix as a table."""

@@ -88,6 +88,7 @@ class HsiDataModule(L.LightningDataModule):
         self.labels: Ids = np.empty(0, np.int64)
         self.predict_ids: Ids = np.empty(0, np.int64)
         self.shuffling = torch.Generator()
+        self.buffer = torch.empty(0)
 
     def set_labelled(self, pixel_ids: Ids, labels: NDArray[np.int64], seed: int) -> None:
         """Train on these pixels from now on, shuffled from `seed`.
@@ -128,9 +129,21 @@ class HsiDataModule(L.LightningDataModule):
         return DataLoader(PixelDataset(self.predict_ids), sampler=batches, batch_size=None)
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, ...], dataloader_idx: int) -> tuple[Tensor, ...]:
-        """Replace the pixel ids, which are on the device now, by their patches (B, bands, P, P)."""
+        """Replace the pixel ids, which are on the device now, by their patches (B, bands, P, P).
+
+        The patches of a batch are gone when the next one is asked for: all use the same memory, since fetching fresh
+        pages from the system takes longer than filling them (experiments/benchmarks).
+        """
         pixel_ids, *rest = batch
         if self.gatherer.padded.device != pixel_ids.device:
             self.gatherer.to(pixel_ids.device)
-        patches = self.gatherer(pixel_ids)
+        patches = self.gatherer(pixel_ids, self.room_for(len(pixel_ids)))
         return (patches if self.channels_last else patches.contiguous(), *rest)
+
+    def room_for(self, n_patches: int) -> Tensor:
+        """The part of the kept memory that n patches need, (n * P * P, bands)."""
+        cube, n_pixels = self.gatherer.padded, n_patches * self.gatherer.patch_size**2
+        if self.buffer.device != cube.device or len(self.buffer) < n_pixels:
+            with torch.inference_mode(False):  # training could not write to a tensor made while scoring
+                self.buffer = cube.new_empty(n_pixels, cube.shape[-1])
+        return self.buffer[:n_pixels]

@@ -52,10 +52,13 @@ class PatchGatherer(nn.Module):
         self.register_buffer("padded", scaled.contiguous(), persistent=False)
         self.register_buffer("window", torch.arange(patch_size), persistent=False)
 
-    def forward(self, pixel_ids: Tensor) -> Tensor:
-        """Patches (N, bands, P, P) in `channels_last` order, on the device of the cube."""
+    def forward(self, pixel_ids: Tensor, out: Tensor | None = None) -> Tensor:
+        """Patches (N, bands, P, P) in `channels_last` order, on the device of the cube.
+
+        `out` (N * P * P, bands), if given, receives the values, and the patches are a view of it.
+        """
         rows = (pixel_ids // self.width)[:, None] + self.window
         columns = (pixel_ids % self.width)[:, None] + self.window
         flat = rows[:, :, None] * self.padded.shape[1] + columns[:, None, :]
-        pixels = self.padded.flatten(0, 1).index_select(0, flat.flatten())
-        return pixels.view(*flat.shape, -1).permute(0, 3, 1, 2)
+        pixels = torch.index_select(self.padded.flatten(0, 1), 0, flat.flatten(), out=out)
+        return pixels.view(*flat.shape, self.padded.shape[2]).permute(0, 3, 1, 2)

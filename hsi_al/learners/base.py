@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hsi_al.outputs import Outputs
@@ -24,12 +25,14 @@ class Estimate:
         fit_seconds: Per round.
         predict_seconds: Per round.
         map_seconds: For the pixels that only the map of the whole scene needs.
+        measured: Whether the seconds were measured; else they only say how the rounds compare.
     """
 
     work: str
     fit_seconds: list[float]
     predict_seconds: float
     map_seconds: float = 0.0
+    measured: bool = True
 
     @property
     def total_seconds(self) -> float:
@@ -43,6 +46,9 @@ class Learner(Protocol):
     Attributes:
         provides: Fields of `Outputs` that it can give beside `predicted_class`.
         warm: Whether a round starts from the state of the one before, so that the state belongs to a commit.
+        keeps_state: Whether `save` writes what `load` needs; else a learner that was interrupted before the maps of the
+            last round is fitted once more.
+        device: Where it computes.
         progress: Told how far a fit or prediction is.
     """
 
@@ -53,6 +59,16 @@ class Learner(Protocol):
 
     @property
     def warm(self) -> bool: ...  # noqa: D102
+
+    @property
+    def keeps_state(self) -> bool: ...  # noqa: D102
+
+    @property
+    def device(self) -> torch.device: ...  # noqa: D102
+
+    def describe(self) -> str:
+        """What it is, its size, and what deviates from its source."""
+        ...
 
     def fit(self, pixel_ids: Ids, labels: Ids, round_: int, rng: np.random.Generator) -> None:
         """Learn from labelled pixels (n,) and their class indices (n,)."""
@@ -83,3 +99,38 @@ class Learner(Protocol):
     def load(self, path: Path) -> None:
         """Read the state back."""
         ...
+
+
+class RefittedLearner:
+    """Base of learners that start anew in every round and keep nothing on disk.
+
+    A subclass gives `fit`, `predict`, `describe` and `work`.
+    """
+
+    provides: frozenset[str] = frozenset()
+    warm = False
+    keeps_state = False
+    progress: Progress | None = None
+    device = torch.device("cpu")
+
+    def work(self, n_labelled: int, n_predicted: int) -> str:
+        """What one round is, in words and numbers."""
+        raise NotImplementedError
+
+    def estimate(
+        self, pixel_ids: Ids, labels: Ids, sizes: Sequence[tuple[int, int]], n_predicted: int, n_mapped: int
+    ) -> Estimate:
+        """Say what the rounds are; nothing is measured, and all count the same."""
+        work = self.work(sizes[-1][1] if sizes else len(pixel_ids), n_predicted)
+        return Estimate(work, [1.0] * len(sizes), predict_seconds=0.1, map_seconds=0.1, measured=False)
+
+    def save(self, path: Path) -> None:
+        """Write nothing: see `keeps_state`."""
+
+    def load(self, path: Path) -> None:
+        """Read nothing: see `keeps_state`."""
+
+    def report(self, text: str, part: float) -> None:
+        """Tell whoever listens what is being done and which part of it is done, 0 to 1."""
+        if self.progress is not None:
+            self.progress(text, part)

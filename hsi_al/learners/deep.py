@@ -3,8 +3,7 @@
 import copy
 import io
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from hsi_al.data.patches import PatchGatherer
 from hsi_al.errors import ConfigurationError, LearnerError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.learners.base import Estimate, Progress
-from hsi_al.learners.training import EpochProgress, build_trainer, quiet_lightning
+from hsi_al.learners.training import EpochProgress, build_trainer, quiet_lightning, seeded
 from hsi_al.models.backbone import count_parameters
 from hsi_al.models.classifier import ActiveClassifier, FitPlan
 from hsi_al.models.factory import build_backbone
@@ -54,7 +53,7 @@ class DeepSettings:
     accelerator: str = "auto"
     precision: str = "32-true"
     channels_last: bool = True
-    predict_batch_size: int = 256
+    predict_batch_size: int | None = None
 
 
 class DeepLearner:
@@ -110,19 +109,27 @@ class DeepLearner:
         self.module.wanted = needs
         if settings.channels_last:
             self.module = self.module.to(memory_format=torch.channels_last)
+        self.device = self._trainer(1).strategy.root_device
         gatherer = PatchGatherer(cube, settings.patch_size, limits)
         self.datamodule = HsiDataModule(
             gatherer,
             height * width,
             candidates,
             settings.batch_size,
-            settings.predict_batch_size,
+            self.predict_batch_size,
             settings.channels_last,
         )
         self.n_classes = n_classes
-        self.device = self._trainer(1).strategy.root_device
         if settings.precision == "16-mixed" and self.device.type == "cpu":
             raise ConfigurationError("trainer.precision=16-mixed needs a GPU; take bf16-mixed or 32-true on a CPU.")
+
+    keeps_state = True
+
+    @property
+    def predict_batch_size(self) -> int:
+        """Pixels scored at once; by default fewer where the large maps of the stem s1 outgrow a processor's cache."""
+        large = bool(self.module.backbone.tap_channels) and self.settings.stem == "s1"
+        return self.settings.predict_batch_size or (64 if large and self.device.type == "cpu" else 256)
 
     @property
     def warm(self) -> bool:
@@ -158,7 +165,7 @@ class DeepLearner:
             LearnerError: The training diverged.
         """
         weights_seed, shuffling_seed = (int(seed) for seed in rng.integers(2**63, size=2))
-        with self._seeded(weights_seed):
+        with seeded(weights_seed, self.device):
             if round_ == 0 or not self.warm:
                 self.module.reset_parameters()
             self.module.plan = self._plan(labels, round_)
@@ -223,13 +230,6 @@ class DeepLearner:
                 f"The weights {path} are not those of {self.describe()}; delete the run directory to start anew."
             ) from error
 
-    @contextmanager
-    def _seeded(self, seed: int) -> Iterator[None]:
-        devices = [self.device.index or 0] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
-            yield
-
     def _plan(self, labels: Ids, round_: int) -> FitPlan:
         settings, epochs = self.settings, self.epochs(round_)
         return FitPlan(
@@ -259,7 +259,7 @@ class DeepLearner:
         def score() -> None:
             module.predict_step((gatherer(ids[:64]),), 0)
 
-        with self._seeded(0), self._trainer(1).precision_plugin.forward_context():
+        with seeded(0, self.device), self._trainer(1).precision_plugin.forward_context():
             module.train()
             step_seconds = median_seconds(step, self.device)
             module.eval()

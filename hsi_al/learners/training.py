@@ -1,15 +1,16 @@
-"""A Trainer for one round: nothing logged, nothing printed, progress reported."""
+"""Training through Lightning: nothing logged, nothing printed, progress reported, torch's draws seeded."""
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from hsi_al.errors import ConfigurationError
+from hsi_al.errors import ConfigurationError, LearnerError
 from hsi_al.learners.base import Progress
 
 
@@ -56,6 +57,42 @@ def build_trainer(accelerator: str, precision: str, epochs: int, *callbacks: L.C
                 f"trainer.accelerator={accelerator} with trainer.precision={precision} can't be used on this machine: "
                 f"{str(error).splitlines()[0]}"
             ) from error
+
+
+def train(
+    module: L.LightningModule,
+    batches: Iterable[Any],
+    epochs: int,
+    accelerator: str,
+    progress: Progress | None = None,
+) -> None:
+    """Train a module through Lightning; it ends in evaluation mode, on the CPU.
+
+    Args:
+        module: Its `training_step` gets a batch.
+        batches: What an epoch iterates over, mostly a DataLoader.
+        epochs: Passes over the batches.
+        accelerator: As Lightning names it.
+        progress: Told epoch and part done.
+
+    Raises:
+        LearnerError: The training diverged.
+    """
+    trainer = build_trainer(accelerator, "32-true", epochs, EpochProgress(progress))
+    with quiet_lightning():
+        trainer.fit(module.train(), train_dataloaders=batches)
+    module.cpu().eval()
+    if not all(bool(parameter.isfinite().all()) for parameter in module.parameters()):
+        raise LearnerError(f"The training of {type(module).__name__} diverged: weights are no longer finite.")
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Let torch draw from this seed inside, and restore its generators behind."""
+    devices = [device.index or 0] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
 
 
 @contextmanager

@@ -89,6 +89,37 @@ def draw_initial(
     return np.sort(np.concatenate(drawn))
 
 
+def draw_per_class(
+    candidates: Ids, labels: Ids, n: int, rng: np.random.Generator, take_existing: bool, class_names: list[str]
+) -> Ids:
+    """Draw n pixels of every class that occurs, uniformly within it, as supervised comparisons do.
+
+    Args:
+        candidates: Pixel ids, (N,).
+        labels: Their class indices, (N,).
+        n: Pixels per class.
+        rng: Source of the draw.
+        take_existing: Take all pixels of a class that has fewer.
+        class_names: By class index, for errors.
+
+    Returns:
+        Pixel ids, ascending.
+
+    Raises:
+        PoolError: A class has fewer pixels.
+    """
+    drawn = []
+    for index in np.unique(labels).tolist():
+        members = candidates[labels == index]
+        if len(members) < n and not take_existing:
+            raise PoolError(
+                f"{class_names[index]} has {len(members)} candidates, but protocol.per_class={n}; lower it, or take "
+                "what exists with protocol.take_existing=true."
+            )
+        drawn.append(rng.choice(members, min(n, len(members)), replace=False))
+    return np.sort(np.concatenate(drawn))
+
+
 def require(counts_C: Ids, shares_C: Ids, names: list[str]) -> None:
     """Raise PoolError naming the first class with fewer pixels than its share."""
     for count, share, name in zip(counts_C.tolist(), shares_C.tolist(), names, strict=True):

@@ -196,6 +196,16 @@ def _downloaded(name: str, entry: CatalogueEntry, data_dir: Path | None) -> Scen
     )
 
 
+def is_at_hand(name: str, data_dir: Path | None) -> bool:
+    """Whether `load_catalogue_scene` would need no download."""
+    entry, folder = CATALOGUE[name], cache_folder() if data_dir is None else data_dir
+    return entry.embedded or all(_present(name, file, folder) for file in (entry.cube, entry.ground_truth))
+
+
+def _present(name: str, file: SceneFile, folder: Path) -> list[Path]:
+    return [place for place in (folder / file.name, folder / name / file.name) if place.exists()]
+
+
 def _located(name: str, entry: CatalogueEntry, data_dir: Path | None) -> list[Path]:
     """Find cube and ground truth in `data_dir` or its folder `name`; else download them there, or to the cache."""
     if data_dir is not None and not data_dir.is_dir():
@@ -203,7 +213,7 @@ def _located(name: str, entry: CatalogueEntry, data_dir: Path | None) -> list[Pa
     folder = cache_folder() if data_dir is None else data_dir
     found, downloaded = [], False
     for file in (entry.cube, entry.ground_truth):
-        present = [place for place in (folder / file.name, folder / name / file.name) if place.exists()]
+        present = _present(name, file, folder)
         downloaded |= not present
         found.append(present[0] if present else download(DOWNLOAD_BASE, file, folder))
     if downloaded:

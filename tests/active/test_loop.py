@@ -1,7 +1,9 @@
 """The loop with learners that need no network; runs killed at every file that they replace continue bit for bit."""
 
 import csv
+import gc
 import os
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from hsi_al.acquisition.base import PoolView
@@ -57,12 +60,17 @@ class NearestMean:
 
     provides = frozenset({"probabilities_NC", "predicted_loss_N", "embeddings_ND"})
     warm = False
+    keeps_state = True
+    device = torch.device("cpu")
 
     def __init__(self) -> None:
         self.progress: Progress | None = None
         self.means = np.zeros((3, 3))
         self.fits: list[tuple[int, list[int], list[int]]] = []
         self.predictions: list[tuple[list[int], list[int]]] = []
+
+    def describe(self) -> str:
+        return "class means"
 
     def fit(self, pixel_ids: Ids, labels: Ids, round_: int, rng: np.random.Generator) -> None:
         self.fits.append((round_, pixel_ids.tolist(), labels.tolist()))
@@ -489,3 +497,31 @@ def test_a_run_killed_again_and_again_arrives(
                 pass
     assert 2 < lives < 9
     assert contents(tmp_path) == uninterrupted[mode]
+
+
+class Cyclic(NearestMean):
+    """Leaves something behind in every fit that only the garbage collector can free, as a Trainer does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left: list[weakref.ref[Cycle]] = []
+
+    def fit(self, pixel_ids: Ids, labels: Ids, round_: int, rng: np.random.Generator) -> None:
+        super().fit(pixel_ids, labels, round_, rng)
+        self.left.append(weakref.ref(Cycle()))
+
+
+class Cycle:
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_a_round_leaves_no_cycles_behind(tmp_path: Path) -> None:
+    learner = Cyclic()
+    gc.disable()
+    try:
+        run(tmp_path, learner=learner)
+    finally:
+        gc.enable()
+    assert len(learner.left) == ROUNDS + 1
+    assert all(left() is None for left in learner.left)

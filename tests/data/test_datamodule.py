@@ -138,6 +138,24 @@ def test_pixel_ids_become_patches_after_the_transfer(channels_last: bool) -> Non
     assert len(module.on_after_batch_transfer((pixel_ids,), 0)) == 1
 
 
+def test_all_batches_share_one_memory() -> None:
+    module = datamodule()
+    gatherer = PatchGatherer(fake_cube(HEIGHT, WIDTH), 4)
+
+    def deliver(*ids: int) -> Tensor:
+        pixel_ids = torch.tensor(ids, dtype=torch.int64)
+        patches = module.on_after_batch_transfer((pixel_ids,), 0)[0]
+        assert torch.equal(patches, gatherer(pixel_ids))
+        return patches
+
+    with torch.inference_mode():  # scoring comes first, then training writes to the same memory
+        first = deliver(5, 6, 7)
+    assert not first.is_inference() and not deliver(9).requires_grad
+    assert deliver(1, 2).data_ptr() == first.data_ptr() == deliver(8, 3, 3).data_ptr()
+    assert len(deliver(1, 2, 3, 4)) == 4  # more than ever before
+    assert deliver().shape == (0, 5, 4, 4)
+
+
 def test_dataset_takes_any_integers_and_whole_batches() -> None:
     reversed_ = np.arange(5, dtype=np.int32)[::-1]
     dataset = PixelDataset(reversed_.astype(np.int64), np.arange(5))

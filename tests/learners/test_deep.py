@@ -474,6 +474,12 @@ def test_estimate_of_a_finished_run_is_about_the_map() -> None:
     assert "50 patches" in estimate.work
 
 
+def test_only_large_maps_are_scored_in_small_batches() -> None:
+    assert learner().predict_batch_size == learner(backbone="resnet18", stem="s2").predict_batch_size == 256
+    assert learner(backbone="resnet18", stem="s1").datamodule.predict_batch_size == 64
+    assert learner(backbone="resnet18", stem="s1", predict_batch_size=7).datamodule.predict_batch_size == 7
+
+
 # Progress and interruption
 
 

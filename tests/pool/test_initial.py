@@ -7,7 +7,7 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from hsi_al.errors import PoolError, PoolExhaustedError
-from hsi_al.pool.initial import DRAWS, draw_initial
+from hsi_al.pool.initial import DRAWS, draw_initial, draw_per_class
 from hsi_al.randomness import generator
 
 Ids = NDArray[np.int64]
@@ -186,3 +186,24 @@ def test_within_a_class_every_pixel_is_equally_likely(kind: str) -> None:
     )
     statistic = sum((seen[pixel] - n / 4) ** 2 / (n / 4) for pixel in ids.tolist())
     assert statistic < scipy.stats.chi2.isf(1e-5, 23)
+
+
+NAMES = ["Corn", "Oats", "Woods", "Hay"]
+
+
+def test_so_many_of_every_class_and_no_class_that_is_absent() -> None:
+    ids, labels = candidates_of(25, 13, 17)
+    drawn = draw_per_class(ids, labels + (labels == 2), 13, generator(0, "initial"), False, NAMES)
+    assert per_class(drawn, ids, labels) == [13, 13, 13]
+    assert drawn.tolist() == sorted(set(drawn.tolist()))
+    again = draw_per_class(ids, labels + (labels == 2), 13, generator(0, "initial"), False, NAMES)
+    other = draw_per_class(ids, labels, 13, generator(1, "initial"), False, NAMES)
+    assert drawn.tolist() == again.tolist() != other.tolist()
+
+
+def test_a_class_with_fewer_is_named_or_taken_whole() -> None:
+    ids, labels = candidates_of(25, 13, 17)
+    with pytest.raises(PoolError, match=r"Oats has 13 candidates, but protocol.per_class=14"):
+        draw_per_class(ids, labels, 14, generator(0, "initial"), False, NAMES)
+    drawn = draw_per_class(ids, labels, 14, generator(0, "initial"), True, NAMES)
+    assert per_class(drawn, ids, labels) == [14, 13, 14]

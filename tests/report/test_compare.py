@@ -68,6 +68,9 @@ def test_the_figure_shows_mean_and_band(runs: list[Path]) -> None:
     assert len({line.get_marker() for line in axes.lines}) == 2
     low, high = axes.collections[0].get_datalim(axes.transData).intervaly
     assert (low, high) == pytest.approx((61 - 1.4142, 81 + 1.4142), abs=1e-3)
+    assert axes.get_ylabel() == "OA (%), mean ± standard deviation over seeds"
+    (alone,) = comparison_figure(curves_of(runs[1:])).axes
+    assert alone.get_ylabel() == "OA (%)"
 
 
 def test_runs_are_found_once(runs: list[Path], tmp_path: Path) -> None:

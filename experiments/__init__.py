@@ -1,0 +1,1 @@
+"""What reproduces, measures and records; not installed with the package."""

@@ -1,0 +1,1 @@
+"""Speed and memory as ratios against references measured in the same run."""

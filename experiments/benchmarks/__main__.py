@@ -1,0 +1,67 @@
+"""`make bench`, or `python -m experiments.benchmarks [NAME ...]`: one table of ratios, kept under results/.
+
+Needs an idle machine: every ratio compares two things measured in turn in this run, medians of several repetitions.
+"""
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+
+from experiments.benchmarks import delivery, jcr, layout, memory, scoring, training
+from experiments.benchmarks.measure import Row
+from hsi_al.job import git_commit, prepare_process
+
+BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
+    "delivery": delivery.measure,
+    "scoring": scoring.measure,
+    "training": training.measure,
+    "memory": memory.measure,
+    "layout": layout.measure,
+    "jcr": jcr.measure,
+}
+RESULTS = Path(__file__).parent / "results"
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown."""
+    lines = ["| what | reference | ours | ratio | target | met |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {row.name} | {row.reference} | {row.ours} | {row.ratio:.2f} | {row.target} | {row.verdict} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure what is named, all by default; exit code 1 if a target is missed."""
+    names = sys.argv[1:] or list(BENCHMARKS)
+    if unknown := set(names) - set(BENCHMARKS):
+        sys.exit(f"There is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}.")
+    prepare_process(None)
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        print(f"The machine is not idle (load {load:.1f}); the ratios may be off.")
+    rows: list[Row] = []
+    began = time.monotonic()
+    for name in names:
+        print(f"{name} ...", flush=True)
+        rows += BENCHMARKS[name]()
+    about = (
+        f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, commit {git_commit()}, {platform.system()} "
+        f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, load {load:.1f} at the "
+        f"start, {time.monotonic() - began:.0f} s"
+    )
+    print(text := f"{about}\n\n{table(rows)}\n")
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{datetime.now(timezone.utc):%Y%m%d-%H%M}-{'-'.join(names)}.md").write_text(text)
+    sys.exit(any(row.verdict == "NO" for row in rows))
+
+
+if __name__ == "__main__":
+    main()

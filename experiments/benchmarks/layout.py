@@ -1,0 +1,61 @@
+"""Which memory layout and precision each stem is fastest with: what the defaults of conf/trainer rest on."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.benchmarks.measure import Row, learner_on, medians, synthetic_cube
+from hsi_al.learners.deep import DeepSettings
+
+NEEDS = frozenset({"predicted_loss_N"})
+
+
+def measure(
+    backbone: str = "densenet121",
+    stems: tuple[str, ...] = ("s1", "s2", "s1_pool", "s2_pool"),
+    n_labelled: int = 20,
+    n_scored: int = 256,
+    repeats: int = 3,
+) -> list[Row]:
+    """Steps of batch 10 and scoring, against channels first in float32."""
+    cube = synthetic_cube(145, 145, 200)
+    return [
+        row
+        for stem in stems
+        for channels_last, precision in ((True, "32-true"), (False, "bf16-mixed"), (True, "bf16-mixed"))
+        for row in compare(cube, backbone, stem, channels_last, precision, n_labelled, n_scored, repeats)
+    ]
+
+
+def compare(
+    cube: NDArray[np.uint16],
+    backbone: str,
+    stem: str,
+    channels_last: bool,
+    precision: str,
+    n_labelled: int,
+    n_scored: int,
+    repeats: int,
+) -> list[Row]:
+    """One stem in one layout and precision: a row for training, one for scoring."""
+    plain, other = (
+        learner_on(
+            cube,
+            9,
+            NEEDS,
+            DeepSettings(
+                backbone=backbone, stem=stem, accelerator="cpu", epochs=1, channels_last=last, precision=numbers
+            ),
+        )
+        for last, numbers in ((False, "32-true"), (channels_last, precision))
+    )
+    ids, many, rng = np.arange(n_labelled), np.arange(n_scored), np.random.default_rng(0)
+    name = f"{'channels last' if channels_last else 'channels first'}, {precision}, {backbone}, stem {stem}"
+    step = medians(lambda: plain.fit(ids, ids % 9, 0, rng), lambda: other.fit(ids, ids % 9, 0, rng), repeats)
+    scoring = medians(lambda: plain.predict(many), lambda: other.predict(many), repeats)
+    return [
+        Row(f"{what}, {name}", f"{1e3 * theirs / n:.1f} ms {unit}", f"{1e3 * mine / n:.1f} ms", theirs / mine)
+        for what, (theirs, mine), n, unit in (
+            ("step", step, plain.steps(n_labelled, 0), "a step"),
+            ("scoring", scoring, n_scored, "a patch"),
+        )
+    ]

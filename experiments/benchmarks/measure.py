@@ -1,0 +1,72 @@
+"""What all benchmarks share: interleaved medians, a row of the table, a scene of any size, the memory in use."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsi_al.learners.deep import DeepLearner, DeepSettings
+
+MEGABYTE = 2**20
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        name: What is measured.
+        reference: What it is compared with, and its value.
+        ours: Our value.
+        ratio: What the target is about.
+        target: `>= x` or `<= x`; empty = only reported.
+    """
+
+    name: str
+    reference: str
+    ours: str
+    ratio: float
+    target: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """`yes` or `NO` for a target, else empty."""
+        if not self.target:
+            return ""
+        sign, bound = self.target.split()
+        return "yes" if (self.ratio >= float(bound) if sign == ">=" else self.ratio <= float(bound)) else "NO"
+
+
+def medians(reference: Callable[[], object], ours: Callable[[], object], repeats: int) -> tuple[float, float]:
+    """Median seconds of both, called in turn after one call each that warms up."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for repeat in range(repeats + 1):
+        for work, kept in zip((reference, ours), seconds, strict=True):
+            start = time.perf_counter()
+            work()
+            if repeat:
+                kept.append(time.perf_counter() - start)
+    return median(seconds[0]), median(seconds[1])
+
+
+def synthetic_cube(height: int, width: int, n_bands: int) -> NDArray[np.uint16]:
+    """A cube (height, width, n_bands) of noise: time and memory don't depend on the values."""
+    return np.random.default_rng(0).integers(0, 9000, (height, width, n_bands), dtype=np.uint16)
+
+
+def learner_on(cube: NDArray[np.uint16], n_classes: int, needs: frozenset[str], settings: DeepSettings) -> DeepLearner:
+    """The deep learner on a whole cube, with fresh weights."""
+    candidates = np.arange(cube.shape[0] * cube.shape[1])
+    learner = DeepLearner(cube, n_classes, candidates, settings, needs)
+    learner.module.reset_parameters()
+    return learner
+
+
+def resident_memory() -> float:
+    """Memory that this process holds now, MB (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / MEGABYTE

@@ -1,0 +1,97 @@
+"""Peak memory on a scene of Salinas' size, and memory over the rounds; each in a process of its own."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from experiments.benchmarks.measure import MEGABYTE, Row, resident_memory, synthetic_cube
+
+SALINAS = (512, 217, 204)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def measure(
+    shape: tuple[int, int, int] = SALINAS, rounds: int = 32, stems: tuple[str, ...] = ("s2_pool", "s1")
+) -> list[Row]:
+    """Megabytes above the imports for a run through the command line, and of late rounds against early ones."""
+    with tempfile.TemporaryDirectory() as folder:
+        cube_file, truth_file = Path(folder) / "cube.npy", Path(folder) / "truth.npy"
+        np.save(cube_file, synthetic_cube(*shape))
+        np.save(truth_file, np.arange(shape[0] * shape[1]).reshape(shape[:2]) % 16 + 1)
+        cube_megabytes = np.prod(shape) * 4 / MEGABYTE
+        allowed = cube_megabytes + 1024
+        rows = []
+        for stem in stems:
+            scene = scene_of(cube_file, truth_file)
+            peak = child("peak", folder, *scene, f"protocol.stem={stem}", "protocol.rounds=1")
+            rows.append(
+                Row(
+                    f"peak memory, {'x'.join(map(str, shape))} scene, densenet121, stem {stem}",
+                    f"cube (float32) + 1 GB = {allowed:.0f} MB",
+                    f"{peak:.0f} MB above imports",
+                    peak / allowed,
+                    "<= 1",
+                )
+            )
+        small_cube, small_truth = Path(folder) / "small.npy", Path(folder) / "small_truth.npy"
+        np.save(small_cube, synthetic_cube(60, 60, 30))
+        np.save(small_truth, np.arange(3600).reshape(60, 60) % 5 + 1)
+        scene = scene_of(small_cube, small_truth)
+        growth = child("growth", folder, *scene, f"protocol.rounds={rounds}", "protocol.query_size=10")
+        rows.append(Row(f"memory after {rounds + 1} rounds", "after 3 rounds: 1", f"{growth:.3f}", growth, "<= 1.05"))
+    return rows
+
+
+def scene_of(cube_file: Path, truth_file: Path) -> list[str]:
+    """A short run on a scene of one's own, DenseNet-121 with the loss prediction module."""
+    return [
+        "dataset=custom",
+        f"dataset.cube_file='{cube_file}'",
+        f"dataset.ground_truth_file='{truth_file}'",
+        "protocol=smoke",
+        "protocol.epochs=1",
+        "trainer.accelerator=cpu",
+    ]
+
+
+def child(what: str, folder: str, *overrides: str) -> float:
+    """Run `main` below in a fresh interpreter and return what it measured."""
+    command = [sys.executable, "-m", "experiments.benchmarks.memory", what, folder, *overrides]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return float(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """In the child: import everything, run, print one number."""
+    from hydra import compose, initialize_config_dir
+    from rich.console import Console
+
+    from hsi_al.active.curve import RoundRecord
+    from hsi_al.config import checked, register
+    from hsi_al.job import Job, peak_memory_mb, prepare_process
+    from hsi_al.run import configuration_folder
+
+    what, folder, *overrides = sys.argv[1:]
+    after_rounds: list[float] = []
+
+    class Weighed(Job):
+        def on_round(self, record: RoundRecord) -> None:
+            after_rounds.append(resident_memory())
+
+    register()
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        config = checked(compose("config", overrides))
+    path = Path(tempfile.mkdtemp(dir=folder))
+    prepare_process(None)
+    before = resident_memory()
+    Weighed(config, path, Console(quiet=True)).play()
+    print(peak_memory_mb() - before if what == "peak" else after_rounds[-1] / after_rounds[2])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Scoring the pool: `learner.predict` end to end against the network's bare forward on ready patches."""
+
+import numpy as np
+import torch
+
+from experiments.benchmarks.measure import Row, learner_on, medians, synthetic_cube
+from hsi_al.learners.deep import DeepSettings
+
+TARGETS = {"s1": ">= 0.9", "s2": ">= 0.9", "s1_pool": "", "s2_pool": ">= 0.8"}
+NEEDS = frozenset({"predicted_loss_N"})
+
+
+def measure(
+    backbone: str = "densenet121",
+    batches: tuple[tuple[str, int], ...] = (("s1", 8), ("s2", 6), ("s2_pool", 12)),
+    repeats: int = 3,
+) -> list[Row]:
+    """Milliseconds per patch of Indian Pines' size."""
+    return [compare(backbone, stem, n_batches, repeats) for stem, n_batches in batches]
+
+
+def compare(backbone: str, stem: str, n_batches: int, repeats: int) -> Row:
+    """One stem; the reference holds all its patches in memory."""
+    settings = DeepSettings(backbone=backbone, stem=stem, accelerator="cpu")
+    learner = learner_on(synthetic_cube(145, 145, 200), 9, NEEDS, settings)
+    size, module = learner.predict_batch_size, learner.module
+    ids = np.arange(n_batches * size)
+    ready = [learner.datamodule.gatherer(torch.arange(start, start + size)) for start in ids[::size].tolist()]
+
+    def bare() -> None:
+        module.eval()
+        with torch.inference_mode():
+            for patches in ready:
+                module.predict_step((patches,), 0)
+
+    theirs, mine = medians(bare, lambda: learner.predict(ids), repeats)
+    return Row(
+        f"scoring, {backbone}, stem {stem}",
+        f"bare forward {1e3 * theirs / len(ids):.2f} ms a patch",
+        f"{1e3 * mine / len(ids):.2f} ms",
+        theirs / mine,
+        TARGETS[stem] if backbone == "densenet121" else "",
+    )

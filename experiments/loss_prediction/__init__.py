@@ -1,0 +1,1 @@
+"""Why ranking by predicted loss helps or fails."""

@@ -1,0 +1,184 @@
+"""Why does ranking by predicted loss help or fail? A run of the product, watched at every query.
+
+    python experiments/loss_prediction/study.py CONDITION [key=value ...]
+
+CONDITION says what is queried: `configured` (whatever the keys say), or with the loss prediction module attached
+`true_loss` (the actual cross-entropy: what a perfect prediction would ask), `entropy_with_head`, `random_with_head`,
+`spread` (highest predicted loss, no two within 8 pixels). The run goes to outputs/study/NAME/seed=N; what was watched
+is written beside it as seed=N.csv, where NAME is the value of experiment.name. Ground truth is used to watch, and by
+`true_loss` to ask, which makes it a bound and no method.
+"""
+
+import csv
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from numpy.typing import NDArray
+from rich.console import Console
+from scipy.spatial.distance import pdist, squareform
+from scipy.stats import rankdata, spearmanr
+
+from hsi_al.acquisition.base import Acquisition, PoolView, RandomAcquisition, unlabelled_positions
+from hsi_al.acquisition.uncertainty import entropy_N
+from hsi_al.config import Config, checked, register
+from hsi_al.job import Job, prepare_process
+from hsi_al.learners.deep import DeepLearner
+from hsi_al.run import configuration_folder
+
+Floats = NDArray[np.float64]
+Positions = NDArray[np.int64]
+NEAR = 8  # pixels; two 32x32 patches this close share more than half of their content
+
+
+def true_loss(view: PoolView, truth: Positions) -> Floats:
+    """The actual cross-entropy of every candidate, (N,)."""
+    assert view.outputs.probabilities_NC is not None
+    right = view.outputs.probabilities_NC[np.arange(len(truth)), truth].astype(np.float64)
+    return -np.log(np.maximum(right, np.finfo(np.float32).tiny))
+
+
+def apart(view: PoolView, ranked: Positions, n: int) -> Positions:
+    """The first n of `ranked` of which no two are within `NEAR` pixels of each other, (n,)."""
+    chosen: list[int] = []
+    for position in ranked.tolist():
+        rows, columns = view.row[chosen], view.column[chosen]
+        distance = np.maximum(abs(rows - view.row[position]), abs(columns - view.column[position]))
+        if not chosen or distance.min() > NEAR:
+            chosen.append(position)
+        if len(chosen) == n:
+            break
+    return np.array(chosen)
+
+
+def area_under_roc(score: Floats, wrong: NDArray[np.bool_]) -> float:
+    """Probability that a wrong pixel has a higher score than a right one; nan if there are only such or such."""
+    n_wrong, n_right = int(wrong.sum()), int((~wrong).sum())
+    if not n_wrong or not n_right:
+        return float("nan")
+    return float((rankdata(score)[wrong].sum() - n_wrong * (n_wrong + 1) / 2) / (n_wrong * n_right))
+
+
+@dataclass
+class Watched:
+    """An acquisition that also writes down what its query was worth."""
+
+    condition: str
+    configured: Acquisition
+    truth: Positions
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The condition."""
+        return self.condition
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the configured acquisition and the watching read."""
+        head = {"predicted_loss_N"} if self.condition != "configured" else set()
+        return self.configured.needs | {"probabilities_NC"} | head
+
+    def select(self, view: PoolView, n: int, rng: np.random.Generator) -> Positions:
+        """Ask as the condition says, and append a row to the file of what was watched."""
+        free = unlabelled_positions(view, n)
+        loss = true_loss(view, self.truth)
+        assert view.outputs.probabilities_NC is not None
+        scores = {"true": loss, "entropy": entropy_N(view.outputs.probabilities_NC)}
+        if view.outputs.predicted_loss_N is not None:
+            scores["predicted"] = view.outputs.predicted_loss_N.astype(np.float64)
+        ranked = {name: free[np.argsort(-score[free], kind="stable")] for name, score in scores.items()}
+        match self.condition:
+            case "configured":
+                chosen = self.configured.select(view, n, rng)
+            case "true_loss":
+                chosen = ranked["true"][:n]
+            case "entropy_with_head":
+                chosen = ranked["entropy"][:n]
+            case "random_with_head":
+                chosen = RandomAcquisition().select(view, n, rng)
+            case "spread":
+                chosen = apart(view, ranked["predicted"], n)
+            case _:
+                raise ValueError(self.condition)
+        wrong = view.outputs.predicted_class != self.truth
+        row: dict[str, float] = {
+            "n_labelled": int(view.is_labelled.sum()),
+            "pool_wrong": float(wrong[free].mean()),
+            "pool_loss_median": float(np.median(loss[free])),
+            "labelled_loss_median": float(np.median(loss[view.is_labelled])),
+            "labelled_loss_max": float(loss[view.is_labelled].max()),
+        }
+        for name in ("predicted", "entropy"):
+            score = scores.get(name)
+            row[f"spearman_{name}"] = float("nan") if score is None else spearmanr(score[free], loss[free]).statistic
+            row[f"auroc_{name}"] = float("nan") if score is None else area_under_roc(score[free], wrong[free])
+        queries = {"query": chosen} | {f"top_{name}": order[:n] for name, order in ranked.items()}
+        for name in ("query", "top_predicted", "top_entropy", "top_true"):
+            row |= {f"{name}_{key}": value for key, value in self.worth(view, queries.get(name), wrong, loss).items()}
+        is_new = not self.path.exists()
+        with self.path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            if is_new:
+                writer.writeheader()
+            writer.writerow(row)
+        return chosen
+
+    def worth(
+        self, view: PoolView, query: Positions | None, wrong: NDArray[np.bool_], loss: Floats
+    ) -> dict[str, float]:
+        """Of a query: part that was wrong, median loss, part with another query nearby, groups, classes."""
+        if query is None:
+            return dict.fromkeys(("wrong", "loss", "near", "groups", "classes"), float("nan"))
+        place = np.stack([view.row[query], view.column[query]], axis=1)
+        close = squareform(pdist(place, "chebyshev")) <= NEAR
+        return {
+            "wrong": float(wrong[query].mean()),
+            "loss": float(np.median(loss[query])),
+            "near": float((close.sum(axis=1) > 1).mean()),
+            "groups": len(apart(view, query, len(query))),
+            "classes": len(np.unique(self.truth[query])),
+        }
+
+
+@dataclass
+class WatchedJob(Job):
+    """A job that asks through `Watched`."""
+
+    condition: str = "configured"
+
+    def __post_init__(self) -> None:
+        if self.condition not in ("configured", "random_with_head", "true_loss", "entropy_with_head", "spread"):
+            sys.exit(f"There is no condition {self.condition}.")
+        super().__post_init__()
+        truth = self.scene.labels_of(self.split.candidates)
+        self.acquisition = Watched(self.condition, self.acquisition, truth, self.path.with_suffix(".csv"))
+        assert isinstance(self.learner, DeepLearner)
+        self.learner.module.wanted = self.acquisition.needs
+
+    def title(self) -> str:
+        """The product's title and the condition."""
+        return super().title() + ("" if self.condition == "configured" else f", asked by {self.condition}")
+
+
+def main() -> None:
+    """Run one condition, or continue it."""
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        sys.exit(__doc__)
+    condition = sys.argv.pop(1)  # meta.json names the product's command with the rest
+    overrides = sys.argv[1:]
+    register()
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        config: Config = checked(compose("config", overrides))
+    if condition != "configured":  # the loss prediction module is attached, whatever is asked
+        config = replace(config, acquisition=replace(config.acquisition, name="loss_prediction"))
+    prepare_process(config.trainer.threads)
+    path = Path("outputs/study") / config.experiment.name / f"seed={config.seed}"
+    path.mkdir(parents=True, exist_ok=True)
+    WatchedJob(config, path, Console(soft_wrap=True, highlight=False, markup=False), condition).play()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The benchmarks run at tiny sizes; what they measure here says nothing."""
+
+import mmap
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.benchmarks import delivery, layout, memory, scoring, training
+from experiments.benchmarks.__main__ import table
+from experiments.benchmarks.measure import Row, medians, resident_memory
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_target_is_met_or_missed() -> None:
+    def verdict(ratio: float, target: str) -> str:
+        return Row("x", "", "", ratio, target).verdict
+
+    assert [verdict(5.0, ">= 5"), verdict(4.99, ">= 5"), verdict(1.1, "<= 1.10"), verdict(1.11, "<= 1.10")] == [
+        "yes",
+        "NO",
+        "yes",
+        "NO",
+    ]
+    assert verdict(0.1, "") == ""
+    assert table([Row("a", "b", "c", 1.234, ">= 1")]).splitlines()[-1] == "| a | b | c | 1.23 | >= 1 | yes |"
+
+
+def test_both_sides_are_called_in_turn_and_the_first_calls_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, calls = 0.0, []
+    seconds = iter([100, 200, 3, 5, 1, 9])  # reference, ours, reference, ...
+
+    def work(name: str) -> None:
+        nonlocal now
+        calls.append(name)
+        now += next(seconds)
+
+    monkeypatch.setattr("experiments.benchmarks.measure.time.perf_counter", lambda: now)
+    assert medians(lambda: work("reference"), lambda: work("ours"), 2) == (2, 7)
+    assert calls == ["reference", "ours"] * 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_in_use_grows_with_an_array() -> None:
+    before = resident_memory()
+    with mmap.mmap(-1, 64 * 2**20) as fresh:  # an array could lie in memory that was freed before
+        fresh.write(b"x" * len(fresh))
+        assert 60 < resident_memory() - before < 140
+
+
+@pytest.mark.slow
+def test_every_benchmark_runs() -> None:
+    rows = delivery.measure(bands=(3,), batch_size=8, n_batches=2, repeats=1)
+    rows += scoring.measure("resnet18", (("s2_pool", 1),), repeats=1)
+    rows += training.measure((("resnet18", "s2_pool", 1), ("lenet", "s1", 1)), n_labelled=20, repeats=1)
+    rows += layout.measure("resnet18", ("s2_pool",), n_labelled=10, n_scored=8, repeats=1)
+    assert len(rows) == 2 + 1 + 2 + 6
+    assert all(row.ratio > 0 for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_is_measured_in_processes_of_their_own() -> None:
+    peak, growth = memory.measure((40, 40, 4), rounds=3, stems=("s2_pool",))
+    assert 0 < peak.ratio < 1
+    assert 0.5 < growth.ratio < 2
+
+
+def test_an_unknown_benchmark_is_named() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.benchmarks", "speed"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "There is no benchmark speed; there are delivery, scoring" in done.stderr
