@@ -3,12 +3,18 @@ PYTHON ?= python3
 # More arguments for pip when it installs torch, such as the index of another build.
 TORCH_ARGS ?=
 BIN := .venv/bin
+# Of fig4, fig5, table and maps: the scene, and how often and how thoroughly; ARGS takes more options of every run.
+DATASET ?= indian_pines
+SEEDS ?= 0
+PROTOCOL ?= paper
+EFFORT ?= paper
+ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast bench lint type format check build clean
+.PHONY: help setup demo test test-fast fig4 fig5 table maps results bench lint type format check build clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9 -]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
 
 setup: .venv/.ok  ## Create .venv with everything
 
@@ -28,6 +34,12 @@ test: .venv/.ok lint type  ## Lint, types and all tests
 
 test-fast: .venv/.ok  ## The tests without those that train through the command line
 	$(BIN)/python -m pytest -m 'not slow'
+
+fig4 fig5 table maps: .venv/.ok  ## The paper's: make fig4 DATASET=salinas SEEDS=0,1,2 PROTOCOL=short EFFORT=short
+	$(BIN)/python -m experiments.paper $@ dataset=$(DATASET) $(ARGS) --seeds $(SEEDS) --protocol $(PROTOCOL) --effort $(EFFORT)
+
+results: .venv/.ok  ## Build docs/results.md from the recorded runs
+	$(BIN)/python -m experiments.paper.results
 
 bench: .venv/.ok  ## Speed and memory as ratios, about 15 minutes on an idle machine
 	$(BIN)/python -m experiments.benchmarks

@@ -94,8 +94,8 @@ def title_height(title: str) -> float:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a PNG, cut to what is drawn, whole or not at all."""
+    """Write a picture in the format of its suffix, cut to what is drawn, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI, bbox_inches="tight", pad_inches=MARGIN)
+        figure.savefig(temporary, format=path.suffix[1:], dpi=DPI, bbox_inches="tight", pad_inches=MARGIN)
     return path

@@ -95,7 +95,7 @@ def _point(n_labelled: int, rows: list[CurveRow]) -> Point:
     )
 
 
-def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all") -> Figure:
+def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all", title: str = "") -> Figure:
     """Plot a measure in percent against the labels, with a band of one standard deviation over seeds."""
     figure = Figure(figsize=(6.8, 4.6))
     axes = place(figure, 0.7, 0.55, 5.9, 3.9)
@@ -115,6 +115,7 @@ def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all") -> Figur
     axes.grid(color="0.88")
     axes.set_axisbelow(True)
     axes.legend(fontsize=9)
+    axes.set_title(literal(title), fontsize=10)
     return figure
 
 
@@ -152,11 +153,27 @@ def write_comparison(runs: Sequence[Path], folder: Path, measure: str = "oa_all"
     """
     if not runs:
         raise RunDirectoryError("None of the runs has committed a round, so there is nothing to compare.")
-    curves = curves_of(runs)
+    return write_curves(curves_of(runs), folder, measure=measure)
+
+
+def write_curves(
+    curves: Sequence[Curve],
+    folder: Path,
+    stem: str = "comparison",
+    measure: str = "oa_all",
+    pictures: Sequence[str] = ("png",),
+    title: str = "",
+) -> tuple[list[list[str]], list[Path]]:
+    """Write a picture, every point (CSV) and the last points (Markdown); returns their table and the paths.
+
+    Raises:
+        OSError: The folder can't be written.
+    """
     table = final_table(curves)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [save(comparison_figure(curves, measure), folder / "comparison.png")]
-    with replacing(folder / "comparison.csv") as temporary, temporary.open("w", newline="") as file:
+    figure = comparison_figure(curves, measure, title)
+    paths = [save(figure, folder / f"{stem}.{kind}") for kind in pictures]
+    with replacing(folder / f"{stem}.csv") as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(
             ["run", "n_labelled", "n_seeds", *(f"{m}_{kind}" for m in MEASURES for kind in ("mean", "std"))]
@@ -165,6 +182,6 @@ def write_comparison(runs: Sequence[Path], folder: Path, measure: str = "oa_all"
             for point in curve.points:
                 values = [value for name in MEASURES for value in (point.mean[name], point.spread[name])]
                 writer.writerow([curve.name, point.n_labelled, point.n_seeds, *values])
-    with replacing(folder / "comparison.md") as temporary:
+    with replacing(folder / f"{stem}.md") as temporary:
         temporary.write_text(markdown(table))
-    return table, [*paths, folder / "comparison.csv", folder / "comparison.md"]
+    return table, [*paths, folder / f"{stem}.csv", folder / f"{stem}.md"]

@@ -1,6 +1,7 @@
 """Pictures of a scene: what was predicted where, and which pixels were asked for."""
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from hsi_al.report.canvas import (
+    CHARACTER,
     FONT,
     LINE,
     MARGIN,
@@ -27,8 +29,6 @@ from hsi_al.report.canvas import (
 )
 from hsi_al.report.palette import BACKGROUND, RGB, UNUSED, colour_of, paint
 from hsi_al.report.run_files import Image, Ints, Pool
-
-CAPTION = 1.35  # inches, room for "classification map" above a narrow panel
 
 
 def draw_map(
@@ -55,19 +55,42 @@ def _panels(panels: dict[str, Image], patches: list[Patch], title: str) -> Figur
     """Lay the panels side by side, or below each other where the scene is wide."""
     height, width = panels["false colour"].shape[:2]
     stacked = width > 2 * height
-    rows, columns = (len(panels), 1) if stacked else (1, len(panels))
     scale = min(9.0 / width, 3.0 / height) if stacked else min(3.3 / width, 5.8 / height)
-    across, up = max(width * scale, CAPTION) + MARGIN, height * scale + LINE + MARGIN
+    return grid_figure(panels, patches, title, 1 if stacked else len(panels), scale)
+
+
+def maps_figure(maps: dict[str, Ints], class_names: dict[int, str], title: str) -> Figure:
+    """Show maps (H, W) of label values, all of one size, by their captions, in rows of a page's width."""
+    colours = colour_of(class_names)
+    height, width = next(iter(maps.values())).shape
+    scale = min(2.1 / width, 3.4 / height)
+    columns = max(1, int(7.5 / (max(width * scale, caption_width(maps)) + MARGIN)))
+    panels = {caption: paint(labels, colours) for caption, labels in maps.items()}
+    return grid_figure(panels, _patches(list(maps.values()), colours, class_names), title, columns, scale)
+
+
+def grid_figure(panels: dict[str, Image], patches: list[Patch], title: str, columns: int, scale: float) -> Figure:
+    """Lay panels of one size in rows, captions above them, the legend below, at `scale` inches per pixel."""
+    height, width = next(iter(panels.values())).shape[:2]
+    rows = -(-len(panels) // columns)
+    across = max(width * scale, caption_width(panels)) + MARGIN
+    up = height * scale + (max(caption.count("\n") for caption in panels) + 1) * LINE + MARGIN
     total = max(columns * across + MARGIN, 4.5)
     legend, title = LegendBlock(patches, total - 2 * MARGIN), wrapped(title, total)
     figure = Figure(figsize=(total, rows * up + legend.height + title_height(title) - MARGIN))
     for index, (name, image) in enumerate(panels.items()):
-        left = (total - columns * across) / 2 + (0 if stacked else index) * across + (across - width * scale) / 2
-        bottom = legend.height + (rows - 1 - index if stacked else 0) * up
+        row, column = divmod(index, columns)
+        left = (total - columns * across) / 2 + column * across + (across - width * scale) / 2
+        bottom = legend.height + (rows - 1 - row) * up
         _picture(place(figure, left, bottom, width * scale, height * scale), name, image)
     legend.draw(figure)
     headline(figure, title)
     return figure
+
+
+def caption_width(captions: Iterable[str]) -> float:
+    """Inches that the longest line takes."""
+    return CHARACTER * max(len(line) for caption in captions for line in caption.splitlines())
 
 
 def _picture(axes: Axes, name: str, image: Image) -> None:

@@ -16,11 +16,12 @@ Image = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Meta:
-    """The title of a run, its class names by label value, and its state (`running` or `finished`)."""
+    """The title of a run, its class names by label value, its state (`running` or `finished`), and its learner."""
 
     title: str
     class_names: dict[int, str]
     state: str = "unknown"
+    learner: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ def read_meta(run_dir: Path) -> Meta:
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
         names = {int(value): str(name) for value, name in meta["class_names"].items()}
-        return Meta(str(meta.get("title", run_dir.name)), names, str(meta.get("state", "unknown")))
+        return Meta(
+            str(meta.get("title", run_dir.name)), names, str(meta.get("state", "unknown")), str(meta.get("learner", ""))
+        )
     except OSError as error:
         raise RunDirectoryError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, TypeError, AttributeError, KeyError) as error:

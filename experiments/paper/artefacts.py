@@ -1,0 +1,157 @@
+"""Figures and tables as files, built from finished runs alone."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from experiments.paper.cells import ARTEFACTS, Column, Plan, command, published, scene_of
+from experiments.paper.tables import (
+    PIXELS,
+    agreement,
+    as_csv,
+    as_latex,
+    as_markdown,
+    as_text,
+    paper_table,
+)
+from hsi_al.errors import RunDirectoryError
+from hsi_al.files import replacing
+from hsi_al.report.canvas import save
+from hsi_al.report.compare import Curve, final_table, markdown, points_of, write_curves
+from hsi_al.report.maps import maps_figure
+from hsi_al.report.run_files import read_meta, read_predictions
+from hsi_al.report.tables import read_curve
+from hsi_al.scenes.catalogue import CATALOGUE
+
+PICTURES = ("png", "pdf")
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """What was built: tables for the screen, each with a heading, notes below them, and the files."""
+
+    tables: list[tuple[str, list[list[str]]]]
+    notes: list[str]
+    files: list[Path]
+
+
+def build(name: str, plan: Plan, folder: Path) -> Artefact:
+    """Write an artefact's files from the runs there are; what is missing is among the notes.
+
+    Args:
+        name: A key of `ARTEFACTS`.
+        plan: Scene, seeds and modes.
+        folder: Where the files go.
+
+    Raises:
+        RunDirectoryError: No run is finished, or a file of one is missing or malformed.
+        OSError: The folder can't be written.
+    """
+    columns = [plan.column(cell) for cell in ARTEFACTS[name]]
+    missing = [f"Missing: {column.cell.name}: {command(run)}" for column in columns for run in column.missing]
+    if not any(column.runs for column in columns):
+        raise RunDirectoryError(f"No run of {name} is finished below {plan.outputs}. " + "; ".join(missing))
+    folder.mkdir(parents=True, exist_ok=True)
+    built = BUILDERS[name](name, columns, plan, folder)
+    return Artefact(built.tables, [*built.notes, *missing, *how_to_cite(name, plan)], built.files)
+
+
+def curves(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Artefact:
+    """Fig. 4 or Fig. 5: OA against the labels."""
+    shown = [column for column in columns if column.runs]
+    modes = dict.fromkeys(column.mode for column in shown)
+    title = f"{scene_of(plan.overrides)[1]}, protocol {' and '.join(modes)}"
+    drawn = [
+        Curve(
+            column.cell.name + (f", {column.mode}" if len(modes) > 1 else ""),
+            points_of([read_curve(run) for run in column.runs]),
+        )
+        for column in shown
+    ]
+    _, files = write_curves(drawn, folder, name, pictures=PICTURES, title=title)
+    return Artefact([(title, final_table(drawn))], [published_end(plan)], files)
+
+
+def published_end(plan: Plan) -> str:
+    """What the paper's figure can be compared by."""
+    end = published(scene_of(plan.overrides)[0]).get(("oa", "active"))
+    return f"Published OA of Active+DenseNet121 at 480 labels: {end:.2f} %." if end else "No published values."
+
+
+def table(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Artefact:
+    """Tables II to IV, for all pixels and for those that were never labelled."""
+    scene, title = scene_of(plan.overrides)
+    tables = [paper_table(columns, published(scene), pixels) for pixels in PIXELS]
+    agreed = agreement(tables[0])
+    parts = [f"{title}: {PIXELS[built.pixels]}" for built in tables]
+    text = "\n".join(f"{heading}\n\n{as_markdown(built)}" for heading, built in zip(parts, tables, strict=True))
+    if len(agreed) > 1:
+        text += f"\nAgainst the published OA\n\n{markdown(agreed)}"
+    notes = [
+        "Mean ± standard deviation over seeds; the highest of a row is marked; below it the published value and how "
+        "much higher ours is. Accuracies of classes are recalls. Published numbers are single runs on all labelled "
+        "pixels, training ones included.",
+        *(f"{column.cell.name}: {read_meta(column.runs[0]).learner}." for column in columns if column.runs),
+    ]
+    files = {"md": text + "\n" + "\n".join(f"- {note}" for note in notes) + "\n", "csv": as_csv(tables)}
+    files["tex"] = "\n".join(f"% {heading}\n{as_latex(built)}" for heading, built in zip(parts, tables, strict=True))
+    paths = [folder / f"{name}.{suffix}" for suffix in files]
+    for path, content in zip(paths, files.values(), strict=True):
+        with replacing(path) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    screen = [(heading, as_text(built)) for heading, built in zip(parts, tables, strict=True)]
+    return Artefact([*screen, *([("Against the published OA", agreed)] if len(agreed) > 1 else [])], notes, paths)
+
+
+def maps(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Artefact:
+    """Figs. 6 to 8: the ground truth and every method's map of the whole scene, its OA in the caption."""
+    panels: dict[str, np.ndarray] = {}
+    names: dict[int, str] = {}
+    without = []
+    for column in columns:
+        for run in column.runs[:1]:
+            predictions = read_predictions(run)
+            if predictions is None:
+                without.append(f"{run} holds no map.")
+                continue
+            if predictions.ground_truth is not None:
+                panels.setdefault(f"({letter(0)}) ground truth\n", predictions.ground_truth)
+            row = read_curve(run)[-1]
+            caption = (
+                f"({letter(len(panels))}) {column.cell.name}\n{row.n_labelled} labels, OA {100 * row.oa_all:.2f} %"
+            )
+            panels[caption] = predictions.class_map
+            names = read_meta(run).class_names
+    if not panels:
+        raise RunDirectoryError(f"None of the finished runs holds a map: {' '.join(without)}")
+    title = f"{scene_of(plan.overrides)[1]}, seed {plan.seeds[0]}, OA over all labelled pixels"
+    figure = maps_figure(panels, names, title)
+    return Artefact([], without, [save(figure, folder / f"{name}.{kind}") for kind in PICTURES])
+
+
+def letter(index: int) -> str:
+    """Panel's letter."""
+    return "abcdefghijklmnopqrstuvwxyz"[index]
+
+
+def how_to_cite(name: str, plan: Plan) -> list[str]:
+    """How to make the artefact again, and whom to cite."""
+    scene, _ = scene_of(plan.overrides)
+    whole = [CATALOGUE[scene].citation] if scene in CATALOGUE else []
+    again = ["python -m experiments.paper", name, *plan.overrides, "--seeds", ",".join(map(str, plan.seeds))]
+    again += ["--protocol", plan.modes["protocol"], "--effort", plan.modes["learner.effort"]]
+    again += ["--supervised", plan.supervised] if plan.supervised != "per_class" else []
+    return [
+        f"Reproduce: {' '.join(again)}",
+        "Cite: hsi_al and the paper whose method it implements (CITATION.cff)" + "; ".join(["", *whole]) + ".",
+    ]
+
+
+BUILDERS: dict[str, Callable[[str, Sequence[Column], Plan, Path], Artefact]] = {
+    "fig4": curves,
+    "fig5": curves,
+    "table": table,
+    "maps": maps,
+}

@@ -1,0 +1,160 @@
+"""What every figure and table is made of: its cells, the runs behind a cell, and the commands that make them."""
+
+import csv
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from hsi_al.config import register
+from hsi_al.report.run_files import read_meta
+from hsi_al.run import configuration_folder
+from hsi_al.scenes.catalogue import CATALOGUE
+
+PUBLISHED = Path(__file__).with_name("published.csv")
+MODES = {"protocol": ("paper", "warm", "short"), "learner.effort": ("paper", "short")}  # the most thorough first
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A curve or a column.
+
+    Attributes:
+        name: As the paper writes it.
+        options: What makes its runs, without scene, mode and seed.
+        mode: The option that says how thoroughly it is trained; empty where there is one way only.
+        key: Its column of `published.csv`; empty where nothing was published.
+        band: Percentage points of OA around the published value within which it counts as reproduced. Wider where the
+            paper leaves architecture or training open.
+    """
+
+    name: str
+    options: tuple[str, ...]
+    mode: str = "protocol"
+    key: str = ""
+    band: float = 1.5
+
+
+def _compared(name: str, learner: str, mode: str = "learner.effort", band: float = 3.0) -> Cell:
+    return Cell(name, ("experiment=table", f"learner={learner}"), mode, learner, band)
+
+
+BACKBONES = {
+    **{f"DenseNet{depth}": f"densenet{depth}" for depth in (121, 169, 201)},
+    **{f"ResNet{depth}": f"resnet{depth}" for depth in (18, 34, 50, 101, 152)},
+}
+ACTIVE = Cell("Active+DenseNet121", ("experiment=fig5",), key="active")
+RANDOM = Cell("Random+DenseNet121", ("experiment=fig5", "acquisition=random"))
+METHODS = (
+    _compared("EMP+SVM", "emp_svm", "", 1.5),
+    _compared("JCR", "jcr", "", 1.5),
+    _compared("3D-CNN", "cnn3d"),
+    _compared("3DCAE", "cae3d_svm"),
+    _compared("CNN-PPF", "cnn_ppf"),
+    _compared("S-CNN+SVM", "scnn_svm"),
+    _compared("DFSL+SVM", "dfsl_svm", band=1.5),
+    ACTIVE,
+)
+ARTEFACTS: dict[str, tuple[Cell, ...]] = {
+    "fig4": tuple(Cell(name, ("experiment=fig4", f"backbone={backbone}")) for name, backbone in BACKBONES.items()),
+    "fig5": (
+        ACTIVE,
+        Cell("MaxEntropy+DenseNet121", ("experiment=fig5", "acquisition=entropy")),
+        Cell("MaxEntropy+LeNet", ("experiment=fig5", "acquisition=entropy", "backbone=lenet")),
+        Cell("MaxEntropy+EMP+SVM", ("experiment=fig5", "acquisition=entropy", "learner=emp_svm")),
+        RANDOM,
+    ),
+    "table": (*METHODS, RANDOM),
+    "maps": METHODS,
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """On what, how often and how thoroughly.
+
+    Attributes:
+        overrides: Options of every run, such as dataset=salinas.
+        seeds: Seeds of every cell.
+        modes: Wanted option of each key of `MODES`.
+        supervised: Protocol of the compared methods in the table and the maps.
+        outputs: Folder of the runs, `outputs` where they are made.
+    """
+
+    overrides: tuple[str, ...]
+    seeds: tuple[int, ...]
+    modes: dict[str, str]
+    supervised: str = "per_class"
+    outputs: Path = Path("outputs")
+
+    def options(self, cell: Cell, mode: str, seed: int) -> list[str]:
+        """Command line of a run."""
+        options = [*cell.options, *self.overrides]
+        if cell.mode:
+            options.append(f"{cell.mode}={mode}")
+        if "experiment=table" in cell.options and self.supervised != "per_class":
+            options.append(f"protocol={self.supervised}")
+        return [*options, f"seed={seed}"]
+
+    def column(self, cell: Cell) -> "Column":
+        """The finished runs of a cell in the most thorough mode, from the wanted one on, that has any."""
+        wanted = self.modes.get(cell.mode, "")
+        known = MODES.get(cell.mode, ())
+        better = known[: known.index(wanted)] if wanted in known else ()
+        for mode in (*better, wanted):
+            column = self.column_in(cell, mode)
+            if column.runs or mode == wanted:
+                return column
+        raise AssertionError
+
+    def column_in(self, cell: Cell, mode: str) -> "Column":
+        """The finished runs of a cell in one mode."""
+        runs, missing = [], []
+        seeds = self.outputs / placed(self.options(cell, mode, 0))[1]
+        for seed in self.seeds:
+            options, run = self.options(cell, mode, seed), seeds.with_name(f"seed={seed}")
+            if (run / "meta.json").exists() and read_meta(run).state == "finished":
+                runs.append(run)
+            else:
+                missing.append(options)
+        return Column(cell, mode, tuple(runs), tuple(tuple(options) for options in missing))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A cell with its finished runs, one per seed, and the options of those that are missing."""
+
+    cell: Cell
+    mode: str
+    runs: tuple[Path, ...]
+    missing: tuple[tuple[str, ...], ...]
+
+
+def command(options: Sequence[str]) -> str:
+    """What fills a missing run."""
+    return shlex.join(["python", "-m", "hsi_al.run", *options])
+
+
+def placed(options: Sequence[str]) -> tuple[str, str]:
+    """The scene's name that a command line stands for, and its run directory below outputs/."""
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        config = compose("config", list(options), return_hydra_config=True)
+        return config.dataset.name, config.hydra.sweep.subdir
+
+
+def scene_of(overrides: Sequence[str]) -> tuple[str, str]:
+    """Name of the scene in folders, and for people."""
+    name, _ = placed(overrides)
+    return name, CATALOGUE[name].title if name in CATALOGUE else name.replace("_", " ")
+
+
+def published(scene: str) -> dict[tuple[str, str], float]:
+    """Published numbers of a scene, percent, by (row, column) of `published.csv`; empty for other scenes."""
+    with PUBLISHED.open(newline="", encoding="utf-8") as lines:
+        rows = [row for row in csv.DictReader(lines) if row["scene"] == scene]
+    return {(row["row"], key): float(row[key]) for row in rows for key in row if key not in ("scene", "row")}

@@ -1,0 +1,202 @@
+"""Tables II to IV: accuracies by class, OA, AA, kappa, each with its spread over seeds and the published value."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from experiments.paper.cells import Column
+from hsi_al.report.compare import markdown
+from hsi_al.report.run_files import read_confusions, read_meta
+from hsi_al.report.tables import read_curve
+
+PIXELS = {"all": "all labelled pixels, as the paper counts", "heldout": "pixels that were never labelled"}
+TOTALS = {"oa": "OA (%)", "aa": "AA (%)", "kappa": "kappa (%)"}
+LABELS = "N"
+
+
+@dataclass(frozen=True)
+class Value:
+    """A mean over seeds with its sample standard deviation, percent; the published value; NaN where there is none."""
+
+    mean: float
+    spread: float = math.nan
+    published: float = math.nan
+    best: bool = False
+
+    @property
+    def ours(self) -> str:
+        """`98.04 ± 0.10`."""
+        if math.isnan(self.mean):
+            return "-"
+        return f"{self.mean:.2f}" + ("" if math.isnan(self.spread) else f" ± {self.spread:.2f}")
+
+    @property
+    def beside(self) -> str:
+        """`97.00 (+1.04)`: the published value, and how much higher ours is."""
+        if math.isnan(self.published):
+            return ""
+        return f"{self.published:.2f}" + ("" if math.isnan(self.mean) else f" ({self.mean - self.published:+.2f})")
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table: names of its columns, and rows of a name, values, and whether the highest is marked."""
+
+    pixels: str
+    columns: list[Column]
+    rows: list[tuple[str, list[Value]]]
+
+
+def paper_table(columns: Sequence[Column], known: dict[tuple[str, str], float], pixels: str) -> PaperTable:
+    """Build the table of one kind of pixels, `all` or `heldout`; only `all` has published values.
+
+    Args:
+        columns: With their finished runs; one without any gets dashes.
+        known: Published numbers by row and column key.
+        pixels: A key of `PIXELS`.
+
+    Raises:
+        RunDirectoryError: A file of a run is missing or malformed.
+    """
+    numbers = [[measures(run, pixels) for run in column.runs] for column in columns]
+    names: dict[str, str] = dict(pair for column in columns for run in column.runs for pair in class_rows(run).items())
+    rows = []
+    for key, name in {**names, **TOTALS}.items():
+        values = []
+        for column, seeds in zip(columns, numbers, strict=True):
+            given = known.get((key, column.cell.key), math.nan) if pixels == "all" else math.nan
+            values.append(value_of([seed[key] for seed in seeds], given))
+        rows.append((name, marked(values)))
+    return PaperTable(pixels, list(columns), rows)
+
+
+def class_rows(run: Path) -> dict[str, str]:
+    """Label value -> number of the row, class name, and its pixels."""
+    confusions, names = read_confusions(run), read_meta(run).class_names
+    totals = confusions.all[-1].sum(axis=1)
+    return {
+        str(value): f"{index} {names.get(value, f'class {value}')} ({total})"
+        for index, (value, total) in enumerate(zip(confusions.label_values.tolist(), totals.tolist(), strict=True), 1)
+    }
+
+
+def measures(run: Path, pixels: str) -> dict[str, float]:
+    """The last round's recalls by label value, OA, AA, kappa, in percent."""
+    confusions, row = read_confusions(run), read_curve(run)[-1]
+    counts = (confusions.all if pixels == "all" else confusions.heldout)[-1]
+    totals = counts.sum(axis=1)
+    recalls = np.divide(counts.diagonal(), totals, out=np.full(len(totals), np.nan), where=totals > 0)
+    result = {str(value): float(recall) for value, recall in zip(confusions.label_values, recalls, strict=True)}
+    result |= {name: float(getattr(row, f"{name}_{pixels}")) for name in TOTALS}
+    return {key: 100 * value for key, value in result.items()}
+
+
+def value_of(seeds: Sequence[float], published: float) -> Value:
+    """Mean and spread over the seeds in which the value is defined."""
+    defined = [seed for seed in seeds if not math.isnan(seed)]
+    if not defined:
+        return Value(math.nan, published=published)
+    return Value(float(np.mean(defined)), float(np.std(defined, ddof=1)) if len(defined) > 1 else math.nan, published)
+
+
+def marked(values: Sequence[Value]) -> list[Value]:
+    """The same with the highest means, as printed, marked."""
+    shown = [round(value.mean, 2) for value in values if not math.isnan(value.mean)]
+    return [
+        Value(value.mean, value.spread, value.published, bool(shown) and round(value.mean, 2) == max(shown))
+        for value in values
+    ]
+
+
+def settings(table: PaperTable) -> list[list[str]]:
+    """Rows of text below the numbers: labels, mode, seeds."""
+    return [
+        [LABELS, *(labels_of(column) for column in table.columns)],
+        ["mode", *(column.mode or "paper" for column in table.columns)],
+        ["seeds", *(str(len(column.runs)) for column in table.columns)],
+    ]
+
+
+def labels_of(column: Column) -> str:
+    """Number of labelled pixels, a span where the seeds differ."""
+    numbers = sorted({read_curve(run)[-1].n_labelled for run in column.runs})
+    return "-" if not numbers else "-".join(str(number) for number in dict.fromkeys((numbers[0], numbers[-1])))
+
+
+def as_text(table: PaperTable) -> list[list[str]]:
+    """Header and rows for a terminal: published values on a line of their own."""
+    header = ["class (pixels)", *(column.cell.name.replace("+", "+\n") for column in table.columns)]
+    rows = [[name, *("\n".join(filter(None, (star(v), v.beside))) for v in values)] for name, values in table.rows]
+    return [header, *rows, *settings(table)]
+
+
+def star(value: Value) -> str:
+    """Our value, with a star if it is the highest of its row."""
+    return value.ours + ("*" if value.best else "")
+
+
+def as_markdown(table: PaperTable) -> str:
+    """Markdown: the highest of a row in bold, the published value and the difference below ours."""
+    header = ["class (pixels)", *(column.cell.name for column in table.columns)]
+    rows = []
+    for name, values in table.rows:
+        cells = [f"**{value.ours}**" if value.best else value.ours for value in values]
+        rows.append([name, *("<br>".join(filter(None, (c, v.beside))) for c, v in zip(cells, values, strict=True))])
+    return markdown([header, *rows, *settings(table)])
+
+
+def as_latex(table: PaperTable) -> str:
+    r"""A `tabular` for a manuscript, needs no package but `\textbf`."""
+    names = [r"\shortstack{" + column.cell.name.replace("+", r"+\\") + "}" for column in table.columns]
+    lines = [
+        r"\begin{tabular}{l" + "c" * len(names) + "}",
+        r"\hline",
+        " & ".join(["class", *names]) + r" \\",
+        r"\hline",
+    ]
+    for name, values in table.rows:
+        cells = [value.ours.replace("±", r"$\pm$") for value in values]
+        bold = [rf"\textbf{{{cell}}}" if v.best else cell for cell, v in zip(cells, values, strict=True)]
+        lines.append(" & ".join([escaped(name), *bold]) + r" \\")
+    lines += [r"\hline", *(" & ".join(row) + r" \\" for row in settings(table)), r"\hline", r"\end{tabular}"]
+    return "\n".join(lines) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text that LaTeX prints as it is."""
+    return "".join("\\" + character if character in "%&_#$" else character for character in text)
+
+
+def as_csv(tables: Iterable[PaperTable]) -> str:
+    """One line per number: pixels, row, method, mode, seeds, mean, standard deviation, published, difference."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["pixels", "row", "method", "mode", "seeds", "mean", "std", "published", "difference"])
+    for table in tables:
+        for name, values in table.rows:
+            for column, v in zip(table.columns, values, strict=True):
+                numbers = [
+                    "" if math.isnan(x) else f"{x:.4f}" for x in (v.mean, v.spread, v.published, v.mean - v.published)
+                ]
+                writer.writerow([table.pixels, name, column.cell.name, column.mode, len(column.runs), *numbers])
+    return text.getvalue()
+
+
+def agreement(table: PaperTable) -> list[list[str]]:
+    """Header and one row per method with a published OA: ours, the difference, the band, and whether it lies inside."""
+    rows = [["method", "mode", "OA %", "published", "difference", "band", "reproduced"]]
+    for column, value in zip(table.columns, dict(table.rows)[TOTALS["oa"]], strict=True):
+        if math.isnan(value.mean) or math.isnan(value.published):
+            continue
+        difference, band = value.mean - value.published, column.cell.band
+        verdict = "yes" if abs(difference) <= band else ("higher" if difference > 0 else "lower")
+        rows.append(
+            [column.cell.name, column.mode or "paper", value.ours, f"{value.published:.2f}", f"{difference:+.2f}",
+             f"± {band:.1f}", verdict]
+        )  # fmt: skip
+    return rows
