@@ -21,7 +21,7 @@ from hsi_al.errors import ConfigurationError, LearnerError, PoolError, PoolExhau
 from hsi_al.learners.base import Learner
 from hsi_al.learners.cae3d import EFFORTS as cae3d_efforts
 from hsi_al.learners.cae3d import Cae3dExtractor
-from hsi_al.learners.deep import DeepLearner, DeepSettings
+from hsi_al.learners.deep import EVERY_NETWORK_GIVES, DeepLearner, DeepSettings
 from hsi_al.learners.dfsl import EFFORTS as dfsl_efforts
 from hsi_al.learners.dfsl import DfslExtractor
 from hsi_al.learners.emp import EmpExtractor, EmpSettings
@@ -173,7 +173,7 @@ def build_learner(config: Config, scene: Scene, candidates: Ids, needs: frozense
             if not components.is_integer():
                 raise ConfigurationError(f"learner.components={components} must be whole, or a share below 1.")
             components = int(components)
-        emp = EmpExtractor(cube, EmpSettings(n_components=components, reconstruction=settings.reconstruction))
+        emp = EmpExtractor(cube, EmpSettings(components, tuple(settings.radii), settings.reconstruction))
         learner = FeatureSvmLearner(emp, n_classes, GridSvm("rbf", 5), needs, once)
     elif isinstance(settings, JcrConfig):
         learner = JcrLearner(cube, n_classes, JcrSettings(variant=settings.variant))
@@ -190,13 +190,18 @@ def build_learner(config: Config, scene: Scene, candidates: Ids, needs: frozense
         else:
             scnn = ScnnExtractor(cube, scnn_efforts[settings.effort], accelerator)
             learner = FeatureSvmLearner(scnn, n_classes, GridSvm("linear", 5), needs)
-    if missing := needs - learner.provides:
-        works = [name for name in ACQUISITIONS if build_acquisition(name).needs <= learner.provides]
+    require_needs(config, needs, learner.provides)
+    return learner
+
+
+def require_needs(config: Config, needs: frozenset[str], provides: frozenset[str]) -> None:
+    """Raise LearnerError, listing the acquisitions that work, where a learner can't give what this one needs."""
+    if missing := needs - provides:
+        works = [name for name in ACQUISITIONS if build_acquisition(name).needs <= provides]
         raise LearnerError(
-            f"learner={settings.name} can't give {', '.join(sorted(missing))}, which acquisition="
+            f"learner={config.learner.name} can't give {', '.join(sorted(missing))}, which acquisition="
             f"{config.acquisition.name} needs; with it work {', '.join(works)}."
         )
-    return learner
 
 
 def source_scenes(config: Config, settings: DfslSvmConfig) -> list[Scene]:
@@ -260,6 +265,7 @@ def build_deep_learner(
         predict_batch_size=trainer.predict_batch_size,
     )
     if isinstance(learner, Cnn3dConfig):
+        require_needs(config, needs, EVERY_NETWORK_GIVES)
         settings = replace(
             settings,
             backbone=learner.architecture,

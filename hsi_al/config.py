@@ -90,6 +90,7 @@ class EmpSvmConfig(LearnerConfig):
 
     components: float = 3  # principal components, or below 1 the part of the variance that they keep
     reconstruction: bool = False  # opening and closing by reconstruction
+    radii: list[int] = field(default_factory=lambda: [1, 3, 5, 7, 9])  # squares of side 2r + 1
 
 
 @dataclass

@@ -124,6 +124,7 @@ def test_max_entropy_with_emp_and_svm_is_configuration_only(command_line: Comman
     [
         ("jcr", "loss_prediction", "random, none"),
         ("jcr", "entropy", "random, none"),
+        ("cnn3d", "loss_prediction", "entropy, least_confidence, margin, random, none"),
         ("emp_svm", "loss_prediction", "entropy, least_confidence, margin, random, none"),
     ],
 )
@@ -141,6 +142,8 @@ def test_what_a_learner_cannot_give_is_refused_with_what_works(
     ("arguments", "message"),
     [
         (["learner=emp_svm", "learner.components=9"], "learner.components=9 can't be had from 6 bands"),
+        (["learner=emp_svm", "learner.radii=[1,0]"], "learner.radii=[1, 0] must be one or more half-widths"),
+        (["learner=emp_svm", "learner.radii=[]"], "learner.radii=[] must be one or more half-widths"),
         (["learner=emp_svm", "learner.components=2.5"], "learner.components=2.5 must be whole"),
         (
             ["learner=dfsl_svm", "dataset.name=salinas_a", "learner.source_scenes=[salinas]"],

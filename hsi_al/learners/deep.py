@@ -27,6 +27,7 @@ from hsi_al.models.loss_prediction import LossPredictionModule
 from hsi_al.outputs import Outputs
 
 Ids = NDArray[np.int64]
+EVERY_NETWORK_GIVES = frozenset({"probabilities_NC", "embeddings_ND"})
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class DeepLearner:
             settings.transition_pooling,
             settings.table1_widths,
         )
-        self.provides = frozenset({"probabilities_NC", "embeddings_ND"})
+        self.provides = EVERY_NETWORK_GIVES
         if backbone.tap_channels:
             self.provides |= {"predicted_loss_N"}
         if missing := needs - self.provides:

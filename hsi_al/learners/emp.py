@@ -77,9 +77,9 @@ def profile(image: Floats, radii: Sequence[int], reconstruction: bool = False) -
 class EmpExtractor:
     """The profiles of a scene's principal components as features, computed once.
 
-    Squares, half-widths 1 to 9 and plain openings and closings follow the active-learning paper's words; the classical
-    EMP (Benediktsson et al., TGRS 2005) opens and closes by reconstruction. Three components are what the authors' code
-    takes elsewhere.
+    Squares, half-widths 1 to 9 and plain openings and closings follow the active-learning paper's words; its numbers on
+    Indian Pines are those of sides up to 9 (experiments/results/emp_variants.md). The classical EMP (Benediktsson et
+    al., TGRS 2005) opens and closes by reconstruction. Three components are what the authors' code takes elsewhere.
 
     Args:
         cube: (H, W, bands).
@@ -102,7 +102,9 @@ class EmpExtractor:
                 f"take 1 to {most}."
             )
         if not settings.radii or min(settings.radii) < 1:
-            raise ConfigurationError(f"radii={list(settings.radii)} must be one or more half-widths of at least 1.")
+            raise ConfigurationError(
+                f"learner.radii={list(settings.radii)} must be one or more half-widths of at least 1."
+            )
         self.cube, self.settings = cube, settings
         self.progress: Progress | None = None
 

@@ -1,0 +1,84 @@
+"""`docs/results.md` from the recorded runs: `python -m experiments.paper.results`.
+
+Numbers and pictures come from `experiments/results`, words from `results.template.md`, where `$scene_artefact` stands
+for a table or a picture.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from experiments.paper.artefacts import build
+from experiments.paper.cells import Plan
+from hsi_al.files import replacing
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORDED = ROOT / "experiments" / "results"
+TEMPLATE = Path(__file__).with_name("results.template.md")
+MODES = {"protocol": "short", "learner.effort": "short"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A scene of the page: its name in the template, what was run on it, and what is shown."""
+
+    name: str
+    plan: Plan
+    artefacts: tuple[str, ...]
+
+
+def sections(recorded: Path) -> list[Section]:
+    """What was recorded."""
+    subset = (
+        "dataset=custom",
+        "dataset.name=pavia_university_subset",
+        "dataset.cube_file=UPavia_Subset.mat",
+        "dataset.cube_key=paviaU",
+        "dataset.ground_truth_key=paviaU_gt",
+    )
+    return [
+        Section(
+            "indian_pines",
+            Plan(("dataset=indian_pines",), (0, 1), MODES, outputs=recorded),
+            ("table", "fig4", "fig5", "maps"),
+        ),
+        Section("salinas_a", Plan(("dataset=salinas_a",), (0,), MODES, "per_class_50", recorded), ("table", "maps")),
+        Section("pavia_university_subset", Plan(subset, (0,), MODES, "per_class_50", recorded), ("table", "maps")),
+    ]
+
+
+def page(recorded: Path, folder: Path) -> str:
+    """The page's text; its pictures and tables are written into `folder`/results/<scene>.
+
+    Raises:
+        RunDirectoryError: A recorded run is damaged, or an artefact has none.
+        OSError: The folder can't be written.
+    """
+    values = {}
+    for section in sections(recorded):
+        target = folder / "results" / section.name
+        for artefact in section.artefacts:
+            built = build(artefact, section.plan, target)
+            path = f"results/{section.name}/{artefact}"
+            shown = (target / f"{artefact}.md").read_text(encoding="utf-8") if artefact != "maps" else ""
+            picture = f"![{artefact}]({path}.png)\n" if artefact != "table" else ""
+            notes = "\n".join(f"- {note}" for note in built.notes if note not in shown)
+            files = ", ".join(f"[{file.suffix[1:]}]({path}{file.suffix})" for file in built.files)
+            values[f"{section.name}_{artefact}"] = f"{picture}\n{shown}\n{notes}\n- Files: {files}"
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write docs/results.md and what it shows."""
+    folder = ROOT / "docs"
+    text = page(RECORDED, folder)
+    with replacing(folder / "results.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(folder / "results.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
