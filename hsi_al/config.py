@@ -155,6 +155,7 @@ class TrainerConfig:
     precision: str = "32-true"
     threads: int | None = None  # default: the cores given to this process
     channels_last: bool = True
+    profile: bool = False  # write profile.md (seconds per phase) and trace.json
     predict_batch_size: int | None = None  # default: 256, or 64 with the stem s1 on a CPU
 
 
@@ -250,7 +251,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "trainer.predict_batch_size": (1, None),
 }
 # What may differ between the calls that start and continue a run.
-FREE_KEYS = ("data_dir", "debug", "trainer.accelerator", "trainer.threads")
+FREE_KEYS = ("data_dir", "debug", "trainer.accelerator", "trainer.threads", "trainer.profile")
 
 
 def register() -> None:

@@ -24,7 +24,7 @@ from rich.console import Console
 from hsi_al.acquisition.base import Acquisition
 from hsi_al.acquisition.factory import build_acquisition
 from hsi_al.active.curve import RoundRecord
-from hsi_al.active.loop import ActiveLearningLoop
+from hsi_al.active.loop import ActiveLearningLoop, timed
 from hsi_al.active.observers import Logger, ProgressDisplay, duration
 from hsi_al.active.run_directory import RunDirectory, discard_uncommitted, locked, read_meta, refuse_foreign_files
 from hsi_al.active.tensorboard_observer import tensorboard_observer
@@ -34,10 +34,13 @@ from hsi_al.config import Config, differing_keys, to_dict, to_yaml
 from hsi_al.errors import HsiAlError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.learners.base import Estimate, Learner
+from hsi_al.learners.deep import DeepLearner
+from hsi_al.learners.profiling import PhaseProfiler, phase_table
 from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import GroundTruthOracle
 from hsi_al.pool.splits import Split
 from hsi_al.randomness import generator
+from hsi_al.report.compare import markdown
 from hsi_al.report.figures import draw as draw_figures
 from hsi_al.report.run_files import read_meta as title_of
 from hsi_al.report.tables import format_rounds, print_table, read_curve
@@ -133,6 +136,8 @@ class Job:
             config.protocol.query_size,
             config.seed,
         )
+        if config.trainer.profile and isinstance(learner, DeepLearner):
+            learner.profiler = PhaseProfiler(self.path / "trace.json")
         with (
             self.logged() as observers,
             ProgressDisplay(
@@ -141,12 +146,16 @@ class Job:
         ):
             learner.progress = display.on_part
             loop.observers = [display, self, *observers]
+            loop.seconds["start"] = time.monotonic() - self.began
             loop.run(self.first_round)
             if config.protocol.full_map:
                 self.write_maps(loop.predicted_class)
-            draw_figures(self.path)
-            for observer in observers:
-                observer.log_results()
+            with timed(loop.seconds, "logging"):
+                draw_figures(self.path)
+                for observer in observers:
+                    observer.log_results()
+        if config.trainer.profile:
+            self.write_profile(loop.seconds)
         self.directory.write_meta(self.meta("finished"))
 
     @contextmanager
@@ -244,6 +253,17 @@ class Job:
         class_map[rest] = self.learner.predict(rest).predicted_class
         values = scene.label_values[class_map].reshape(scene.height, scene.width)
         self.directory.write_predictions(values, scene.ground_truth, scene.false_colour())
+
+    def write_profile(self, seconds: dict[str, float]) -> None:
+        """Seconds per phase of this call, as `profile.md`."""
+        profiler = self.learner.profiler if isinstance(self.learner, DeepLearner) else None
+        phases = {**(profiler.phases() if profiler else {}), **seconds}
+        if profiler:
+            profiler.finish_trace()
+        table = phase_table(phases, time.monotonic() - self.began)
+        with replacing(self.path / "profile.md") as temporary:
+            temporary.write_text(f"{self.title()}, {self.learner.device}\n\n{markdown(table)}")
+        print_table(table)
 
     def meta(self, state: str) -> dict[str, Any]:
         """What meta.json says; `wall_seconds` adds up over continued calls."""

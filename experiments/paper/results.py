@@ -1,9 +1,11 @@
-"""`docs/results.md` from the recorded runs: `python -m experiments.paper.results`.
+"""`docs/results.md` from the recorded runs: `python -m experiments.paper.results [--record outputs]`.
 
 Numbers and pictures come from `experiments/results`, words from `results.template.md`, where `$scene_artefact` stands
-for a table or a picture.
+for a table or a picture. `--record` first adds the finished runs below a folder's `paper/`, without their weights.
 """
 
+import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +15,12 @@ from string import Template
 from experiments.paper.artefacts import build
 from experiments.paper.cells import Plan
 from hsi_al.files import replacing
+from hsi_al.report.run_files import read_meta
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = ROOT / "experiments" / "results"
 TEMPLATE = Path(__file__).with_name("results.template.md")
+FILES = ("meta.json", "config.yaml", "curve.csv", "confusion.h5", "pool.h5", "predictions.h5")
 MODES = {"protocol": "short", "learner.effort": "short"}
 
 
@@ -70,8 +74,28 @@ def page(recorded: Path, folder: Path) -> str:
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values)
 
 
+def record(outputs: Path, recorded: Path) -> list[Path]:
+    """Copy the small files of the finished runs below `outputs`/paper; returns their new folders."""
+    kept = []
+    for meta in sorted((outputs / "paper").rglob("meta.json")):
+        if read_meta(meta.parent).state != "finished":
+            continue
+        folder = recorded / meta.parent.relative_to(outputs)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            if (meta.parent / name).exists():
+                shutil.copyfile(meta.parent / name, folder / name)
+        kept.append(folder)
+    return kept
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Write docs/results.md and what it shows."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.paper.results", description=__doc__)
+    parser.add_argument("--record", type=Path, metavar="FOLDER", help="where finished runs are, such as outputs")
+    arguments = parser.parse_args(argv)
+    if arguments.record:
+        print(f"{len(record(arguments.record, RECORDED))} finished runs recorded")
     folder = ROOT / "docs"
     text = page(RECORDED, folder)
     with replacing(folder / "results.md") as temporary:

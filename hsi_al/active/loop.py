@@ -2,8 +2,10 @@
 
 import gc
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,16 @@ from hsi_al.pool.splits import Split
 from hsi_al.randomness import generator
 
 Ids = NDArray[np.int64]
+
+
+@contextmanager
+def timed(seconds: defaultdict[str, float], phase: str) -> Iterator[None]:
+    """Add what passes inside to a phase's seconds."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[phase] += time.perf_counter() - start
 
 
 @dataclass
@@ -41,6 +53,7 @@ class ActiveLearningLoop:
         seed: Root seed.
         observers: Told about every round.
         predicted_class: What the last round said about `split.scored_ids`; None before it.
+        seconds: Spent so far, by phase: acquisition, files, logging, and whatever the caller adds.
     """
 
     split: Split
@@ -57,14 +70,17 @@ class ActiveLearningLoop:
     seed: int
     observers: Sequence[Observer] = ()
     predicted_class: Ids | None = None
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def run(self, first_round: int = 0) -> None:
         """Run the rounds from `first_round` on; a warm learner holds the state of the round before."""
         for round_ in range(first_round, self.rounds + 1):
             record = self.play(round_)
-            self.directory.commit(record, self.pool, self.learner, last=round_ == self.rounds)
-            for observer in self.observers:
-                observer.on_round(record)
+            with timed(self.seconds, "files"):
+                self.directory.commit(record, self.pool, self.learner, last=round_ == self.rounds)
+            with timed(self.seconds, "logging"):
+                for observer in self.observers:
+                    observer.on_round(record)
             gc.collect()  # a Trainer and its optimiser refer to each other: memory would grow round by round
 
     def play(self, round_: int) -> RoundRecord:
@@ -78,7 +94,8 @@ class ActiveLearningLoop:
         self.predicted_class = outputs.predicted_class
         confusion_all, confusion_heldout = self.evaluate(outputs)
         if round_ < self.rounds:
-            self.query(outputs, round_)
+            with timed(self.seconds, "acquisition"):
+                self.query(outputs, round_)
         return RoundRecord(
             round_,
             n_labelled,

@@ -19,6 +19,7 @@ from hsi_al.data.patches import PatchGatherer
 from hsi_al.errors import ConfigurationError, LearnerError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.learners.base import Estimate, Progress
+from hsi_al.learners.profiling import PhaseProfiler
 from hsi_al.learners.training import EpochProgress, build_trainer, quiet_lightning, seeded
 from hsi_al.models.backbone import count_parameters
 from hsi_al.models.classifier import ActiveClassifier, FitPlan
@@ -84,6 +85,7 @@ class DeepLearner:
     ) -> None:
         self.settings = settings
         self.progress: Progress | None = None
+        self.profiler: PhaseProfiler | None = None
         height, width, n_bands = cube.shape
         backbone = build_backbone(
             settings.backbone,
@@ -242,7 +244,8 @@ class DeepLearner:
         )
 
     def _trainer(self, epochs: int) -> L.Trainer:
-        return build_trainer(self.settings.accelerator, self.settings.precision, epochs, EpochProgress(self.progress))
+        settings, progress = self.settings, EpochProgress(self.progress)
+        return build_trainer(settings.accelerator, settings.precision, epochs, progress, profiler=self.profiler)
 
     def _measure(self, pixel_ids: Ids, labels: Ids, batch: int) -> tuple[float, float]:
         """Seconds per training step and per scored patch, after a first of each that warms up."""

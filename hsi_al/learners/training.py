@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.profilers import Profiler
 
 from hsi_al.errors import ConfigurationError, LearnerError
 from hsi_al.learners.base import Progress
@@ -33,7 +34,9 @@ class EpochProgress(L.Callback):
         self.report("scoring", (index + 1) / int(trainer.num_predict_batches[0]))
 
 
-def build_trainer(accelerator: str, precision: str, epochs: int, *callbacks: L.Callback) -> L.Trainer:
+def build_trainer(
+    accelerator: str, precision: str, epochs: int, *callbacks: L.Callback, profiler: Profiler | None = None
+) -> L.Trainer:
     """A fresh Trainer: one that has fitted before would train no step.
 
     Raises:
@@ -47,6 +50,7 @@ def build_trainer(accelerator: str, precision: str, epochs: int, *callbacks: L.C
                 precision=precision,  # type: ignore[arg-type]
                 max_epochs=epochs,
                 callbacks=list(callbacks),
+                profiler=profiler,
                 logger=False,
                 enable_checkpointing=False,
                 enable_progress_bar=False,

@@ -97,5 +97,8 @@ def save(figure: Figure, path: Path) -> Path:
     """Write a picture in the format of its suffix, cut to what is drawn, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:], dpi=DPI, bbox_inches="tight", pad_inches=MARGIN)
+        undated = {"CreationDate": None} if path.suffix == ".pdf" else {}  # the same picture gives the same file
+        figure.savefig(
+            temporary, format=path.suffix[1:], dpi=DPI, bbox_inches="tight", pad_inches=MARGIN, metadata=undated
+        )
     return path
