@@ -1,7 +1,7 @@
 """Why is EMP+SVM better here than published? Its open choices, one at a time: `python -m experiments.emp_variants`.
 
 Indian Pines (9 classes), 200 labels of every class, seed 0, the same draw and folds for all; writes
-`experiments/results/emp_variants.md`. The SVM on spectra and on principal components alone shows what the profiles add.
+`experiments/results/emp_variants.md`. The SVM on principal components alone shows what the profiles add.
 """
 
 from dataclasses import dataclass
@@ -61,11 +61,8 @@ def accuracy(features: NDArray[np.float32], draw: Draw, svm: GridSvm) -> tuple[f
 def measure(scene: Scene, per_class: int = 200, svm: GridSvm | None = None) -> list[list[str]]:
     """Header and one row per variant."""
     draw, svm = drawn(scene, per_class), svm or GridSvm()
-    height, width, n_bands = scene.cube.shape
     tables = {name: EmpExtractor(scene.cube, settings).table for name, settings in VARIANTS.items()}
-    flat = scene.cube.reshape(height * width, n_bands).astype(np.float32)
     tables["no profile: 3 components"] = principal_components(scene.cube, 3).reshape(3, -1).T
-    tables["no profile: the spectrum"] = (flat - flat.min()) / (flat.max() - flat.min())
     rows = [["features", "D", "OA all %", "OA held-out %", "SVM"]]
     for name, table in tables.items():
         everything, heldout = accuracy(table, draw, svm)
