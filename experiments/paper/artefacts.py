@@ -93,7 +93,7 @@ def table(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Art
         "Mean ± standard deviation over seeds; the highest of a row is marked; below it the published value and how "
         "much higher ours is. Accuracies of classes are recalls. Published numbers are single runs on all labelled "
         "pixels, training ones included.",
-        *(f"{column.cell.name}: {read_meta(column.runs[0]).learner}." for column in columns if column.runs),
+        *(footnote(column) for column in columns if column.runs),
     ]
     files = {"md": text + "\n" + "\n".join(f"- {note}" for note in notes) + "\n", "csv": as_csv(tables)}
     files["tex"] = "\n".join(f"% {heading}\n{as_latex(built)}" for heading, built in zip(parts, tables, strict=True))
@@ -103,6 +103,12 @@ def table(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Art
             temporary.write_text(content, encoding="utf-8")
     screen = [(heading, as_text(built)) for heading, built in zip(parts, tables, strict=True)]
     return Artefact([*screen, *([("Against the published OA", agreed)] if len(agreed) > 1 else [])], notes, paths)
+
+
+def footnote(column: Column) -> str:
+    """What a column's learner is."""
+    about = read_meta(column.runs[0]).learner
+    return f"{column.cell.name}: {about}{f'; {column.cell.caveat}' if column.cell.caveat else ''}."
 
 
 def maps(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Artefact:

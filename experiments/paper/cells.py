@@ -29,6 +29,7 @@ class Cell:
         key: Its column of `published.csv`; empty where nothing was published.
         band: Percentage points of OA around the published value within which it counts as reproduced. Wider where the
             paper leaves architecture or training open.
+        caveat: What a reader must know beside the number.
     """
 
     name: str
@@ -36,10 +37,11 @@ class Cell:
     mode: str = "protocol"
     key: str = ""
     band: float = 1.5
+    caveat: str = ""
 
 
-def _compared(name: str, learner: str, mode: str = "learner.effort", band: float = 3.0) -> Cell:
-    return Cell(name, ("experiment=table", f"learner={learner}"), mode, learner, band)
+def _compared(name: str, learner: str, mode: str = "learner.effort", band: float = 3.0, caveat: str = "") -> Cell:
+    return Cell(name, ("experiment=table", f"learner={learner}"), mode, learner, band, caveat)
 
 
 BACKBONES = {
@@ -51,10 +53,10 @@ RANDOM = Cell("Random+DenseNet121", ("experiment=fig5", "acquisition=random"))
 METHODS = (
     _compared("EMP+SVM", "emp_svm", "", 1.5),
     _compared("JCR", "jcr", "", 1.5),
-    _compared("3D-CNN", "cnn3d"),
+    _compared("3D-CNN", "cnn3d", caveat="which 3-D CNN the paper compares with can't be recovered"),
     _compared("3DCAE", "cae3d_svm"),
     _compared("CNN-PPF", "cnn_ppf"),
-    _compared("S-CNN+SVM", "scnn_svm"),
+    _compared("S-CNN+SVM", "scnn_svm", caveat="the layers of the paper's S-CNN can't be recovered"),
     _compared("DFSL+SVM", "dfsl_svm", band=1.5),
     ACTIVE,
 )

@@ -78,7 +78,7 @@ class EmpExtractor:
     """The profiles of a scene's principal components as features, computed once.
 
     Squares, half-widths 1 to 9 and plain openings and closings follow the active-learning paper's words; its numbers on
-    Indian Pines are those of sides up to 9 (experiments/results/emp_variants.md). The classical EMP (Benediktsson et
+    Indian Pines are those of sides up to 9 (experiments/results/compared/emp.md). The classical EMP (Benediktsson et
     al., TGRS 2005) opens and closes by reconstruction. Three components are what the authors' code takes elsewhere.
 
     Args:

@@ -229,6 +229,14 @@ def test_the_table_from_the_command_line(three_runs: Path, tmp_path: Path, capsy
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"table.md", "table.csv", "table.tex"}
 
 
+def test_what_cannot_be_recovered_is_a_footnote(tmp_path: Path) -> None:
+    for method in ("cnn3d-hamida-short", "scnn_svm-short"):
+        write_finished(tmp_path / f"paper/indian_pines/{method}/none/per_class-paper/seed=0")
+    notes = build("table", plan(tmp_path), tmp_path / "out").notes
+    assert "3D-CNN: a learner; which 3-D CNN the paper compares with can't be recovered." in notes
+    assert "S-CNN+SVM: a learner; the layers of the paper's S-CNN can't be recovered." in notes
+
+
 # Figures
 
 
