@@ -310,9 +310,10 @@ def prepare_process(threads: int | None) -> None:
 
 
 def available_threads() -> int:
-    """OMP_NUM_THREADS if set, else the cores given to this process."""
-    if (given := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(given) > 0:
-        return int(given)
+    """OMP_NUM_THREADS if set, else what SLURM gave, else the cores given to this process."""
+    for variable in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
+        if (given := os.environ.get(variable, "")).isdigit() and int(given) > 0:
+            return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

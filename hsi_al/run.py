@@ -27,8 +27,9 @@ from hsi_al.errors import ConfigurationError, HsiAlError
 from hsi_al.explain import no_option, one_sentence
 
 USER_ERRORS = (HsiAlError, HydraException, OmegaConfBaseException, OSError)
-# The folder where the jobs of a multirun, maybe other processes, leave a file each: the run directory, or nothing.
+# The folder where the jobs of a multirun, maybe elsewhere, leave a file each: the run directory, or how it failed.
 OUTCOMES_VARIABLE = "HSI_AL_OUTCOMES"
+FAILED = "hsi_al: job "
 # What a single job failed with: raised inside Hydra, it would print lines of Hydra's own.
 failures: list[Exception] = []
 
@@ -63,10 +64,11 @@ def task(composed: Any) -> None:  # noqa: ANN401
             failures.append(error)
             return
         overrides = " ".join(hydra_config.overrides.task)
-        print(f"hsi_al: job {hydra_config.job.num} ({overrides}) failed: {explained(error)}", file=sys.stderr)
-        outcome = ""
+        outcome = f"{FAILED}{hydra_config.job.num} ({overrides}) failed: {explained(error)}"
+        print(outcome, file=sys.stderr)
     if hydra_config.mode == RunMode.MULTIRUN:
-        (Path(os.environ[OUTCOMES_VARIABLE]) / f"{hydra_config.job.num:06d}").write_text(outcome)
+        with suppress(FileNotFoundError):  # the sweep was stopped, but its jobs go on elsewhere
+            (Path(os.environ[OUTCOMES_VARIABLE]) / f"{hydra_config.job.num:06d}").write_text(outcome)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,11 +90,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_sweep(sys.argv[1:])
         with outcomes_folder() as outcomes:
             hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name="config")(task)()
-            paths = [file.read_text() for file in sorted(outcomes.iterdir())]
-        if len(finished := [Path(path) for path in paths if path]) > 1:
+            texts = [file.read_text() for file in sorted(outcomes.iterdir())]
+        failed = [text for text in texts if text.startswith(FAILED)]
+        if len(finished := [Path(text) for text in texts if text not in failed]) > 1:
             print_summary(finished)
-        if n_failed := paths.count(""):
-            raise HsiAlError(f"{n_failed} job(s) of the multirun failed; the others went on.")
+        if failed and any("slurm" in argument for argument in sys.argv):  # said on other machines, into their logs
+            print("\n".join(failed), file=sys.stderr)
+        if failed:
+            raise HsiAlError(f"{len(failed)} job(s) of the multirun failed; the others went on.")
         if failures:
             raise failures[-1]
     except BrokenExecutor:
@@ -135,8 +140,9 @@ def check_sweep(argv: Sequence[str]) -> None:
 
 @contextmanager
 def outcomes_folder() -> Iterator[Path]:
-    """An empty folder that the jobs of a multirun find by `OUTCOMES_VARIABLE`."""
-    with TemporaryDirectory(prefix="hsi_al-") as folder:
+    """An empty folder that the jobs of a multirun, maybe on other nodes of a cluster, find by `OUTCOMES_VARIABLE`."""
+    here = Path.cwd() if os.access(Path.cwd(), os.W_OK) else None
+    with TemporaryDirectory(prefix=".hsi_al-", dir=here) as folder:
         os.environ[OUTCOMES_VARIABLE] = folder
         try:
             yield Path(folder)
