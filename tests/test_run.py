@@ -282,7 +282,11 @@ def test_help_and_configuration_answer_without_loading_torch() -> None:
 
 
 def test_predict_applies_a_finished_run(
-    command_line: CommandLine, tiny_scene: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    command_line: CommandLine,
+    tiny_scene: list[str],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = tmp_path / "run"
     assert command_line(*tiny_scene, "protocol.full_map=true", f"hydra.run.dir={run}").code == 0
@@ -294,6 +298,14 @@ def test_predict_applies_a_finished_run(
     with h5py.File(run / "predictions/same/class_map.h5") as ours, h5py.File(run / "predictions.h5") as theirs:
         assert np.array_equal(ours["class_map"][:], theirs["class_map"][:])
     assert (run / "predictions/same/map.png").exists()
+    monkeypatch.setattr("hsi_al.predict.STRIP_BYTES", 5 * 26 * 6 * 4)  # five rows at a time
+    with h5py.File(tmp_path / "strips.h5", "w") as file:
+        file.create_dataset("deep/cube", data=cube, chunks=(4, 26, 6))
+    assert predict_main([str(run), str(tmp_path / "strips.h5"), "--key", "deep/cube"]) == 0
+    with h5py.File(run / "predictions/strips/class_map.h5") as ours, h5py.File(run / "predictions.h5") as theirs:
+        assert np.array_equal(ours["class_map"][:], theirs["class_map"][:])
+    one, other = (run / f"predictions/{name}/map.png" for name in ("same", "strips"))
+    assert abs(one.stat().st_size - other.stat().st_size) < 1000  # the title differs
     assert predict_main([str(run), str(tmp_path / "part.npy"), "--output", str(tmp_path / "out")]) == 0
     with h5py.File(tmp_path / "out/class_map.h5") as file:
         assert file["class_map"].shape == (20, 26)

@@ -24,6 +24,7 @@ class PatchGatherer(nn.Module):
         cube: (H, W, bands), any real type.
         patch_size: P.
         limits: Minimum and maximum of the normalisation; default: those of this cube.
+        halo: Rows above and below those that have ids: a strip of a larger scene comes with its neighbours.
 
     Raises:
         ConfigurationError: The patch is larger than mirror padding of this scene allows.
@@ -33,12 +34,17 @@ class PatchGatherer(nn.Module):
     window: Tensor
 
     def __init__(
-        self, cube: NDArray[np.generic], patch_size: int = 32, limits: tuple[float, float] | None = None
+        self,
+        cube: NDArray[np.generic],
+        patch_size: int = 32,
+        limits: tuple[float, float] | None = None,
+        halo: tuple[int, int] = (0, 0),
     ) -> None:
         super().__init__()
         height, width, _ = cube.shape
         before, after = patch_size // 2, patch_size - patch_size // 2 - 1
-        if before > min(height, width):
+        missing = before - halo[0], after - halo[1]
+        if max(missing) > height or before > width:
             raise ConfigurationError(
                 f"patch_size={patch_size} is larger than mirror padding of a {height}x{width} scene allows: "
                 f"at most {2 * min(height, width) + 1}."
@@ -46,7 +52,7 @@ class PatchGatherer(nn.Module):
         self.patch_size, self.width = patch_size, width
         self.limits = value_range(cube) if limits is None else limits
         # Pad first in the original type, mostly a small integer, so that only one float copy exists.
-        padded = np.pad(cube, ((before, after), (before, after), (0, 0)), mode="symmetric")
+        padded = np.pad(cube, (missing, (before, after), (0, 0)), mode="symmetric")
         scaled = torch.from_numpy(padded.astype(np.float32, copy=False))
         scaled.sub_(self.limits[0]).div_(self.limits[1] - self.limits[0])
         self.register_buffer("padded", scaled.contiguous(), persistent=False)

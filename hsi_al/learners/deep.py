@@ -128,6 +128,11 @@ class DeepLearner:
 
     keeps_state = True
 
+    def look_at(self, cube: NDArray[np.generic], halo: tuple[int, int] = (0, 0)) -> None:
+        """Predict pixels of another cube (H, W, bands) from now on, scaled as the first; see `PatchGatherer`."""
+        limits = self.datamodule.gatherer.limits
+        self.datamodule.gatherer = PatchGatherer(cube, self.settings.patch_size, limits, halo)
+
     @property
     def predict_batch_size(self) -> int:
         """Pixels scored at once; by default fewer where the large maps of the stem s1 outgrow a processor's cache."""

@@ -16,6 +16,21 @@ def checked_cube(name: str, cube: ArrayLike) -> NDArray[Any]:
     Raises:
         SceneError: The cube is not 3-D, is empty, holds no real numbers, NaN or infinite values, or is constant.
     """
+    array = finite_cube(name, cube)
+    if array.min() == array.max():
+        raise SceneError(
+            f"Scene {name!r}: every value of the cube of shape {array.shape} is {array.flat[0]}, "
+            "so there is nothing to normalise; check the cube's file and key."
+        )
+    return array
+
+
+def finite_cube(name: str, cube: ArrayLike) -> NDArray[Any]:
+    """As `checked_cube`, but a constant cube will do: normalised by the limits of another one.
+
+    Raises:
+        SceneError: The cube is not 3-D, is empty, holds no real numbers, NaN or infinite values.
+    """
     array = np.asarray(cube)
     if array.dtype.kind not in "uif":
         raise SceneError(
@@ -27,21 +42,12 @@ def checked_cube(name: str, cube: ArrayLike) -> NDArray[Any]:
             f"Scene {name!r}: the cube has shape {array.shape}, a non-empty (height, width, bands) is needed; "
             "check the cube's file and key."
         )
-    _refuse_unusable_values(name, array)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise SceneError(
+            f"Scene {name!r}: the cube of shape {array.shape} holds {np.isnan(array).sum()} NaN and "
+            f"{np.isinf(array).sum()} infinite values; drop their bands or replace the values before loading."
+        )
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-
-
-def _refuse_unusable_values(name: str, cube: NDArray[Any]) -> None:
-    if cube.dtype.kind == "f" and not np.isfinite(cube).all():
-        raise SceneError(
-            f"Scene {name!r}: the cube of shape {cube.shape} holds {np.isnan(cube).sum()} NaN and "
-            f"{np.isinf(cube).sum()} infinite values; drop their bands or replace the values before loading."
-        )
-    if cube.min() == cube.max():
-        raise SceneError(
-            f"Scene {name!r}: every value of the cube of shape {cube.shape} is {cube.flat[0]}, "
-            "so there is nothing to normalise; check the cube's file and key."
-        )
 
 
 def checked_ground_truth(name: str, ground_truth: ArrayLike, cube_shape: tuple[int, ...]) -> NDArray[np.int64]:

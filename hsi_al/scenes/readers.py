@@ -1,8 +1,9 @@
 """One array out of a MATLAB, NumPy or HDF5 file; whatever is wrong with the file becomes one sentence."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +37,24 @@ class _Variable(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.key} {self.shape} {self.kind}"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """An array in a file: its shape, and what gives the rows from a first to before a last one."""
+
+    path: Path
+    shape: tuple[int, ...]
+    source: Callable[[int, int], NDArray[Any]]
+
+    def read(self, first: int, last: int) -> NDArray[Any]:
+        """Rows from `first` to before `last`.
+
+        Raises:
+            SceneError: The file is damaged there.
+        """
+        with reading(self.path):
+            return self.source(first, last)
 
 
 def existing_file(path: Path) -> None:
@@ -129,15 +148,49 @@ def _read_matlab5(path: Path, key: str | None) -> NDArray[Any]:
 
 def _read_hdf5(path: Path, key: str | None, *, matlab: bool) -> NDArray[Any]:
     with h5py.File(path, "r") as file:
-        variables: list[_Variable] = []
-
-        def note(name: str, node: h5py.Dataset | h5py.Group) -> None:
-            if isinstance(node, h5py.Dataset) and not name.startswith("#"):  # "#refs#" holds MATLAB's own matters
-                variables.append(_hdf5_variable(name, node, matlab))
-
-        file.visititems(note)
-        array = np.asarray(file[_chosen(path, variables, key and key.strip("/"))][()])
+        array = np.asarray(_hdf5_dataset(file, path, key, matlab)[()])
     return array.T if matlab else array
+
+
+def _hdf5_dataset(file: h5py.File, path: Path, key: str | None, matlab: bool) -> h5py.Dataset:
+    variables: list[_Variable] = []
+
+    def note(name: str, node: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(node, h5py.Dataset) and not name.startswith("#"):  # "#refs#" holds MATLAB's own matters
+            variables.append(_hdf5_variable(name, node, matlab))
+
+    file.visititems(note)
+    return file[_chosen(path, variables, key and key.strip("/"))]
+
+
+@contextmanager
+def opened_rows(path: Path, key: str | None = None) -> Iterator[Rows]:
+    """An array of `read_array` that is read row by row: from HDF5 and `.npy` files only what is asked for.
+
+    Raises:
+        SceneError: As `read_array`.
+    """
+    path = Path(path)
+    existing_file(path)
+    matlab = _is_matlab73(path)
+    if path.suffix.lower() == ".npy":
+        with reading(path):
+            mapped = np.lib.format.open_memmap(path, mode="r")
+        yield Rows(path, mapped.shape, lambda first, last: np.array(mapped[first:last]))
+    elif matlab or path.suffix.lower() in HDF5_SUFFIXES:
+        with reading(path):
+            file = h5py.File(path, "r")
+        with file:
+            with reading(path):
+                stored = _hdf5_dataset(file, path, key, matlab)
+            yield Rows(
+                path,
+                stored.shape[::-1] if matlab else stored.shape,
+                lambda first, last: stored[..., first:last].T if matlab else stored[first:last],
+            )
+    else:
+        array = read_array(path, key)
+        yield Rows(path, array.shape, lambda first, last: array[first:last])
 
 
 def _hdf5_variable(name: str, node: h5py.Dataset, matlab: bool) -> _Variable:

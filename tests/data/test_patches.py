@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hsi_al.data.patches import PatchGatherer, value_range
 from hsi_al.errors import ConfigurationError
+from hsi_al.predict import strips
 from tests.fakes import fake_cube
 
 
@@ -109,6 +110,19 @@ def test_patches_larger_than_the_mirror_are_refused(height: int, width: int) -> 
     ) as caught:
         PatchGatherer(cube, 14)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 12])
+@pytest.mark.parametrize("rows", [1, 2, 7, 13])
+def test_strips_with_their_neighbours_give_the_patches_of_the_whole(size: int, rows: int) -> None:
+    cube = fake_cube(13, 9)
+    whole = PatchGatherer(cube, size)(torch.arange(13 * 9))
+    parts = []
+    for first, last, (above, below) in strips(13, rows, size):
+        strip = cube[first - above : last + below]
+        gatherer = PatchGatherer(strip, size, value_range(cube), (above, below))
+        parts.append(gatherer(torch.arange((last - first) * 9)))
+    assert torch.equal(torch.cat(parts), whole)
 
 
 def test_the_cube_does_not_belong_to_the_weights() -> None:

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
-from hsi_al.scenes.readers import read_array
+from hsi_al.scenes.readers import opened_rows, read_array
 from tests.fakes import fake_cube, fake_ground_truth, real_file, write_hdf5, write_matlab5, write_matlab73
 
 CUBE = fake_cube()
@@ -206,3 +206,30 @@ def test_a_real_file_cut_anywhere(tmp_path: Path, share: float) -> None:
     cut = tmp_path / "SalinasA_corrected.mat"
     cut.write_bytes(whole[: int(share * len(whole))])
     read_error(cut, "salinasA_corrected")
+
+
+@pytest.mark.parametrize(("write", "name"), WRITERS)
+def test_rows_are_those_of_the_whole_array(tmp_path: Path, write: Writer, name: str) -> None:
+    path = write(tmp_path / name, {"cube": CUBE})
+    with opened_rows(path) as rows:
+        assert rows.shape == CUBE.shape
+        assert np.array_equal(rows.read(0, len(CUBE)), CUBE)
+        assert np.array_equal(rows.read(1, 3), CUBE[1:3])
+        assert rows.read(2, 2).shape == (0, *CUBE.shape[1:])
+
+
+def test_rows_of_a_file_that_ends_early_are_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "long.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("cube", data=np.random.default_rng(0).random((64, 64, 8)), chunks=(8, 64, 8))
+    path.write_bytes(path.read_bytes()[: -64 * 64 * 8])
+    with pytest.raises(SceneError, match="truncated"), opened_rows(path) as rows:
+        rows.read(0, 64)
+
+
+def test_rows_need_a_known_file(tmp_path: Path) -> None:
+    (tmp_path / "cube.txt").write_text("1 2 3")
+    with pytest.raises(SceneError, match="unknown extension"), opened_rows(tmp_path / "cube.txt"):
+        pass
+    with pytest.raises(SceneError, match="does not exist"), opened_rows(tmp_path / "none.npy"):
+        pass
