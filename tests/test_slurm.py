@@ -4,17 +4,25 @@ import csv
 import shutil
 import subprocess
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.test_run import start, wait_for
 
+
+def there_is_slurm() -> bool:
+    if find_spec("submitit") is None:
+        return False
+    return shutil.which("sinfo") is not None and subprocess.run(["sinfo"], capture_output=True).returncode == 0
+
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        shutil.which("sinfo") is None or subprocess.run(["sinfo"], capture_output=True, check=False).returncode != 0,
-        reason="no SLURM; experiments/cluster/start_slurm.sh starts one",
+        not there_is_slurm(),
+        reason="no SLURM (experiments/cluster/start_slurm.sh starts one), or no hydra-submitit-launcher",
     ),
 ]
 SLURM = ["-m", "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=2"]
