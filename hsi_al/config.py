@@ -329,8 +329,10 @@ def to_dict(config: Config) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-def differing_keys(path: Path, config: Config) -> list[str]:
+def differing_keys(path: Path, config: Config, new_too: bool = True) -> list[str]:
     """Keys that differ from a kept configuration, as `key (kept -> now)`, without `FREE_KEYS` and the logger.
+
+    Without `new_too`, keys that the kept one, maybe of an earlier version, doesn't have are left out.
 
     Raises:
         RunDirectoryError: The kept file can't be read.
@@ -340,7 +342,8 @@ def differing_keys(path: Path, config: Config) -> list[str]:
         if "learner.name" not in kept:
             raise ValueError("it holds no configuration of a run")
     now = flatten(to_dict(config))
-    keys = sorted(key for key in kept.keys() | now.keys() if key not in FREE_KEYS and not key.startswith("logger."))
+    known = kept.keys() | now.keys() if new_too else kept.keys()
+    keys = sorted(key for key in known if key not in FREE_KEYS and not key.startswith("logger."))
     return [f"{key} ({kept.get(key)} -> {now.get(key)})" for key in keys if kept.get(key) != now.get(key)]
 
 

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -67,7 +68,7 @@ def task(composed: Any) -> None:  # noqa: ANN401
         outcome = f"{FAILED}{hydra_config.job.num} ({overrides}) failed: {explained(error)}"
         print(outcome, file=sys.stderr)
     if hydra_config.mode == RunMode.MULTIRUN:
-        with suppress(FileNotFoundError):  # the sweep was stopped, but its jobs go on elsewhere
+        with suppress(FileNotFoundError, KeyError):  # the sweep was stopped, but its jobs go on elsewhere
             (Path(os.environ[OUTCOMES_VARIABLE]) / f"{hydra_config.job.num:06d}").write_text(outcome)
 
 
@@ -94,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         failed = [text for text in texts if text.startswith(FAILED)]
         if len(finished := [Path(text) for text in texts if text not in failed]) > 1:
             print_summary(finished)
-        if failed and any("slurm" in argument for argument in sys.argv):  # said on other machines, into their logs
+        if failed and "hydra/launcher=slurm" in sys.argv:  # said on other machines, into their logs
             print("\n".join(failed), file=sys.stderr)
         if failed:
             raise HsiAlError(f"{len(failed)} job(s) of the multirun failed; the others went on.")
@@ -124,10 +125,12 @@ def check_sweep(argv: Sequence[str]) -> None:
     """Refuse an unknown option of a multirun before its first job runs; Hydra would compose one job at a time.
 
     Raises:
-        ConfigurationError: A swept group has no such option.
+        ConfigurationError: A swept group has no such option, or the launcher isn't installed.
     """
     if not {"-m", "--multirun"} & set(argv):
         return
+    if "hydra/launcher=slurm" in argv and find_spec("submitit") is None:
+        raise ConfigurationError("hydra/launcher=slurm needs a package: pip install hydra-submitit-launcher.")
     parser = OverridesParser.create()
     for override in parser.parse_overrides([argument for argument in argv if not argument.startswith("-")]):
         options = [path.stem for path in (configuration_folder() / override.key_or_group).glob("*.yaml")]

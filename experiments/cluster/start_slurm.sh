@@ -7,9 +7,11 @@ command -v slurmctld >/dev/null && command -v munged >/dev/null ||
 
 cores=$(nproc)
 megabytes=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo)
+grep -qs "^ClusterName=hsi_al_local" /etc/slurm/slurm.conf || [ ! -s /etc/slurm/slurm.conf ] ||
+  { echo "/etc/slurm/slurm.conf belongs to another SLURM; it is left alone." >&2; exit 1; }
 mkdir -p /etc/slurm /run/munge /var/spool/slurmctld /var/spool/slurmd
 cat >/etc/slurm/slurm.conf <<CONF
-ClusterName=local
+ClusterName=hsi_al_local
 SlurmctldHost=localhost(127.0.0.1)
 SlurmUser=root
 AuthType=auth/munge

@@ -67,7 +67,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def numbers(text: str) -> tuple[int, ...]:
     """Integers between commas."""
-    return tuple(int(part) for part in text.split(","))
+    return tuple(dict.fromkeys(int(part) for part in text.split(",")))
 
 
 def run_missing(artefact: str, plan: Plan, console: Console) -> list[list[str]]:
@@ -76,7 +76,12 @@ def run_missing(artefact: str, plan: Plan, console: Console) -> list[list[str]]:
     failed = []
     for index, options in enumerate(missing, 1):
         console.print(f"Run {index} of {len(missing)}: {command(options)}")
-        code = subprocess.run([sys.executable, "-m", "hsi_al.run", *options], check=False).returncode
+        process = subprocess.Popen([sys.executable, "-m", "hsi_al.run", *options])
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:  # the run gets the same signal, and ends by itself
+            process.wait()
+            raise
         if code == 130:
             raise KeyboardInterrupt
         if code:

@@ -1,12 +1,13 @@
 """Figures and tables as files, built from finished runs alone."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from experiments.paper.cells import ARTEFACTS, Column, Plan, command, published, scene_of
+from experiments.paper.cells import ARTEFACTS, Column, Plan, command, published_for, scene_of
 from experiments.paper.tables import (
     PIXELS,
     agreement,
@@ -51,11 +52,23 @@ def build(name: str, plan: Plan, folder: Path) -> Artefact:
     """
     columns = [plan.column(cell) for cell in ARTEFACTS[name]]
     missing = [f"Missing: {column.cell.name}: {command(run)}" for column in columns for run in column.missing]
+    others = [
+        f"{c.cell.name}: made with other options than asked for: {', '.join(c.differing)}."
+        for c in columns
+        if c.differing
+    ]
     if not any(column.runs for column in columns):
         raise RunDirectoryError(f"No run of {name} is finished below {plan.outputs}. " + "; ".join(missing))
     folder.mkdir(parents=True, exist_ok=True)
     built = BUILDERS[name](name, columns, plan, folder)
-    return Artefact(built.tables, [*built.notes, *missing, *how_to_cite(name, plan)], built.files)
+    notes = [*built.notes, *others, *missing, *how_to_cite(name, plan)]
+    for path in built.files:
+        if path.suffix == ".md":
+            lines = "\n".join(f"- {note}" for note in notes)
+            text = f"{path.read_text(encoding='utf-8')}\n{lines}\n"
+            with replacing(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+    return Artefact(built.tables, notes, built.files)
 
 
 def curves(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Artefact:
@@ -76,15 +89,17 @@ def curves(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Ar
 
 def published_end(plan: Plan) -> str:
     """What the paper's figure can be compared by."""
-    end = published(scene_of(plan.overrides)[0]).get(("oa", "active"))
-    return f"Published OA of Active+DenseNet121 at 480 labels: {end:.2f} %." if end else "No published values."
+    known = published_for(plan.overrides)
+    if not known:
+        return "No published values."
+    return f"Published OA of Active+DenseNet121 at {known['n', 'active']:.0f} labels: {known['oa', 'active']:.2f} %."
 
 
 def table(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Artefact:
     """Tables II to IV, for all pixels and for those that were never labelled."""
-    scene, title = scene_of(plan.overrides)
-    tables = [paper_table(columns, published(scene), pixels) for pixels in PIXELS]
-    agreed = agreement(tables[0])
+    title, known = scene_of(plan.overrides)[1], published_for(plan.overrides)
+    tables = [paper_table(columns, known, pixels) for pixels in PIXELS]
+    agreed = agreement(tables[0], known)
     parts = [f"{title}: {PIXELS[built.pixels]}" for built in tables]
     text = "\n".join(f"{heading}\n\n{as_markdown(built)}" for heading, built in zip(parts, tables, strict=True))
     if len(agreed) > 1:
@@ -95,7 +110,7 @@ def table(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Art
         "pixels, training ones included.",
         *(footnote(column) for column in columns if column.runs),
     ]
-    files = {"md": text + "\n" + "\n".join(f"- {note}" for note in notes) + "\n", "csv": as_csv(tables)}
+    files = {"md": text, "csv": as_csv(tables)}
     files["tex"] = "\n".join(f"% {heading}\n{as_latex(built)}" for heading, built in zip(parts, tables, strict=True))
     paths = [folder / f"{name}.{suffix}" for suffix in files]
     for path, content in zip(paths, files.values(), strict=True):
@@ -106,8 +121,8 @@ def table(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Art
 
 
 def footnote(column: Column) -> str:
-    """What a column's learner is."""
-    about = read_meta(column.runs[0]).learner
+    """What a column's learner is, for every seed where that differs."""
+    about = "; or ".join(dict.fromkeys(read_meta(run).learner for run in column.runs))
     return f"{column.cell.name}: {about}{f'; {column.cell.caveat}' if column.cell.caveat else ''}."
 
 
@@ -115,7 +130,8 @@ def maps(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Arte
     """Figs. 6 to 8: the ground truth and every method's map of the whole scene, its OA in the caption."""
     panels: dict[str, np.ndarray] = {}
     names: dict[int, str] = {}
-    without = []
+    without: list[str] = []
+    seeds: dict[str, None] = {}
     for column in columns:
         for run in column.runs[:1]:
             predictions = read_predictions(run)
@@ -125,14 +141,14 @@ def maps(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Arte
             if predictions.ground_truth is not None:
                 panels.setdefault(f"({letter(0)}) ground truth\n", predictions.ground_truth)
             row = read_curve(run)[-1]
-            caption = (
-                f"({letter(len(panels))}) {column.cell.name}\n{row.n_labelled} labels, OA {100 * row.oa_all:.2f} %"
-            )
+            name_and_mode = column.cell.name + (f", {column.mode}" if column.mode else "")
+            caption = f"({letter(len(panels))}) {name_and_mode}\n{row.n_labelled} labels, OA {100 * row.oa_all:.2f} %"
+            seeds.setdefault(run.name.replace("=", " "))
             panels[caption] = predictions.class_map
             names = read_meta(run).class_names
     if not panels:
         raise RunDirectoryError(f"None of the finished runs holds a map: {' '.join(without)}")
-    title = f"{scene_of(plan.overrides)[1]}, seed {plan.seeds[0]}, OA over all labelled pixels"
+    title = f"{scene_of(plan.overrides)[1]}, {' and '.join(seeds)}, OA over all labelled pixels"
     figure = maps_figure(panels, names, title)
     return Artefact([], without, [save(figure, folder / f"{name}.{kind}") for kind in PICTURES])
 
@@ -146,11 +162,11 @@ def how_to_cite(name: str, plan: Plan) -> list[str]:
     """How to make the artefact again, and whom to cite."""
     scene, _ = scene_of(plan.overrides)
     whole = [CATALOGUE[scene].citation] if scene in CATALOGUE else []
-    again = ["python -m experiments.paper", name, *plan.overrides, "--seeds", ",".join(map(str, plan.seeds))]
+    again = ["python", "-m", "experiments.paper", name, *plan.overrides, "--seeds", ",".join(map(str, plan.seeds))]
     again += ["--protocol", plan.modes["protocol"], "--effort", plan.modes["learner.effort"]]
     again += ["--supervised", plan.supervised] if plan.supervised != "per_class" else []
     return [
-        f"Reproduce: {' '.join(again)}",
+        f"Reproduce: {shlex.join(again)}",
         "Cite: hsi_al and the paper whose method it implements (CITATION.cff)" + "; ".join(["", *whole]) + ".",
     ]
 

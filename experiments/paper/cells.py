@@ -3,13 +3,14 @@
 import csv
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import open_dict
 
-from hsi_al.config import register
+from hsi_al.config import Config, checked, differing_keys, register
 from hsi_al.report.run_files import read_meta
 from hsi_al.run import configuration_folder
 from hsi_al.scenes.catalogue import CATALOGUE
@@ -102,37 +103,48 @@ class Plan:
         return [*options, f"seed={seed}"]
 
     def column(self, cell: Cell) -> "Column":
-        """The finished runs of a cell in the most thorough mode, from the wanted one on, that has any."""
+        """The finished runs of a cell in the wanted mode or a more thorough one: where most seeds are.
+
+        What is missing is asked for in the wanted mode, unless a more thorough one has every seed.
+        """
         wanted = self.modes.get(cell.mode, "")
         known = MODES.get(cell.mode, ())
         better = known[: known.index(wanted)] if wanted in known else ()
-        for mode in (*better, wanted):
-            column = self.column_in(cell, mode)
-            if column.runs or mode == wanted:
-                return column
-        raise AssertionError
+        columns = [self.column_in(cell, mode) for mode in (*better, wanted)]
+        fullest = max(columns, key=lambda column: len(column.runs))  # the most thorough of equals
+        if not fullest.runs:
+            return columns[-1]
+        return replace(fullest, missing=columns[-1].missing if fullest.missing else ())
 
     def column_in(self, cell: Cell, mode: str) -> "Column":
         """The finished runs of a cell in one mode."""
         runs, missing = [], []
-        seeds = self.outputs / placed(self.options(cell, mode, 0))[1]
+        differing: dict[str, None] = {}
+        config, subdir = composed(self.options(cell, mode, self.seeds[0]))
         for seed in self.seeds:
-            options, run = self.options(cell, mode, seed), seeds.with_name(f"seed={seed}")
+            options, run = self.options(cell, mode, seed), (self.outputs / subdir).with_name(f"seed={seed}")
             if (run / "meta.json").exists() and read_meta(run).state == "finished":
                 runs.append(run)
+                if (run / "config.yaml").exists():
+                    now = replace(config, seed=seed)
+                    differing.update(dict.fromkeys(differing_keys(run / "config.yaml", now, new_too=False)))
             else:
                 missing.append(options)
-        return Column(cell, mode, tuple(runs), tuple(tuple(options) for options in missing))
+        return Column(cell, mode, tuple(runs), tuple(tuple(options) for options in missing), tuple(differing))
 
 
 @dataclass(frozen=True)
 class Column:
-    """A cell with its finished runs, one per seed, and the options of those that are missing."""
+    """A cell with its finished runs, one per seed, and the options of those that are missing.
+
+    `differing` says in what the runs were made otherwise than their command line here would make them.
+    """
 
     cell: Cell
     mode: str
     runs: tuple[Path, ...]
     missing: tuple[tuple[str, ...], ...]
+    differing: tuple[str, ...] = ()
 
 
 def command(options: Sequence[str]) -> str:
@@ -140,19 +152,32 @@ def command(options: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "hsi_al.run", *options])
 
 
-def placed(options: Sequence[str]) -> tuple[str, str]:
-    """The scene's name that a command line stands for, and its run directory below outputs/."""
+def composed(options: Sequence[str]) -> tuple[Config, str]:
+    """The configuration that a command line stands for, and its run directory below outputs/.
+
+    Raises:
+        ConfigurationError: As for a run.
+    """
     register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
         config = compose("config", list(options), return_hydra_config=True)
-        return config.dataset.name, config.hydra.sweep.subdir
+        subdir: str = config.hydra.sweep.subdir
+    with open_dict(config):
+        del config.hydra
+    return checked(config), subdir
 
 
 def scene_of(overrides: Sequence[str]) -> tuple[str, str]:
     """Name of the scene in folders, and for people."""
-    name, _ = placed(overrides)
+    name = composed(overrides)[0].dataset.name
     return name, CATALOGUE[name].title if name in CATALOGUE else name.replace("_", " ")
+
+
+def published_for(overrides: Sequence[str]) -> dict[tuple[str, str], float]:
+    """What was published for these options: nothing but for the split that the paper has."""
+    config, _ = composed(overrides)
+    return published(config.dataset.name) if config.split.kind == "paper" else {}
 
 
 def published(scene: str) -> dict[tuple[str, str], float]:

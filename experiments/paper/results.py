@@ -68,7 +68,7 @@ def page(recorded: Path, folder: Path) -> str:
             path = f"results/{section.name}/{artefact}"
             shown = (target / f"{artefact}.md").read_text(encoding="utf-8") if artefact != "maps" else ""
             picture = f"![{artefact}]({path}.png)\n" if artefact != "table" else ""
-            notes = "\n".join(f"- {note}" for note in built.notes if note not in shown)
+            notes = "" if shown else "\n".join(f"- {note}" for note in built.notes)
             files = ", ".join(f"[{file.suffix[1:]}]({path}{file.suffix})" for file in built.files)
             values[f"{section.name}_{artefact}"] = f"{picture}\n{shown}\n{notes}\n- Files: {files}"
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values)

@@ -64,7 +64,8 @@ def paper_table(columns: Sequence[Column], known: dict[tuple[str, str], float], 
         RunDirectoryError: A file of a run is missing or malformed.
     """
     numbers = [[measures(run, pixels) for run in column.runs] for column in columns]
-    names: dict[str, str] = dict(pair for column in columns for run in column.runs for pair in class_rows(run).items())
+    rows_of = [class_rows(run, counted=pixels == "all") for column in columns for run in column.runs]
+    names: dict[str, str] = dict(pair for found in rows_of for pair in found.items())
     rows = []
     for key, name in {**names, **TOTALS}.items():
         values = []
@@ -75,12 +76,12 @@ def paper_table(columns: Sequence[Column], known: dict[tuple[str, str], float], 
     return PaperTable(pixels, list(columns), rows)
 
 
-def class_rows(run: Path) -> dict[str, str]:
-    """Label value -> number of the row, class name, and its pixels."""
+def class_rows(run: Path, counted: bool) -> dict[str, str]:
+    """Label value -> number of the row, class name, and the class's pixels if they are counted."""
     confusions, names = read_confusions(run), read_meta(run).class_names
     totals = confusions.all[-1].sum(axis=1)
     return {
-        str(value): f"{index} {names.get(value, f'class {value}')} ({total})"
+        str(value): f"{index} {names.get(value, f'class {value}')}" + (f" ({total})" if counted else "")
         for index, (value, total) in enumerate(zip(confusions.label_values.tolist(), totals.tolist(), strict=True), 1)
     }
 
@@ -130,9 +131,14 @@ def labels_of(column: Column) -> str:
 
 def as_text(table: PaperTable) -> list[list[str]]:
     """Header and rows for a terminal: published values on a line of their own."""
-    header = ["class (pixels)", *(column.cell.name.replace("+", "+\n") for column in table.columns)]
+    header = [first_header(table), *(column.cell.name.replace("+", "+\n") for column in table.columns)]
     rows = [[name, *("\n".join(filter(None, (star(v), v.beside))) for v in values)] for name, values in table.rows]
     return [header, *rows, *settings(table)]
+
+
+def first_header(table: PaperTable) -> str:
+    """What stands above the names of the rows."""
+    return "class (pixels)" if table.pixels == "all" else "class"
 
 
 def star(value: Value) -> str:
@@ -142,7 +148,7 @@ def star(value: Value) -> str:
 
 def as_markdown(table: PaperTable) -> str:
     """Markdown: the highest of a row in bold, the published value and the difference below ours."""
-    header = ["class (pixels)", *(column.cell.name for column in table.columns)]
+    header = [first_header(table), *(column.cell.name for column in table.columns)]
     rows = []
     for name, values in table.rows:
         cells = [f"**{value.ours}**" if value.best else value.ours for value in values]
@@ -151,7 +157,7 @@ def as_markdown(table: PaperTable) -> str:
 
 
 def as_latex(table: PaperTable) -> str:
-    r"""A `tabular` for a manuscript, needs no package but `\textbf`."""
+    """A `tabular` of our values for a manuscript, without packages."""
     names = [r"\shortstack{" + column.cell.name.replace("+", r"+\\") + "}" for column in table.columns]
     lines = [
         r"\begin{tabular}{l" + "c" * len(names) + "}",
@@ -183,15 +189,24 @@ def as_csv(tables: Iterable[PaperTable]) -> str:
                 numbers = [
                     "" if math.isnan(x) else f"{x:.4f}" for x in (v.mean, v.spread, v.published, v.mean - v.published)
                 ]
-                writer.writerow([table.pixels, name, column.cell.name, column.mode, len(column.runs), *numbers])
+                mode = column.mode or "paper"
+                writer.writerow([table.pixels, name, column.cell.name, mode, len(column.runs), *numbers])
+        for column in table.columns:
+            mode, labels = column.mode or "paper", labels_of(column)
+            writer.writerow([table.pixels, LABELS, column.cell.name, mode, len(column.runs), labels, "", "", ""])
     return text.getvalue()
 
 
-def agreement(table: PaperTable) -> list[list[str]]:
-    """Header and one row per method with a published OA: ours, the difference, the band, and whether it lies inside."""
+def agreement(table: PaperTable, known: dict[tuple[str, str], float]) -> list[list[str]]:
+    """Header and one row per method with a published OA: ours, the difference, the band, and whether it lies inside.
+
+    Methods with another number of labels than the published one are left out.
+    """
     rows = [["method", "mode", "OA %", "published", "difference", "band", "reproduced"]]
     for column, value in zip(table.columns, dict(table.rows)[TOTALS["oa"]], strict=True):
         if math.isnan(value.mean) or math.isnan(value.published):
+            continue
+        if labels_of(column) != f"{known['n', column.cell.key]:.0f}":
             continue
         difference, band = value.mean - value.published, column.cell.band
         verdict = "yes" if abs(difference) <= band else ("higher" if difference > 0 else "lower")

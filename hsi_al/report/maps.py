@@ -64,7 +64,7 @@ def maps_figure(maps: dict[str, Ints], class_names: dict[int, str], title: str) 
     colours = colour_of(class_names)
     height, width = next(iter(maps.values())).shape
     scale = min(2.1 / width, 3.4 / height)
-    columns = max(1, int(7.5 / (max(width * scale, caption_width(maps)) + MARGIN)))
+    columns = min(len(maps), max(1, int(7.5 / (max(width * scale, caption_width(maps)) + MARGIN))))
     panels = {caption: paint(labels, colours) for caption, labels in maps.items()}
     return grid_figure(panels, _patches(list(maps.values()), colours, class_names), title, columns, scale)
 

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from statistics import stdev
 
@@ -13,8 +14,9 @@ from matplotlib.figure import Figure
 
 from experiments.paper.__main__ import main
 from experiments.paper.artefacts import build
-from experiments.paper.cells import ARTEFACTS, MODES, Cell, Plan, command, published
+from experiments.paper.cells import ARTEFACTS, MODES, Cell, Plan, command, published, published_for
 from experiments.paper.tables import Value, agreement, as_latex, as_markdown, marked, measures, paper_table
+from hsi_al.config import to_yaml
 from hsi_al.errors import RunDirectoryError
 from hsi_al.report.maps import maps_figure
 from tests.report.fakes import write_h5
@@ -141,7 +143,29 @@ def test_a_more_thorough_run_is_taken_a_less_thorough_one_is_not(tmp_path: Path)
     assert (strict.mode, strict.runs) == ("warm", ())
     write_finished(thorough / "paper-paper/seed=0")
     assert plan(tmp_path).column(active).mode == plan(tmp_path, protocol="warm").column(active).mode == "paper"
+    assert all("protocol=short" in options for options in plan(tmp_path).column(active).missing)
+    write_finished(thorough / "short-paper/seed=1")  # one seed of `paper` hides no two of `short`
+    assert (plan(tmp_path).column(active).mode, plan(tmp_path).column(active).missing) == ("short", ())
+    write_finished(thorough / "paper-paper/seed=1")
+    assert (plan(tmp_path).column(active).mode, plan(tmp_path).column(active).missing) == ("paper", ())
     assert MODES["learner.effort"] == ("paper", "short")
+
+
+def test_runs_made_with_other_options_are_named(tmp_path: Path) -> None:
+    jcr = cell("table", "JCR")
+    run = write_finished(tmp_path / "paper/indian_pines/jcr/none/per_class-paper/seed=1")
+    config = composed("experiment=table", "learner=jcr", "dataset=indian_pines", "seed=1", "patch_size=16")
+    (run / "config.yaml").write_text(to_yaml(config))
+    assert plan(tmp_path).column(jcr).differing == ("patch_size (16 -> 32)",)
+    notes = build("table", plan(tmp_path), tmp_path / "out").notes
+    assert "JCR: made with other options than asked for: patch_size (16 -> 32)." in notes
+    (run / "config.yaml").write_text(to_yaml(replace(config, patch_size=32)))
+    assert plan(tmp_path).column(jcr).differing == ()
+
+
+def test_other_splits_are_beside_no_published_values() -> None:
+    assert published_for(["dataset=salinas"])["oa", "jcr"] == 98.85
+    assert published_for(["dataset=salinas", "split=holdout"]) == {}
 
 
 def test_a_command_survives_the_shell() -> None:
@@ -183,7 +207,7 @@ def test_values_are_means_with_spread_beside_what_was_published(three_runs: Path
     assert [value.best for value in rows["2 Rye (10)"]] == [False, True, *[False] * 5, True, False]  # a draw
     heldout = dict(paper_table(columns, published("indian_pines"), "heldout").rows)
     assert all(math.isnan(value.published) for values in heldout.values() for value in values)
-    assert heldout["2 Rye (10)"][1].ours == "-"
+    assert heldout["2 Rye"][1].ours == "-"
     text = as_markdown(table)
     assert "| OA (%) | -<br>93.95 | **90.00 ± 7.07**<br>98.04 (-8.04) |" in text
     assert "| N | - | 1800 |" in text and "| seeds | 0 | 2 |" in text
@@ -203,11 +227,13 @@ def test_only_printed_digits_decide_what_is_best() -> None:
 def test_reproduced_means_within_the_band(three_runs: Path) -> None:
     where = plan(three_runs)
     columns = [where.column(cell("table", name)) for name in ("JCR", "Active+DenseNet121", "Random+DenseNet121")]
-    known = {("oa", "jcr"): 91.5, ("oa", "active"): 83.49}
-    assert [row[2:] for row in agreement(paper_table(columns, known, "all"))[1:]] == [
+    known = {("oa", "jcr"): 91.5, ("oa", "active"): 83.49, ("n", "jcr"): 1800.0, ("n", "active"): 480.0}
+    assert [row[2:] for row in agreement(paper_table(columns, known, "all"), known)[1:]] == [
         ["90.00 ± 7.07", "91.50", "-1.50", "± 1.5", "yes"],
         ["85.00", "83.49", "+1.51", "± 1.5", "higher"],
     ]
+    other = {**known, ("n", "jcr"): 450.0}  # with fewer labels nothing is said
+    assert [row[0] for row in agreement(paper_table(columns, other, "all"), other)[1:]] == ["Active+DenseNet121"]
 
 
 def test_the_table_from_the_command_line(three_runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,6 +252,8 @@ def test_the_table_from_the_command_line(three_runs: Path, tmp_path: Path, capsy
         ("all", "90.0000", "98.0400", "-8.0400"),
         ("heldout", "75.0000", "", ""),
     ]
+    assert ",N,JCR,paper,2,1800," in (tmp_path / "out" / "table.csv").read_text()
+    assert again in (tmp_path / "out" / "table.md").read_text()
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"table.md", "table.csv", "table.tex"}
 
 
@@ -265,9 +293,10 @@ def test_maps_hold_the_ground_truth_once_and_every_method(
     assert [axes.get_title() for axes in drawn[0].axes] == [
         "(a) ground truth\n",
         "(b) JCR\n1800 labels, OA 85.00 %",
-        "(c) Active+DenseNet121\n480 labels, OA 85.00 %",
+        "(c) Active+DenseNet121, short\n480 labels, OA 85.00 %",
     ]
     assert [path.name for path in built.files] == ["maps.png", "maps.pdf"]
+    assert drawn[0].texts[0].get_text() == "Indian Pines, 9 classes, seed 0, OA over all labelled pixels"
 
 
 def test_runs_without_maps_are_an_error(tmp_path: Path) -> None:
@@ -324,22 +353,24 @@ def test_missing_runs_are_made_once_and_failures_named(
     assert (tmp_path / "outputs/paper/tiny/fig5.png").exists()
     assert main([*arguments, "protocol.initial_size=12"]) == 0
     assert "Run 1" not in capfd.readouterr().out
-    assert main([*arguments, "protocol.initial_size=12", "--seeds", "0,1", "split=holdout", "split.fraction=7"]) == 2
-    both = capfd.readouterr()
-    assert "No run of fig5 is finished" in both.err and "split.fraction=7" in both.err
+    assert main([*arguments, "split.fraction=7", "split=holdout"]) == 2
+    assert capfd.readouterr().err == "experiments.paper: error: split.fraction=7.0 must be above 0 and below 1.\n"
+    assert main([*arguments, "protocol.initial_size=9999", "split=holdout"]) == 2
+    err = capfd.readouterr().err
+    assert err.count("asks for 9999 + ") == 2 and "No run of fig5 is finished" in err
 
 
 def test_an_interruption_stops_everything(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     calls: list[list[str]] = []
 
     class Interrupted:
-        returncode = 130
+        def __init__(self, arguments: list[str]) -> None:
+            calls.append(arguments)
 
-    def run(arguments: list[str], check: bool) -> Interrupted:
-        calls.append(arguments)
-        return Interrupted()
+        def wait(self) -> int:
+            return 130
 
-    monkeypatch.setattr("experiments.paper.__main__.subprocess.run", run)
+    monkeypatch.setattr("experiments.paper.__main__.subprocess.Popen", Interrupted)
     assert main(["fig5", "dataset=salinas", "--output", "nowhere"]) == 130
     assert len(calls) == 1 and "the same command continues" in capsys.readouterr().err
 
