@@ -75,7 +75,8 @@ def predict(
                 learner = build_deep_learner(config, cube, len(label_values), np.empty(0, np.int64), needs, (low, high))
                 learner.load(weights)
                 learner.module.wanted = frozenset()
-            learner.look_at(cube, halo)
+            else:
+                learner.look_at(cube, halo)
             predicted = learner.predict(np.arange((last - first) * width)).predicted_class
             class_map[first:last] = label_values[predicted].reshape(-1, width)
             colours[first:last] = cube[halo[0] : halo[0] + last - first, :, meta["rgb_bands"]]

@@ -121,13 +121,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def is_multirun(argv: Sequence[str]) -> bool:
+    """Whether the command line asks for a sweep."""
+    return bool({"-m", "--multirun"} & set(argv))
+
+
 def check_sweep(argv: Sequence[str]) -> None:
     """Refuse an unknown option of a multirun before its first job runs; Hydra would compose one job at a time.
 
     Raises:
         ConfigurationError: A swept group has no such option, or the launcher isn't installed.
     """
-    if not {"-m", "--multirun"} & set(argv):
+    if not is_multirun(argv):
         return
     if "hydra/launcher=slurm" in argv and find_spec("submitit") is None:
         raise ConfigurationError("hydra/launcher=slurm needs a package: pip install hydra-submitit-launcher.")
@@ -144,7 +149,7 @@ def check_sweep(argv: Sequence[str]) -> None:
 @contextmanager
 def outcomes_folder() -> Iterator[Path]:
     """An empty folder that the jobs of a multirun, maybe on other nodes of a cluster, find by `OUTCOMES_VARIABLE`."""
-    here = Path.cwd() if os.access(Path.cwd(), os.W_OK) else None
+    here = Path.cwd() if is_multirun(sys.argv) and os.access(Path.cwd(), os.W_OK) else None
     with TemporaryDirectory(prefix=".hsi_al-", dir=here) as folder:
         os.environ[OUTCOMES_VARIABLE] = folder
         try:

@@ -16,6 +16,7 @@ import torch
 from experiments.benchmarks import delivery, jcr, layout, memory, scoring, training
 from experiments.benchmarks.measure import Row
 from hsi_al.job import git_commit, prepare_process
+from hsi_al.report.compare import markdown
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "delivery": delivery.measure,
@@ -30,12 +31,9 @@ RESULTS = Path(__file__).parent / "results"
 
 def table(rows: list[Row]) -> str:
     """Markdown."""
-    lines = ["| what | reference | ours | ratio | target | met |", "|---|---|---|---|---|---|"]
-    lines += [
-        f"| {row.name} | {row.reference} | {row.ours} | {row.ratio:.2f} | {row.target} | {row.verdict} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
+    header = ["what", "reference", "ours", "ratio", "target", "met"]
+    lines = [[row.name, row.reference, row.ours, f"{row.ratio:.2f}", row.target, row.verdict] for row in rows]
+    return markdown([header, *lines])
 
 
 def main() -> None:
@@ -57,7 +55,7 @@ def main() -> None:
         f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, load {load:.1f} at the "
         f"start, {time.monotonic() - began:.0f} s"
     )
-    print(text := f"{about}\n\n{table(rows)}\n")
+    print(text := f"{about}\n\n{table(rows)}")
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{datetime.now(timezone.utc):%Y%m%d-%H%M}-{'-'.join(names)}.md").write_text(text)
     sys.exit(any(row.verdict == "NO" for row in rows))

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hsi_al.report.canvas import save
-from hsi_al.report.compare import Curve, points_of
+from hsi_al.report.compare import Curve, markdown, points_of
 from hsi_al.report.palette import PALETTE
 from hsi_al.report.tables import read_curve
 
@@ -47,14 +47,14 @@ def watched(runs: Sequence[Path]) -> dict[str, float]:
 def table(curves: dict[str, Curve], seen: dict[str, dict[str, float]], labels: Sequence[int]) -> str:
     """Markdown: OA in percent by labels, then what was watched, means over rounds and seeds."""
     head = ["asked by", "seeds", *(f"OA at {n}" for n in labels), *(text for _, text in WATCHED.values())]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines = [head]
     for name, curve in curves.items():
         points = {point.n_labelled: point for point in curve.points}
         accuracy = [shown(points[n].mean["oa_all"], points[n].spread["oa_all"]) if n in points else "-" for n in labels]
         values = ["-" if np.isnan(value) else f"{value:.2f}" for value in seen[name].values()]
         values[0] = "-" if np.isnan(seen[name]["groups"]) else f"{seen[name]['groups']:.1f}"
-        lines.append("| " + " | ".join([name, str(curve.points[-1].n_seeds), *accuracy, *values]) + " |")
-    return "\n".join(lines)
+        lines.append([name, str(curve.points[-1].n_seeds), *accuracy, *values])
+    return markdown(lines)
 
 
 def shown(mean: float, spread: float) -> str:
@@ -104,7 +104,7 @@ def main() -> None:
     curves = {name: Curve(name, points_of([read_curve(run) for run in runs])) for name, runs in found.items()}
     seen = {name: watched(runs) for name, runs in found.items()}
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "study.md").write_text(table(curves, seen, arguments.labels) + "\n")
+    (arguments.output / "study.md").write_text(table(curves, seen, arguments.labels))
     shared = set.intersection(*({run.name for run in runs} for runs in found.values()))
     same = {name: [run for run in runs if run.name in shared] for name, runs in found.items()}
     same_curves = {name: Curve(name, points_of([read_curve(run) for run in runs])) for name, runs in same.items()}

@@ -4,6 +4,7 @@ import csv
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -120,7 +121,7 @@ class Plan:
         """The finished runs of a cell in one mode."""
         runs, missing = [], []
         differing: dict[str, None] = {}
-        config, subdir = composed(self.options(cell, mode, self.seeds[0]))
+        config, subdir = composed(tuple(self.options(cell, mode, self.seeds[0])))
         for seed in self.seeds:
             options, run = self.options(cell, mode, seed), (self.outputs / subdir).with_name(f"seed={seed}")
             if (run / "meta.json").exists() and read_meta(run).state == "finished":
@@ -152,7 +153,8 @@ def command(options: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "hsi_al.run", *options])
 
 
-def composed(options: Sequence[str]) -> tuple[Config, str]:
+@cache
+def composed(options: tuple[str, ...]) -> tuple[Config, str]:
     """The configuration that a command line stands for, and its run directory below outputs/.
 
     Raises:
@@ -170,13 +172,13 @@ def composed(options: Sequence[str]) -> tuple[Config, str]:
 
 def scene_of(overrides: Sequence[str]) -> tuple[str, str]:
     """Name of the scene in folders, and for people."""
-    name = composed(overrides)[0].dataset.name
+    name = composed(tuple(overrides))[0].dataset.name
     return name, CATALOGUE[name].title if name in CATALOGUE else name.replace("_", " ")
 
 
 def published_for(overrides: Sequence[str]) -> dict[tuple[str, str], float]:
     """What was published for these options: nothing but for the split that the paper has."""
-    config, _ = composed(overrides)
+    config, _ = composed(tuple(overrides))
     return published(config.dataset.name) if config.split.kind == "paper" else {}
 
 
