@@ -1,11 +1,11 @@
 """Joint collaborative representation (JCR) on the nearest regularised subspace (NRS): a compared method.
 
 A pixel is represented by the labelled pixels of each class in turn, each weighed by its distance; the class with the
-smallest residual wins. Neighbours take part: averaged into every pixel, or each with a residual of its own.
+smallest residual wins (`learners/nrs.py`). Neighbours take part: averaged into every pixel, or each with a residual of
+its own.
 
-Sources: W. Li et al., "Nearest Regularized Subspace for Hyperspectral Classification", IEEE TGRS 2014; W. Li, Q. Du,
-"Joint Within-Class Collaborative Representation for Hyperspectral Image Classification", IEEE JSTARS 2014, whose text
-was not at hand: a public re-implementation is followed.
+Source: W. Li, Q. Du, "Joint Within-Class Collaborative Representation for Hyperspectral Image Classification", IEEE
+JSTARS 2014, whose text was not at hand: a public re-implementation is followed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from hsi_al.errors import ConfigurationError, LearnerError
 from hsi_al.learners.base import RefittedLearner
+from hsi_al.learners.nrs import Subspace, nearest, residuals
 from hsi_al.learners.svm import stratified_folds
 from hsi_al.outputs import Outputs
 
@@ -27,10 +28,7 @@ Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Number = TypeVar("Number", int, float)
 
-STACK_BYTES = 2**22  # of the systems solved at once: they stay in the cache, twice as fast or more
-PIXELS = 2_048  # compared with all classes between two reports
-EQUAL = 1e-13  # of the squared lengths: below it a squared distance is nothing but rounding
-WORST_CONDITION = 1e9  # up to which the form in band space is exact enough
+PIXELS = 1_024  # compared with all classes between two reports
 
 
 @dataclass(frozen=True)
@@ -62,115 +60,6 @@ class JcrSettings:
             raise ConfigurationError(f"folds={self.folds} is too few; cross-validation needs 2.")
         if self.variant not in ("averaged", "joint"):
             raise ConfigurationError(f"variant={self.variant!r} is none of averaged, joint.")
-
-
-def squared_distances(dictionary: Tensor, queries: Tensor) -> Tensor:
-    """Gamma squared: ||y - x_i||^2, exactly 0 where the two are equal but for rounding.
-
-    Args:
-        dictionary: Atoms x_i, (n, bands).
-        queries: Pixels y, (N, bands).
-
-    Returns:
-        (N, n).
-    """
-    lengths = queries.square().sum(1, keepdim=True) + dictionary.square().sum(1)
-    distances = lengths - 2 * queries @ dictionary.T
-    return torch.where(distances > EQUAL * lengths, distances, 0.0)
-
-
-def coefficients(dictionary: Tensor, queries: Tensor, penalty: float) -> Tensor:
-    """Weights alpha = argmin ||y - X alpha||^2 + lambda ||Gamma alpha||^2 = (X'X + lambda Gamma^2)^-1 X'y (NRS).
-
-    Where an atom equals the pixel its weight is free, and alpha is this atom alone: the minimum, 0. Where rounding
-    leaves a system without a Cholesky factor, least squares find the shortest alpha.
-
-    Args:
-        dictionary: Atoms, the columns of X, (n, bands).
-        queries: Pixels y, (N, bands).
-        penalty: lambda.
-
-    Returns:
-        (N, n).
-    """
-    n = len(dictionary)
-    gram, products = dictionary @ dictionary.T, queries @ dictionary.T
-    distances = squared_distances(dictionary, queries)
-    equal = distances == 0
-    found = torch.zeros_like(distances)
-    for rows in _stacks((~equal.any(1)).nonzero()[:, 0], n * n):
-        systems = gram.expand(len(rows), n, n).clone()
-        systems.diagonal(dim1=1, dim2=2).add_(penalty * distances[rows])
-        factors, failed = torch.linalg.cholesky_ex(systems)
-        found[rows] = torch.cholesky_solve(products[rows, :, None], factors)[..., 0]
-        if failed.any():
-            rows = rows[failed > 0]
-            found[rows] = _least_squares(dictionary, queries[rows], (penalty * distances[rows]).sqrt())
-    rows, atoms = equal.any(1).nonzero()[:, 0], equal.int().argmax(1)
-    found[rows, atoms[rows]] = 1.0
-    return found
-
-
-def _least_squares(dictionary: Tensor, queries: Tensor, weights: Tensor) -> Tensor:
-    """The same minimum without X'X: (X; sqrt(lambda) Gamma) alpha = (y; 0), by singular values."""
-    above = dictionary.T.expand(len(queries), *dictionary.T.shape)
-    systems = torch.cat((above, torch.diag_embed(weights)), dim=1)
-    targets = torch.cat((queries, torch.zeros_like(weights)), dim=1)[..., None]
-    solved: Tensor = torch.linalg.lstsq(systems, targets, driver="gelsd").solution
-    return solved[..., 0]
-
-
-def residual_vectors(dictionary: Tensor, queries: Tensor, penalty: float) -> Tensor:
-    """Differences y - X alpha = (I + X Gamma^-2 X' / lambda)^-1 y (Woodbury): systems of bands, not atoms.
-
-    Args:
-        dictionary: Atoms, the columns of X, (n, bands).
-        queries: Pixels y that equal no atom, (N, bands).
-        penalty: lambda.
-
-    Returns:
-        (N, bands).
-    """
-    n, bands = dictionary.shape
-    weights = 1 / (penalty * squared_distances(dictionary, queries))
-    found = torch.empty_like(queries)
-    for rows in _stacks(torch.arange(len(queries)), bands * (n + bands)):
-        systems = (weights[rows, None] * dictionary.T) @ dictionary
-        systems.diagonal(dim1=1, dim2=2).add_(1.0)
-        found[rows] = torch.cholesky_solve(queries[rows, :, None], torch.linalg.cholesky(systems))[..., 0]
-    return found
-
-
-def residuals(dictionary: Tensor, queries: Tensor, penalty: float) -> Tensor:
-    """Lengths r = ||y - X alpha|| for one class, by the cheaper of both forms where Gamma allows the choice.
-
-    Args:
-        dictionary: Atoms of the class, (n, bands), float64.
-        queries: Pixels, (N, bands), float64.
-        penalty: lambda.
-
-    Returns:
-        (N,).
-    """
-    n, bands = dictionary.shape
-    if 3 * bands**2 * n + bands**3 >= n**3:  # additions and multiplications, a matrix product's half as dear
-        return _lengths(queries - coefficients(dictionary, queries, penalty) @ dictionary)
-    weighed = dictionary.square().sum(1) / (penalty * squared_distances(dictionary, queries))
-    in_bands = weighed.sum(1) < WORST_CONDITION  # a zero distance makes it infinite
-    rest = queries[~in_bands]
-    found = queries.new_empty(len(queries))
-    found[in_bands] = _lengths(residual_vectors(dictionary, queries[in_bands], penalty))
-    found[~in_bands] = _lengths(rest - coefficients(dictionary, rest, penalty) @ dictionary)
-    return found
-
-
-def _lengths(vectors: Tensor) -> Tensor:
-    return vectors.square().sum(1).sqrt()
-
-
-def _stacks(rows: Tensor, values: int) -> tuple[Tensor, ...]:
-    """Rows in stacks of `STACK_BYTES`, each row of so many float64 values."""
-    return torch.split(rows, max(1, STACK_BYTES // (8 * values)))
 
 
 def window_means(cube: Floats, window: int) -> Floats:
@@ -250,55 +139,72 @@ class JcrLearner(RefittedLearner):
         classes = np.unique(self.labels)
         if len(classes) == 1 or not len(pixel_ids):
             return Outputs(np.full(len(pixel_ids), classes[0]))
-        (found,) = self._errors(self.pixel_ids, self.labels, pixel_ids, [self.window], self.penalty, "representing")
-        return Outputs(classes[found.argmin(1).numpy()])
+        ((_, _, found),) = self._choices(
+            self.pixel_ids, self.labels, pixel_ids, [self.window], [self.penalty], "representing"
+        )
+        return Outputs(classes[found])
 
     def _search(self, pixel_ids: Ids, labels: Ids, folds: list[tuple[Ids, Ids]]) -> tuple[int, float]:
         """The pair with most hits; of equal ones the smallest window, and there the middle penalty."""
         windows, penalties = self.settings.windows, self.settings.penalties
         hits = np.zeros((len(windows), len(penalties)), dtype=np.int64)
-        classes = np.unique(labels)
+        classes, done = np.unique(labels), 0
         for fold, (train, test) in enumerate(folds):
-            for column, penalty in enumerate(penalties):
-                compared = self._errors(pixel_ids[train], labels[train], pixel_ids[test], windows, penalty)
-                for row, found in enumerate(compared):
-                    hits[row, column] += (classes[found.argmin(1).numpy()] == labels[test]).sum()
-                    part = ((fold * len(penalties) + column) * len(windows) + row + 1) / (len(folds) * hits.size)
-                    self.report(f"fold {fold + 1}/{len(folds)}, lambda {penalty:g}, window {windows[row]}", part)
+            choices = self._choices(pixel_ids[train], labels[train], pixel_ids[test], windows, penalties)
+            for row, column, found in choices:
+                hits[row, column] += (classes[found] == labels[test]).sum()
+                done += 1
+                text = f"fold {fold + 1}/{len(folds)}, window {windows[row]}, lambda {penalties[column]:g}"
+                self.report(text, done / (len(folds) * hits.size))
         row = int(hits.max(1).argmax())
         return windows[row], middle([penalties[c] for c in np.flatnonzero(hits[row] == hits.max()).tolist()])
 
-    def _errors(
-        self, atoms: Ids, labels: Ids, queries: Ids, windows: Sequence[int], penalty: float, text: str = ""
-    ) -> Iterator[Tensor]:
-        """For each window, residuals (averaged) or their squared sums (joint), (N, classes with labels)."""
+    def _choices(
+        self,
+        atoms: Ids,
+        labels: Ids,
+        queries: Ids,
+        windows: Sequence[int],
+        penalties: Sequence[float],
+        text: str = "",
+    ) -> Iterator[tuple[int, int, Ids]]:
+        """For each window and penalty, by position, the position of the nearest of the classes with labels, (N,)."""
         if self.settings.variant == "averaged":
-            for window in windows:
-                yield self._residuals(atoms, labels, queries, window, penalty, text)
+            for row, window in enumerate(windows):
+                classes = [Subspace(dictionary) for dictionary in self._dictionaries(atoms, labels, window)]
+                for column, penalty in enumerate(penalties):
+                    parts = [nearest(classes, pixels, penalty) for pixels in self._parts(queries, window, text)]
+                    yield row, column, torch.cat(parts).numpy()
             return
         # The residual of a neighbour doesn't depend on whose neighbour it is: each is computed once.
         needed = np.zeros(self.height * self.width, dtype=bool)
         for ids in neighbours(queries, max(windows), self.height, self.width):
             needed[ids] = True
-        found = self._residuals(atoms, labels, np.flatnonzero(needed), 1, penalty, text).square()
-        squared = found.new_zeros(len(needed), found.shape[1])
-        squared[torch.from_numpy(needed)] = found
-        for window in windows:
-            total = squared.new_zeros(len(queries), squared.shape[1])
-            for ids in neighbours(queries, window, self.height, self.width):
-                total += squared[torch.from_numpy(ids)]
-            yield total
+        dictionaries = self._dictionaries(atoms, labels, 1)
+        for column, penalty in enumerate(penalties):
+            squared = torch.zeros(len(needed), len(dictionaries), dtype=torch.float64)
+            squared[torch.from_numpy(needed)] = torch.cat(
+                [
+                    torch.stack([residuals(dictionary, pixels, penalty).square() for dictionary in dictionaries], dim=1)
+                    for pixels in self._parts(np.flatnonzero(needed), 1, text)
+                ]
+            )
+            for row, window in enumerate(windows):
+                total = squared.new_zeros(len(queries), len(dictionaries))
+                for ids in neighbours(queries, window, self.height, self.width):
+                    total += squared[torch.from_numpy(ids)]
+                yield row, column, total.argmin(1).numpy()
 
-    def _residuals(self, atoms: Ids, labels: Ids, queries: Ids, window: int, penalty: float, text: str) -> Tensor:
-        """Residuals (N, classes with labels) of pixels by the atoms of each class, in ascending order of classes."""
-        dictionaries = [self._spectra(atoms[labels == c], window) for c in np.unique(labels)]
-        parts = []
+    def _dictionaries(self, atoms: Ids, labels: Ids, window: int) -> list[Tensor]:
+        """Spectra (n, bands) of the atoms of each class, in ascending order of classes."""
+        return [self._spectra(atoms[labels == c], window) for c in np.unique(labels)]
+
+    def _parts(self, queries: Ids, window: int, text: str) -> Iterator[Tensor]:
+        """Spectra of so many pixels at a time, (n, bands); what is done with them is reported if there is a text."""
         for start in range(0, len(queries), PIXELS):
-            pixels = self._spectra(queries[start : start + PIXELS], window)
-            parts.append(torch.stack([residuals(dictionary, pixels, penalty) for dictionary in dictionaries], dim=1))
+            yield self._spectra(queries[start : start + PIXELS], window)
             if text:
                 self.report(text, min(1.0, (start + PIXELS) / len(queries)))
-        return torch.cat(parts)
 
     def _spectra(self, pixel_ids: Ids, window: int) -> Tensor:
         if window not in self.cubes:

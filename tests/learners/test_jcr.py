@@ -1,36 +1,22 @@
-"""JCR: its mathematics against closed forms and a plain loop, then the learner on a synthetic scene."""
+"""JCR on a synthetic scene, against a plain loop."""
 
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
-from torch import Tensor
 
 from hsi_al.errors import ConfigurationError, LearnerError
 from hsi_al.learners import jcr
-from hsi_al.learners.jcr import (
-    JcrLearner,
-    JcrSettings,
-    coefficients,
-    neighbours,
-    residual_vectors,
-    residuals,
-    squared_distances,
-)
+from hsi_al.learners.jcr import JcrLearner, JcrSettings, neighbours
+from tests.learners.test_nrs import plain_residual
 
 Ids = NDArray[np.int64]
-Doubles = NDArray[np.float64]
 SIDE, BANDS, CLASSES = 40, 20, 4
 ALL = np.arange(SIDE * SIDE, dtype=np.int64)
 SMALL: dict[str, Any] = {"windows": (1, 3), "penalties": (0.01, 0.1)}
 PENALTIES = (1e-4, 0.1, 10.0)
-
-
-def spectra(n: int, bands: int, seed: int = 0) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).random((n, bands)))
 
 
 def scene(noise: float = 0.1, seed: int = 0) -> tuple[NDArray[np.float32], Ids]:
@@ -52,146 +38,6 @@ def fitted(cube: NDArray[Any], pixel_ids: Ids, labels: Ids, seed: int = 0, **set
     learner = JcrLearner(cube, CLASSES, JcrSettings(**(SMALL | settings)))
     learner.fit(pixel_ids, labels, 0, np.random.default_rng(seed))
     return learner
-
-
-def plain_residual(dictionary: Doubles, query: Doubles, penalty: float) -> float:
-    gamma = np.diag(np.linalg.norm(dictionary - query, axis=1))
-    alpha = np.linalg.solve(dictionary @ dictionary.T + penalty * gamma @ gamma, dictionary @ query)
-    return float(np.linalg.norm(query - alpha @ dictionary))
-
-
-# Mathematics
-
-
-@pytest.mark.parametrize("penalty", PENALTIES)
-@pytest.mark.parametrize(("n", "bands"), [(5, 12), (12, 12), (60, 12)])
-def test_both_forms_agree_with_a_plain_solution(n: int, bands: int, penalty: float) -> None:
-    dictionary, queries = spectra(n, bands), spectra(9, bands, 1)
-    by_atoms = queries - coefficients(dictionary, queries, penalty) @ dictionary
-    by_bands = residual_vectors(dictionary, queries, penalty)
-    assert (by_atoms - by_bands).abs().max() < 1e-10
-    expected = [plain_residual(dictionary.numpy(), query, penalty) for query in queries.numpy()]
-    np.testing.assert_allclose(residuals(dictionary, queries, penalty), expected, rtol=1e-8)
-
-
-def test_the_cheaper_form_is_used_where_no_atom_equals_the_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: dict[str, int] = {}
-
-    def spy(name: str) -> None:
-        real = getattr(jcr, name)
-
-        def counted(dictionary: Tensor, queries: Tensor, penalty: float) -> Tensor:
-            seen[name] = len(queries)
-            found: Tensor = real(dictionary, queries, penalty)
-            return found
-
-        monkeypatch.setattr(jcr, name, counted)
-
-    spy("coefficients")
-    spy("residual_vectors")
-    many, queries = spectra(60, 6), spectra(9, 6, 1)
-    queries[4] = many[7]
-    queries[5] = many[8] + 1e-5
-    found = residuals(many, queries, 0.1)
-    assert seen == {"coefficients": 2, "residual_vectors": 7}
-    assert found[4] == 0 < found[5] < 1e-4
-    seen.clear()
-    residuals(many[:6], queries, 0.1)
-    assert seen == {"coefficients": 9}
-
-
-@pytest.mark.parametrize("n", [5, 60])
-@pytest.mark.parametrize("penalty", PENALTIES)
-def test_an_atom_represents_itself_alone(n: int, penalty: float) -> None:
-    dictionary = spectra(n, 12)
-    assert torch.equal(squared_distances(dictionary, dictionary) == 0, torch.eye(n, dtype=torch.bool))
-    assert torch.equal(coefficients(dictionary, dictionary, penalty), torch.eye(n, dtype=torch.float64))
-    assert residuals(dictionary, dictionary, penalty).max() < 1e-12
-
-
-@pytest.mark.parametrize("n", [5, 60])
-def test_it_represents_its_close_relatives_nearly_alone(n: int) -> None:
-    dictionary = spectra(n, 12)
-    near = dictionary + 1e-4 * spectra(n, 12, 1)
-    assert (coefficients(dictionary, near, 0.1) - torch.eye(n)).abs().max() < 1e-3
-    assert 0 < residuals(dictionary, near, 0.1).max() < 2e-4
-
-
-def test_distances_are_never_negative() -> None:
-    near = spectra(50, 200) * 1e-9 + 1
-    distances = squared_distances(near, near + 1e-10)
-    assert distances.min() == 0
-    exact = torch.cdist(spectra(5, 7), spectra(6, 7, 1), compute_mode="donot_use_mm_for_euclid_dist").square()
-    assert torch.allclose(squared_distances(spectra(6, 7, 1), spectra(5, 7)), exact)
-
-
-def test_a_large_penalty_leaves_the_whole_pixel() -> None:
-    queries = spectra(9, 12, 1)
-    for n in (5, 60):
-        assert torch.allclose(residuals(spectra(n, 12), queries, 1e12), queries.norm(dim=1), rtol=1e-8)
-
-
-def test_a_small_penalty_gives_the_least_squares_residual() -> None:
-    dictionary, queries = spectra(5, 12), spectra(9, 12, 1)
-    solution = torch.linalg.lstsq(dictionary.T, queries.T).solution
-    expected = (queries.T - dictionary.T @ solution).norm(dim=0)
-    assert torch.allclose(residuals(dictionary, queries, 1e-12), expected, rtol=1e-8)
-    assert residuals(spectra(60, 12), queries, 1e-12).max() < 1e-8
-
-
-@pytest.mark.parametrize("penalty", PENALTIES)
-def test_one_atom_has_a_closed_form(penalty: float) -> None:
-    atom, queries = spectra(1, 12), spectra(9, 12, 1)
-    alpha = queries @ atom[0] / (atom[0] @ atom[0] + penalty * (queries - atom).square().sum(1))
-    assert torch.allclose(coefficients(atom, queries, penalty)[:, 0], alpha)
-    assert torch.allclose(residuals(atom, queries, penalty), (queries - alpha[:, None] * atom).norm(dim=1))
-
-
-@pytest.mark.parametrize("n", [8, 60])
-def test_the_order_of_atoms_and_the_scale_do_not_matter(n: int) -> None:
-    dictionary, queries = spectra(n, 12), spectra(9, 12, 1)
-    order = torch.from_numpy(np.random.default_rng(2).permutation(n))
-    expected = residuals(dictionary, queries, 0.1)
-    assert torch.allclose(residuals(dictionary[order], queries, 0.1), expected)
-    assert torch.allclose(residuals(1000 * dictionary, 1000 * queries, 0.1), 1000 * expected)
-
-
-def test_stacks_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    queries = spectra(9, 12, 1)
-    expected = [residuals(spectra(n, 12), queries, 0.1) for n in (8, 60)]
-    monkeypatch.setattr(jcr, "STACK_BYTES", 1)
-    assert all(
-        torch.allclose(residuals(spectra(n, 12), queries, 0.1), e) for n, e in zip((8, 60), expected, strict=True)
-    )
-
-
-@pytest.mark.parametrize("penalty", [1e-4, 1e-12, 1e-30])
-def test_equal_atoms_are_no_obstacle(penalty: float) -> None:
-    several = spectra(4, 12).repeat(5, 1)
-    queries = torch.cat((several[:1], several[:1] + 1e-6, spectra(5, 12, 1)))
-    alpha = coefficients(several, queries, penalty)
-    assert alpha.isfinite().all()
-    found = residuals(several, queries, penalty)
-    assert found[0] == 0
-    assert torch.allclose(found[2:], residuals(several[:4], queries[2:], penalty / 5), rtol=1e-4)
-
-
-def test_without_a_cholesky_factor_least_squares_take_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    dictionary, queries = spectra(60, 12), spectra(9, 12, 1)
-    expected = coefficients(dictionary, queries, 0.1)
-    real = torch.linalg.cholesky_ex
-
-    def failing(systems: Tensor) -> tuple[Tensor, Tensor]:
-        factors, failed = real(systems)
-        factors[::2] = torch.nan
-        failed[::2] = 1
-        return factors, failed
-
-    monkeypatch.setattr(torch.linalg, "cholesky_ex", failing)
-    assert torch.allclose(coefficients(dictionary, queries, 0.1), expected, atol=1e-9)
-
-
-# The learner
 
 
 WRONG = [
