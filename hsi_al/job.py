@@ -29,7 +29,7 @@ from hsi_al.active.observers import Logger, ProgressDisplay, duration
 from hsi_al.active.run_directory import RunDirectory, discard_uncommitted, locked, read_meta, refuse_foreign_files
 from hsi_al.active.tensorboard_observer import tensorboard_observer
 from hsi_al.active.wandb_observer import WandbRun, wandb_observer
-from hsi_al.build import build_learner, build_scene, build_split, draw
+from hsi_al.build import build_learner, build_scene, build_split, draw, training_patch
 from hsi_al.config import Config, differing_keys, to_dict, to_yaml
 from hsi_al.errors import HsiAlError, RunDirectoryError
 from hsi_al.files import replacing
@@ -243,6 +243,16 @@ class Job:
             f"protocol {config.protocol.name}, split {config.split.kind}, seed {config.seed}"
         )
 
+    def overlap(self) -> dict[str, Any]:
+        """Held-out pixels that lie in a training patch, at first and now; `patch_size` None where no patches are cut."""
+        patch_size, shape, pool = training_patch(self.config), (self.scene.height, self.scene.width), self.pool
+        found: dict[str, Any] = {"patch_size": patch_size}
+        if patch_size is not None:
+            for when, labelled in (("initial", pool.labelled_at == 0), ("last", pool.is_labelled)):
+                inside, heldout = self.split.overlap(pool.candidates[labelled], shape, patch_size)
+                found[when] = {"labels": int(labelled.sum()), "inside": inside, "heldout": heldout}
+        return found
+
     def write_maps(self, predicted_class: Ids | None) -> None:
         """Predict the pixels that the last round did not, and write the maps of the whole scene."""
         scene = self.scene
@@ -278,6 +288,7 @@ class Job:
             "class_names": {str(value): name for value, name in scene.class_names.items()},
             "missing_classes": self.missing(),
             "learner": self.learner.describe(),
+            "test_pixels_in_training_patches": self.overlap(),
             "command": shlex.join([Path(sys.executable).name, "-m", "hsi_al.run", *sys.argv[1:]]),
             "git_commit": git_commit(),
             "versions": {name: version(name) for name in ("hsi_al", "torch", "lightning", "numpy")}
@@ -293,8 +304,11 @@ class Job:
 
 def print_report(path: Path, console: Console) -> None:
     """The table of rounds and the pictures of a finished run."""
-    console.print(title_of(path).title)
+    meta = title_of(path)
+    console.print(meta.title)
     print_table(format_rounds(read_curve(path)))
+    if meta.overlap is not None:
+        console.print(meta.overlap.sentence())
     for picture in sorted((path / "figures").glob("*.png")):
         console.print(short_path(picture))
 

@@ -108,8 +108,7 @@ class ActiveLearningLoop:
 
     def evaluate(self, outputs: Outputs) -> tuple[Ids, Ids]:
         """Confusion over all scored pixels, and over the held-out ones, (C, C) each."""
-        heldout_ids = self.split.test if len(self.split.test) else self.pool.unlabelled_ids
-        heldout = np.searchsorted(self.split.scored_ids, heldout_ids)
+        heldout = np.searchsorted(self.split.scored_ids, self.split.heldout(self.pool.labelled_ids))
         predicted = outputs.predicted_class
         return (
             confusion_matrix(self.truth, predicted, self.n_classes),

@@ -56,13 +56,15 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
 
 
 def summary(runs: Sequence[Path]) -> list[list[str]]:
-    """Header and one row per run: state, rounds committed, labels, last OA."""
-    table = [["run", "state", "rounds", "labels", "OA %", "seconds"]]
+    """Header and one row per run: state, rounds, labels, last OA, held-out pixels in training patches, seconds."""
+    table = [["run", "state", "rounds", "labels", "OA %", "test in patches %", "seconds"]]
     for run in runs:
         rows = read_curve(run) if (run / "curve.csv").exists() else []
         last = [f"{rows[-1].n_labelled}", f"{100 * rows[-1].oa_all:.2f}"] if rows else ["-", "-"]
         seconds = sum(row.seconds_fit + row.seconds_predict + row.seconds_query for row in rows)
-        table.append([str(run), read_meta(run).state, str(len(rows)), *last, f"{seconds:.0f}"])
+        meta = read_meta(run)
+        overlap = meta.overlap.last_percent if meta.overlap else "-"
+        table.append([str(run), meta.state, str(len(rows)), *last, overlap, f"{seconds:.0f}"])
     return table
 
 
