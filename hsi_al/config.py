@@ -63,6 +63,8 @@ class ProtocolConfig:
     stem: str = "s1"
     max_pixels: int | None = None  # only so many labelled pixels take part
     full_map: bool = True
+    stop_at: float | None = None  # end at this held-out OA (a fraction), which is then optimistic; not with split=paper
+    stop_when_stable: float | None = None  # end at this kappa between successive rounds' predictions, 3 times in a row
 
 
 @dataclass
@@ -242,6 +244,8 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "protocol.batch_size": (2, None),
     "protocol.max_pixels": (1, None),
     "protocol.per_class": (1, None),
+    "protocol.stop_at": (0, 1),
+    "protocol.stop_when_stable": (0, 1),
     "learner.components": (0, None),
     "learner.detach": (0, 1),
     "learner.ranking_weight": (0, None),
@@ -308,6 +312,11 @@ def check_combinations(config: Config) -> None:
         raise ConfigurationError(
             f"protocol.batch_size={protocol.batch_size} is odd, but the ranking loss pairs the pixels of a batch; "
             "take an even one."
+        )
+    if protocol.stop_at is not None and config.split.kind == "paper":
+        raise ConfigurationError(
+            f"protocol.stop_at={protocol.stop_at} needs test pixels that stay the same, but split=paper tests on what "
+            "is not labelled yet; take split=holdout, blocks or checkerboard, or protocol.stop_when_stable."
         )
     folders = {
         f"{part}.name": getattr(config, part).name for part in ("dataset", "experiment", "acquisition", "protocol")

@@ -38,8 +38,8 @@ class Overlap:
             for inside, heldout in (self.initial, self.last)
         ]
         return (
-            f"Test pixels inside a training patch ({self.patch_size} x {self.patch_size}): {parts[0]} after the initial "
-            f"labels, {parts[1]} after the last round."
+            f"Test pixels inside a training patch ({self.patch_size} x {self.patch_size}): {parts[0]} after the "
+            f"initial labels, {parts[1]} after the last round."
         )
 
 
@@ -47,7 +47,8 @@ class Overlap:
 class Meta:
     """The title of a run, its class names by label value, its state (`running` or `finished`), and its learner.
 
-    Runs of earlier versions don't say how test pixels and patches overlap.
+    `stopped` says why a run ended before its last round, if it did. Runs of earlier versions don't say how test pixels
+    and patches overlap.
     """
 
     title: str
@@ -55,6 +56,7 @@ class Meta:
     state: str = "unknown"
     learner: str = ""
     overlap: Overlap | None = None
+    stopped: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def read_meta(run_dir: Path) -> Meta:
             str(meta.get("state", "unknown")),
             str(meta.get("learner", "")),
             _overlap(meta.get("test_pixels_in_training_patches")),
+            str((meta.get("stopped") or {}).get("reason", "")),
         )
     except OSError as error:
         raise RunDirectoryError(f"{path} cannot be read: {error.strerror or error}.") from error
