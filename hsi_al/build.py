@@ -34,6 +34,7 @@ from hsi_al.learners.svm import FeatureSvmLearner, GridSvm
 from hsi_al.models.cae3d import WINDOW
 from hsi_al.models.cnn3d import PATCH_SIZES
 from hsi_al.models.scnn import PATCH_SIZE
+from hsi_al.pool.cold_start import COLD_STARTS, draw_cold
 from hsi_al.pool.initial import draw_initial, draw_per_class
 from hsi_al.pool.splits import Split, divide_holdout, divide_paper, divide_spatially, with_missing
 from hsi_al.randomness import generator
@@ -153,6 +154,8 @@ def draw(config: Config, scene: Scene, candidates: Ids) -> Ids:
     if protocol.per_class is not None:
         return draw_per_class(candidates, labels, protocol.per_class, rng, protocol.take_existing, names)
     size, kind = protocol.initial_size, protocol.initial
+    if kind in COLD_STARTS:
+        return draw_cold(candidates, scene.cube.reshape(-1, scene.n_bands)[candidates], size, kind, rng)
     return draw_initial(candidates, labels, size, kind, rng, protocol.min_per_class, names)
 
 

@@ -213,7 +213,7 @@ LEARNERS: dict[str, type[LearnerConfig]] = {
 CHOICES = {
     "learner.name": tuple(LEARNERS),
     "split.kind": ("paper", "holdout", "blocks", "checkerboard"),
-    "protocol.initial": ("uniform", "per_class", "stratified"),
+    "protocol.initial": ("uniform", "per_class", "stratified", "kmeans", "typiclust"),
     "protocol.schedule": ("constant", "cosine", "one_cycle"),
     "protocol.stem": ("s1", "s2", "s1_pool", "s2_pool"),
     "backbone.stem": (None, "s1", "s2", "s1_pool", "s2_pool"),
@@ -312,6 +312,11 @@ def check_combinations(config: Config) -> None:
         raise ConfigurationError(
             f"protocol.batch_size={protocol.batch_size} is odd, but the ranking loss pairs the pixels of a batch; "
             "take an even one."
+        )
+    if protocol.initial in ("kmeans", "typiclust") and (protocol.min_per_class or protocol.per_class):
+        raise ConfigurationError(
+            f"protocol.initial={protocol.initial} looks at no label, so it can't give every class some; leave out "
+            "protocol.min_per_class and protocol.per_class, or take protocol.initial=uniform."
         )
     if protocol.stop_at is not None and config.split.kind == "paper":
         raise ConfigurationError(

@@ -110,6 +110,7 @@ def test_run_directory_can_be_chosen(command_line: CommandLine, tiny_scene: list
         ["acquisition=random", "protocol.initial=per_class", "protocol.warm_start=false", "seed=7"],
         ["acquisition=entropy", "acquisition.subset=20", "protocol.min_per_class=1", "backbone.dropout=0.5"],
         ["acquisition=none", "protocol.rounds=0", "protocol.schedule=cosine"],
+        ["protocol.initial=typiclust", "protocol.rounds=0", "acquisition=none"],
         ["protocol.batch_size=64", "protocol.schedule=one_cycle", "trainer.channels_last=false"],
     ],
 )
