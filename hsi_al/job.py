@@ -41,7 +41,7 @@ from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import GroundTruthOracle
 from hsi_al.pool.splits import Split
 from hsi_al.randomness import generator
-from hsi_al.report.compare import markdown
+from hsi_al.report.contest_tables import markdown
 from hsi_al.report.figures import draw as draw_figures
 from hsi_al.report.run_files import read_meta as title_of
 from hsi_al.report.tables import format_rounds, print_table, read_curve
