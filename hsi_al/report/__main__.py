@@ -11,7 +11,8 @@ from pathlib import Path
 from rich.console import Console
 
 from hsi_al.errors import HsiAlError
-from hsi_al.report.compare import LEVELS, MEASURES, summary, write_comparison
+from hsi_al.report.compare import LEVELS, summary, write_comparison
+from hsi_al.report.contest_tables import MEASURES
 from hsi_al.report.figures import draw
 from hsi_al.report.series import find_runs
 from hsi_al.report.tables import print_table

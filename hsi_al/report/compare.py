@@ -104,8 +104,10 @@ def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all", title: s
     axes.set_ylabel(f"{NAMES[measure]} (%)" + (", mean ± standard deviation over seeds" if several else ""))
     axes.grid(color="0.88")
     axes.set_axisbelow(True)
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "frameon": False}
-    axes.legend(fontsize=9, **(below if len(curves) > MOST_INSIDE else {}))
+    if len(curves) > MOST_INSIDE:
+        axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), frameon=False)
+    else:
+        axes.legend(fontsize=9)
     axes.set_title(literal(title), fontsize=10)
     return figure
 

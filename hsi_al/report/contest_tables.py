@@ -153,11 +153,12 @@ def notes(contest: Contest) -> list[str]:
         return [f"{contest.name}: no number of labels is common to all runs, so nothing is compared."]
     ends = {run.rows[-1].n_labelled for run in runs}
     numbers = f"over the {len(grid)} numbers of labels" if len(grid) > 1 else "at the one number of labels"
-    lines = [
-        f"{contest.name}: {NAMES[contest.measure]} {numbers} that all {len(runs)} runs have, "
-        f"{grid[0]}{f' to {grid[-1]}' if len(grid) > 1 else ''}"
-        + (f"; the longest run has {max(ends)}." if max(ends) > grid[-1] else ".")
-    ]
+    span = f"{grid[0]} to {grid[-1]}" if len(grid) > 1 else f"{grid[0]}"
+    longer = f"; the longest run has {max(ends)}" if max(ends) > grid[-1] else ""
+    about = f"{numbers} that all {len(runs)} runs have, {span}{longer}"
+    lines = [f"{contest.name}: {NAMES[contest.measure]} {about}."]
+    if contest.reference is None and sum("random" in name.split(", ") for name in contest.methods) > 1:
+        lines.append("Several methods are random: --reference with a whole name tests the others against one of them.")
     lines += [f"{run.path} stopped early: {run.meta.stopped}." for run in runs if run.meta.stopped]
     if len(grid) > 1:
         lines.append(

@@ -15,11 +15,10 @@ from hsi_al.report.contest import Contest, Difference, contests_of, differences,
 from hsi_al.report.contest_figure import contest_figure
 from hsi_al.report.contest_tables import MEASURES, notes, reach_cell, sections, wins_table
 from hsi_al.report.series import Series, series_of
-from hsi_al.report.statistics import paired
 from tests.report.fakes import write_run
 
 LABELS = (160, 200, 240)
-CURVES = {  # method -> per seed the held-out OA in percent
+CURVES: dict[str, list[tuple[float, ...]]] = {  # method -> per seed the held-out OA in percent
     "entropy": [(80, 91, 95), (82, 90, 96.5), (80, 92, 97)],
     "random": [(80, 88, 90), (82, 87, 91), (80, 89, 91)],
     "margin": [(80, 91, 95), (82, 90, 96)],
@@ -81,7 +80,6 @@ def test_values_and_differences_on_shared_seeds(runs: list[Path]) -> None:
     pairs = every_pair(last)
     against = found_in(pairs, "entropy", "random")
     assert against.seeds == (0, 1, 2)
-    assert against.paired == pytest.approx(paired([5, 5.5, 6]).mean) or against.paired is not None
     assert against.paired is not None and against.paired.mean == pytest.approx(5.5)
     assert against.paired.p_sign == pytest.approx(0.25)
     two = found_in(pairs, "random", "margin")
@@ -115,7 +113,7 @@ def test_a_winner_needs_the_corrected_test() -> None:
 def test_the_sign_flip_test_decides_where_it_can() -> None:
     six = {"a": dict(enumerate([0.1, 0.2, 0.3, 0.4, 0.5, 90.0])), "b": dict.fromkeys(range(6), 0.0)}
     (found,) = every_pair(six)
-    assert (found.test, found.p) == ("sign-flip", pytest.approx(2 / 64))
+    assert found.test == "sign-flip" and found.p == pytest.approx(2 / 64)
     assert found.verdict == "a higher (sign-flip)"  # t says 0.36
     three = every_pair(six | {"c": dict.fromkeys(range(6), 1.0)})
     assert {entry.test for entry in three} == {"t"}  # 3 * 2/64 is above 0.05
@@ -147,7 +145,7 @@ def test_censored_levels(runs: list[Path]) -> None:
     assert cell("random", 95) == "> 240 (3 of 3 seeds)"
     assert cell("entropy", 97) == "240 (1 of 3 seeds), > 240 (2 of 3 seeds)"
     assert cell("random", 80) == "≤ 160 (3 of 3 seeds)"
-    assert cell("random", 82) == "170 ± 1 (2 of 3 seeds), ≤ 160 (1 of 3 seeds)"  # 170 and 168.9
+    assert cell("random", 82) == "169 ± 1 (2 of 3 seeds), ≤ 160 (1 of 3 seeds)"  # 170 and 168.9
     assert cell("margin", 95) == "237 ± 5"  # 240 and 233.3
 
 
@@ -210,9 +208,7 @@ def test_a_seed_that_is_there_twice_is_refused(tmp_path: Path) -> None:
 def test_references(runs: list[Path], tmp_path: Path) -> None:
     assert contest_of(runs, reference="margin").reference == "margin"
     assert contest_of(runs[:3]).reference is None
-    with pytest.raises(
-        RunDirectoryError, match="No method is 'best'; --reference takes one of: entropy, random, margin"
-    ):
+    with pytest.raises(RunDirectoryError, match=r"No method is 'best'; .* one of: entropy, random, margin"):
         contest_of(runs, reference="best")
 
 
@@ -227,9 +223,8 @@ def test_the_command_line_writes_tables_tests_and_pictures(
     assert "not separated" in out and "divided by their range" in out
     text = (output / "comparison.md").read_text()
     assert "### 240 labels: against random (Holm over 2 tests)" in text
-    assert (
-        "| entropy minus random | 3 | +5.50 | +4.26 to +6.74 | 0.003 | 0.250 | 0.005 | t | entropy higher (t) |" in text
-    )
+    numbers = "3 | +5.50 | +4.26 to +6.74 | 0.003 | 0.250 | 0.005"
+    assert f"| entropy minus random | {numbers} | t | entropy higher (t) |" in text
     with (output / "comparison_differences.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * (3 + 2)
