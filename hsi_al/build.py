@@ -31,7 +31,10 @@ from hsi_al.learners.ppf import PpfLearner
 from hsi_al.learners.scnn import EFFORTS as scnn_efforts
 from hsi_al.learners.scnn import ScnnExtractor
 from hsi_al.learners.svm import FeatureSvmLearner, GridSvm
+from hsi_al.models.cae3d import WINDOW
 from hsi_al.models.cnn3d import PATCH_SIZES
+from hsi_al.models.scnn import PATCH_SIZE
+from hsi_al.pool.cold_start import COLD_STARTS, draw_cold
 from hsi_al.pool.initial import draw_initial, draw_per_class
 from hsi_al.pool.splits import Split, divide_holdout, divide_paper, divide_spatially, with_missing
 from hsi_al.randomness import generator
@@ -151,6 +154,8 @@ def draw(config: Config, scene: Scene, candidates: Ids) -> Ids:
     if protocol.per_class is not None:
         return draw_per_class(candidates, labels, protocol.per_class, rng, protocol.take_existing, names)
     size, kind = protocol.initial_size, protocol.initial
+    if kind in COLD_STARTS:
+        return draw_cold(candidates, scene.cube.reshape(-1, scene.n_bands)[candidates], size, kind, rng)
     return draw_initial(candidates, labels, size, kind, rng, protocol.min_per_class, names)
 
 
@@ -192,6 +197,18 @@ def build_learner(config: Config, scene: Scene, candidates: Ids, needs: frozense
             learner = FeatureSvmLearner(scnn, n_classes, GridSvm("linear", 5), needs)
     require_needs(config, needs, learner.provides)
     return learner
+
+
+def training_patch(config: Config) -> int | None:
+    """Side of the window of the scene that a labelled pixel is learnt from; None where patches are not cut."""
+    learner = config.learner
+    if isinstance(learner, DeepLearnerConfig):
+        return config.patch_size
+    if isinstance(learner, Cnn3dConfig):
+        return PATCH_SIZES[learner.architecture]
+    if isinstance(learner, DfslSvmConfig):
+        return dfsl_efforts[learner.effort].patch_size
+    return {"scnn_svm": PATCH_SIZE, "cae3d_svm": WINDOW}.get(learner.name)
 
 
 def require_needs(config: Config, needs: frozenset[str], provides: frozenset[str]) -> None:

@@ -63,6 +63,8 @@ class ProtocolConfig:
     stem: str = "s1"
     max_pixels: int | None = None  # only so many labelled pixels take part
     full_map: bool = True
+    stop_at: float | None = None  # end at this held-out OA (a fraction), which is then optimistic; not with split=paper
+    stop_when_stable: float | None = None  # end at this kappa between successive rounds' predictions, 3 times in a row
 
 
 @dataclass
@@ -211,7 +213,7 @@ LEARNERS: dict[str, type[LearnerConfig]] = {
 CHOICES = {
     "learner.name": tuple(LEARNERS),
     "split.kind": ("paper", "holdout", "blocks", "checkerboard"),
-    "protocol.initial": ("uniform", "per_class", "stratified"),
+    "protocol.initial": ("uniform", "per_class", "stratified", "kmeans", "typiclust"),
     "protocol.schedule": ("constant", "cosine", "one_cycle"),
     "protocol.stem": ("s1", "s2", "s1_pool", "s2_pool"),
     "backbone.stem": (None, "s1", "s2", "s1_pool", "s2_pool"),
@@ -242,6 +244,8 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "protocol.batch_size": (2, None),
     "protocol.max_pixels": (1, None),
     "protocol.per_class": (1, None),
+    "protocol.stop_at": (0, 1),
+    "protocol.stop_when_stable": (0, 1),
     "learner.components": (0, None),
     "learner.detach": (0, 1),
     "learner.ranking_weight": (0, None),
@@ -308,6 +312,16 @@ def check_combinations(config: Config) -> None:
         raise ConfigurationError(
             f"protocol.batch_size={protocol.batch_size} is odd, but the ranking loss pairs the pixels of a batch; "
             "take an even one."
+        )
+    if protocol.initial in ("kmeans", "typiclust") and (protocol.min_per_class or protocol.per_class):
+        raise ConfigurationError(
+            f"protocol.initial={protocol.initial} looks at no label, so it can't give every class some; leave out "
+            "protocol.min_per_class and protocol.per_class, or take protocol.initial=uniform."
+        )
+    if protocol.stop_at is not None and config.split.kind == "paper":
+        raise ConfigurationError(
+            f"protocol.stop_at={protocol.stop_at} needs test pixels that stay the same, but split=paper tests on what "
+            "is not labelled yet; take split=holdout, blocks or checkerboard, or protocol.stop_when_stable."
         )
     folders = {
         f"{part}.name": getattr(config, part).name for part in ("dataset", "experiment", "acquisition", "protocol")

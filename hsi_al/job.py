@@ -27,9 +27,10 @@ from hsi_al.active.curve import RoundRecord
 from hsi_al.active.loop import ActiveLearningLoop, timed
 from hsi_al.active.observers import Logger, ProgressDisplay, duration
 from hsi_al.active.run_directory import RunDirectory, discard_uncommitted, locked, read_meta, refuse_foreign_files
+from hsi_al.active.stopping import Stopping
 from hsi_al.active.tensorboard_observer import tensorboard_observer
 from hsi_al.active.wandb_observer import WandbRun, wandb_observer
-from hsi_al.build import build_learner, build_scene, build_split, draw
+from hsi_al.build import build_learner, build_scene, build_split, draw, training_patch
 from hsi_al.config import Config, differing_keys, to_dict, to_yaml
 from hsi_al.errors import HsiAlError, RunDirectoryError
 from hsi_al.files import replacing
@@ -40,7 +41,7 @@ from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import GroundTruthOracle
 from hsi_al.pool.splits import Split
 from hsi_al.randomness import generator
-from hsi_al.report.compare import markdown
+from hsi_al.report.contest_tables import markdown
 from hsi_al.report.figures import draw as draw_figures
 from hsi_al.report.run_files import read_meta as title_of
 from hsi_al.report.tables import format_rounds, print_table, read_curve
@@ -107,13 +108,18 @@ class Job:
         self.pool = LabelPool(self.split.candidates)
         self.oracle = GroundTruthOracle(self.scene.labelled_ids, self.scene.labels_of(self.scene.labelled_ids))
         self.first_round = self.directory.restore(self.pool)
+        self.stopping = Stopping(config.protocol.stop_at, config.protocol.stop_when_stable)
+        self.rounds = config.protocol.rounds
+        self.stopped: dict[str, Any] | None = None
+        if 0 < self.first_round <= self.rounds and (reason := self.stopping.reason(self.directory.rows)):
+            self.stop(reason)
         if self.first_round == 0:
             initial = draw(config, self.scene, self.split.candidates)
             self.pool.add(initial, self.oracle.label(initial), 0)
 
     def play(self) -> None:
         """Run the missing rounds, then write maps, figures, and last of all `finished`."""
-        config, learner, rounds = self.config, self.learner, self.config.protocol.rounds
+        config, learner, rounds = self.config, self.learner, self.rounds
         if self.first_round and learner.keeps_state and (learner.warm or self.first_round > rounds):
             learner.load(self.directory.weights(self.first_round - 1))
         with replacing(self.path / "config.yaml") as temporary:
@@ -135,6 +141,7 @@ class Job:
             rounds,
             config.protocol.query_size,
             config.seed,
+            stopping=self.stopping,
         )
         if config.trainer.profile and isinstance(learner, DeepLearner):
             learner.profiler = PhaseProfiler(self.path / "trace.json")
@@ -148,6 +155,8 @@ class Job:
             loop.observers = [display, self, *observers]
             loop.seconds["start"] = time.monotonic() - self.began
             loop.run(self.first_round)
+            if loop.stopped is not None:
+                self.stop(loop.stopped)
             if config.protocol.full_map:
                 self.write_maps(loop.predicted_class)
             with timed(loop.seconds, "logging"):
@@ -157,6 +166,11 @@ class Job:
         if config.trainer.profile:
             self.write_profile(loop.seconds)
         self.directory.write_meta(self.meta("finished"))
+
+    def stop(self, reason: str) -> None:
+        """The last committed round is the last one."""
+        self.rounds = len(self.directory.rows) - 1
+        self.stopped = {"round": self.rounds, "reason": reason}
 
     @contextmanager
     def logged(self) -> Iterator[list[Logger]]:
@@ -205,9 +219,9 @@ class Job:
                 say(f"{len(missing)} classes without {side} pixels in this split, left out of AA there: {names}")
         if self.split.kind in ("blocks", "checkerboard"):
             say("No training patch holds a test pixel; patches of both sides may share background pixels.")
-        remaining = range(self.first_round, protocol.rounds + 1)
+        remaining = range(self.first_round, self.rounds + 1)
         initial = self.pool.n_labelled - self.first_round * protocol.query_size
-        if self.first_round > protocol.rounds:  # nothing is asked behind the last round
+        if self.first_round > self.rounds:  # nothing is asked behind the last round
             initial += protocol.query_size
         sizes = [(round_, initial + round_ * protocol.query_size) for round_ in remaining]
         say(
@@ -222,6 +236,8 @@ class Job:
             say(f"Batches of {protocol.batch_size} are clamped to the {initial} labels at first.")
         seconds = f": about {duration(estimate.total_seconds)}" if estimate.measured else ""
         say(f"Work: {estimate.work}{seconds} on {self.learner.device} with {torch.get_num_threads()} threads")
+        for line in self.stopping.describe():
+            say(line)
         say(f"Run directory: {short_path(self.path)}")
         return estimate
 
@@ -242,6 +258,16 @@ class Job:
             f"{config.dataset.name}, {self.method}, {config.acquisition.name}, "
             f"protocol {config.protocol.name}, split {config.split.kind}, seed {config.seed}"
         )
+
+    def overlap(self) -> dict[str, Any]:
+        """Held-out pixels that lie in a training patch, at first and now; `patch_size` None without patches."""
+        patch_size, shape, pool = training_patch(self.config), (self.scene.height, self.scene.width), self.pool
+        found: dict[str, Any] = {"patch_size": patch_size}
+        if patch_size is not None:
+            for when, labelled in (("initial", pool.labelled_at == 0), ("last", pool.is_labelled)):
+                inside, heldout = self.split.overlap(pool.candidates[labelled], shape, patch_size)
+                found[when] = {"labels": int(labelled.sum()), "inside": inside, "heldout": heldout}
+        return found
 
     def write_maps(self, predicted_class: Ids | None) -> None:
         """Predict the pixels that the last round did not, and write the maps of the whole scene."""
@@ -277,7 +303,9 @@ class Job:
             "loss_prediction": "predicted_loss_N" in self.acquisition.needs,
             "class_names": {str(value): name for value, name in scene.class_names.items()},
             "missing_classes": self.missing(),
+            "stopped": self.stopped,
             "learner": self.learner.describe(),
+            "test_pixels_in_training_patches": self.overlap(),
             "command": shlex.join([Path(sys.executable).name, "-m", "hsi_al.run", *sys.argv[1:]]),
             "git_commit": git_commit(),
             "versions": {name: version(name) for name in ("hsi_al", "torch", "lightning", "numpy")}
@@ -293,8 +321,13 @@ class Job:
 
 def print_report(path: Path, console: Console) -> None:
     """The table of rounds and the pictures of a finished run."""
-    console.print(title_of(path).title)
+    meta = title_of(path)
+    console.print(meta.title)
     print_table(format_rounds(read_curve(path)))
+    if meta.stopped:
+        console.print(f"Stopped early: {meta.stopped}.")
+    if meta.overlap is not None:
+        console.print(meta.overlap.sentence())
     for picture in sorted((path / "figures").glob("*.png")):
         console.print(short_path(picture))
 

@@ -57,7 +57,8 @@ def predict(
     require_network(config)
     config.trainer.accelerator = accelerator
     label_values = np.array(sorted(int(value) for value in meta["class_names"]), dtype=np.int64)
-    weights = run_directory / f"weights_{config.protocol.rounds}.pt"
+    stopped = meta.get("stopped") or {"round": config.protocol.rounds}
+    weights = run_directory / f"weights_{stopped['round']}.pt"
     low, high = read_weights(weights)["limits"].tolist()
     needs = frozenset({"predicted_loss_N"} if meta["loss_prediction"] else ())
     learner: DeepLearner | None = None

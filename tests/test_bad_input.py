@@ -67,6 +67,7 @@ def check_refused(code: int, err: str, words: str, directory: Path) -> None:
         ("trainer.accelerator=quantum", "choose one of auto, cpu, gpu, cuda, mps"),
         ("trainer.threads=0", "trainer.threads=0 must be 1 or more"),
         ("seed=-1", "seed=-1 must be 0 or more"),
+        ("protocol.initial=kmeans protocol.min_per_class=1", "protocol.initial=kmeans looks at no label"),
         ("acquisition=none", "acquisition=none never queries, but protocol.rounds=2"),
         ("acquisition=loss_prediction", "The backbone lenet can't give predicted_loss_N"),
         ("acquisition=clairvoyance", "There is no acquisition 'clairvoyance'"),

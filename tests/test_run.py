@@ -65,6 +65,15 @@ def test_a_run_leaves_readable_files(command_line: CommandLine, tiny_scene: list
     assert set(np.unique(class_map)) <= {2, 5, 9}
     meta = json.loads((run / "meta.json").read_text())
     assert (meta["state"], meta["calls"], meta["threads"]) == ("finished", 1, 1)
+    overlap = meta["test_pixels_in_training_patches"]
+    width, at = truth.shape[1], pool["labelled_at"]
+    for when, known in (("initial", at == 0), ("last", labelled)):
+        far = np.abs(pool["pixel_id"][:, None] // width - pool["pixel_id"][known] // width + 0.5)
+        aside = np.abs(pool["pixel_id"][:, None] % width - pool["pixel_id"][known] % width + 0.5)
+        inside = ((np.maximum(far, aside) < 8).any(axis=1) & ~known).sum()  # windows [i - 8, i + 8)
+        assert overlap[when] == {"labels": known.sum(), "inside": inside, "heldout": (~known).sum()}
+    assert overlap["patch_size"] == 16
+    assert f"Test pixels inside a training patch (16 x 16): {overlap['initial']['inside']:,} of" in outcome.out
     with (run / "curve.csv").open() as opened:
         assert meta["wall_seconds"] > sum(float(row["seconds_fit"]) for row in csv.DictReader(opened)) > 0
     assert not list(run.glob("*.tmp")) + list(run.glob(".*.tmp"))
@@ -101,6 +110,7 @@ def test_run_directory_can_be_chosen(command_line: CommandLine, tiny_scene: list
         ["acquisition=random", "protocol.initial=per_class", "protocol.warm_start=false", "seed=7"],
         ["acquisition=entropy", "acquisition.subset=20", "protocol.min_per_class=1", "backbone.dropout=0.5"],
         ["acquisition=none", "protocol.rounds=0", "protocol.schedule=cosine"],
+        ["protocol.initial=typiclust", "protocol.rounds=0", "acquisition=none"],
         ["protocol.batch_size=64", "protocol.schedule=one_cycle", "trainer.channels_last=false"],
     ],
 )

@@ -16,7 +16,7 @@ import torch
 from experiments.benchmarks import delivery, jcr, layout, memory, scoring, training
 from experiments.benchmarks.measure import Row
 from hsi_al.job import git_commit, prepare_process
-from hsi_al.report.compare import markdown
+from hsi_al.report.contest_tables import markdown
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "delivery": delivery.measure,

@@ -12,7 +12,7 @@ from hsi_al.job import git_commit
 from hsi_al.learners.svm import GridSvm
 from hsi_al.pool.initial import draw_per_class
 from hsi_al.randomness import generator
-from hsi_al.report.compare import markdown
+from hsi_al.report.contest_tables import markdown
 from hsi_al.scenes.scene import Scene
 
 Ids = NDArray[np.int64]

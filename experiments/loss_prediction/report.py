@@ -13,7 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hsi_al.report.canvas import save
-from hsi_al.report.compare import Curve, markdown, points_of
+from hsi_al.report.compare import Curve, points_of
+from hsi_al.report.contest_tables import markdown
 from hsi_al.report.palette import PALETTE
 from hsi_al.report.tables import read_curve
 

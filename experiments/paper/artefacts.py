@@ -20,7 +20,8 @@ from experiments.paper.tables import (
 from hsi_al.errors import RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.report.canvas import save
-from hsi_al.report.compare import Curve, final_table, markdown, points_of, write_curves
+from hsi_al.report.compare import Curve, final_table, points_of, write_curves
+from hsi_al.report.contest_tables import markdown
 from hsi_al.report.maps import maps_figure
 from hsi_al.report.run_files import read_meta, read_predictions
 from hsi_al.report.tables import read_curve

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.paper.cells import Column
-from hsi_al.report.compare import markdown
+from hsi_al.report.contest_tables import markdown
 from hsi_al.report.run_files import read_confusions, read_meta
 from hsi_al.report.tables import read_curve
 

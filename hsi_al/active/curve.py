@@ -59,6 +59,8 @@ class RoundRecord:
         seconds_fit: Wall time of training.
         seconds_predict: Wall time of the one pass that serves evaluation and acquisition.
         seconds_query: Wall time of selection and labelling.
+        agreement: Cohen's kappa with the predictions of the round before on the unlabelled pool, nan in round 0; None
+            where no rule of stopping asks for it.
     """
 
     round: int
@@ -68,10 +70,13 @@ class RoundRecord:
     seconds_fit: float
     seconds_predict: float
     seconds_query: float
+    agreement: float | None = None
 
     def row(self, label_values: Counts) -> dict[str, float]:
-        """A row of curve.csv: fractions, seconds, and `recall_<label value>` over all pixels."""
+        """A row of curve.csv: fractions, `agreement` if asked, seconds, and `recall_<label value>` over all pixels."""
         row: dict[str, float] = {"round": self.round, "n_labelled": self.n_labelled}
+        if self.agreement is not None:
+            row["agreement"] = self.agreement
         for name, confusion in (("all", self.confusion_all), ("heldout", self.confusion_heldout)):
             row[f"oa_{name}"] = overall_accuracy(confusion)
             row[f"aa_{name}"] = average_accuracy(confusion)

@@ -5,7 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from hsi_al.acquisition.base import Acquisition, PoolView
 from hsi_al.active.curve import RoundRecord, confusion_matrix
 from hsi_al.active.observers import Observer
 from hsi_al.active.run_directory import RunDirectory
+from hsi_al.active.stopping import Stopping, agreement_of
 from hsi_al.learners.base import Learner
 from hsi_al.outputs import Outputs
 from hsi_al.pool.label_pool import LabelPool
@@ -52,6 +53,8 @@ class ActiveLearningLoop:
         query_size: Pixels per query.
         seed: Root seed.
         observers: Told about every round.
+        stopping: Rules that end a run before its last round.
+        stopped: Why one of them did, None while none has.
         predicted_class: What the last round said about `split.scored_ids`; None before it.
         seconds: Spent so far, by phase: acquisition, files, logging, and whatever the caller adds.
     """
@@ -69,6 +72,8 @@ class ActiveLearningLoop:
     query_size: int
     seed: int
     observers: Sequence[Observer] = ()
+    stopping: Stopping = field(default_factory=Stopping)
+    stopped: str | None = None
     predicted_class: Ids | None = None
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
@@ -76,12 +81,15 @@ class ActiveLearningLoop:
         """Run the rounds from `first_round` on; a warm learner holds the state of the round before."""
         for round_ in range(first_round, self.rounds + 1):
             record = self.play(round_)
+            last = round_ == self.rounds or self.stopped is not None
             with timed(self.seconds, "files"):
-                self.directory.commit(record, self.pool, self.learner, last=round_ == self.rounds)
+                self.directory.commit(record, self.pool, self.learner, last)
             with timed(self.seconds, "logging"):
                 for observer in self.observers:
                     observer.on_round(record)
             gc.collect()  # a Trainer and its optimiser refer to each other: memory would grow round by round
+            if last:
+                break
 
     def play(self, round_: int) -> RoundRecord:
         """One round: fit, predict, evaluate, and unless it is the last query and label."""
@@ -93,28 +101,41 @@ class ActiveLearningLoop:
         predicted = clock()
         self.predicted_class = outputs.predicted_class
         confusion_all, confusion_heldout = self.evaluate(outputs)
-        if round_ < self.rounds:
-            with timed(self.seconds, "acquisition"):
-                self.query(outputs, round_)
-        return RoundRecord(
+        record = RoundRecord(
             round_,
             n_labelled,
             confusion_all,
             confusion_heldout,
             seconds_fit=fitted - start,
             seconds_predict=predicted - fitted,
-            seconds_query=clock() - predicted,
+            seconds_query=0.0,
+            agreement=self.agreement(outputs),
         )
+        if round_ < self.rounds:
+            self.stopped = self.stopping.reason([*self.directory.rows, record.row(self.directory.label_values)])
+            if self.stopped is None:
+                with timed(self.seconds, "acquisition"):
+                    self.query(outputs, round_)
+        return replace(record, seconds_query=clock() - predicted)
 
     def evaluate(self, outputs: Outputs) -> tuple[Ids, Ids]:
         """Confusion over all scored pixels, and over the held-out ones, (C, C) each."""
-        heldout_ids = self.split.test if len(self.split.test) else self.pool.unlabelled_ids
-        heldout = np.searchsorted(self.split.scored_ids, heldout_ids)
+        heldout = np.searchsorted(self.split.scored_ids, self.split.heldout(self.pool.labelled_ids))
         predicted = outputs.predicted_class
         return (
             confusion_matrix(self.truth, predicted, self.n_classes),
             confusion_matrix(self.truth[heldout], predicted[heldout], self.n_classes),
         )
+
+    def agreement(self, outputs: Outputs) -> float | None:
+        """Kappa with the round before over the unlabelled pool, if a rule needs it; keeps what the next round needs."""
+        if self.stopping.agreement is None:
+            return None
+        before, unlabelled = self.directory.predicted, ~self.pool.is_labelled
+        now = outputs.predicted_class[np.searchsorted(self.split.scored_ids, self.pool.candidates)]
+        self.directory.predicted = now
+        earlier = None if before is None else before[unlabelled]
+        return agreement_of(earlier, now[unlabelled], self.n_classes)
 
     def query(self, outputs: Outputs, round_: int) -> None:
         """Select among the unlabelled candidates, ask the oracle, label for the next round."""

@@ -33,6 +33,10 @@ class RunDirectory:
     Args:
         path: The folder; it is made if missing.
         label_values: Original value of every class index, (C,).
+
+    Attributes:
+        predicted: Class index that the last round gave to every candidate, (N,), kept in pool.h5 where it is set: rules
+            of stopping compare the next round with it.
     """
 
     def __init__(self, path: Path, label_values: Ids) -> None:
@@ -41,6 +45,7 @@ class RunDirectory:
         self.label_values = label_values
         self.rows: list[dict[str, float]] = []
         self.confusions: list[tuple[Ids, Ids]] = []
+        self.predicted: Ids | None = None
 
     def restore(self, pool: LabelPool) -> int:
         """Take the committed labels into an empty pool and the committed rounds into memory.
@@ -56,6 +61,7 @@ class RunDirectory:
             return 0
         with reading(path), h5py.File(path) as file:
             pixel_id, labelled_at, label = (file[name][:] for name in ("pixel_id", "labelled_at", "label"))
+            predicted = file["predicted"][:] if "predicted" in file else None
             next_round = int(file.attrs["next_round"])
         if not np.array_equal(pixel_id, pool.candidates):
             raise RunDirectoryError(
@@ -68,6 +74,8 @@ class RunDirectory:
                 if not np.isin(label[chosen], self.label_values).all():
                     raise PoolError(f"a label is none of {self.label_values.tolist()}")
                 pool.add(pixel_id[chosen], np.searchsorted(self.label_values, label[chosen]), round_)
+            if predicted is not None:
+                self.predicted = np.searchsorted(self.label_values, predicted)
         self._read_rounds(next_round)
         return next_round
 
@@ -138,6 +146,8 @@ class RunDirectory:
         values = np.where(pool.is_labelled, self.label_values[pool.label], 0)
         with replacing_hdf5(self.path / "pool.h5") as file:
             arrays = {"pixel_id": pool.candidates, "labelled_at": pool.labelled_at, "label": values}
+            if self.predicted is not None:
+                arrays["predicted"] = self.label_values[self.predicted]
             for name, array in arrays.items():
                 file.create_dataset(name, data=array, compression="gzip", fletcher32=True)
             file.attrs["next_round"] = next_round

@@ -36,6 +36,15 @@ class Split:
         """Every pixel that counts: candidates and test, ascending."""
         return np.union1d(self.candidates, self.test)
 
+    def heldout(self, labelled_ids: Ids) -> Ids:
+        """The pixels that test a learner: the test side, for `paper` the candidates without a label; ascending."""
+        return self.test if len(self.test) else np.setdiff1d(self.candidates, labelled_ids, assume_unique=True)
+
+    def overlap(self, labelled_ids: Ids, shape: tuple[int, int], patch_size: int) -> tuple[int, int]:
+        """How many held-out pixels lie in the patch of a labelled one, and how many held-out pixels there are."""
+        heldout = self.heldout(labelled_ids)
+        return int(in_patches(labelled_ids, shape, patch_size)[heldout].sum()), len(heldout)
+
     def thinned(self, size: int, rng: np.random.Generator) -> "Split":
         """About `size` of the scored pixels, drawn uniformly on each side: for trying things out."""
         part = min(1.0, size / len(self.scored_ids))
@@ -110,12 +119,17 @@ def guarded(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Over the labelled pixels: candidate or not, and test or not, with the guard between them."""
     chosen = is_candidate_block.ravel()[pixel_ids]
-    candidate_map = np.zeros(shape, dtype=np.uint8)
-    candidate_map.ravel()[pixel_ids[chosen]] = 1
-    # A patch [i - P//2, i - P//2 + P) contains t where i lies in [t - P + P//2 + 1, t + P//2]: the mirrored window.
+    return chosen, ~chosen & ~in_patches(pixel_ids[chosen], shape, patch_size)[pixel_ids]
+
+
+def in_patches(pixel_ids: Ids, shape: tuple[int, int], patch_size: int) -> NDArray[np.bool_]:
+    """Whether each pixel of the scene lies in the patch [i - P//2, i - P//2 + P) of one of these, (H * W,)."""
+    centres = np.zeros(shape, dtype=np.uint8)
+    centres.ravel()[pixel_ids] = 1
+    # A patch contains t where its centre i lies in [t - P + P//2 + 1, t + P//2]: the mirrored window.
     origin = -1 if patch_size % 2 == 0 else 0
-    covered = maximum_filter(candidate_map, size=patch_size, mode="constant", origin=origin).ravel()[pixel_ids] > 0
-    return chosen, ~chosen & ~covered
+    covered: NDArray[np.bool_] = maximum_filter(centres, size=patch_size, mode="constant", origin=origin).ravel() > 0
+    return covered
 
 
 def block_kinds(shape: tuple[int, int], size: int, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,16 @@ from matplotlib.figure import Figure
 from hsi_al.errors import RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.report.canvas import literal, place, save
+from hsi_al.report.contest import Contest, against, contests_of, every_pair
+from hsi_al.report.contest_figure import contest_figure
+from hsi_al.report.contest_tables import MEASURES, NAMES, Section, markdown, notes, percent, sections
 from hsi_al.report.palette import PALETTE
 from hsi_al.report.run_files import read_meta
+from hsi_al.report.series import Series, series_of
 from hsi_al.report.tables import CurveRow, read_curve
 
-MEASURES = ("oa_all", "aa_all", "kappa_all", "oa_heldout", "aa_heldout", "kappa_heldout")
-NAMES = dict(zip(MEASURES, ("OA", "AA", "kappa", "OA held-out", "AA held-out", "kappa held-out"), strict=True))
+LEVELS = (90.0, 95.0, 98.0)
+MOST_INSIDE = 8  # curves whose legend has room inside the picture
 MARKERS = "os^Dv<>Pp*X"
 LINES = ("-", "--", "-.", ":")
 
@@ -40,41 +44,27 @@ class Curve:
     points: list[Point]
 
 
-def find_runs(paths: Iterable[Path]) -> list[Path]:
-    """Run directories among the paths and below them.
-
-    Raises:
-        RunDirectoryError: A path holds none.
-    """
-    runs: list[Path] = []
-    for path in paths:
-        found = sorted(meta.parent for meta in path.rglob("meta.json"))
-        if not found:
-            raise RunDirectoryError(f"{path} holds no run (no meta.json in it or below).")
-        runs += [run for run in found if run not in runs]
-    return runs
-
-
 def summary(runs: Sequence[Path]) -> list[list[str]]:
-    """Header and one row per run: state, rounds committed, labels, last OA."""
-    table = [["run", "state", "rounds", "labels", "OA %", "seconds"]]
+    """Header and one row per run: state, rounds, labels, last OA, held-out pixels in training patches, seconds."""
+    table = [["run", "state", "rounds", "labels", "OA %", "test in patches %", "seconds"]]
     for run in runs:
         rows = read_curve(run) if (run / "curve.csv").exists() else []
         last = [f"{rows[-1].n_labelled}", f"{100 * rows[-1].oa_all:.2f}"] if rows else ["-", "-"]
         seconds = sum(row.seconds_fit + row.seconds_predict + row.seconds_query for row in rows)
-        table.append([str(run), read_meta(run).state, str(len(rows)), *last, f"{seconds:.0f}"])
+        meta = read_meta(run)
+        overlap = meta.overlap.last_percent if meta.overlap else "-"
+        table.append([str(run), meta.state, str(len(rows)), *last, overlap, f"{seconds:.0f}"])
     return table
 
 
 def curves_of(runs: Sequence[Path]) -> list[Curve]:
-    """Group runs by everything in their titles but the seed, and name each group by what tells it from the others."""
-    groups: dict[tuple[str, ...], list[list[CurveRow]]] = {}
-    for run in runs:
-        settings = tuple(part for part in read_meta(run).title.split(", ") if not part.startswith("seed "))
-        groups.setdefault(settings, []).append(read_curve(run))
-    shared = set.intersection(*(set(settings) for settings in groups))
-    names = {settings: ", ".join(part for part in settings if part not in shared) for settings in groups}
-    return [Curve(names[key] or ", ".join(key), points_of(seeds)) for key, seeds in groups.items()]
+    """Average runs over their seeds, see `series_of`."""
+    return [curve_of(entry) for entry in series_of(runs)]
+
+
+def curve_of(series: Series) -> Curve:
+    """Average a series over its seeds."""
+    return Curve(series.name, points_of([run.rows for run in series.runs]))
 
 
 def points_of(seeds: Sequence[Sequence[CurveRow]]) -> list[Point]:
@@ -114,7 +104,10 @@ def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all", title: s
     axes.set_ylabel(f"{NAMES[measure]} (%)" + (", mean ± standard deviation over seeds" if several else ""))
     axes.grid(color="0.88")
     axes.set_axisbelow(True)
-    axes.legend(fontsize=9)
+    if len(curves) > MOST_INSIDE:
+        axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), frameon=False)
+    else:
+        axes.legend(fontsize=9)
     axes.set_title(literal(title), fontsize=10)
     return figure
 
@@ -131,29 +124,93 @@ def final_table(curves: Sequence[Curve]) -> list[list[str]]:
     return [header, *rows]
 
 
-def percent(mean: float, spread: float) -> str:
-    """A mean with its spread, `-` where undefined."""
-    if math.isnan(mean):
-        return "-"
-    return f"{100 * mean:.2f}" + ("" if math.isnan(spread) else f" ± {100 * spread:.2f}")
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` has to say: tables, sentences, and the files written."""
+
+    sections: list[Section]
+    notes: list[str]
+    paths: list[Path]
 
 
-def markdown(table: Sequence[Sequence[str]]) -> str:
-    """A table as Markdown."""
-    header, *rows = [f"| {' | '.join(row)} |" for row in table]
-    return "\n".join([header, "|" + "---|" * len(table[0]), *rows]) + "\n"
+def write_comparison(
+    runs: Sequence[Path],
+    folder: Path,
+    measure: str | None = None,
+    levels: Sequence[float] = LEVELS,
+    reference: str | None = None,
+) -> Comparison:
+    """Write curves, tables and tests: `comparison*.png`, `.csv` and `.md`.
 
-
-def write_comparison(runs: Sequence[Path], folder: Path, measure: str = "oa_all") -> tuple[list[list[str]], list[Path]]:
-    """Write `comparison.png`, `.csv` (every point) and `.md` (the last points); returns the table and the paths.
+    Args:
+        runs: Run directories.
+        folder: Where to.
+        measure: Column of curve.csv; None = held-out OA where the split has a fixed test set, else OA over all pixels.
+        levels: In percent, for the labels needed to reach them.
+        reference: See `contests_of`.
 
     Raises:
-        RunDirectoryError: No runs, or a run's file is missing or malformed.
+        RunDirectoryError: No runs, a run's file is missing or malformed, a run is there twice, or no such reference.
         OSError: The folder can't be written.
     """
     if not runs:
         raise RunDirectoryError("None of the runs has committed a round, so there is nothing to compare.")
-    return write_curves(curves_of(runs), folder, measure=measure)
+    series = series_of(runs)
+    contests = contests_of(series, measure, reference)
+    fixed = all(entry.has_fixed_test_set for entry in series)
+    shown = measure or ("oa_heldout" if fixed else "oa_all")
+    table, paths = write_curves([curve_of(entry) for entry in series], folder, measure=shown)
+    found = [Section("All runs, last round", table, 2)]
+    found += [section for contest in contests for section in sections(contest, levels)]
+    said = [note for contest in contests for note in notes(contest)]
+    said += [f"Not finished, in the curves only: {r.path}" for e in series for r in e.runs if r.meta.state == "running"]
+    said = list(dict.fromkeys(said))
+    tested = [contest for contest in contests if len(contest.methods) > 1 and contest.quantities()]
+    for index, contest in enumerate(tested):
+        name = "comparison_differences" + (f"_{index + 1}" if len(tested) > 1 else "") + ".png"
+        paths.append(save(contest_figure(contest), folder / name))
+    with replacing(folder / "comparison.md") as temporary:
+        text = [f"{'#' * section.depth} {section.title}\n\n{markdown(section.table)}" for section in found]
+        temporary.write_text("\n".join([*text, "".join(f"- {note}\n" for note in said)]), encoding="utf-8")
+    paths += [write_seeds(contests, folder, levels), write_differences(contests, folder)]
+    return Comparison(found, said, paths)
+
+
+def write_seeds(contests: Sequence[Contest], folder: Path, levels: Sequence[float]) -> Path:
+    """A row per contest, method, seed and quantity; labels to a level that was not reached are `inf`."""
+    rows: list[list[object]] = [["contest", "measure", "method", "seed", "quantity", "value"]]
+    for contest in contests:
+        reached = {f"labels to {level:g} %": contest.reach(level) for level in levels}
+        for quantity, scores in (contest.quantities() | reached).items():
+            for name, seeds in scores.items():
+                rows += [[contest.name, contest.measure, name, seed, quantity, value] for seed, value in seeds.items()]
+    return write_csv(folder / "comparison_seeds.csv", rows)
+
+
+def write_differences(contests: Sequence[Contest], folder: Path) -> Path:
+    """A row per comparison: percentage points, and p values before and after the correction."""
+    judged = ("mean", "low", "high", "p_t", "p_sign", "wins", "ties")
+    header = ["contest", "measure", "quantity", "family", "row", "column", "seeds", *judged, "test", "p_holm", "result"]
+    rows: list[list[object]] = [list(header)]
+    for contest in contests:
+        for quantity, scores in contest.quantities().items():
+            families = {"every pair": every_pair(scores)}
+            if contest.reference is not None:
+                families["reference"] = against(scores, contest.reference)
+            for family, found in families.items():
+                for entry in found:
+                    about = [contest.name, contest.measure, quantity, family, entry.row, entry.column]
+                    numbers = [getattr(entry.paired, name, "") for name in judged]
+                    seeds = " ".join(map(str, entry.seeds))
+                    rows.append([*about, seeds, *numbers, entry.test, entry.p, entry.verdict])
+    return write_csv(folder / "comparison_differences.csv", rows)
+
+
+def write_csv(path: Path, rows: Sequence[Sequence[object]]) -> Path:
+    """Write a header and rows, whole or not at all."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+    return path
 
 
 def write_curves(
@@ -173,15 +230,14 @@ def write_curves(
     folder.mkdir(parents=True, exist_ok=True)
     figure = comparison_figure(curves, measure, title)
     paths = [save(figure, folder / f"{stem}.{kind}") for kind in pictures]
-    with replacing(folder / f"{stem}.csv") as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["run", "n_labelled", "n_seeds", *(f"{m}_{kind}" for m in MEASURES for kind in ("mean", "std"))]
-        )
-        for curve in curves:
-            for point in curve.points:
-                values = [value for name in MEASURES for value in (point.mean[name], point.spread[name])]
-                writer.writerow([curve.name, point.n_labelled, point.n_seeds, *values])
+    rows: list[list[object]] = [
+        ["run", "n_labelled", "n_seeds", *(f"{m}_{kind}" for m in MEASURES for kind in ("mean", "std"))]
+    ]
+    for curve in curves:
+        for point in curve.points:
+            values = [value for name in MEASURES for value in (point.mean[name], point.spread[name])]
+            rows.append([curve.name, point.n_labelled, point.n_seeds, *values])
+    paths.append(write_csv(folder / f"{stem}.csv", rows))
     with replacing(folder / f"{stem}.md") as temporary:
         temporary.write_text(markdown(table))
-    return table, [*paths, folder / f"{stem}.csv", folder / f"{stem}.md"]
+    return table, [*paths, folder / f"{stem}.md"]

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,13 +16,47 @@ Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """Held-out pixels inside training patches of a side (None: a learner without patches), and all held-out ones."""
+
+    patch_size: int | None
+    initial: tuple[int, int] = (0, 0)
+    last: tuple[int, int] = (0, 0)
+
+    @property
+    def last_percent(self) -> str:
+        """Share after the last round so far, `-` without patches or held-out pixels."""
+        inside, heldout = self.last
+        return f"{100 * inside / heldout:.1f}" if self.patch_size is not None and heldout else "-"
+
+    def sentence(self) -> str:
+        """What a reader of the held-out accuracies must know."""
+        if self.patch_size is None:
+            return "This learner cuts no training patches: no overlap to count, though its features may use neighbours."
+        parts = [
+            f"{inside:,} of {heldout:,}" + (f" ({100 * inside / heldout:.1f} %)" if heldout else "")
+            for inside, heldout in (self.initial, self.last)
+        ]
+        return (
+            f"Test pixels inside a training patch ({self.patch_size} x {self.patch_size}): {parts[0]} after the "
+            f"initial labels, {parts[1]} after the last round."
+        )
+
+
+@dataclass(frozen=True)
 class Meta:
-    """The title of a run, its class names by label value, its state (`running` or `finished`), and its learner."""
+    """The title of a run, its class names by label value, its state (`running` or `finished`), and its learner.
+
+    `stopped` says why a run ended before its last round, if it did. Runs of earlier versions don't say how test pixels
+    and patches overlap.
+    """
 
     title: str
     class_names: dict[int, str]
     state: str = "unknown"
     learner: str = ""
+    overlap: Overlap | None = None
+    stopped: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,12 +92,28 @@ def read_meta(run_dir: Path) -> Meta:
         meta = json.loads(path.read_text(encoding="utf-8"))
         names = {int(value): str(name) for value, name in meta["class_names"].items()}
         return Meta(
-            str(meta.get("title", run_dir.name)), names, str(meta.get("state", "unknown")), str(meta.get("learner", ""))
+            str(meta.get("title", run_dir.name)),
+            names,
+            str(meta.get("state", "unknown")),
+            str(meta.get("learner", "")),
+            _overlap(meta.get("test_pixels_in_training_patches")),
+            str((meta.get("stopped") or {}).get("reason", "")),
         )
     except OSError as error:
         raise RunDirectoryError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise RunDirectoryError(f"{path} has no usable entry class_names ({error}).") from error
+        raise RunDirectoryError(
+            f"{path} has no usable entry class_names or test_pixels_in_training_patches ({error})."
+        ) from error
+
+
+def _overlap(entry: dict[str, Any] | None) -> Overlap | None:
+    if entry is None:
+        return None
+    if entry["patch_size"] is None:
+        return Overlap(None)
+    initial, last = ((int(entry[when]["inside"]), int(entry[when]["heldout"])) for when in ("initial", "last"))
+    return Overlap(int(entry["patch_size"]), initial, last)
 
 
 def read_confusions(run_dir: Path) -> Confusions:

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hsi_al.errors import PoolError
-from hsi_al.pool.splits import Split, divide_holdout, divide_paper, divide_spatially, guarded
+from hsi_al.pool.splits import Split, divide_holdout, divide_paper, divide_spatially, guarded, in_patches
 from hsi_al.scenes.catalogue import load_catalogue_scene
 
 Ids = NDArray[np.int64]
@@ -32,6 +32,35 @@ def assert_guarded(split: Split, ids: Ids, shape: tuple[int, int], patch_size: i
     assert not covered[split.test].any(), "a training patch contains a test pixel"
     dropped = np.setdiff1d(ids, split.scored_ids)
     assert covered[dropped].all(), "a test pixel was dropped that no training patch contains"
+
+
+@pytest.mark.parametrize("patch_size", [1, 2, 5, 8])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_overlap_counts_what_painted_patches_cover(patch_size: int, seed: int) -> None:
+    shape = (13, 17)
+    ids, labels = labelled_pixels(shape, 3, seed)
+    labelled = np.random.default_rng(seed).choice(ids, 5, replace=False)
+    corners = np.array([0, 16, 12 * 17, 12 * 17 + 16])
+    for chosen in (labelled, corners, labelled[:1], labelled[:0]):
+        assert np.array_equal(in_patches(chosen, shape, patch_size), in_a_patch_of(chosen, shape, patch_size))
+    painted = in_a_patch_of(labelled, shape, patch_size)
+    paper = divide_paper(ids)
+    unlabelled = sorted(set(ids.tolist()) - set(labelled.tolist()))
+    assert paper.heldout(np.sort(labelled)).tolist() == unlabelled
+    assert paper.overlap(labelled, shape, patch_size) == (painted[unlabelled].sum(), len(unlabelled))
+    holdout = divide_holdout(ids, labels, np.random.default_rng(seed))
+    trained = holdout.candidates[:5]
+    inside = in_a_patch_of(trained, shape, patch_size)[holdout.test].sum()
+    assert holdout.overlap(trained, shape, patch_size) == (inside, len(holdout.test))
+    assert paper.overlap(ids, shape, patch_size) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["blocks", "checkerboard"])
+@pytest.mark.parametrize("patch_size", [4, 5])
+def test_spatial_splits_do_not_overlap(kind: str, patch_size: int) -> None:
+    ids, labels = labelled_pixels((30, 31), 3, seed=0)
+    split = divide_spatially(ids, labels, (30, 31), kind, np.random.default_rng(0), 10, patch_size)
+    assert split.overlap(split.candidates, (30, 31), patch_size) == (0, len(split.test))
 
 
 def test_paper_makes_everything_a_candidate() -> None:

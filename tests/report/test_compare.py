@@ -8,7 +8,9 @@ import pytest
 
 from hsi_al.errors import RunDirectoryError
 from hsi_al.report.__main__ import main
-from hsi_al.report.compare import comparison_figure, curves_of, final_table, find_runs, percent
+from hsi_al.report.compare import comparison_figure, curves_of, final_table
+from hsi_al.report.contest_tables import percent
+from hsi_al.report.series import find_runs
 from tests.report.fakes import write_run
 
 

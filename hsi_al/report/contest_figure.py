@@ -1,0 +1,88 @@
+"""A contest as a picture: differences with their intervals, and who beats whom."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hsi_al.report.canvas import CHARACTER, FONT, MARGIN, headline, literal, place, title_height, wrapped
+from hsi_al.report.contest import Contest, Difference, Scores, every_pair
+from hsi_al.report.contest_tables import NAMES, win_cell, win_counts
+from hsi_al.report.palette import PALETTE
+from hsi_al.report.statistics import CONFIDENCE
+
+ROW = 0.36  # inches, height of a comparison
+PANEL = 3.0  # inches, width of a panel of few methods
+CELL = 0.5  # inches, side of a cell of the win matrix
+GAP = 0.3  # inches between panels
+OPEN, CLOSED = "0.45", PALETTE[0]
+
+
+def contest_figure(contest: Contest) -> Figure:
+    """Every pair of methods: a row of each panel, and the win matrices below; at least two methods and a quantity."""
+    quantities = contest.quantities()
+    names, n = list(contest.methods), len(contest.methods)
+    pairs = [f"{e.row} minus {e.column}" for e in every_pair(next(iter(quantities.values())))]
+    room = CHARACTER * max(map(len, [*pairs, *(f"{name} {n}" for name in names)])) + 0.3
+    forest, matrix = ROW * len(pairs) + 0.2, CELL * n
+    panel, foot = max(PANEL, matrix), matrix + 0.75
+    width = room + len(quantities) * (panel + GAP) + MARGIN
+    title = wrapped(f"{contest.name}: {NAMES[contest.measure]}, differences on shared seeds", width) + "\n"
+    title += wrapped(f"ticks: seeds; line: {100 * CONFIDENCE:g} % interval; filled: separated after correction", width)
+    figure = Figure(figsize=(width, foot + forest + 0.9 + title_height(title)))
+    for index, (name, scores) in enumerate(quantities.items()):
+        left = room + index * (panel + GAP)
+        axes = place(figure, left, foot + 0.5, panel, forest)
+        draw_differences(axes, every_pair(scores), scores)
+        axes.set_title(name, fontsize=10)
+        axes.set_yticks(range(len(pairs)), map(literal, pairs) if not index else [""] * len(pairs), fontsize=FONT)
+        axes = place(figure, left, 0.4, matrix, matrix)
+        draw_wins(axes, scores)
+        numbered = [literal(f"{name} {index + 1}") for index, name in enumerate(names)]
+        axes.set_yticks(range(n), numbered if not index else [str(i + 1) for i in range(n)], fontsize=FONT)
+    headline(figure, title)
+    return figure
+
+
+def draw_differences(axes: Axes, found: Sequence[Difference], scores: Scores) -> None:
+    """Each seed's difference, the mean and the interval; filled and coloured where the corrected test separates."""
+    for at, entry in enumerate(found):
+        if entry.paired is None:
+            axes.text(0, at, "no shared seed", fontsize=FONT, va="center", ha="center", color=OPEN)
+            continue
+        seeds = [scores[entry.row][seed] - scores[entry.column][seed] for seed in entry.seeds]
+        axes.plot(seeds, [at + 0.24] * len(seeds), "|", color="0.3", markersize=6)
+        colour = CLOSED if entry.separated else OPEN
+        if not np.isnan(entry.paired.low):
+            axes.plot([entry.paired.low, entry.paired.high], [at, at], "-", color=colour, linewidth=1.6)
+        face = colour if entry.separated else "white"
+        axes.plot(entry.paired.mean, at, "o", color=colour, markerfacecolor=face, markersize=6)
+    axes.axvline(0, color="black", linewidth=0.8, zorder=0)
+    axes.set_ylim(len(found) - 0.5, -0.5)
+    axes.margins(x=0.08)
+    axes.grid(axis="x", color="0.88", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=FONT)
+    axes.set_xlabel("percentage points", fontsize=FONT)
+
+
+def draw_wins(axes: Axes, scores: Scores) -> None:
+    """Share of the shared seeds on which the row beats the column, ties counted as half in the shade."""
+    n = len(scores)
+    shares = np.full((n, n), np.nan)
+    for row, name in enumerate(scores):
+        for column, other in enumerate(scores):
+            wins, ties, shared = win_counts(scores, name, other)
+            if row != column and shared:
+                shares[row, column] = (wins + ties / 2) / shared
+            text = win_cell(scores, name, other).replace(", ", "\n")
+            dark = shares[row, column] > 0.6
+            axes.text(column, row, text, ha="center", va="center", fontsize=FONT, color="white" if dark else "black")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.1)
+    axes.set_xticks(range(n), [str(index + 1) for index in range(n)], fontsize=FONT)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.set_xlabel("seeds on which the row\nbeats the column", fontsize=FONT)

@@ -1,0 +1,150 @@
+"""Runs put in order: which are seeds of the same settings, and which settings may be tested against each other."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hsi_al.errors import RunDirectoryError
+from hsi_al.report.run_files import Meta, read_meta
+from hsi_al.report.tables import CurveRow, read_curve
+
+# Keys of a kept configuration that leave two runs the same settings.
+IGNORED = (
+    "seed",
+    "data_dir",
+    "debug",
+    "experiment.",
+    "logger.",
+    "trainer.accelerator",
+    "trainer.threads",
+    "trainer.profile",
+    "trainer.predict_batch_size",
+)
+# Keys that change what is counted: runs that differ in them are never tested against each other.
+ARENA = ("dataset.", "split.", "protocol.name=", "protocol.max_pixels=")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory as far as comparisons need it."""
+
+    path: Path
+    seed: int
+    meta: Meta
+    rows: list[CurveRow]
+
+
+@dataclass(frozen=True)
+class Series:
+    """The runs of the same settings, which differ in their seed only.
+
+    Attributes:
+        name: What tells it from the other series read with it.
+        settings: The parts of its title but the seed, and `key=value` where equal titles hide other settings.
+        runs: In ascending order of their seeds.
+    """
+
+    name: str
+    settings: tuple[str, ...]
+    runs: list[Run]
+
+    @property
+    def arena(self) -> tuple[str, ...]:
+        """Scene, split and protocol: what has to be the same for a comparison."""
+        scene, *rest = self.settings
+        spatial = any(part in ("split blocks", "split checkerboard") for part in rest)  # their guard is a patch
+        known = ("split ", "protocol ", *ARENA, *(("patch_size=",) if spatial else ()))
+        return (scene, *(part for part in rest if part.startswith(known)))
+
+    @property
+    def has_fixed_test_set(self) -> bool:
+        """Whether every run of the split is tested on the same pixels."""
+        return any(part.startswith("split ") and part != "split paper" for part in self.settings)
+
+
+def find_runs(paths: Iterable[Path]) -> list[Path]:
+    """Run directories among the paths and below them.
+
+    Raises:
+        RunDirectoryError: A path holds none.
+    """
+    runs: list[Path] = []
+    for path in paths:
+        found = sorted(meta.parent for meta in path.rglob("meta.json"))
+        if not found:
+            raise RunDirectoryError(f"{path} holds no run (no meta.json in it or below).")
+        runs += [run for run in found if run not in runs]
+    return runs
+
+
+def series_of(paths: Sequence[Path]) -> list[Series]:
+    """Group run directories by all settings but the seed, and name each group by what tells it from the others.
+
+    Raises:
+        RunDirectoryError: A file is missing or malformed, or two runs have the same settings and seed.
+    """
+    titled: dict[tuple[str, ...], list[Run]] = {}
+    for path in paths:
+        meta = read_meta(path)
+        parts = meta.title.split(", ")
+        seeds = [part.removeprefix("seed ") for part in parts if part.startswith("seed ")]
+        run = Run(path, int(seeds[0]) if seeds and seeds[0].isdigit() else 0, meta, read_curve(path))
+        titled.setdefault(tuple(part for part in parts if not part.startswith("seed ")), []).append(run)
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for title, runs in titled.items():
+        for run, hidden in zip(runs, hidden_settings([run.path for run in runs]), strict=True):
+            groups.setdefault((*title, *hidden), []).append(run)
+    names = distinct_names(list(groups))
+    return [Series(names[key], key, in_order(runs)) for key, runs in groups.items()]
+
+
+def distinct_names(groups: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """Name each group by the settings that not all share; all of them where nothing is left."""
+    shared = set.intersection(*(set(settings) for settings in groups))
+    return {key: ", ".join(part for part in key if part not in shared) or ", ".join(key) for key in groups}
+
+
+def in_order(runs: list[Run]) -> list[Run]:
+    """By seed, each once."""
+    known: dict[int, Run] = {}
+    for run in runs:
+        if run.seed in known:
+            raise RunDirectoryError(
+                f"{known[run.seed].path} and {run.path} are both seed {run.seed} of the same settings; "
+                "name one of them."
+            )
+        known[run.seed] = run
+    return [known[seed] for seed in sorted(known)]
+
+
+def hidden_settings(paths: Sequence[Path]) -> list[tuple[str, ...]]:
+    """`key=value` of the kept configurations where these runs of one title differ, per run."""
+    kept = [kept_settings(path) for path in paths]
+    common = set.intersection(*(set(settings) for settings in kept))
+    keys = sorted(key for key in common if len({settings[key] for settings in kept}) > 1)
+    return [tuple(f"{key}={settings[key]}" for key in keys) for settings in kept]
+
+
+def kept_settings(path: Path) -> dict[str, str]:
+    """Dotted keys of config.yaml and their values as text, but `IGNORED`; {} where a run has none.
+
+    Raises:
+        RunDirectoryError: The file can't be read.
+    """
+    file = path / "config.yaml"
+    if not file.exists():
+        return {}
+    try:
+        kept = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise RunDirectoryError(f"{file} cannot be read: {' '.join(str(error).split())}.") from error
+    return {key: value for key, value in _flat(kept) if not key.startswith(IGNORED)}
+
+
+def _flat(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:  # noqa: ANN401
+    if not isinstance(node, dict):
+        return [(prefix, str(node))]
+    return [pair for key, value in node.items() for pair in _flat(value, f"{prefix}.{key}" if prefix else str(key))]

@@ -1,0 +1,243 @@
+"""Methods against each other: fake runs whose accuracies are chosen, from their directories to the verdicts."""
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+
+from hsi_al.errors import RunDirectoryError
+from hsi_al.report.__main__ import main
+from hsi_al.report.contest import Contest, Difference, contests_of, differences, every_pair
+from hsi_al.report.contest_figure import contest_figure
+from hsi_al.report.contest_tables import MEASURES, notes, reach_cell, sections, wins_table
+from hsi_al.report.series import Series, series_of
+from tests.report.fakes import write_run
+
+LABELS = (160, 200, 240)
+CURVES: dict[str, list[tuple[float, ...]]] = {  # method -> per seed the held-out OA in percent
+    "entropy": [(80, 91, 95), (82, 90, 96.5), (80, 92, 97)],
+    "random": [(80, 88, 90), (82, 87, 91), (80, 89, 91)],
+    "margin": [(80, 91, 95), (82, 90, 96)],
+}
+
+
+def write_method(
+    folder: Path,
+    method: str,
+    seed: int,
+    values: Sequence[float],
+    labels: Sequence[int] = LABELS,
+    split: str = "holdout",
+    config: str | None = None,
+    **meta: object,
+) -> Path:
+    run = write_run(folder / method / f"seed={seed}", predictions=False)
+    about = json.loads((run / "meta.json").read_text()) | {"state": "finished"}
+    about["title"] = f"scene, net, {method}, protocol demo, split {split}, seed {seed}"
+    (run / "meta.json").write_text(json.dumps(about | meta))
+    with (run / "curve.csv").open(newline="") as file:
+        row = next(csv.DictReader(file))
+    with (run / "curve.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, row.keys())
+        writer.writeheader()
+        for round_, (n, value) in enumerate(zip(labels, values, strict=True)):
+            accuracy = {"oa_heldout": value / 100, "oa_all": (value + 1) / 100}
+            writer.writerow(row | {"round": round_, "n_labelled": n} | accuracy)
+    if config is not None:
+        (run / "config.yaml").write_text(config)
+    return run
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Path]:
+    return [
+        write_method(tmp_path, method, seed, values)
+        for method, seeds in CURVES.items()
+        for seed, values in enumerate(seeds)
+    ]
+
+
+def contest_of(runs: Sequence[Path], measure: str | None = None, reference: str | None = None) -> Contest:
+    (contest,) = contests_of(series_of(runs), measure, reference)
+    return contest
+
+
+def found_in(pairs: Sequence[Difference], row: str, column: str) -> Difference:
+    return next(entry for entry in pairs if (entry.row, entry.column) == (row, column))
+
+
+def test_values_and_differences_on_shared_seeds(runs: list[Path]) -> None:
+    contest = contest_of(runs)
+    assert (contest.reference, contest.measure, contest.grid) == ("random", "oa_heldout", list(LABELS))
+    last, area = contest.quantities().values()
+    assert list(last["margin"]) == [0, 1]
+    assert last["entropy"] == pytest.approx({0: 95, 1: 96.5, 2: 97})
+    assert area["random"][0] == pytest.approx((40 * 84 + 40 * 89) / 80)
+    pairs = every_pair(last)
+    against = found_in(pairs, "entropy", "random")
+    assert against.seeds == (0, 1, 2)
+    assert against.paired is not None and against.paired.mean == pytest.approx(5.5)
+    assert against.paired.p_sign == pytest.approx(0.25)
+    two = found_in(pairs, "random", "margin")
+    assert two.seeds == (0, 1) and two.paired is not None and two.paired.mean == pytest.approx(-5)
+    assert two.verdict == "not separated"  # both -5: no spread to judge by
+    tie = found_in(pairs, "entropy", "margin")
+    assert tie.paired is not None and (tie.paired.wins, tie.paired.ties) == (1, 1)
+    # t = 5.5 / (0.5 / sqrt(3)); p = 1 - t / sqrt(2 + t^2); three pairs
+    t = 11 * math.sqrt(3)
+    assert against.p == pytest.approx(3 * (1 - t / math.sqrt(2 + t * t)))
+    assert against.verdict == "entropy higher (t)"
+    assert wins_table(last)[1:] == [
+        ["entropy", "-", "3/3", "1/2, 1 tie"],
+        ["random", "0/3", "-", "0/2"],
+        ["margin", "0/2, 1 tie", "2/2", "-"],
+    ]
+
+
+def test_a_winner_needs_the_corrected_test() -> None:
+    scores = {"a": dict(enumerate([1.0, 2.0, 3.0])), "b": dict.fromkeys(range(3), 0.0)}
+    (alone,) = every_pair(scores)
+    assert alone.verdict == "not separated"  # p 0.074
+    scores["a"] = dict(enumerate([2.0, 2.5, 3.0]))
+    (alone,) = every_pair(scores)
+    assert alone.separated and alone.verdict == "a higher (t)"
+    assert differences(scores, [("b", "a")])[0].verdict == "a higher (t)"
+    many = every_pair(scores | {name: dict.fromkeys(range(3), 2.4 + i) for i, name in enumerate("cde")})
+    assert found_in(many, "a", "b").verdict == "not separated"
+
+
+def test_the_sign_flip_test_decides_where_it_can() -> None:
+    six = {"a": dict(enumerate([0.1, 0.2, 0.3, 0.4, 0.5, 90.0])), "b": dict.fromkeys(range(6), 0.0)}
+    (found,) = every_pair(six)
+    assert found.test == "sign-flip" and found.p == pytest.approx(2 / 64)
+    assert found.verdict == "a higher (sign-flip)"  # t says 0.36
+    three = every_pair(six | {"c": dict.fromkeys(range(6), 1.0)})
+    assert {entry.test for entry in three} == {"t"}  # 3 * 2/64 is above 0.05
+
+
+def test_one_seed_and_no_shared_seed(tmp_path: Path) -> None:
+    write_method(tmp_path, "entropy", 0, (80, 90, 95))
+    write_method(tmp_path, "random", 0, (80, 88, 90))
+    write_method(tmp_path, "margin", 1, (80, 88, 90))
+    contest = contest_of(sorted(tmp_path.glob("*/seed=*")))
+    pairs = every_pair(contest.quantities()["240 labels"])
+    assert found_in(pairs, "entropy", "random").verdict == "one seed: no test"
+    assert found_in(pairs, "entropy", "margin").verdict == "no shared seed"
+    assert any("share one seed are not tested" in note for note in notes(contest))
+    assert not any("sign-flip" in note for note in notes(contest))
+    contest_figure(contest)
+    only = contest_of([tmp_path / "entropy" / "seed=0"])
+    assert notes(only)[-1] == "One method: nothing to compare it with."
+    assert len(list(sections(only, [90]))) == 1
+
+
+def test_censored_levels(runs: list[Path]) -> None:
+    contest = contest_of(runs)
+
+    def cell(method: str, level: float) -> str:
+        chosen = contest.methods[method]
+        return reach_cell(contest, chosen, list(contest.reach(level)[method].values()))
+
+    assert cell("random", 95) == "> 240 (3 of 3 seeds)"
+    assert cell("entropy", 97) == "240 (1 of 3 seeds), > 240 (2 of 3 seeds)"
+    assert cell("random", 80) == "≤ 160 (3 of 3 seeds)"
+    assert cell("random", 82) == "169 ± 1 (2 of 3 seeds), ≤ 160 (1 of 3 seeds)"  # 170 and 168.9
+    assert cell("margin", 95) == "237 ± 5"  # 240 and 233.3
+
+
+def test_different_grids_are_compared_where_they_meet(tmp_path: Path) -> None:
+    write_method(tmp_path, "entropy", 0, (80, 85, 90, 92), (160, 180, 200, 240))
+    write_method(tmp_path, "random", 0, (80, 88, 99), (160, 200, 280), stopped={"round": 2, "reason": "enough"})
+    contest = contest_of(sorted(tmp_path.glob("*/seed=0")))
+    assert contest.grid == [160, 200]
+    assert contest.quantities()["AULC"]["entropy"][0] == pytest.approx(85)
+    said = notes(contest)
+    assert "160 to 200; the longest run has 280." in said[0]
+    assert any("stopped early: enough." in note for note in said)
+    write_method(tmp_path, "margin", 0, (1, 2), (10, 20))
+    (nothing,) = notes(contest_of(sorted(tmp_path.glob("*/seed=0"))))
+    assert "no number of labels is common" in nothing
+
+
+def test_arenas_and_measures(tmp_path: Path) -> None:
+    write_method(tmp_path / "a", "entropy", 0, (80, 90, 95))
+    write_method(tmp_path / "b", "entropy", 0, (80, 90, 95), split="paper")
+    write_method(tmp_path / "b", "random", 0, (80, 90, 94), split="paper", state="running")
+    held, everything = contests_of(series_of(sorted(tmp_path.glob("*/*/seed=0"))), None, None)
+    assert (held.measure, everything.measure) == ("oa_heldout", "oa_all")
+    assert list(everything.methods) == ["scene, net, entropy, protocol demo, split paper"]
+    for measure in MEASURES:
+        assert contest_of([tmp_path / "a" / "entropy" / "seed=0"], measure).measure == measure
+
+
+def test_settings_that_titles_hide(tmp_path: Path) -> None:
+    """Other keys make other methods, other test pixels another contest, other machines nothing."""
+    text = "seed: {}\nacquisition:\n  subset: {}\nsplit:\n  seed: {}\ntrainer:\n  threads: {}\n"
+    for folder, values in {"a": (0, 500, 0, 1), "b": (0, "null", 0, 1), "c": (0, 500, 7, 1)}.items():
+        write_method(tmp_path / folder, "entropy", 0, (80, 90, 95), config=text.format(*values))
+    write_method(tmp_path / "d", "entropy", 1, (80, 90, 95), config=text.format(1, 500, 0, 2))
+    series = series_of(sorted(tmp_path.glob("*/*/seed=*")))
+    assert [(entry.name, [run.seed for run in entry.runs]) for entry in series] == [
+        ("acquisition.subset=500, split.seed=0", [0, 1]),
+        ("acquisition.subset=None, split.seed=0", [0]),
+        ("acquisition.subset=500, split.seed=7", [0]),
+    ]
+    assert [len(contest.methods) for contest in contests_of(series, None, None)] == [2, 1]
+    (tmp_path / "a/entropy/seed=0/config.yaml").write_text("a: [")
+    with pytest.raises(RunDirectoryError, match=r"config\.yaml cannot be read"):
+        series_of([tmp_path / "a/entropy/seed=0"])
+
+
+def test_the_patch_is_part_of_a_spatial_split() -> None:
+    settings = ("scene", "net", "protocol demo", "patch_size=16")
+    assert Series("", (*settings, "split blocks"), []).arena[-2:] == ("patch_size=16", "split blocks")
+    assert "patch_size=16" not in Series("", (*settings, "split holdout"), []).arena
+
+
+def test_a_seed_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        write_method(tmp_path / folder, "entropy", 0, (80, 90, 95))
+    with pytest.raises(RunDirectoryError, match="are both seed 0 of the same settings"):
+        series_of(sorted(tmp_path.glob("*/*/seed=0")))
+
+
+def test_references(runs: list[Path], tmp_path: Path) -> None:
+    assert contest_of(runs, reference="margin").reference == "margin"
+    assert contest_of(runs[:3]).reference is None
+    with pytest.raises(RunDirectoryError, match=r"No method is 'best'; .* one of: entropy, random, margin"):
+        contest_of(runs, reference="best")
+
+
+def test_the_command_line_writes_tables_tests_and_pictures(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    arguments = ["compare", *map(str, runs), "--output", str(output), "--levels", "90,96"]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "labels to 96 %" in out and "entropy higher (t)" in out and "0.25 with 3 seeds" in out
+    assert "not separated" in out and "divided by their range" in out
+    text = (output / "comparison.md").read_text()
+    assert "### 240 labels: against random (Holm over 2 tests)" in text
+    numbers = "3 | +5.50 | +4.26 to +6.74 | 0.003 | 0.250 | 0.005"
+    assert f"| entropy minus random | {numbers} | t | entropy higher (t) |" in text
+    with (output / "comparison_differences.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * (3 + 2)
+    assert rows[0]["row"] == "entropy" and float(rows[0]["mean"]) == pytest.approx(5.5)
+    with (output / "comparison_seeds.csv").open() as file:
+        values = {(row["method"], row["seed"], row["quantity"]): float(row["value"]) for row in csv.DictReader(file)}
+    assert values["random", "0", "labels to 96 %"] == math.inf
+    assert values["entropy", "0", "labels to 90 %"] == pytest.approx(160 + 40 * 10 / 11)
+    picture = matplotlib.image.imread(output / "comparison_differences.png")
+    assert picture.shape[1] > 900 and picture[..., :3].std() > 0.05
+    for wrong in ("90,x", "0", "101"):
+        with pytest.raises(SystemExit) as stopped:
+            main([*arguments[:-1], wrong])
+        assert stopped.value.code == 2
+    assert main([*arguments, "--reference", "nobody"]) == 2
+    assert "No method is 'nobody'" in capsys.readouterr().err

@@ -1,0 +1,41 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from hsi_al.errors import RunDirectoryError
+from hsi_al.report.compare import summary
+from hsi_al.report.run_files import Overlap, read_meta
+from tests.report.fakes import write_run
+
+KEY = "test_pixels_in_training_patches"
+
+
+def write_overlap(run: Path, entry: object) -> Path:
+    write_run(run)
+    meta = json.loads((run / "meta.json").read_text())
+    (run / "meta.json").write_text(json.dumps(meta | {KEY: entry}))
+    return run
+
+
+def test_overlap_is_read_and_said(tmp_path: Path) -> None:
+    part = {"labels": 9, "inside": 1500, "heldout": 2000}
+    run = write_overlap(tmp_path / "run", {"patch_size": 8, "initial": part, "last": part | {"inside": 1999}})
+    overlap = read_meta(run).overlap
+    assert overlap == Overlap(8, (1500, 2000), (1999, 2000))
+    assert overlap.sentence() == (
+        "Test pixels inside a training patch (8 x 8): 1,500 of 2,000 (75.0 %) after the initial labels, "
+        "1,999 of 2,000 (100.0 %) after the last round."
+    )
+    assert summary([run])[1][5] == "100.0"
+
+
+def test_runs_without_patches_held_out_pixels_or_the_entry(tmp_path: Path) -> None:
+    overlap = read_meta(write_overlap(tmp_path / "svm", {"patch_size": None})).overlap
+    assert overlap is not None and overlap.last_percent == "-" and "no training patches" in overlap.sentence()
+    assert Overlap(8).sentence().endswith("0 of 0 after the initial labels, 0 of 0 after the last round.")
+    earlier = write_run(tmp_path / "earlier")
+    assert read_meta(earlier).overlap is None
+    assert summary([earlier])[1][5] == "-"
+    with pytest.raises(RunDirectoryError, match="test_pixels_in_training_patches"):
+        read_meta(write_overlap(tmp_path / "damaged", {"patch_size": 8}))
