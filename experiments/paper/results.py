@@ -43,11 +43,9 @@ def sections(recorded: Path) -> list[Section]:
         "dataset.ground_truth_key=paviaU_gt",
     )
     return [
-        Section(
-            "indian_pines",
-            Plan(("dataset=indian_pines",), (0, 1), MODES, outputs=recorded),
-            ("table", "fig4", "fig5", "maps"),
-        ),
+        Section("indian_pines", Plan(("dataset=indian_pines",), (0, 1), MODES, outputs=recorded), ("table", "maps")),
+        Section("indian_pines", Plan(("dataset=indian_pines",), (0,), MODES, outputs=recorded), ("fig4",)),
+        Section("indian_pines", Plan(("dataset=indian_pines",), (0, 1, 2), MODES, outputs=recorded), ("fig5",)),
         Section("salinas_a", Plan(("dataset=salinas_a",), (0,), MODES, "per_class_50", recorded), ("table", "maps")),
         Section("pavia_university_subset", Plan(subset, (0,), MODES, "per_class_50", recorded), ("table", "maps")),
     ]
