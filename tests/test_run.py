@@ -91,6 +91,12 @@ def test_run_directory_can_be_chosen(command_line: CommandLine, tiny_scene: list
     assert not (tmp_path / "outputs").exists()
 
 
+CHEAPLY_RUN = (
+    *("mean_entropy", "variation_ratio", "breaking_ties", "modified_breaking_ties", "core_set", "typiclust"),
+    *("prob_cover", "cluster_margin", "committee"),
+)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -101,6 +107,10 @@ def test_run_directory_can_be_chosen(command_line: CommandLine, tiny_scene: list
         ["acquisition=random", "protocol.initial=per_class", "protocol.warm_start=false", "seed=7"],
         ["acquisition=entropy", "acquisition.subset=20", "protocol.min_per_class=1", "backbone.dropout=0.5"],
         ["acquisition=none", "protocol.rounds=0", "protocol.schedule=cosine"],
+        ["acquisition=bald", "acquisition.draws=4", "backbone.dropout=0.3"],
+        ["acquisition=badge", "acquisition.subset=30", "acquisition.min_distance=3", "acquisition.class_balance=true"],
+        ["acquisition=loss_prediction_diverse", "backbone=resnet18", "acquisition.shortlist=3"],
+        *[[f"acquisition={name}", "protocol.rounds=1", "protocol.max_pixels=60"] for name in CHEAPLY_RUN],
         ["protocol.batch_size=64", "protocol.schedule=one_cycle", "trainer.channels_last=false"],
     ],
 )

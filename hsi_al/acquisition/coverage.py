@@ -97,4 +97,4 @@ def pure_radius(points_ND: Floats, n_classes: int, rng: np.random.Generator) -> 
         distances = squared_distances(points_ND[sample], points_ND[columns])
         distances[clusters[sample][:, None] == clusters[columns]] = np.inf
         np.minimum(nearest, distances.min(axis=1), out=nearest)
-    return float(np.sqrt(np.quantile(nearest, IMPURE, method="lower")))
+    return float(np.sqrt(np.sort(nearest)[int(IMPURE * len(sample))]))

@@ -17,7 +17,7 @@ Ids = NDArray[np.int64]
 BLOCK = 2048  # rows and columns of a block of distances
 MOST_EXACT_CLUSTERS = 50  # beyond, k-means in small batches, as TypiClust's authors do
 EPOCHS = 10  # of these
-LEAST_SAMPLE = 3000  # points among which the first centres are drawn, unless there are fewer
+LEAST_SAMPLE = 300  # the first centres are drawn from three points per cluster, as if there were so many at least
 
 
 def normalised(embeddings_ND: Floats) -> Floats:
@@ -72,10 +72,10 @@ def count_within(points_MD: Floats, others_LD: Floats, radius: float) -> Ids:
 def k_means(points_ND: Floats, n_clusters: int, rng: np.random.Generator) -> Ids:
     """Cluster of every point, (N,); some stay empty where fewer points differ."""
     seed = int(rng.integers(2**31))
-    sample = points_ND[rng.permutation(len(points_ND))[: max(3 * n_clusters, LEAST_SAMPLE)]]
+    sample = points_ND[rng.permutation(len(points_ND))[: 3 * max(n_clusters, LEAST_SAMPLE)]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        centres, _ = kmeans_plusplus(sample.astype(np.float64), n_clusters, random_state=seed)
+        centres, _ = kmeans_plusplus(sample.astype(np.float64), n_clusters, random_state=seed, n_local_trials=1)
         if n_clusters <= MOST_EXACT_CLUSTERS:
             model = KMeans(n_clusters, init=centres, n_init=1, random_state=seed)
         else:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from hsi_al.acquisition.base import Picks, PoolView, Positions, Query, unlabelled_positions
 from hsi_al.acquisition.limits import Limits
@@ -48,7 +49,7 @@ class Selection:
         classes = view.outputs.predicted_class[free] if self.class_balance else None
         limits = Limits(view.row[free], view.column[free], n, self.min_distance, classes)
         labelled = in_scene_order(view, np.flatnonzero(view.is_labelled))
-        with threadpool_limits(1):  # sums of several threads depend on their number
+        with thread_pools().limit(limits=1):  # sums of several threads depend on their number
             picks = self.picks(Query(view, free, labelled, n, rng, limits.open_M))
             while len(limits.picks) < n:
                 limits.take(next(picks))
@@ -62,6 +63,12 @@ class Selection:
                     f"acquisition={self.name} can't choose: {name} holds NaN or infinite values, so the training has "
                     "diverged; lower protocol.lr, or take trainer.precision=32-true."
                 )
+
+
+@cache
+def thread_pools() -> ThreadpoolController:
+    """Those of the libraries that are loaded; finding them takes 10 ms."""
+    return ThreadpoolController()
 
 
 def in_scene_order(view: PoolView, positions: Positions) -> Positions:
