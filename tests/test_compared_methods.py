@@ -124,7 +124,7 @@ BY_DRAWS = "bald, mean_entropy, variation_ratio"
 BY_EMBEDDINGS = "core_set, badge, typiclust, prob_cover, cluster_margin, committee"
 
 
-@pytest.mark.parametrize("acquisition", ["core_set", "badge"])
+@pytest.mark.parametrize("acquisition", ["badge"])
 def test_features_before_an_svm_serve_as_embeddings(
     command_line: CommandLine, scene: list[str], acquisition: str
 ) -> None:
