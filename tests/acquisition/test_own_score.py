@@ -68,5 +68,5 @@ def test_what_it_gives_is_checked(own: Path, name: str, body: str, message: str)
 def test_draws_can_be_chosen_for_a_score_that_reads_them_alone(own: Path) -> None:
     write(own, "reads_draws", "mc_probabilities_NKC): return mc_probabilities_NKC[:, 0, 0]")
     assert build_acquisition("mine", Options(score="reads_draws.score", draws=4)).needs == {"mc_probabilities_NKC"}
-    with pytest.raises(ConfigurationError, match="acquisition=mine doesn't take acquisition.draws"):
+    with pytest.raises(ConfigurationError, match=r"acquisition=mine doesn't take acquisition.draws"):
         build_acquisition("mine", Options(score="my_scores.gini", draws=4))
