@@ -1,13 +1,14 @@
 """The parts of a run from its configuration."""
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hsi_al.acquisition.factory import ACQUISITIONS, build_acquisition
+from hsi_al.acquisition.base import Acquisition
+from hsi_al.acquisition.factory import ACQUISITIONS, Options, build_acquisition
 from hsi_al.config import (
     Cnn3dConfig,
     Config,
@@ -159,6 +160,16 @@ def draw(config: Config, scene: Scene, candidates: Ids) -> Ids:
     return draw_initial(candidates, labels, size, kind, rng, protocol.min_per_class, names)
 
 
+def acquisition_of(config: Config) -> Acquisition:
+    """Build the acquisition function.
+
+    Raises:
+        ConfigurationError: Unknown name, a score that can't be had, or an option that it doesn't take.
+    """
+    options = asdict(config.acquisition)
+    return build_acquisition(options.pop("name"), Options(**options))
+
+
 def build_learner(config: Config, scene: Scene, candidates: Ids, needs: frozenset[str] = frozenset()) -> Learner:
     """Build the learner for a scene.
 
@@ -280,6 +291,7 @@ def build_deep_learner(
         precision=trainer.precision,
         channels_last=trainer.channels_last,
         predict_batch_size=trainer.predict_batch_size,
+        draws=config.acquisition.draws,
     )
     if isinstance(learner, Cnn3dConfig):
         require_needs(config, needs, EVERY_NETWORK_GIVES)

@@ -129,7 +129,7 @@ class BackboneConfig:
 
     name: str = MISSING
     stem: str | None = None  # default: the protocol's
-    dropout: float = 0.0
+    dropout: float = 0.0  # on the pooled features; 0.5 unless given where the acquisition needs dropout draws
     transition_pooling: str = "max"
     table1_widths: bool = False
 
@@ -139,7 +139,14 @@ class AcquisitionConfig:
     """What to ask next."""
 
     name: str = MISSING
-    subset: int | None = None  # score only so many random candidates
+    subset: int | None = None  # let the function see only so many random candidates
+    min_distance: int | None = None  # rows or columns between any two pixels of a query; halved where none is left
+    class_balance: bool = False  # as many of every predicted class
+    score: str | None = None  # module.function of your own score; its arguments name what it reads
+    draws: int = 16  # dropout masks; members of the committee
+    shortlist: int = 10  # cluster_margin, loss_prediction_diverse: times query_size kept by score
+    neighbours: int = 20  # typiclust: whose mean distance counts
+    radius: float | None = None  # prob_cover: of a ball, for embeddings of length 1; default: by purity
 
 
 @dataclass
@@ -251,6 +258,11 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "learner.ranking_weight": (0, None),
     "learner.margin": (0, None),
     "acquisition.subset": (1, None),
+    "acquisition.min_distance": (1, None),
+    "acquisition.draws": (2, None),
+    "acquisition.shortlist": (1, None),
+    "acquisition.neighbours": (1, None),
+    "acquisition.radius": (0, 2),
     "trainer.threads": (1, None),
     "trainer.predict_batch_size": (1, None),
 }
@@ -308,7 +320,7 @@ def check_combinations(config: Config) -> None:
         raise ConfigurationError(
             f"acquisition=none never queries, but protocol.rounds={protocol.rounds}; set protocol.rounds=0."
         )
-    if config.acquisition.name == "loss_prediction" and protocol.batch_size % 2:
+    if config.acquisition.name in ("loss_prediction", "loss_prediction_diverse") and protocol.batch_size % 2:
         raise ConfigurationError(
             f"protocol.batch_size={protocol.batch_size} is odd, but the ranking loss pairs the pixels of a batch; "
             "take an even one."
@@ -357,6 +369,7 @@ def differing_keys(path: Path, config: Config, new_too: bool = True) -> list[str
             raise ValueError("it holds no configuration of a run")
     now = flatten(to_dict(config))
     known = kept.keys() | now.keys() if new_too else kept.keys()
+    kept = flatten(to_dict(Config(learner=type(config.learner)()))) | kept  # an earlier version did what is now default
     keys = sorted(key for key in known if key not in FREE_KEYS and not key.startswith("logger."))
     return [f"{key} ({kept.get(key)} -> {now.get(key)})" for key in keys if kept.get(key) != now.get(key)]
 

@@ -21,6 +21,10 @@ class ConfigurationError(HsiAlError):
     """A setting is wrong, alone or together with another one."""
 
 
+class AcquisitionError(HsiAlError):
+    """An acquisition function can't choose among what it was given."""
+
+
 class LearnerError(HsiAlError):
     """A learner cannot give what is asked of it."""
 

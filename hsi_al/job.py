@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from hsi_al.acquisition.base import Acquisition
-from hsi_al.acquisition.factory import build_acquisition
 from hsi_al.active.curve import RoundRecord
 from hsi_al.active.loop import ActiveLearningLoop, timed
 from hsi_al.active.observers import Logger, ProgressDisplay, duration
@@ -30,7 +29,7 @@ from hsi_al.active.run_directory import RunDirectory, discard_uncommitted, locke
 from hsi_al.active.stopping import Stopping
 from hsi_al.active.tensorboard_observer import tensorboard_observer
 from hsi_al.active.wandb_observer import WandbRun, wandb_observer
-from hsi_al.build import build_learner, build_scene, build_split, draw, training_patch
+from hsi_al.build import acquisition_of, build_learner, build_scene, build_split, draw, training_patch
 from hsi_al.config import Config, differing_keys, to_dict, to_yaml
 from hsi_al.errors import HsiAlError, RunDirectoryError
 from hsi_al.files import replacing
@@ -102,7 +101,7 @@ class Job:
         self.wandb_id: str = self.earlier.get("wandb_id") or secrets.token_hex(4)
         self.scene: Scene = build_scene(config)
         self.split: Split = build_split(config, self.scene)
-        self.acquisition: Acquisition = build_acquisition(config.acquisition.name, config.acquisition.subset)
+        self.acquisition: Acquisition = acquisition_of(config)
         self.learner: Learner = build_learner(config, self.scene, self.split.candidates, self.acquisition.needs)
         self.directory = RunDirectory(self.path, self.scene.label_values)
         self.pool = LabelPool(self.split.candidates)

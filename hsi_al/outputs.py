@@ -17,12 +17,14 @@ class Outputs:
         probabilities_NC: Class probabilities, (N, C).
         predicted_loss_N: Output of the loss prediction module, (N,).
         embeddings_ND: Features before the classifier, (N, D).
+        mc_probabilities_NKC: Class probabilities under K dropout masks, the same for all pixels, (N, K, C).
     """
 
     predicted_class: NDArray[np.int64]
     probabilities_NC: Floats | None = None
     predicted_loss_N: Floats | None = None
     embeddings_ND: Floats | None = None
+    mc_probabilities_NKC: Floats | None = None
 
     def at(self, positions: NDArray[np.int64]) -> "Outputs":
         """The same arrays at some positions."""

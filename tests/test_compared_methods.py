@@ -119,13 +119,31 @@ def test_max_entropy_with_emp_and_svm_is_configuration_only(command_line: Comman
     assert float(rows[-1]["oa_all"]) > 0.95
 
 
+BY_PROBABILITIES = "entropy, least_confidence, margin, breaking_ties, modified_breaking_ties"
+BY_DRAWS = "bald, mean_entropy, variation_ratio"
+BY_EMBEDDINGS = "core_set, badge, typiclust, prob_cover, cluster_margin, committee"
+
+
+@pytest.mark.parametrize("acquisition", ["badge"])
+def test_features_before_an_svm_serve_as_embeddings(
+    command_line: CommandLine, scene: list[str], acquisition: str
+) -> None:
+    outcome = command_line(
+        *scene, "protocol=smoke", "protocol.initial_size=12", "protocol.query_size=4", "learner=emp_svm",
+        f"acquisition={acquisition}", "protocol.max_pixels=60", "protocol.rounds=1",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+
+
 @pytest.mark.parametrize(
     ("method", "acquisition", "works"),
     [
         ("jcr", "loss_prediction", "random, none"),
         ("jcr", "entropy", "random, none"),
-        ("cnn3d", "loss_prediction", "entropy, least_confidence, margin, random, none"),
-        ("emp_svm", "loss_prediction", "entropy, least_confidence, margin, random, none"),
+        ("jcr", "core_set", "random, none"),
+        ("cnn3d", "loss_prediction_diverse", f"{BY_PROBABILITIES}, {BY_DRAWS}, {BY_EMBEDDINGS}, random, none"),
+        ("emp_svm", "loss_prediction", f"{BY_PROBABILITIES}, {BY_EMBEDDINGS}, random, none"),
+        ("emp_svm", "bald", f"{BY_PROBABILITIES}, {BY_EMBEDDINGS}, random, none"),
     ],
 )
 def test_what_a_learner_cannot_give_is_refused_with_what_works(

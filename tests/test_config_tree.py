@@ -91,11 +91,23 @@ def test_every_experiment_runs_in_smoke_mode(command_line: CommandLine, name: st
 
 
 def test_a_kept_configuration_comes_back(tmp_path: Path) -> None:
-    config = composed("dataset=salinas_a", "protocol=short", "learner.detach=null", "dataset.classes=[1,10]")
+    given = ["dataset=salinas_a", "protocol=short", "learner.detach=null", "dataset.classes=[1,10]"]
+    config = composed(*given)
     path = tmp_path / "config.yaml"
     path.write_text(to_yaml(config))
     assert load_kept(path) == config
     assert OmegaConf.load(path).learner.detach is None
     assert differing_keys(path, config) == []
+    earlier = OmegaConf.load(path)
+    for key in ("min_distance", "class_balance", "draws"):
+        del earlier.acquisition[key]
+    path.write_text(OmegaConf.to_yaml(earlier))  # of a version that had no such keys and did what is now default
+    assert load_kept(path) == config
+    assert differing_keys(path, config) == []
+    spread = composed(*given, "acquisition.min_distance=5", "acquisition.class_balance=true")
+    assert differing_keys(path, spread) == [
+        "acquisition.class_balance (False -> True)",
+        "acquisition.min_distance (None -> 5)",
+    ]
     other = composed("dataset=salinas_a", "protocol=short", "dataset.classes=[1,10]", "trainer.threads=3", "seed=4")
     assert differing_keys(path, other) == ["learner.detach (None -> 0.6)", "seed (0 -> 4)"]

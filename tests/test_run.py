@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
+from hsi_al.acquisition.factory import ACQUISITIONS
 from hsi_al.active.run_directory import locked
 from hsi_al.predict import main as predict_main
 from hsi_al.scenes.scene import Scene, save_scene
@@ -100,6 +101,12 @@ def test_run_directory_can_be_chosen(command_line: CommandLine, tiny_scene: list
     assert not (tmp_path / "outputs").exists()
 
 
+RUN_WITH_OPTIONS = (
+    *("loss_prediction", "loss_prediction_diverse", "margin", "least_confidence", "random", "entropy", "none"),
+    *("bald", "badge"),
+)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -111,6 +118,9 @@ def test_run_directory_can_be_chosen(command_line: CommandLine, tiny_scene: list
         ["acquisition=entropy", "acquisition.subset=20", "protocol.min_per_class=1", "backbone.dropout=0.5"],
         ["acquisition=none", "protocol.rounds=0", "protocol.schedule=cosine"],
         ["protocol.initial=typiclust", "protocol.rounds=0", "acquisition=none"],
+        ["acquisition=bald", "acquisition.draws=4", "backbone.dropout=0.3"],
+        ["acquisition=badge", "acquisition.subset=30", "acquisition.min_distance=3", "acquisition.class_balance=true"],
+        ["acquisition=loss_prediction_diverse", "backbone=resnet18", "acquisition.shortlist=3"],
         ["protocol.batch_size=64", "protocol.schedule=one_cycle", "trainer.channels_last=false"],
     ],
 )
@@ -118,6 +128,16 @@ def test_options_run(command_line: CommandLine, tiny_scene: list[str], arguments
     outcome = command_line(*tiny_scene, *arguments)
     assert outcome.code == 0, outcome.err
     assert "Work: " in outcome.out
+
+
+@pytest.mark.parametrize("name", [name for name in ACQUISITIONS if name not in RUN_WITH_OPTIONS])
+def test_every_other_acquisition_runs(
+    command_line: CommandLine, tiny_scene: list[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("hsi_al.job.draw_figures", lambda path: None)  # which takes longest
+    outcome = command_line(*tiny_scene, f"acquisition={name}", "protocol.rounds=1", "protocol.max_pixels=60")
+    assert outcome.code == 0, outcome.err
+    assert "16" in outcome.out
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(

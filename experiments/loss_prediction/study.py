@@ -21,7 +21,8 @@ from rich.console import Console
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import rankdata, spearmanr
 
-from hsi_al.acquisition.base import Acquisition, PoolView, RandomAcquisition, unlabelled_positions
+from hsi_al.acquisition.base import Acquisition, PoolView, unlabelled_positions
+from hsi_al.acquisition.factory import build_acquisition
 from hsi_al.acquisition.uncertainty import entropy_N
 from hsi_al.config import Config, checked, register
 from hsi_al.job import Job, prepare_process
@@ -98,7 +99,7 @@ class Watched:
             case "entropy_with_head":
                 chosen = ranked["entropy"][:n]
             case "random_with_head":
-                chosen = RandomAcquisition().select(view, n, rng)
+                chosen = build_acquisition("random").select(view, n, rng)
             case "spread":
                 chosen = apart(view, ranked["predicted"], n)
             case _:

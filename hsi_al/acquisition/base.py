@@ -1,8 +1,8 @@
 """What an acquisition function sees and what it must do."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from hsi_al.outputs import Outputs
 
 Positions = NDArray[np.int64]
 Scores = NDArray[np.float64]
+Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -53,50 +54,38 @@ class Acquisition(Protocol):
 
 
 @dataclass(frozen=True)
-class ScoreAcquisition:
-    """Takes the n unlabelled candidates with the highest scores.
+class Query:
+    """What a function picks from, one pixel after another.
 
     Attributes:
-        name: Its name in configuration.
-        needs: Fields of `Outputs` that it reads.
-        score: Outputs -> scores (N,), higher = more wanted.
-        subset: Score only so many randomly drawn unlabelled candidates, against near-duplicates (Yoo & Kweon 2019);
-            None = all of them, as in the paper.
+        view: The pool.
+        free: Positions in the pool of the M unlabelled candidates that may be asked, (M,).
+        labelled: Positions of the labelled ones, (L,).
+        n: Pixels wanted.
+        rng: Source of all draws.
+        open_M: Which of `free` may be picked next; it changes between two picks, and one is open while any is wanted.
     """
 
-    name: str
-    needs: frozenset[str]
-    score: Callable[[Outputs], Scores]
-    subset: int | None = None
+    view: PoolView
+    free: Positions
+    labelled: Positions
+    n: int
+    rng: np.random.Generator
+    open_M: NDArray[np.bool_]
 
-    def select(self, view: PoolView, n: int, rng: np.random.Generator) -> Positions:
-        """Positions of n unlabelled candidates, highest score first, ties in random order (seeded).
+    def of_free(self, name: str) -> NDArray[Any]:
+        """A copy of a field of the outputs over the candidates that may be asked, (M, ...)."""
+        field: NDArray[Any] = getattr(self.view.outputs, name)[self.free]
+        return field
 
-        Raises:
-            PoolExhaustedError: Fewer than n candidates are unlabelled.
-        """
-        free = unlabelled_positions(view, n)
-        if self.subset is not None:
-            free = rng.permutation(free)[: max(n, self.subset)]
-        scores = self.score(view.outputs)[free]
-        order = np.lexsort((rng.permutation(len(free)), -scores))
-        return free[order[:n]]
+    def of_labelled(self, name: str) -> NDArray[Any]:
+        """A copy of a field of the outputs over the labelled candidates, (L, ...)."""
+        field: NDArray[Any] = getattr(self.view.outputs, name)[self.labelled]
+        return field
 
 
-@dataclass(frozen=True)
-class RandomAcquisition:
-    """Draws uniformly: the baseline beside every method."""
-
-    name: str = "random"
-    needs: frozenset[str] = frozenset()
-
-    def select(self, view: PoolView, n: int, rng: np.random.Generator) -> Positions:
-        """Positions of n unlabelled candidates.
-
-        Raises:
-            PoolExhaustedError: Fewer than n candidates are unlabelled.
-        """
-        return rng.choice(unlabelled_positions(view, n), n, replace=False)
+# Yields indices into `Query.free`, each open at its time.
+Picks = Iterator[int]
 
 
 @dataclass(frozen=True)

@@ -1,44 +1,169 @@
-"""The acquisition functions by name."""
+"""The acquisition functions by name, and one's own."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+from importlib import import_module
+from inspect import signature
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hsi_al.acquisition.base import Acquisition, NoAcquisition, RandomAcquisition, ScoreAcquisition
-from hsi_al.acquisition.uncertainty import entropy_N, least_confidence_N, negative_margin_N
+from hsi_al.acquisition.base import Acquisition, NoAcquisition, Picks
+from hsi_al.acquisition.coverage import prob_cover, typiclust
+from hsi_al.acquisition.disagreement import committee, mean_entropy_N, mutual_information_N, variation_ratio_N
+from hsi_al.acquisition.diversity import badge, core_set, loss_prediction_diverse
+from hsi_al.acquisition.ranking import ByScore, Score, random
+from hsi_al.acquisition.selection import Selection
+from hsi_al.acquisition.shortlist import cluster_margin
+from hsi_al.acquisition.uncertainty import (
+    entropy_N,
+    least_confidence_N,
+    negative_margin_N,
+    predicted_loss_N,
+    second_probability_N,
+)
 from hsi_al.errors import ConfigurationError
 from hsi_al.outputs import Outputs
 
-# name -> (field of Outputs that the score reads, score of that field)
-SCORES: dict[str, tuple[str, Callable[[NDArray[np.floating]], NDArray[np.float64]]]] = {
-    "loss_prediction": ("predicted_loss_N", lambda predicted_loss_N: predicted_loss_N.astype(np.float64)),
-    "entropy": ("probabilities_NC", entropy_N),
-    "least_confidence": ("probabilities_NC", least_confidence_N),
-    "margin": ("probabilities_NC", negative_margin_N),
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked of a query, and what single functions take; `conf/acquisition` says more.
+
+    Attributes:
+        subset: See `Selection`.
+        min_distance: See `Selection`; None = 1, any two pixels.
+        class_balance: See `Selection`.
+        score: `module.function` of one's own score, whose arguments' names are fields of `Outputs`.
+        draws: Dropout masks, or members of the committee.
+        shortlist: So many times the query's size are kept by score before the diverse ones among them are picked.
+        neighbours: Whose mean distance says how typical a pixel is.
+        radius: Of the balls of ProbCover on embeddings of length 1; None = by purity.
+    """
+
+    subset: int | None = None
+    min_distance: int | None = None
+    class_balance: bool = False
+    score: str | None = None
+    draws: int = 16
+    shortlist: int = 10
+    neighbours: int = 20
+    radius: float | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A function that picks a batch.
+
+    Attributes:
+        picks: The query, and its `options` by name -> picks.
+        needs: Fields of `Outputs` that it reads.
+    """
+
+    picks: Callable[..., Picks]
+    needs: tuple[str, ...]
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Names of the options that `picks` gets."""
+        return tuple(signature(self.picks).parameters)[1:]
+
+    @property
+    def options(self) -> set[str]:
+        """Names of the options that make a difference."""
+        by_score = {"score"} if isinstance(self.picks, ByScore) else set()
+        by_draws = {"draws"} if "mc_probabilities_NKC" in self.needs else set()
+        return by_score | by_draws | set(self.arguments)
+
+
+SCORES: dict[str, Score] = {
+    "loss_prediction": predicted_loss_N,
+    "entropy": entropy_N,
+    "least_confidence": least_confidence_N,
+    "margin": negative_margin_N,
+    "breaking_ties": negative_margin_N,
+    "modified_breaking_ties": second_probability_N,
+    "bald": mutual_information_N,
+    "mean_entropy": mean_entropy_N,
+    "variation_ratio": variation_ratio_N,
 }
-ACQUISITIONS = (*SCORES, "random", "none")
+BATCHES: dict[str, Batch] = {
+    "loss_prediction_diverse": Batch(loss_prediction_diverse, ("predicted_loss_N", "embeddings_ND")),
+    "core_set": Batch(core_set, ("embeddings_ND",)),
+    "badge": Batch(badge, ("embeddings_ND", "probabilities_NC")),
+    "typiclust": Batch(typiclust, ("embeddings_ND",)),
+    "prob_cover": Batch(prob_cover, ("embeddings_ND",)),
+    "cluster_margin": Batch(cluster_margin, ("embeddings_ND", "probabilities_NC")),
+    "committee": Batch(committee, ("embeddings_ND",)),
+    "random": Batch(random, ()),
+}
+ACQUISITIONS = (*SCORES, *BATCHES, "none")
+FOR_EVERY_FUNCTION = ("subset", "min_distance", "class_balance")
+DEFAULTS = Options()
 
 
-def build_acquisition(name: str, subset: int | None = None) -> Acquisition:
+def build_acquisition(name: str, options: Options = DEFAULTS) -> Acquisition:
     """Build an acquisition function.
 
     Args:
-        name: One of `ACQUISITIONS`.
-        subset: See `ScoreAcquisition`; the others ignore it.
+        name: One of `ACQUISITIONS`, or any other with `options.score`.
+        options: See `Options`.
 
     Raises:
-        ConfigurationError: Unknown name.
+        ConfigurationError: Unknown name, a score that can't be had, or an option that this function doesn't take.
     """
-    if name == "random":
-        return RandomAcquisition()
+    changed = {key.name for key in fields(options) if getattr(options, key.name) != getattr(DEFAULTS, key.name)}
     if name == "none":
+        refuse(name, changed)
         return NoAcquisition()
-    if name not in SCORES:
-        raise ConfigurationError(f"There is no acquisition {name!r}; there are {', '.join(ACQUISITIONS)}.")
-    field, score = SCORES[name]
+    batch = BATCHES.get(name) or batch_of_score(name, options.score)
+    refuse(name, changed - {*batch.options, *FOR_EVERY_FUNCTION})
+    return Selection(
+        name,
+        frozenset(batch.needs) - {"predicted_class"},
+        partial(batch.picks, **{key: getattr(options, key) for key in batch.arguments}),
+        options.subset,
+        options.min_distance or 1,
+        options.class_balance,
+    )
 
-    def score_outputs(outputs: Outputs) -> NDArray[np.float64]:
-        return score(getattr(outputs, field))
 
-    return ScoreAcquisition(name, frozenset({field}), score_outputs, subset)
+def refuse(name: str, keys: set[str]) -> None:
+    """Raise ConfigurationError if there are options that a function doesn't take."""
+    if keys:
+        named = " and ".join(f"acquisition.{key}" for key in sorted(keys))
+        raise ConfigurationError(f"acquisition={name} doesn't take {named}; leave it out.")
+
+
+def batch_of_score(name: str, path: str | None) -> Batch:
+    """The function that takes the highest scores: of one's own `path`, or of the score with this name."""
+    if path is None and name not in SCORES:
+        raise ConfigurationError(
+            f"There is no acquisition {name!r}; there are {', '.join(ACQUISITIONS)}; acquisition.score adds one."
+        )
+    if path is not None and name in SCORES:
+        raise ConfigurationError(f"acquisition={name} has its score; give acquisition.score={path} another name.")
+    by_score = ByScore(SCORES[name] if path is None else imported(path))
+    return Batch(by_score, by_score.fields)
+
+
+def imported(path: str) -> Score:
+    """One's own score by `module.function`.
+
+    Raises:
+        ConfigurationError: It can't be imported, or its arguments aren't fields of `Outputs`.
+    """
+    module, _, function = path.rpartition(".")
+    try:
+        score: Score = getattr(import_module(module), function)
+        arguments = set(signature(score).parameters)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise ConfigurationError(
+            f"acquisition.score={path} is no function that can be imported ({error}); give module.function, and start "
+            "in the module's folder or set PYTHONPATH."
+        ) from error
+    known = {field.name for field in fields(Outputs)}
+    if not arguments or arguments - known:
+        raise ConfigurationError(
+            f"acquisition.score={path} takes {', '.join(sorted(arguments)) or 'nothing'}; its arguments must be among "
+            f"{', '.join(sorted(known))}."
+        )
+    return score

@@ -10,6 +10,11 @@ from scipy.special import entr
 Scores = NDArray[np.float64]
 
 
+def predicted_loss_N(predicted_loss_N: NDArray[np.floating]) -> Scores:
+    """The loss that the loss prediction module expects (Yoo & Kweon 2019), (N,)."""
+    return predicted_loss_N.astype(np.float64)
+
+
 def entropy_N(probabilities_NC: NDArray[np.floating]) -> Scores:
     """Shannon entropy in nats, with 0 ln 0 = 0, (N,)."""
     return np.asarray(entr(probabilities_NC.astype(np.float64)).sum(axis=1), dtype=np.float64)
@@ -25,3 +30,14 @@ def negative_margin_N(probabilities_NC: NDArray[np.floating]) -> Scores:
     """Minus the gap between the two highest probabilities (breaking ties, Luo et al. 2005), (N,)."""
     top = np.partition(probabilities_NC.astype(np.float64), -2, axis=1)[:, -2:]
     return top[:, 0] - top[:, 1]
+
+
+def second_probability_N(probabilities_NC: NDArray[np.floating]) -> Scores:
+    """The second highest probability, (N,).
+
+    With equally many pixels of every predicted class (`acquisition.class_balance`), this is modified breaking ties
+    (Li, Bioucas-Dias & Plaza, IEEE TGRS 2011 and 2013): argmax over pixels of max over k != k+ of p(k), where k+ is the
+    most probable class, ceil(n / C) pixels of each k+.
+    """
+    second: Scores = np.partition(probabilities_NC.astype(np.float64), -2, axis=1)[:, -2]
+    return second

@@ -4,7 +4,7 @@ import copy
 import io
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ from hsi_al.models.loss_prediction import LossPredictionModule
 from hsi_al.outputs import Outputs
 
 Ids = NDArray[np.int64]
-EVERY_NETWORK_GIVES = frozenset({"probabilities_NC", "embeddings_ND"})
+EVERY_NETWORK_GIVES = frozenset({"probabilities_NC", "embeddings_ND", "mc_probabilities_NKC"})
+DROPOUT_FOR_DRAWS = 0.5  # where draws are needed and no dropout is given (Gal, Islam & Ghahramani 2017)
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class DeepSettings:
     precision: str = "32-true"
     channels_last: bool = True
     predict_batch_size: int | None = None
+    draws: int = 16  # dropout masks behind `mc_probabilities_NKC`
 
 
 class DeepLearner:
@@ -66,7 +68,8 @@ class DeepLearner:
         n_classes: Number of classes.
         candidates: Pixel ids that may be labelled.
         settings: See `DeepSettings`.
-        needs: Fields of `Outputs` that will be asked for; `predicted_loss_N` attaches the loss prediction module.
+        needs: Fields of `Outputs` that will be asked for; `predicted_loss_N` attaches the loss prediction module,
+            `mc_probabilities_NKC` switches dropout on.
         limits: Minimum and maximum of the normalisation; default: those of the cube.
 
     Raises:
@@ -83,6 +86,9 @@ class DeepLearner:
         needs: frozenset[str] = frozenset(),
         limits: tuple[float, float] | None = None,
     ) -> None:
+        self.draws = settings.draws if "mc_probabilities_NKC" in needs else 0
+        if self.draws and not settings.dropout:
+            settings = replace(settings, dropout=DROPOUT_FOR_DRAWS)
         self.settings = settings
         self.progress: Progress | None = None
         self.profiler: PhaseProfiler | None = None
@@ -110,6 +116,7 @@ class DeepLearner:
             head = LossPredictionModule(backbone.tap_channels, fuse=settings.fuse)
         self.module = ActiveClassifier(backbone, head, settings.ranking_weight, settings.margin)
         self.module.wanted = needs
+        self.module.masks_KD = torch.ones(self.draws, backbone.classifier.in_features)
         if settings.channels_last:
             self.module = self.module.to(memory_format=torch.channels_last)
         self.device = self._trainer(1).strategy.root_device
@@ -152,7 +159,8 @@ class DeepLearner:
         if head is not None:
             parts.append(f"loss prediction module ({settings.fuse}) {count_parameters(head):,}")
         if settings.dropout:
-            parts.append(f"dropout {settings.dropout} (the paper has none)")
+            draws = f" for {self.draws} draws" if self.draws else ""
+            parts.append(f"dropout {settings.dropout}{draws} (the paper has none)")
         if settings.class_weights != "none":
             parts.append(f"class weights {settings.class_weights} (the paper has none)")
         return ", ".join(parts)
@@ -182,6 +190,7 @@ class DeepLearner:
             self.module.train()  # An interrupted prediction leaves evaluation mode behind.
             with quiet_lightning():
                 trainer.fit(self.module, datamodule=self.datamodule)
+        self.module.masks_KD = self._masks(rng)
         if not all(bool(parameter.isfinite().all()) for parameter in self.module.parameters()):
             raise LearnerError(
                 f"The training of round {round_} diverged: weights are no longer finite; lower protocol.lr="
@@ -237,6 +246,11 @@ class DeepLearner:
             raise RunDirectoryError(
                 f"The weights {path} are not those of {self.describe()}; delete the run directory to start anew."
             ) from error
+
+    def _masks(self, rng: np.random.Generator) -> Tensor:
+        """Which features each draw keeps, scaled as dropout does while training, (K, D)."""
+        kept = rng.random(tuple(self.module.masks_KD.shape)) >= self.settings.dropout
+        return torch.from_numpy(kept / (1 - self.settings.dropout)).float()
 
     def _plan(self, labels: Ids, round_: int) -> FitPlan:
         settings, epochs = self.settings, self.epochs(round_)

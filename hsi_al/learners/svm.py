@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,7 +171,7 @@ class FeatureSvmLearner(RefittedLearner):
         seed: For an extractor that learns once, so that a continued run has the features of an uninterrupted one.
     """
 
-    provides = frozenset({"probabilities_NC"})
+    provides = frozenset({"probabilities_NC", "embeddings_ND"})
 
     def __init__(
         self, extractor: Extractor, n_classes: int, svm: GridSvm, needs: frozenset[str] = frozenset(), seed: int = 0
@@ -197,21 +197,19 @@ class FeatureSvmLearner(RefittedLearner):
         self.svm.fit(features, labels, rng, "probabilities_NC" in self.needs)
 
     def predict(self, pixel_ids: Ids) -> Outputs:
-        """Classes by the machine's own vote; probabilities if they were declared as needed."""
+        """Classes by the machine's own vote; probabilities and features (as embeddings) if they are needed."""
         if len(pixel_ids) == 0:
             return Outputs(np.empty(0, np.int64))
         parts = list(self._predicted(pixel_ids))
-        classes = np.concatenate([part.predicted_class for part in parts])
-        if "probabilities_NC" not in self.needs:
-            return Outputs(classes)
-        return Outputs(
-            classes, np.concatenate([part.probabilities_NC for part in parts if part.probabilities_NC is not None])
-        )
+        return Outputs(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
-    def _predicted(self, pixel_ids: Ids) -> Iterator[Outputs]:
+    def _predicted(self, pixel_ids: Ids) -> Iterator[dict[str, NDArray[Any]]]:
         for start in range(0, len(pixel_ids), CHUNK):
             features = self.extractor.features(pixel_ids[start : start + CHUNK])
-            classes = self.svm.predict(features)
-            wanted = "probabilities_NC" in self.needs
-            yield Outputs(classes, self.svm.probabilities(features, self.n_classes) if wanted else None)
+            outputs: dict[str, NDArray[Any]] = {"predicted_class": self.svm.predict(features)}
+            if "probabilities_NC" in self.needs:
+                outputs["probabilities_NC"] = self.svm.probabilities(features, self.n_classes)
+            if "embeddings_ND" in self.needs:
+                outputs["embeddings_ND"] = features
+            yield outputs
             self.report("scoring", min(1.0, (start + CHUNK) / len(pixel_ids)))

@@ -7,7 +7,7 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, linear
 
 from hsi_al.models.backbone import Backbone
 from hsi_al.models.loss_prediction import LossPredictionModule, ranking_loss
@@ -58,6 +58,8 @@ class ActiveClassifier(L.LightningModule):
         self.margin = margin
         self.plan = FitPlan(epochs=1)
         self.wanted: frozenset[str] = frozenset()
+        self.masks_KD: Tensor
+        self.register_buffer("masks_KD", torch.ones(0, backbone.classifier.in_features), persistent=False)
 
     def reset_parameters(self) -> None:
         """Fresh weights in place, from torch's current generator."""
@@ -96,11 +98,19 @@ class ActiveClassifier(L.LightningModule):
         give: dict[str, Callable[[], Tensor]] = {
             "probabilities_NC": lambda: logits.softmax(dim=1),
             "embeddings_ND": lambda: embeddings.float(),
+            "mc_probabilities_NKC": lambda: self.draw_logits(embeddings).softmax(dim=2),
         }
         if self.loss_prediction is not None:
             head = self.loss_prediction
             give["predicted_loss_N"] = lambda: head(taps).float()
         return outputs | {name: give[name]().cpu() for name in sorted(self.wanted)}
+
+    def draw_logits(self, embeddings: Tensor) -> Tensor:
+        """Logits under each of K dropout masks on the embeddings (B, D), one matrix product for all, (B, K, C)."""
+        layer, n_draws = self.backbone.classifier, len(self.masks_KD)
+        weight = (layer.weight * self.masks_KD[:, None]).flatten(0, 1)
+        logits = linear(embeddings, weight, layer.bias.repeat(n_draws))
+        return logits.float().view(len(embeddings), n_draws, layer.out_features)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One Adam over backbone and loss prediction module (two Adams would do the same)."""

@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from experiments.benchmarks import delivery, layout, memory, scoring, training
+from experiments.benchmarks import acquisition, delivery, layout, memory, scoring, training
 from experiments.benchmarks.__main__ import table
 from experiments.benchmarks.measure import Row, medians, resident_memory
 
@@ -58,6 +59,15 @@ def test_every_benchmark_runs() -> None:
     rows += layout.measure("resnet18", ("s2_pool",), n_labelled=10, n_scored=8, repeats=1)
     assert len(rows) == 2 + 1 + 2 + 6
     assert all(row.ratio > 0 for row in rows)
+
+
+def test_acquisition_functions_are_measured_where_both_ways_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"core_set": (600, 20, 30), "badge": (400, 12, 30), "n": 15, "n_classes": 5}
+    rows = acquisition.measure(**small)  # type: ignore[arg-type]
+    assert [row.name.split(",")[0] for row in rows] == ["core_set", "badge"]
+    monkeypatch.setattr(acquisition, "explicit_badge", lambda view, n, rng: np.arange(n))
+    with pytest.raises(RuntimeError, match="badge"):
+        acquisition.measure(**small)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

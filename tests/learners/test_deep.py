@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.special
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ ALL = np.arange(SIDE * SIDE, dtype=np.int64)
 LENET = DeepSettings(backbone="lenet", patch_size=16, epochs=2, warm_epochs=3, accelerator="cpu")
 NARROW = replace(LENET, backbone="narrow", patch_size=8, stem="s2_pool")
 LOSS = frozenset({"predicted_loss_N"})
+DRAWS = frozenset({"mc_probabilities_NKC"})
 EVERYTHING = LOSS | {"probabilities_NC", "embeddings_ND"}
 
 
@@ -318,8 +320,8 @@ def test_the_memory_format_does_not_change_the_predictions(settings: DeepSetting
 
 
 def test_what_each_backbone_provides() -> None:
-    assert learner().provides == {"probabilities_NC", "embeddings_ND"}
-    assert learner(NARROW).provides == EVERYTHING
+    assert learner().provides == {"probabilities_NC", "embeddings_ND", "mc_probabilities_NKC"}
+    assert learner(NARROW).provides == EVERYTHING | DRAWS
 
 
 def test_lenet_can_not_predict_losses() -> None:
@@ -332,8 +334,68 @@ def test_lenet_can_not_predict_losses() -> None:
 
 
 def test_unknown_needs_are_named() -> None:
-    with pytest.raises(LearnerError, match="can't give mc_probabilities_NKC"):
-        learner(NARROW, frozenset({"mc_probabilities_NKC", "probabilities_NC"}))
+    with pytest.raises(LearnerError, match="can't give gradients_ND"):
+        learner(NARROW, frozenset({"gradients_ND", "probabilities_NC"}))
+
+
+# Dropout draws
+
+
+@pytest.mark.parametrize("settings", [LENET, NARROW])
+def test_draws_are_the_network_under_fixed_masks(settings: DeepSettings) -> None:
+    """By hand from the embeddings: the same masks for every pixel, scaled as in training."""
+    deep = fit(learner(settings, DRAWS | {"embeddings_ND", "probabilities_NC"}, draws=5, dropout=0.25))
+    outputs = deep.predict(ALL[:30])
+    assert outputs.embeddings_ND is not None and outputs.probabilities_NC is not None
+    masks, layer = deep.module.masks_KD.numpy(), deep.module.backbone.classifier
+    assert np.unique(masks) == pytest.approx([0, 4 / 3])
+    assert 0.6 < (masks > 0).mean() < 0.9
+    assert len({row.tobytes() for row in masks}) == 5
+    weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    logits = np.stack([(outputs.embeddings_ND * mask) @ weight.T + bias for mask in masks], axis=1)
+    assert outputs.mc_probabilities_NKC == pytest.approx(scipy.special.softmax(logits, axis=2), abs=1e-5)
+    plain = scipy.special.softmax(outputs.embeddings_ND @ weight.T + bias, axis=1)
+    assert outputs.probabilities_NC == pytest.approx(plain, abs=1e-5)  # without dropout
+
+
+def test_masks_come_from_the_rounds_generator() -> None:
+    same_seed, again, other = (fit(learner(needs=DRAWS, draws=3), seed=seed).module.masks_KD for seed in (3, 3, 4))
+    assert torch.equal(same_seed, again)
+    assert not torch.equal(same_seed, other)
+    later = learner(needs=DRAWS, draws=3)
+    fit(later, seed=9)
+    assert torch.equal(fit(later, round_=1, seed=3).module.masks_KD, same_seed)  # whatever came before
+
+
+def test_drawing_masks_leaves_the_training_as_it_was() -> None:
+    without, draws = fit(learner(dropout=0.5)), fit(learner(needs=DRAWS))
+    assert same(weights(without), weights(draws))
+
+
+def test_masks_are_no_weights(tmp_path: Path) -> None:
+    deep = fit(learner(needs=DRAWS))
+    deep.save(tmp_path / "weights.pt")
+    assert not any("mask" in name for name in read_weights(tmp_path / "weights.pt")["weights"])
+    other = learner(dropout=0.5)
+    other.load(tmp_path / "weights.pt")
+    assert (other.predict(ALL).predicted_class == deep.predict(ALL).predicted_class).all()
+    resumed = learner(needs=DRAWS)
+    resumed.load(tmp_path / "weights.pt")
+    assert (resumed.predict(ALL).predicted_class == deep.predict(ALL).predicted_class).all()
+
+
+@pytest.mark.parametrize(("dropout", "expected"), [(0.0, 0.5), (0.2, 0.2)])
+def test_dropout_is_switched_on_for_draws_and_said(dropout: float, expected: float) -> None:
+    deep = learner(needs=DRAWS, draws=7, dropout=dropout)
+    assert deep.module.backbone.dropout.p == expected
+    assert f"dropout {expected} for 7 draws (the paper has none)" in deep.describe()
+    assert learner(dropout=0.0).module.backbone.dropout.p == 0.0
+    assert len(learner().module.masks_KD) == 0
+
+
+def test_draws_can_be_timed_before_any_fit() -> None:
+    estimate = learner(needs=DRAWS).estimate(*labelled(), sizes=[(0, 25)], n_predicted=10, n_mapped=0)
+    assert estimate.total_seconds > 0
 
 
 def test_description_tells_size_and_deviations() -> None:

@@ -142,7 +142,7 @@ def test_the_learner_gives_what_was_declared_in_order(monkeypatch: pytest.Monkey
     told: list[tuple[str, float]] = []
     learners = [
         FeatureSvmLearner(Table(features), 3, GridSvm(), needs)
-        for needs in (frozenset(), frozenset({"probabilities_NC"}))
+        for needs in (frozenset(), frozenset({"probabilities_NC", "embeddings_ND"}))
     ]
     for learner in learners:
         learner.progress = lambda text, part: told.append((text, part))
@@ -152,6 +152,8 @@ def test_the_learner_gives_what_was_declared_in_order(monkeypatch: pytest.Monkey
         assert len(learner.predict(ids[:0]).predicted_class) == 0
     probabilities = learners[1].predict(ids).probabilities_NC
     assert learners[0].predict(ids).probabilities_NC is None
+    assert np.array_equal(learners[1].predict(ids).embeddings_ND, features[ids])  # type: ignore[arg-type]
+    assert learners[0].predict(ids).embeddings_ND is None
     assert probabilities is not None and (probabilities.argmax(axis=1) == labels[ids]).all()
     assert told[:2] == [("table", 0.5), ("SVM", 0.5)]
     assert told[-1] == ("scoring", 1.0)

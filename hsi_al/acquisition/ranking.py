@@ -1,0 +1,72 @@
+"""Picking by scores: the best open pixel, ties at random."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import signature
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsi_al.acquisition.base import Picks, Positions, Query, Scores
+from hsi_al.errors import AcquisitionError
+
+# Arguments named as fields of `Outputs` -> scores (N,), higher = more wanted.
+Score = Callable[..., Scores]
+
+
+@dataclass(frozen=True)
+class ByScore:
+    """Picks the highest scores.
+
+    Attributes:
+        score: Its arguments' names are the fields of `Outputs` that it reads.
+    """
+
+    score: Score
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Fields of `Outputs` that the score reads."""
+        return tuple(signature(self.score).parameters)
+
+    def __call__(self, query: Query) -> Picks:
+        """Highest score first.
+
+        Raises:
+            AcquisitionError: The scores aren't one finite number for every candidate.
+        """
+        scores = np.asarray(self.score(**{name: getattr(query.view.outputs, name) for name in self.fields}))
+        if scores.shape != query.view.is_labelled.shape:
+            raise AcquisitionError(
+                f"{self.score.__name__} must give {len(query.view.is_labelled)} scores, one for every candidate; it "
+                f"gave an array of shape {scores.shape}."
+            )
+        if not np.isfinite(scores).all():
+            raise AcquisitionError(f"{self.score.__name__} gave scores that are NaN or infinite; they can't be ranked.")
+        return in_order(ranked(scores[query.free].astype(np.float64), query.rng), query)
+
+
+def ranked(scores_M: Scores, rng: np.random.Generator) -> Positions:
+    """Indices by score, highest first, ties in random order, (M,)."""
+    return np.lexsort((rng.permutation(len(scores_M)), -scores_M))
+
+
+def in_order(order: Positions, query: Query) -> Picks:
+    """The first open one of an order, again and again."""
+    while True:
+        yield int(order[query.open_M[order].argmax()])
+
+
+def best(values: NDArray[np.floating], open_: NDArray[np.bool_], rng: np.random.Generator) -> int:
+    """Index of the highest value that is open, ties at random."""
+    wanted = np.where(open_, values, -np.inf)
+    highest = np.flatnonzero(wanted == wanted.max())
+    return int(highest[0] if len(highest) == 1 else rng.choice(highest))
+
+
+def random(query: Query) -> Picks:
+    """Uniform draws: the baseline beside every method."""
+    everything = len(query.free)
+    drawn = query.rng.choice(everything, query.n, replace=False)
+    rest = np.setdiff1d(np.arange(everything), drawn)
+    yield from in_order(np.concatenate([drawn, query.rng.permutation(rest)]), query)

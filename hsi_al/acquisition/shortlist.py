@@ -1,0 +1,38 @@
+"""Uncertain pixels first, then clusters among them."""
+
+from collections import deque
+
+import numpy as np
+from scipy.cluster.hierarchy import fcluster, linkage
+
+from hsi_al.acquisition.base import Picks, Query
+from hsi_al.acquisition.ranking import in_order, ranked
+from hsi_al.acquisition.uncertainty import negative_margin_N
+
+LARGEST = 5000  # pixels that are clustered, 100 MB of distances
+
+
+def cluster_margin(query: Query, shortlist: int) -> Picks:
+    """Cluster-Margin (Citovsky et al. 2021): of the `shortlist` * n smallest margins, one of every cluster in turn.
+
+    Clusters by average linkage of the embeddings; the smallest comes first, within one any pixel. The source clusters
+    the whole pool once, to ten pixels a cluster on average; here the short list is clustered, into n, in every round.
+    Behind it come the other pixels by margin.
+    """
+    order = ranked(negative_margin_N(query.of_free("probabilities_NC")), query.rng)
+    wanted = query.rng.permutation(order[: min(shortlist * query.n, LARGEST)])
+    embeddings = query.view.outputs.embeddings_ND
+    assert embeddings is not None
+    clusters = np.ones(1, np.int64)
+    if len(wanted) > 1:
+        clusters = fcluster(linkage(embeddings[query.free[wanted]], "average"), query.n, "maxclust")
+    groups = [wanted[clusters == cluster] for cluster in np.unique(clusters)]
+    turns = deque(deque(group.tolist()) for group in sorted(groups, key=len))
+    while turns:
+        group = turns.popleft()
+        while group and not query.open_M[group[0]]:
+            group.popleft()
+        if group:
+            yield group.popleft()
+            turns.append(group)
+    yield from in_order(order, query)
