@@ -91,8 +91,8 @@ def unchanged(module: nn.Module) -> Iterator[None]:
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of what lies at the bottom of a chain of errors."""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    """The first line of what lies at the bottom of a chain of errors; torch wraps those of its backends."""
+    while inner := getattr(error, "inner_exception", None) or error.__cause__:
+        error = inner
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__
