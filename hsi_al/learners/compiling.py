@@ -2,15 +2,16 @@
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hsi_al.models.classifier import ActiveClassifier, Objective
 
-MODES = ("auto", "on", "off")
+Backend = str | Callable[..., Any]  # as torch.compile takes it
 # Of a round from fresh weights: compiling takes a minute or two, and on a GPU a step saves some tens of milliseconds.
 STEPS_THAT_PAY = 3000
 REPLAYS = 3  # the first call compiles and warms up, the second records CUDA graphs, the third replays them
@@ -24,7 +25,7 @@ def pays(mode: str, device: torch.device, steps: int) -> bool:
     return mode == "on" or (mode == "auto" and device.type == "cuda" and steps >= STEPS_THAT_PAY)
 
 
-def compile_step(module: ActiveClassifier, batch: tuple[Tensor, Tensor], backend: str = "inductor") -> float | None:
+def compile_step(module: ActiveClassifier, batch: tuple[Tensor, Tensor], backend: Backend = "inductor") -> float | None:
     """Let `module.compiled` stand in for its objective on batches of this size, if it can be compiled.
 
     Forward and backward are tried on the batch, each as often as it takes to record it, before and behind the detach
@@ -33,7 +34,7 @@ def compile_step(module: ActiveClassifier, batch: tuple[Tensor, Tensor], backend
     Args:
         module: On the device that trains, in the precision's context.
         batch: Patches (B, bands, P, P) in the layout of training, labels (B,).
-        backend: As torch.compile names it.
+        backend: Of torch.compile.
 
     Returns:
         Seconds that it took, or None where it failed; one printed line says why.
@@ -62,7 +63,7 @@ def compile_step(module: ActiveClassifier, batch: tuple[Tensor, Tensor], backend
     return time.perf_counter() - began
 
 
-def compiled_objective(module: ActiveClassifier, device: torch.device, backend: str) -> Objective:
+def compiled_objective(module: ActiveClassifier, device: torch.device, backend: Backend) -> Objective:
     """The module's objective for one static shape; its result on a GPU lasts until the next call."""
     options = {"mode": "reduce-overhead"} if device.type == "cuda" and backend == "inductor" else {}
     compiled: Objective = torch.compile(module.objective, dynamic=False, fullgraph=True, backend=backend, **options)  # type: ignore[call-overload]

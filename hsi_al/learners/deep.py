@@ -19,7 +19,7 @@ from hsi_al.data.patches import PatchGatherer
 from hsi_al.errors import ConfigurationError, LearnerError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.learners.base import Estimate, Progress
-from hsi_al.learners.compiling import compile_step, pays, unchanged
+from hsi_al.learners.compiling import Backend, compile_step, pays, unchanged
 from hsi_al.learners.profiling import PhaseProfiler
 from hsi_al.learners.scoring import halving, measured_size
 from hsi_al.learners.training import EpochProgress, build_trainer, quiet_lightning, seeded
@@ -135,6 +135,7 @@ class DeepLearner:
                 raise ConfigurationError(f"trainer.{key}=16-mixed needs a GPU; take bf16-mixed or 32-true on a CPU.")
 
     keeps_state = True
+    backend: Backend = "inductor"
 
     def look_at(self, cube: NDArray[np.generic], halo: tuple[int, int] = (0, 0)) -> None:
         """Predict pixels of another cube (H, W, bands) from now on, scaled as the first; see `PatchGatherer`."""
@@ -292,7 +293,7 @@ class DeepLearner:
         self.tried_to_compile = True
         patches, classes = self._batch(pixel_ids[: settings.batch_size], labels[: settings.batch_size])
         with seeded(0, self.device), self._trainer(1).precision_plugin.forward_context():
-            compile_step(self.module, (patches, classes))
+            compile_step(self.module, (patches, classes), self.backend)
 
     def _choose_batch_size(self) -> None:
         """On a GPU, measure once what a scored patch needs."""

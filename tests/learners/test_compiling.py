@@ -1,7 +1,6 @@
 """The compiled step gives what the written one gives, is compiled once for all rounds, and never stops a run."""
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import lightning as L
@@ -11,8 +10,7 @@ import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from hsi_al.learners import deep as deep_module
-from hsi_al.learners.compiling import STEPS_THAT_PAY, compile_step, pays, reason_of, unchanged
+from hsi_al.learners.compiling import STEPS_THAT_PAY, pays, reason_of, unchanged
 from hsi_al.learners.deep import DeepLearner, DeepSettings
 from hsi_al.models import resnet
 from tests.learners.test_deep import ALL, CLASSES, LENET, LOSS, NARROW, fit, labelled, same, scene, weights
@@ -29,7 +27,7 @@ def narrow_resnet(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def cheap_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced as a real compiler does, run with torch's own kernels."""
-    monkeypatch.setattr(deep_module, "compile_step", partial(compile_step, backend="aot_eager"))
+    monkeypatch.setattr(DeepLearner, "backend", "aot_eager")
 
 
 def learner(settings: DeepSettings, needs: frozenset[str] = frozenset(), **changes: Any) -> DeepLearner:
@@ -113,13 +111,13 @@ def test_compiling_in_a_fit_changes_nothing_and_warm_rounds_need_no_more() -> No
 
 
 def test_what_can_not_be_compiled_is_named_once_and_runs_as_written(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def broken(graph: object, inputs: object) -> object:
         raise FileNotFoundError("no compiler here\nand a second line") from OSError("g++ is missing")
 
-    monkeypatch.setattr(deep_module, "compile_step", partial(compile_step, backend=broken))
     deep = learner(LENET, compile="on")
+    deep.backend = broken
     for round_ in range(2):
         fit(deep, round_)
     said = capsys.readouterr().out
@@ -134,15 +132,15 @@ def test_reasons_are_one_line() -> None:
 
 def test_unchanged_puts_weights_statistics_and_mode_back_after_an_error_too() -> None:
     module = fit(learner(NARROW)).module
-    before, place = {key: value.clone() for key, value in module.state_dict().items()}, module.backbone.stem[0].weight
-    address = place.data_ptr()
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    addresses = [parameter.data_ptr() for parameter in module.parameters()]
     with pytest.raises(RuntimeError, match="stop"), unchanged(module.eval()):
         module.train()
         module.reset_parameters()
         raise RuntimeError("stop")
     assert same(module.state_dict(), before)
     assert not module.training
-    assert place.data_ptr() == address
+    assert [parameter.data_ptr() for parameter in module.parameters()] == addresses
 
 
 def test_fresh_weights_are_drawn_in_place_and_as_on_the_cpu() -> None:
@@ -159,7 +157,12 @@ def test_fresh_weights_are_drawn_in_place_and_as_on_the_cpu() -> None:
 
 def test_the_module_stays_where_it_is_between_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     deep, moved = learner(NARROW, LOSS), list[str]()
-    monkeypatch.setattr(L.LightningModule, "cpu", lambda self: moved.append("cpu") or self)
+
+    def cpu(module: L.LightningModule) -> L.LightningModule:
+        moved.append("cpu")
+        return module
+
+    monkeypatch.setattr(L.LightningModule, "cpu", cpu)
     fit(deep).predict(ALL[:5])
     fit(deep, 1)
     assert moved == []
