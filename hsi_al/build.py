@@ -292,6 +292,8 @@ def build_deep_learner(
         channels_last=trainer.channels_last,
         predict_batch_size=trainer.predict_batch_size,
         draws=config.acquisition.draws,
+        predict_precision=trainer.predict_precision,
+        compile=trainer.compile,
     )
     if isinstance(learner, Cnn3dConfig):
         require_needs(config, needs, EVERY_NETWORK_GIVES)

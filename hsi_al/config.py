@@ -162,10 +162,12 @@ class TrainerConfig:
 
     accelerator: str = "auto"
     precision: str = "32-true"
+    compile: str = "auto"  # the training step by torch.compile; auto: on a GPU, if a round is long enough
     threads: int | None = None  # default: the cores given to this process
     channels_last: bool = True
     profile: bool = False  # write profile.md (seconds per phase) and trace.json
-    predict_batch_size: int | None = None  # default: 256, or 64 with the stem s1 on a CPU
+    predict_batch_size: int | None = None  # default: by free memory on a GPU; on a CPU 256, or 64 with the stem s1
+    predict_precision: str | None = None  # of scoring; default: that of training
 
 
 @dataclass
@@ -217,6 +219,7 @@ LEARNERS: dict[str, type[LearnerConfig]] = {
     "scnn_svm": EffortConfig,
     "dfsl_svm": DfslSvmConfig,
 }
+PRECISIONS = ("32-true", "tf32", "bf16-mixed", "16-mixed")
 CHOICES = {
     "learner.name": tuple(LEARNERS),
     "split.kind": ("paper", "holdout", "blocks", "checkerboard"),
@@ -234,7 +237,9 @@ CHOICES = {
     "logger.name": ("none", "wandb", "tensorboard"),
     "logger.mode": ("auto", "online", "offline", "disabled"),
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
-    "trainer.precision": ("32-true", "bf16-mixed", "16-mixed"),
+    "trainer.precision": PRECISIONS,
+    "trainer.predict_precision": (None, *PRECISIONS),
+    "trainer.compile": ("auto", "on", "off"),
 }
 # key -> (lowest, highest) where a number must lie; None = no bound, and null passes
 RANGES: dict[str, tuple[float | None, float | None]] = {
@@ -267,7 +272,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "trainer.predict_batch_size": (1, None),
 }
 # What may differ between the calls that start and continue a run.
-FREE_KEYS = ("data_dir", "debug", "trainer.accelerator", "trainer.threads", "trainer.profile")
+FREE_KEYS = ("data_dir", "debug", "trainer.accelerator", "trainer.threads", "trainer.profile", "trainer.compile")
 
 
 def register() -> None:

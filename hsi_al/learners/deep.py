@@ -1,9 +1,9 @@
 """The deep learner: a backbone, trained and asked through Lightning, a fresh Trainer for every round."""
 
-import copy
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from hsi_al.data.patches import PatchGatherer
 from hsi_al.errors import ConfigurationError, LearnerError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.learners.base import Estimate, Progress
+from hsi_al.learners.compiling import Backend, compile_step, pays, unchanged
 from hsi_al.learners.profiling import PhaseProfiler
+from hsi_al.learners.scoring import halving, measured_size
 from hsi_al.learners.training import EpochProgress, build_trainer, quiet_lightning, seeded
 from hsi_al.models.backbone import count_parameters
 from hsi_al.models.classifier import ActiveClassifier, FitPlan
@@ -58,6 +60,8 @@ class DeepSettings:
     channels_last: bool = True
     predict_batch_size: int | None = None
     draws: int = 16  # dropout masks behind `mc_probabilities_NKC`
+    predict_precision: str | None = None
+    compile: str = "auto"
 
 
 class DeepLearner:
@@ -119,7 +123,10 @@ class DeepLearner:
         self.module.masks_KD = torch.ones(self.draws, backbone.classifier.in_features)
         if settings.channels_last:
             self.module = self.module.to(memory_format=torch.channels_last)
-        self.device = self._trainer(1).strategy.root_device
+        self.device: torch.device = build_trainer(settings.accelerator, settings.precision, 1).strategy.root_device
+        self.module.fused = self.device.type == "cuda" or settings.compile == "on"
+        self.tried_to_compile = False
+        self.knows_batch_size = settings.predict_batch_size is not None or self.device.type != "cuda"
         gatherer = PatchGatherer(cube, settings.patch_size, limits)
         self.datamodule = HsiDataModule(
             gatherer,
@@ -130,10 +137,12 @@ class DeepLearner:
             settings.channels_last,
         )
         self.n_classes = n_classes
-        if settings.precision == "16-mixed" and self.device.type == "cpu":
-            raise ConfigurationError("trainer.precision=16-mixed needs a GPU; take bf16-mixed or 32-true on a CPU.")
+        for key in ("precision", "predict_precision"):
+            if getattr(settings, key) == "16-mixed" and self.device.type == "cpu":
+                raise ConfigurationError(f"trainer.{key}=16-mixed needs a GPU; take bf16-mixed or 32-true on a CPU.")
 
     keeps_state = True
+    backend: Backend = "inductor"
 
     def look_at(self, cube: NDArray[np.generic], halo: tuple[int, int] = (0, 0)) -> None:
         """Predict pixels of another cube (H, W, bands) from now on, scaled as the first; see `PatchGatherer`."""
@@ -142,7 +151,10 @@ class DeepLearner:
 
     @property
     def predict_batch_size(self) -> int:
-        """Pixels scored at once; by default fewer where the large maps of the stem s1 outgrow a processor's cache."""
+        """Pixels scored at once; by default fewer where the large maps of the stem s1 outgrow a processor's cache.
+
+        On a GPU it is measured before the first prediction.
+        """
         large = bool(self.module.backbone.tap_channels) and self.settings.stem == "s1"
         return self.settings.predict_batch_size or (64 if large and self.device.type == "cpu" else 256)
 
@@ -181,10 +193,11 @@ class DeepLearner:
             LearnerError: The training diverged.
         """
         weights_seed, shuffling_seed = (int(seed) for seed in rng.integers(2**63, size=2))
+        self.module.plan = self._plan(labels, round_)
+        self._compile_if_it_pays(pixel_ids, labels)
         with seeded(weights_seed, self.device):
             if round_ == 0 or not self.warm:
                 self.module.reset_parameters()
-            self.module.plan = self._plan(labels, round_)
             self.datamodule.set_labelled(pixel_ids, labels, shuffling_seed)
             trainer = self._trainer(self.epochs(round_))
             self.module.train()  # An interrupted prediction leaves evaluation mode behind.
@@ -202,22 +215,26 @@ class DeepLearner:
         if len(pixel_ids) == 0:
             return Outputs(np.empty(0, np.int64))
         self.datamodule.predict_ids = np.asarray(pixel_ids, dtype=np.int64)
-        with quiet_lightning():
-            batches: Any = self._trainer(1).predict(self.module, datamodule=self.datamodule)
+        self._choose_batch_size()
+        batches = halving(self._scored, self.datamodule)
         names = batches[0].keys()
         return Outputs(**{name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in names})
 
     def estimate(
         self, pixel_ids: Ids, labels: Ids, sizes: Sequence[tuple[int, int]], n_predicted: int, n_mapped: int
     ) -> Estimate:
-        """Time some training steps and scored batches on a copy, then multiply by what the rounds hold."""
+        """Time some training steps and scored batches, put the weights back, and multiply by what the rounds hold."""
         steps = [self.steps(n_labelled, round_) for round_, n_labelled in sizes]
         batch = min(self.settings.batch_size, len(pixel_ids))
+        if sizes:
+            self.module.plan = self._plan(labels, sizes[0][0])
+            self._compile_if_it_pays(pixel_ids, labels)
         step_seconds, patch_seconds = self._measure(pixel_ids, labels, batch)
         patches = len(sizes) * n_predicted + n_mapped
+        kind = "compiled step" if self.module.compiled else "step"
         work = (
             f"{sum(steps):,} training steps of batch {batch} and {patches:,} patches to score "
-            f"({step_seconds:.2g} s a step, {1000 * patch_seconds:.2g} ms a patch, measured here)"
+            f"({step_seconds:.2g} s a {kind}, {1000 * patch_seconds:.2g} ms a patch, measured here)"
         )
         return Estimate(
             work,
@@ -230,7 +247,8 @@ class DeepLearner:
         """Write weights and the limits of the normalisation."""
         limits = torch.tensor(self.datamodule.gatherer.limits, dtype=torch.float64)
         packed = io.BytesIO()  # a full disk is an OSError then, where torch makes a RuntimeError of it
-        torch.save({"weights": self.module.state_dict(), "limits": limits}, packed)
+        weights = {name: value.cpu() for name, value in self.module.state_dict().items()}
+        torch.save({"weights": weights, "limits": limits}, packed)
         with replacing(path) as temporary:
             temporary.write_bytes(packed.getbuffer())
 
@@ -259,35 +277,74 @@ class DeepLearner:
             settings.lr,
             settings.schedule,
             None if settings.detach is None else round(settings.detach * epochs),
-            balanced_weights(labels, self.n_classes) if settings.class_weights == "balanced" else None,
+            balanced_weights(labels, self.n_classes).to(self.device) if settings.class_weights == "balanced" else None,
         )
 
-    def _trainer(self, epochs: int) -> L.Trainer:
+    def _trainer(self, epochs: int, scoring: bool = False) -> L.Trainer:
         settings, progress = self.settings, EpochProgress(self.progress)
-        return build_trainer(settings.accelerator, settings.precision, epochs, progress, profiler=self.profiler)
+        precision = (settings.predict_precision if scoring else None) or settings.precision
+        return build_trainer(
+            settings.accelerator, precision, epochs, progress, profiler=self.profiler, stay_on=self.device
+        )
+
+    def _scored(self) -> list[dict[str, Tensor]]:
+        with quiet_lightning():
+            batches: Any = self._trainer(1, scoring=True).predict(self.module, datamodule=self.datamodule)
+        return list(batches)
+
+    def _batch(self, ids: Ids, *labels: Ids) -> tuple[Tensor, ...]:
+        """A batch as training and scoring get it; the module is on the device from here on."""
+        self.module.to(self.device)
+        tensors = tuple(torch.from_numpy(column).to(self.device) for column in (ids, *labels))
+        return self.datamodule.on_after_batch_transfer(tensors, 0)
+
+    def _compile_if_it_pays(self, pixel_ids: Ids, labels: Ids) -> None:
+        """Compile the step of full batches, once for all rounds; a pool that doesn't fill one is trained uncompiled."""
+        settings, n = self.settings, len(pixel_ids)
+        steps = settings.epochs * batches_per_epoch(n, settings.batch_size)
+        if self.tried_to_compile or n < settings.batch_size or not pays(settings.compile, self.device, steps):
+            return
+        self.tried_to_compile = True
+        patches, classes = self._batch(pixel_ids[: settings.batch_size], labels[: settings.batch_size])
+        with seeded(0, self.device), self._trainer(1).precision_plugin.forward_context():
+            compile_step(self.module, (patches, classes), self.backend)
+
+    def _choose_batch_size(self) -> None:
+        """On a GPU, measure once what a scored patch needs."""
+        if not self.knows_batch_size:
+            self.knows_batch_size = True
+            with self._scoring():
+                self.datamodule.predict_batch_size = measured_size(self._score_some, self.device)
+
+    @contextmanager
+    def _scoring(self) -> Iterator[None]:
+        with self._trainer(1, scoring=True).precision_plugin.forward_context(), torch.inference_mode():
+            self.module.eval()
+            yield
+
+    def _score_some(self, n: int) -> None:
+        """Score n pixels of the scene, or some of them repeatedly."""
+        ids = torch.arange(n, device=self.device) % self.datamodule.n_pixels
+        self.module.predict_step((self.datamodule.gatherer.to(self.device)(ids),), 0)
 
     def _measure(self, pixel_ids: Ids, labels: Ids, batch: int) -> tuple[float, float]:
         """Seconds per training step and per scored patch, after a first of each that warms up."""
-        module = copy.deepcopy(self.module).to(self.device)
-        gatherer = self.datamodule.gatherer.to(self.device)
-        ids = torch.from_numpy(pixel_ids).to(self.device)
-        classes = torch.from_numpy(labels).to(self.device)
-        optimiser = torch.optim.Adam(module.parameters())
+        self.module.to(self.device)
+        optimiser = self.module.adam()
 
         def step() -> None:
-            module.training_step((gatherer(ids[:batch]), classes[:batch]), 0).backward()  # type: ignore[no-untyped-call]
+            self.module.training_step(self._batch(pixel_ids[:batch], labels[:batch]), 0).backward()  # type: ignore[no-untyped-call,arg-type]
             optimiser.step()
             optimiser.zero_grad()
 
-        def score() -> None:
-            module.predict_step((gatherer(ids[:64]),), 0)
-
-        with seeded(0, self.device), self._trainer(1).precision_plugin.forward_context():
-            module.train()
-            step_seconds = median_seconds(step, self.device)
-            module.eval()
-            with torch.inference_mode():
-                return step_seconds, median_seconds(score, self.device) / min(64, len(ids))
+        with unchanged(self.module):
+            with seeded(0, self.device), self._trainer(1).precision_plugin.forward_context():
+                self.module.train()
+                step_seconds = median_seconds(step, self.device)
+            self._choose_batch_size()
+            n = min(64, self.datamodule.n_pixels) if self.device.type == "cpu" else self.datamodule.predict_batch_size
+            with self._scoring():
+                return step_seconds, median_seconds(lambda: self._score_some(n), self.device) / n
 
 
 def median_seconds(work: Callable[[], None], device: torch.device) -> float:

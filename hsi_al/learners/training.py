@@ -10,6 +10,7 @@ import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from hsi_al.errors import ConfigurationError, LearnerError
 from hsi_al.learners.base import Progress
@@ -34,20 +35,51 @@ class EpochProgress(L.Callback):
         self.report("scoring", (index + 1) / int(trainer.num_predict_batches[0]))
 
 
+class StayingStrategy(SingleDeviceStrategy):
+    """Leaves the module on its device at the end of a fit.
+
+    Lightning moves it to the CPU, from where the next fit gives its weights other addresses: CUDA graphs, which know
+    them by address, would be recorded again in every round. The optimiser, fresh in every fit, isn't moved either.
+    """
+
+    def teardown(self) -> None:
+        """As Lightning's, without moving anything."""
+        self.precision_plugin.teardown()
+        assert self.accelerator is not None
+        self.accelerator.teardown()
+        self.checkpoint_io.teardown()
+
+
 def build_trainer(
-    accelerator: str, precision: str, epochs: int, *callbacks: L.Callback, profiler: Profiler | None = None
+    accelerator: str,
+    precision: str,
+    epochs: int,
+    *callbacks: L.Callback,
+    profiler: Profiler | None = None,
+    stay_on: torch.device | None = None,
 ) -> L.Trainer:
     """A fresh Trainer: one that has fitted before would train no step.
+
+    Args:
+        accelerator: As Lightning names it.
+        precision: As Lightning names it, or `tf32`: as `32-true`, with matrix products in TensorFloat-32 on a GPU.
+        epochs: Passes over the data.
+        callbacks: Told what happens.
+        profiler: Measures phases.
+        stay_on: The device that the module stays on behind a fit; by default it ends on the CPU.
 
     Raises:
         ConfigurationError: This machine has no such accelerator, or it can't compute in this precision.
     """
+    # For the whole process, so that a run doesn't inherit it from the one before.
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     with quiet_lightning():
         try:
             return L.Trainer(
                 accelerator=accelerator,
                 devices=1,
-                precision=precision,  # type: ignore[arg-type]
+                strategy="auto" if stay_on is None else StayingStrategy(stay_on),
+                precision="32-true" if precision == "tf32" else precision,  # type: ignore[arg-type]
                 max_epochs=epochs,
                 callbacks=list(callbacks),
                 profiler=profiler,

@@ -1,5 +1,6 @@
 """The LightningModule: backbone, loss prediction module and the combined loss of equation (5)."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from hsi_al.models.backbone import Backbone
 from hsi_al.models.loss_prediction import LossPredictionModule, ranking_loss
 
 SCHEDULES = ("constant", "cosine", "one_cycle")
+# patches, labels, class weights or None, detached -> loss
+Objective = Callable[[Tensor, Tensor, Tensor | None, bool], Tensor]
 
 
 @dataclass
@@ -42,6 +45,10 @@ class ActiveClassifier(L.LightningModule):
         loss_prediction: The module on the taps; None trains with cross-entropy alone (eq. (3)).
         ranking_weight: Weight of the ranking loss in eq. (5); the paper writes none, so 1.
         margin: The ranking loss's xi.
+
+    Attributes:
+        compiled: Stands in for `objective` on batches of `compiled_size`; others run as they are written.
+        fused: Adam's step in one pass over the weights; its roundings differ.
     """
 
     def __init__(
@@ -60,34 +67,41 @@ class ActiveClassifier(L.LightningModule):
         self.wanted: frozenset[str] = frozenset()
         self.masks_KD: Tensor
         self.register_buffer("masks_KD", torch.ones(0, backbone.classifier.in_features), persistent=False)
+        self.compiled: Objective | None = None
+        self.compiled_size = 0
+        self.fused = False
 
     def reset_parameters(self) -> None:
-        """Fresh weights in place, from torch's current generator."""
-        self.backbone.reset_parameters()
-        if self.loss_prediction is not None:
-            self.loss_prediction.reset_parameters()
+        """Fresh weights in place, the same on every device: from torch's current generator of the CPU."""
+        for part in (self.backbone, self.loss_prediction):
+            if part is not None:
+                drawn = copy.deepcopy(part).cpu()
+                drawn.reset_parameters()
+                part.load_state_dict(drawn.state_dict())
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
-        """L = L_cross-entropy + ranking_weight * L_ranking (eq. (5)); patches (B, bands, P, P), labels (B,)."""
+        """The loss of a batch: patches (B, bands, P, P), labels (B,)."""
         patches, labels = batch
+        full = self.compiled is not None and len(labels) == self.compiled_size
+        objective = self.compiled if self.compiled is not None and full else self.objective
+        return objective(patches, labels, self.plan.class_weights_C, self.detached)
+
+    def objective(self, patches: Tensor, labels: Tensor, class_weights_C: Tensor | None, detached: bool) -> Tensor:
+        """L = L_cross-entropy + ranking_weight * L_ranking (eq. (5)); only tensors and constants, to be compiled."""
         logits, taps = self.backbone(patches)
         loss_B = cross_entropy(logits, labels, reduction="none")
-        loss = self._weighted_mean(loss_B, labels)
+        loss = weighted_mean(loss_B, labels, class_weights_C)
         if self.loss_prediction is not None:
-            predicted_loss_B = self.loss_prediction([tap.detach() for tap in taps] if self.detached else taps)
+            predicted_loss_B = self.loss_prediction([tap.detach() for tap in taps] if detached else taps)
             loss = loss + self.ranking_weight * ranking_loss(predicted_loss_B, loss_B, self.margin)
         return loss
 
     @property
     def detached(self) -> bool:
-        """Whether the ranking loss has stopped reaching the backbone in the current epoch."""
-        return self.plan.detach_epoch is not None and self.current_epoch >= self.plan.detach_epoch
-
-    def _weighted_mean(self, loss_B: Tensor, labels: Tensor) -> Tensor:
-        if self.plan.class_weights_C is None:
-            return loss_B.mean()
-        weights_B = self.plan.class_weights_C.to(loss_B)[labels]
-        return (weights_B * loss_B).sum() / weights_B.sum()
+        """Whether there is a ranking loss that no longer reaches the backbone in the current epoch."""
+        if self.loss_prediction is None or self.plan.detach_epoch is None:
+            return False
+        return self.current_epoch >= self.plan.detach_epoch
 
     def predict_step(self, batch: tuple[Tensor, ...], batch_index: int) -> dict[str, Tensor]:
         """Arrays over the batch: `predicted_class` always, the other `wanted` ones on demand (see `Outputs`)."""
@@ -112,9 +126,13 @@ class ActiveClassifier(L.LightningModule):
         logits = linear(embeddings, weight, layer.bias.repeat(n_draws))
         return logits.float().view(len(embeddings), n_draws, layer.out_features)
 
+    def adam(self) -> torch.optim.Adam:
+        """A fresh Adam; it steps outside the compiled graphs, so that its state may be new in every round."""
+        return torch.optim.Adam(self.parameters(), lr=self.plan.lr, fused=self.fused or None)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One Adam over backbone and loss prediction module (two Adams would do the same)."""
-        optimiser = torch.optim.Adam(self.parameters(), lr=self.plan.lr)
+        optimiser = self.adam()
         steps = max(1, int(self.trainer.estimated_stepping_batches))
         scheduler: torch.optim.lr_scheduler.LRScheduler
         if self.plan.schedule == "cosine":
@@ -124,3 +142,11 @@ class ActiveClassifier(L.LightningModule):
         else:
             return {"optimizer": optimiser}
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def weighted_mean(loss_B: Tensor, labels: Tensor, class_weights_C: Tensor | None) -> Tensor:
+    """Mean of the losses (B,), weighted by class if weights are given."""
+    if class_weights_C is None:
+        return loss_B.mean()
+    weights_B = class_weights_C.to(loss_B)[labels]
+    return (weights_B * loss_B).sum() / weights_B.sum()

@@ -1,0 +1,102 @@
+"""What part of the processor's matrix-multiply peak a step and scoring reach, per backbone and stem.
+
+Before: channels first, float32, torch's default Adam, batches of 256 scored. Now: the product's defaults. FLOPs are
+counted by torch (two per multiply-add, of convolutions and matrix products), the peak is that of a large matrix product
+in float32, measured beside every row.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
+
+from experiments.benchmarks.measure import Row, learner_on, medians, synthetic_cube
+from hsi_al.learners.deep import DeepLearner, DeepSettings
+
+NEEDS = frozenset({"predicted_loss_N"})
+CASES = (
+    *((backbone, stem) for backbone in ("densenet121", "resnet50") for stem in ("s1", "s2", "s1_pool", "s2_pool")),
+    ("densenet169", "s2_pool"),
+    ("resnet18", "s2_pool"),
+    ("lenet", "s1"),
+)
+
+
+def measure(
+    cases: tuple[tuple[str, str], ...] = CASES, n_labelled: int = 20, n_scored: int = 256, repeats: int = 3
+) -> list[Row]:
+    """A row for training and one for scoring, each network; the last column is the part of the peak."""
+    cube = synthetic_cube(145, 145, 200)
+    return [row for case in cases for row in compare(cube, *case, n_labelled, n_scored, repeats)]
+
+
+def compare(
+    cube: NDArray[np.uint16], backbone: str, stem: str, n_labelled: int, n_scored: int, repeats: int
+) -> list[Row]:
+    """One network before and now."""
+    today = DeepSettings(backbone=backbone, stem=stem, accelerator="cpu", epochs=1)
+    plain = replace(today, channels_last=False, predict_batch_size=256)
+    needs = NEEDS if backbone != "lenet" else frozenset()
+    before, now = (learner_on(cube, 9, needs, settings) for settings in (plain, today))
+    ids, many, rng = np.arange(n_labelled), np.arange(n_scored), np.random.default_rng(0)
+    step_flops, patch_flops = flops(now)
+    peak = peak_flops()
+    fits = medians(lambda: before.fit(ids, ids % 9, 0, rng), lambda: now.fit(ids, ids % 9, 0, rng), repeats)
+    scoring = medians(lambda: before.predict(many), lambda: now.predict(many), repeats)
+    return [
+        Row(
+            f"{what}, {backbone}, stem {stem}",
+            f"before {1e3 * old / n:.2f} ms, {100 * n * each / old / peak:.0f} % of {peak / 1e9:.0f} GFLOP/s",
+            f"{1e3 * new / n:.2f} ms, {100 * n * each / new / peak:.0f} %",
+            n * each / new / peak,
+        )
+        for what, (old, new), n, each in (
+            ("step", fits, now.steps(n_labelled, 0), step_flops),
+            ("scoring, a patch", scoring, n_scored, patch_flops),
+        )
+    ]
+
+
+def flops(learner: DeepLearner) -> tuple[int, int]:
+    """FLOPs of a training step of a full batch, forward and backward, and of scoring one patch."""
+    module, size = learner.module, learner.settings.batch_size
+    patches = learner.datamodule.gatherer(torch.arange(size))
+    module.train()
+    with FlopCounterMode(display=False) as counter:
+        module.training_step((patches, torch.arange(size) % 9), 0).backward()  # type: ignore[no-untyped-call]
+    module.zero_grad()
+    step = counter.get_total_flops()
+    module.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module.predict_step((patches[:1],), 0)
+    return step, counter.get_total_flops()
+
+
+def peak_flops(size: int = 1536, repeats: int = 3) -> float:
+    """FLOP/s of the fastest of some products of two square matrices, with as many threads as the networks have."""
+    left, right = torch.rand(size, size), torch.rand(size, size)
+    return 2 * size**3 / min(seconds(lambda: torch.mm(left, right)) for _ in range(repeats + 1))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Of one call."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def stem_share(learner: DeepLearner) -> float:
+    """Part of the first convolution in the FLOPs of scoring a patch."""
+    patches = learner.datamodule.gatherer(torch.arange(1))
+    module = learner.module.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module.predict_step((patches,), 0)
+    whole: int = counter.get_total_flops()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        next(layer for layer in module.modules() if isinstance(layer, torch.nn.Conv2d))(patches)
+    first: int = counter.get_total_flops()
+    return first / whole

@@ -1,0 +1,72 @@
+"""One step of measure.sh: `python -m experiments.gpu STEP RESULTS [--dry]`; a step whose file is there is skipped.
+
+Steps: steps, accuracy-PRECISION, scoring, concurrent, protocol, full, report.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments.gpu import accuracy, runs, scoring, steps
+from experiments.gpu.common import DRY, REAL, Sizes, write
+from hsi_al.report.contest_tables import markdown
+
+
+def measured(step: str, sizes: Sizes, results: Path) -> tuple[list[dict[str, Any]], torch.device]:
+    """The rows of a step and where they were measured."""
+    device = torch.device("cpu" if sizes is DRY else "cuda")
+    if step == "steps":
+        return steps.measure(sizes)
+    if step.startswith("accuracy-"):
+        return accuracy.measure(sizes, step.removeprefix("accuracy-"))
+    if step == "scoring":
+        return scoring.measure(sizes)
+    if step == "concurrent":
+        return runs.concurrent(sizes, results / "runs"), device
+    if step == "protocol":
+        return runs.protocol(sizes, results / "runs" / "protocol"), device
+    raise SystemExit(f"There is no step {step}; see python -m experiments.gpu --help.")
+
+
+def report(results: Path) -> str:
+    """All results as Markdown."""
+    parts = []
+    for path in sorted(results.glob("*.json")):
+        found = json.loads(path.read_text())
+        rows = found["rows"]
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        table = [columns, *([shown(row.get(name, "")) for name in columns] for row in rows)]
+        about = ", ".join(f"{name} {value}" for name, value in found["about"].items() if value is not None)
+        parts.append(f"## {path.stem}\n\n{about}\n\n{markdown(table)}")
+    return "# Measured by experiments/gpu/measure.sh\n\n" + "\n".join(parts)
+
+
+def shown(value: Any) -> str:  # noqa: ANN401
+    """A cell."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    """Measure one step, or build the report."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--dry"]
+    if len(arguments) != 2 or "--help" in arguments:
+        raise SystemExit(__doc__)
+    step, results, sizes = arguments[0], Path(arguments[1]), DRY if "--dry" in sys.argv else REAL
+    if step == "report":
+        print(text := report(results))
+        (results / "README.md").write_text(text)
+        return
+    path = results / f"{step}.json"
+    if path.exists():
+        print(f"{step}: {path} is there already.")
+        return
+    print(f"{step} ...", flush=True)
+    rows, device = measured(step, sizes, results)
+    write(path, device, rows)
+
+
+if __name__ == "__main__":
+    main()

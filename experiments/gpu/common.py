@@ -1,0 +1,120 @@
+"""What the steps share: the sizes of a real and of a dry run, a learner on Indian Pines, results as files."""
+
+import json
+import platform
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hsi_al.job import device_name, git_commit
+from hsi_al.learners.deep import DeepLearner, DeepSettings
+from hsi_al.scenes.catalogue import load_catalogue_scene
+from hsi_al.scenes.scene import Scene
+
+Ids = NDArray[np.int64]
+LOSS = frozenset({"predicted_loss_N"})
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured; a dry run only shows that every step works.
+
+    Attributes:
+        networks: Backbone, stem and precisions of the timed steps.
+        epochs: Of a timed fit on `labels` pixels.
+        accuracy_epochs: Of a fit whose accuracy counts, on `accuracy_labels` pixels.
+        seeds: Of those fits.
+        pool: Pixels scored.
+        batches: Sizes of scored batches beside the chosen one.
+        concurrent: How many runs share the GPU.
+        run: Overrides of a run whose seconds count.
+        backend: Of torch.compile.
+    """
+
+    networks: tuple[tuple[str, str, tuple[str, ...]], ...]
+    epochs: int
+    labels: int
+    accuracy_epochs: int
+    accuracy_labels: int
+    seeds: tuple[int, ...]
+    pool: int
+    batches: tuple[int, ...]
+    concurrent: tuple[int, ...]
+    run: tuple[str, ...]
+    backend: str = "inductor"
+    accelerator: str = "gpu"
+
+
+REAL = Sizes(
+    networks=(
+        ("densenet121", "s1", ("32-true", "tf32", "bf16-mixed")),
+        ("resnet50", "s1", ("32-true", "bf16-mixed")),
+    ),
+    epochs=20,
+    labels=160,
+    accuracy_epochs=60,
+    accuracy_labels=480,
+    seeds=(0, 1),
+    pool=9234,
+    batches=(64, 256, 1024),
+    concurrent=(1, 2, 4),
+    run=("protocol.rounds=1", "protocol.full_map=false", "trainer.compile=on", "trainer.threads=4"),
+)
+DRY = Sizes(
+    networks=(("lenet", "s1", ("32-true",)),),
+    epochs=1,
+    labels=20,
+    accuracy_epochs=1,
+    accuracy_labels=20,
+    seeds=(0,),
+    pool=60,
+    batches=(16,),
+    concurrent=(1, 2),
+    run=(
+        *("protocol=smoke", "protocol.rounds=1", "protocol.epochs=1", "protocol.max_pixels=60"),
+        *("backbone=lenet", "acquisition=entropy", "trainer.accelerator=cpu", "trainer.threads=1"),
+    ),
+    backend="aot_eager",
+    accelerator="cpu",
+)
+
+
+def indian_pines_learner(sizes: Sizes, n_labelled: int, **settings: Any) -> tuple[Scene, DeepLearner, Ids]:  # noqa: ANN401
+    """The scene, the deep learner on it, and random labelled pixels, the same for everybody."""
+    scene = load_catalogue_scene("indian_pines", None)
+    chosen = DeepSettings(accelerator=sizes.accelerator, **settings)
+    needs = LOSS if chosen.backbone != "lenet" else frozenset({"probabilities_NC"})
+    learner = DeepLearner(scene.cube, scene.n_classes, scene.labelled_ids, chosen, needs)
+    learner.backend = sizes.backend
+    ids = np.sort(np.random.default_rng(0).choice(scene.labelled_ids, n_labelled, replace=False))
+    return scene, learner, ids
+
+
+def with_precision(learner: DeepLearner, precision: str | None) -> None:
+    """Score in this precision from now on."""
+    learner.settings = replace(learner.settings, predict_precision=precision)
+
+
+def waited(device: torch.device) -> None:
+    """Return when the device has done what it was asked for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def write(path: Path, device: torch.device, rows: list[dict[str, Any]]) -> None:
+    """Rows and where they come from, as JSON, whole or not at all."""
+    about = {
+        "device": device_name(device),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "python": platform.python_version(),
+        "commit": git_commit(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps({"about": about, "rows": rows}, indent=1))
+    temporary.replace(path)

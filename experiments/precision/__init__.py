@@ -1,0 +1,1 @@
+"""Does scoring in a lower precision ask for other pixels?"""
