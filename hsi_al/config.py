@@ -152,6 +152,7 @@ class TrainerConfig:
     """The machine."""
 
     accelerator: str = "auto"
+    devices: int = 1  # processes that train and score one run together, a device each
     precision: str = "32-true"
     threads: int | None = None  # default: the cores given to this process
     channels_last: bool = True
@@ -247,9 +248,11 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "learner.ranking_weight": (0, None),
     "learner.margin": (0, None),
     "acquisition.subset": (1, None),
+    "trainer.devices": (1, None),
     "trainer.threads": (1, None),
     "trainer.predict_batch_size": (1, None),
 }
+CNN3D_BATCH_SIZE = 100
 # What may differ between the calls that start and continue a run.
 FREE_KEYS = ("data_dir", "debug", "trainer.accelerator", "trainer.threads", "trainer.profile")
 
@@ -309,12 +312,31 @@ def check_combinations(config: Config) -> None:
             f"protocol.batch_size={protocol.batch_size} is odd, but the ranking loss pairs the pixels of a batch; "
             "take an even one."
         )
+    check_devices(config)
     folders = {
         f"{part}.name": getattr(config, part).name for part in ("dataset", "experiment", "acquisition", "protocol")
     }
     for key, name in (folders | {"learner.method": config.learner.method}).items():
         if not name or set(name) & set("/\\=,\0") or name in (".", ".."):
             raise ConfigurationError(f"{key}={name!r} names a folder: it can't hold any of / \\ = ,.")
+
+
+def check_devices(config: Config) -> None:
+    """Raise ConfigurationError where a run can't be divided among devices."""
+    devices, learner = config.trainer.devices, config.learner
+    if devices == 1:
+        return
+    if not isinstance(learner, DeepLearnerConfig | Cnn3dConfig):
+        raise ConfigurationError(
+            f"trainer.devices={devices} divides the training of a network, but learner={learner.name} takes "
+            "one device; set trainer.devices=1, or learner=deep or cnn3d."
+        )
+    batch_size = config.protocol.batch_size if isinstance(learner, DeepLearnerConfig) else CNN3D_BATCH_SIZE
+    if devices > batch_size // 2:
+        raise ConfigurationError(
+            f"trainer.devices={devices} leaves some devices without a pair of pixels in batches of {batch_size}; take "
+            f"{batch_size // 2} at most" + (", or a larger protocol.batch_size." if learner.name == "deep" else ".")
+        )
 
 
 def to_yaml(config: Config) -> str:
@@ -332,7 +354,7 @@ def to_dict(config: Config) -> dict[str, Any]:
 def differing_keys(path: Path, config: Config, new_too: bool = True) -> list[str]:
     """Keys that differ from a kept configuration, as `key (kept -> now)`, without `FREE_KEYS` and the logger.
 
-    Without `new_too`, keys that the kept one, maybe of an earlier version, doesn't have are left out.
+    A key that the kept one, of an earlier version, doesn't have had its default then; without `new_too` it is left out.
 
     Raises:
         RunDirectoryError: The kept file can't be read.
@@ -342,7 +364,10 @@ def differing_keys(path: Path, config: Config, new_too: bool = True) -> list[str
         if "learner.name" not in kept:
             raise ValueError("it holds no configuration of a run")
     now = flatten(to_dict(config))
-    known = kept.keys() | now.keys() if new_too else kept.keys()
+    known = set(kept)
+    if new_too:
+        kept = flatten(to_dict(Config(learner=type(config.learner)()))) | kept
+        known = {*kept, *now}
     keys = sorted(key for key in known if key not in FREE_KEYS and not key.startswith("logger."))
     return [f"{key} ({kept.get(key)} -> {now.get(key)})" for key in keys if kept.get(key) != now.get(key)]
 

@@ -15,6 +15,7 @@ from hsi_al.active.curve import RoundRecord, confusion_matrix
 from hsi_al.active.observers import Observer
 from hsi_al.active.run_directory import RunDirectory
 from hsi_al.learners.base import Learner
+from hsi_al.learners.ranks import ALONE, Ranks
 from hsi_al.outputs import Outputs
 from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import Oracle
@@ -53,7 +54,8 @@ class ActiveLearningLoop:
         seed: Root seed.
         observers: Told about every round.
         predicted_class: What the last round said about `split.scored_ids`; None before it.
-        seconds: Spent so far, by phase: acquisition, files, logging, and whatever the caller adds.
+        seconds: Spent so far, by phase: acquisition, logging, I/O, and whatever the caller adds.
+        ranks: The processes that run the loop together; the first one asks and commits.
     """
 
     split: Split
@@ -71,13 +73,14 @@ class ActiveLearningLoop:
     observers: Sequence[Observer] = ()
     predicted_class: Ids | None = None
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    ranks: Ranks = ALONE
 
     def run(self, first_round: int = 0) -> None:
         """Run the rounds from `first_round` on; a warm learner holds the state of the round before."""
         for round_ in range(first_round, self.rounds + 1):
             record = self.play(round_)
-            with timed(self.seconds, "files"):
-                self.directory.commit(record, self.pool, self.learner, last=round_ == self.rounds)
+            with timed(self.seconds, "I/O"):
+                self.commit(record)
             with timed(self.seconds, "logging"):
                 for observer in self.observers:
                     observer.on_round(record)
@@ -106,6 +109,11 @@ class ActiveLearningLoop:
             seconds_query=clock() - predicted,
         )
 
+    def commit(self, record: RoundRecord) -> None:
+        """Write the finished round, in one process."""
+        last = record.round == self.rounds
+        self.ranks.from_first(lambda: self.directory.commit(record, self.pool, self.learner, last))
+
     def evaluate(self, outputs: Outputs) -> tuple[Ids, Ids]:
         """Confusion over all scored pixels, and over the held-out ones, (C, C) each."""
         heldout_ids = self.split.test if len(self.split.test) else self.pool.unlabelled_ids
@@ -126,6 +134,8 @@ class ActiveLearningLoop:
             candidates // self.width,
             candidates % self.width,
         )
-        positions = self.acquisition.select(view, self.query_size, generator(self.seed, "query", round_))
+        rng = generator(self.seed, "query", round_)
+        # One process selects: a last bit that differs elsewhere must not divide the pools.
+        positions = self.ranks.from_first(lambda: self.acquisition.select(view, self.query_size, rng))
         pixel_ids = candidates[positions]
         self.pool.add(pixel_ids, self.oracle.label(pixel_ids), round_ + 1)

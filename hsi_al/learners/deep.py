@@ -20,7 +20,8 @@ from hsi_al.errors import ConfigurationError, LearnerError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.learners.base import Estimate, Progress
 from hsi_al.learners.profiling import PhaseProfiler
-from hsi_al.learners.training import EpochProgress, build_trainer, quiet_lightning, seeded
+from hsi_al.learners.ranks import ALONE, Ranks
+from hsi_al.learners.training import EpochProgress, build_trainer, fitting_memory, quiet_lightning, seeded
 from hsi_al.models.backbone import count_parameters
 from hsi_al.models.classifier import ActiveClassifier, FitPlan
 from hsi_al.models.factory import build_backbone
@@ -68,6 +69,7 @@ class DeepLearner:
         settings: See `DeepSettings`.
         needs: Fields of `Outputs` that will be asked for; `predicted_loss_N` attaches the loss prediction module.
         limits: Minimum and maximum of the normalisation; default: those of the cube.
+        ranks: The processes that train and score together.
 
     Raises:
         LearnerError: A need that this backbone can't meet.
@@ -82,8 +84,10 @@ class DeepLearner:
         settings: DeepSettings,
         needs: frozenset[str] = frozenset(),
         limits: tuple[float, float] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.settings = settings
+        self.ranks = ranks
         self.progress: Progress | None = None
         self.profiler: PhaseProfiler | None = None
         height, width, n_bands = cube.shape
@@ -110,6 +114,7 @@ class DeepLearner:
             head = LossPredictionModule(backbone.tap_channels, fuse=settings.fuse)
         self.module = ActiveClassifier(backbone, head, settings.ranking_weight, settings.margin)
         self.module.wanted = needs
+        self.module.divided = ranks.size > 1
         if settings.channels_last:
             self.module = self.module.to(memory_format=torch.channels_last)
         self.device = self._trainer(1).strategy.root_device
@@ -121,6 +126,7 @@ class DeepLearner:
             settings.batch_size,
             self.predict_batch_size,
             settings.channels_last,
+            (ranks.rank, ranks.size),
         )
         self.n_classes = n_classes
         if settings.precision == "16-mixed" and self.device.type == "cpu":
@@ -135,9 +141,16 @@ class DeepLearner:
 
     @property
     def predict_batch_size(self) -> int:
-        """Pixels scored at once; by default fewer where the large maps of the stem s1 outgrow a processor's cache."""
+        """Pixels scored at once; by default fewer where the large maps of the stem s1 outgrow a processor's cache.
+
+        And fewer on a GPU of which this process may use but a part.
+        """
+        if self.settings.predict_batch_size:
+            return self.settings.predict_batch_size
+        if self.device.type == "cuda":
+            return scoring_batch(own_memory(self.device))
         large = bool(self.module.backbone.tap_channels) and self.settings.stem == "s1"
-        return self.settings.predict_batch_size or (64 if large and self.device.type == "cpu" else 256)
+        return 64 if large and self.device.type == "cpu" else 256
 
     @property
     def warm(self) -> bool:
@@ -178,33 +191,37 @@ class DeepLearner:
                 self.module.reset_parameters()
             self.module.plan = self._plan(labels, round_)
             self.datamodule.set_labelled(pixel_ids, labels, shuffling_seed)
-            trainer = self._trainer(self.epochs(round_))
+            trainer = self._trainer(self.epochs(round_), together=True)
             self.module.train()  # An interrupted prediction leaves evaluation mode behind.
-            with quiet_lightning():
+            with quiet_lightning(), fitting_memory():
                 trainer.fit(self.module, datamodule=self.datamodule)
-        if not all(bool(parameter.isfinite().all()) for parameter in self.module.parameters()):
-            raise LearnerError(
-                f"The training of round {round_} diverged: weights are no longer finite; lower protocol.lr="
-                f"{self.settings.lr:g}, or take trainer.precision=32-true."
-            )
+        self.ranks.agreed(lambda: self._check_weights(round_))
 
     def predict(self, pixel_ids: Ids) -> Outputs:
         """One pass over the pixels: predicted class and everything that was declared as needed."""
         if len(pixel_ids) == 0:
             return Outputs(np.empty(0, np.int64))
-        self.datamodule.predict_ids = np.asarray(pixel_ids, dtype=np.int64)
-        with quiet_lightning():
+        ids = np.asarray(pixel_ids, dtype=np.int64)
+        parts = self.ranks.gathered(self._predict_part(np.array_split(ids, self.ranks.size)[self.ranks.rank]))
+        parts = [part for part in parts if part]  # fewer pixels than processes leave some without
+        return Outputs(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+    def _predict_part(self, pixel_ids: Ids) -> dict[str, NDArray[Any]]:
+        if len(pixel_ids) == 0:
+            return {}
+        self.datamodule.predict_ids = pixel_ids
+        with quiet_lightning(), fitting_memory():
             batches: Any = self._trainer(1).predict(self.module, datamodule=self.datamodule)
-        names = batches[0].keys()
-        return Outputs(**{name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in names})
+        return {name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in batches[0]}
 
     def estimate(
         self, pixel_ids: Ids, labels: Ids, sizes: Sequence[tuple[int, int]], n_predicted: int, n_mapped: int
     ) -> Estimate:
         """Time some training steps and scored batches on a copy, then multiply by what the rounds hold."""
         steps = [self.steps(n_labelled, round_) for round_, n_labelled in sizes]
-        batch = min(self.settings.batch_size, len(pixel_ids))
-        step_seconds, patch_seconds = self._measure(pixel_ids, labels, batch)
+        batch, devices = min(self.settings.batch_size, len(pixel_ids)), self.ranks.size
+        step_seconds, patch_seconds = self._measure(pixel_ids, labels, -(-batch // devices))
+        patch_seconds /= devices
         patches = len(sizes) * n_predicted + n_mapped
         work = (
             f"{sum(steps):,} training steps of batch {batch} and {patches:,} patches to score "
@@ -238,6 +255,13 @@ class DeepLearner:
                 f"The weights {path} are not those of {self.describe()}; delete the run directory to start anew."
             ) from error
 
+    def _check_weights(self, round_: int) -> None:
+        if not all(bool(parameter.isfinite().all()) for parameter in self.module.parameters()):
+            raise LearnerError(
+                f"The training of round {round_} diverged: weights are no longer finite; lower protocol.lr="
+                f"{self.settings.lr:g}, or take trainer.precision=32-true."
+            )
+
     def _plan(self, labels: Ids, round_: int) -> FitPlan:
         settings, epochs = self.settings, self.epochs(round_)
         return FitPlan(
@@ -248,13 +272,22 @@ class DeepLearner:
             balanced_weights(labels, self.n_classes) if settings.class_weights == "balanced" else None,
         )
 
-    def _trainer(self, epochs: int) -> L.Trainer:
+    def _trainer(self, epochs: int, together: bool = False) -> L.Trainer:
         settings, progress = self.settings, EpochProgress(self.progress)
-        return build_trainer(settings.accelerator, settings.precision, epochs, progress, profiler=self.profiler)
+        return build_trainer(
+            settings.accelerator,
+            settings.precision,
+            epochs,
+            progress,
+            profiler=self.profiler,
+            ranks=self.ranks,
+            together=together,
+        )
 
     def _measure(self, pixel_ids: Ids, labels: Ids, batch: int) -> tuple[float, float]:
-        """Seconds per training step and per scored patch, after a first of each that warms up."""
+        """Seconds per training step and per scored patch of this process alone, after a first of each that warms up."""
         module = copy.deepcopy(self.module).to(self.device)
+        module.divided = False
         gatherer = self.datamodule.gatherer.to(self.device)
         ids = torch.from_numpy(pixel_ids).to(self.device)
         classes = torch.from_numpy(labels).to(self.device)
@@ -268,12 +301,25 @@ class DeepLearner:
         def score() -> None:
             module.predict_step((gatherer(ids[:64]),), 0)
 
-        with seeded(0, self.device), self._trainer(1).precision_plugin.forward_context():
+        with seeded(0, self.device), self._trainer(1).precision_plugin.forward_context(), fitting_memory():
             module.train()
             step_seconds = median_seconds(step, self.device)
             module.eval()
             with torch.inference_mode():
                 return step_seconds, median_seconds(score, self.device) / min(64, len(ids))
+
+
+def scoring_batch(memory: int) -> int:
+    """Patches scored at once within so many bytes: 256 from 4 GiB on, 16 at least."""
+    return max(16, min(256, 256 * memory // 2**32))
+
+
+def own_memory(device: torch.device) -> int:
+    """Bytes of a GPU's memory that this process may use."""
+    fraction = 1.0
+    if hasattr(torch.cuda, "get_per_process_memory_fraction"):  # in later versions
+        fraction = torch.cuda.get_per_process_memory_fraction(device)
+    return int(fraction * torch.cuda.get_device_properties(device).total_memory)
 
 
 def median_seconds(work: Callable[[], None], device: torch.device) -> float:

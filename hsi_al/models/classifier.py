@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from hsi_al.models.backbone import Backbone
-from hsi_al.models.loss_prediction import LossPredictionModule, ranking_loss
+from hsi_al.models.divided import share_of_mean
+from hsi_al.models.loss_prediction import LossPredictionModule, pair_losses, ranking_loss
 
 SCHEDULES = ("constant", "cosine", "one_cycle")
 
@@ -58,6 +59,7 @@ class ActiveClassifier(L.LightningModule):
         self.margin = margin
         self.plan = FitPlan(epochs=1)
         self.wanted: frozenset[str] = frozenset()
+        self.divided = False  # whether a batch is only this process's part
 
     def reset_parameters(self) -> None:
         """Fresh weights in place, from torch's current generator."""
@@ -73,7 +75,7 @@ class ActiveClassifier(L.LightningModule):
         loss = self._weighted_mean(loss_B, labels)
         if self.loss_prediction is not None:
             predicted_loss_B = self.loss_prediction([tap.detach() for tap in taps] if self.detached else taps)
-            loss = loss + self.ranking_weight * ranking_loss(predicted_loss_B, loss_B, self.margin)
+            loss = loss + self.ranking_weight * self._ranking_loss(predicted_loss_B, loss_B)
         return loss
 
     @property
@@ -82,10 +84,19 @@ class ActiveClassifier(L.LightningModule):
         return self.plan.detach_epoch is not None and self.current_epoch >= self.plan.detach_epoch
 
     def _weighted_mean(self, loss_B: Tensor, labels: Tensor) -> Tensor:
-        if self.plan.class_weights_C is None:
+        class_weights_C = self.plan.class_weights_C
+        weights_B = torch.ones_like(loss_B) if class_weights_C is None else class_weights_C.to(loss_B)[labels]
+        if self.divided:
+            return share_of_mean(loss_B, weights_B)
+        if class_weights_C is None:
             return loss_B.mean()
-        weights_B = self.plan.class_weights_C.to(loss_B)[labels]
         return (weights_B * loss_B).sum() / weights_B.sum()
+
+    def _ranking_loss(self, predicted_loss_B: Tensor, loss_B: Tensor) -> Tensor:
+        if not self.divided:
+            return ranking_loss(predicted_loss_B, loss_B, self.margin)
+        losses = pair_losses(predicted_loss_B, loss_B, self.margin)
+        return share_of_mean(losses, torch.ones_like(losses))
 
     def predict_step(self, batch: tuple[Tensor, ...], batch_index: int) -> dict[str, Tensor]:
         """Arrays over the batch: `predicted_class` always, the other `wanted` ones on demand (see `Outputs`)."""
