@@ -4,7 +4,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.plugins.layer_sync import LayerSync
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+from torch.autograd.function import FunctionCtx
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -18,6 +18,30 @@ def share_of_mean(values: Tensor, weights: Tensor) -> Tensor:
     total = weights.detach().sum()
     dist.all_reduce(total)
     return dist.get_world_size() * (weights * values).sum() / total
+
+
+class SumOverProcesses(torch.autograd.Function):
+    """The sum of what every process gives; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(context: FunctionCtx, values: Tensor) -> Tensor:
+        """Any shape, the same in all processes."""
+        total = values.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        """The shape of the values."""
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
+def summed(values: Tensor) -> Tensor:
+    """The sum over all processes, through which gradients flow."""
+    total: Tensor = SumOverProcesses.apply(values)  # type: ignore[no-untyped-call]
+    return total
 
 
 class SynchronisedBatchNorm(_BatchNorm):
@@ -34,10 +58,10 @@ class SynchronisedBatchNorm(_BatchNorm):
         channels, dims = input.shape[1], [dim for dim in range(input.dim()) if dim != 1]
         shape = [1, channels] + [1] * (input.dim() - 2)
         sums = torch.stack([input.sum(dims), input.new_full((channels,), input.numel() // channels)])
-        total, counts = all_reduce(sums.float())  # type: ignore[no-untyped-call]
+        total, counts = summed(sums.float())
         mean = total / counts
         centred = input - mean.view(shape)
-        variance = all_reduce(centred.square().sum(dims).float()) / counts  # type: ignore[no-untyped-call]
+        variance = summed(centred.square().sum(dims).float()) / counts
         self._follow(mean.detach(), (variance * counts / (counts - 1).clamp(min=1)).detach())
         scale: Tensor = self.weight * (variance + self.eps).rsqrt()
         normalised: Tensor = centred * scale.view(shape) + self.bias.view(shape)
