@@ -62,7 +62,7 @@ def test_what_nvidia_smi_says_is_read(tmp_path: Path, monkeypatch: pytest.Monkey
     assert parsed(lines) == [Gpu("GPU-1", 1000 * 2**20, 2000 * 2**20), Gpu("GPU-2", 3 * 2**20, 4 * 2**20)]
     assert parsed("") == []
     tool = tmp_path / "nvidia-smi"
-    tool.write_text('#!/bin/sh\necho "$4" >"$(dirname "$0")/asked"\necho "GPU-1, 1000, 2000"\n')
+    tool.write_text('#!/bin/sh\necho "$3" >"$(dirname "$0")/asked"\necho "GPU-1, 1000, 2000"\n')
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

@@ -57,11 +57,13 @@ class SynchronisedBatchNorm(_BatchNorm):
             return scored
         channels, dims = input.shape[1], [dim for dim in range(input.dim()) if dim != 1]
         shape = [1, channels] + [1] * (input.dim() - 2)
-        sums = torch.stack([input.sum(dims), input.new_full((channels,), input.numel() // channels)])
-        total, counts = summed(sums.float())
+        values = input.float() if input.element_size() < 4 else input  # half precision can't hold sums
+        total, counts = summed(
+            torch.stack([values.sum(dims), values.new_full((channels,), values.numel() // channels)])
+        )
         mean = total / counts
-        centred = input - mean.view(shape)
-        variance = summed(centred.square().sum(dims).float()) / counts
+        centred = values - mean.view(shape)
+        variance = summed(centred.square().sum(dims)) / counts
         self._follow(mean.detach(), (variance * counts / (counts - 1).clamp(min=1)).detach())
         scale: Tensor = self.weight * (variance + self.eps).rsqrt()
         normalised: Tensor = centred * scale.view(shape) + self.bias.view(shape)
