@@ -30,13 +30,14 @@ def fitted(ranks: Ranks) -> dict[str, np.ndarray]:
     settings = DeepSettings(
         "resnet18",
         "s2_pool",
-        epochs=2,
+        epochs=1,
         detach=None,
         class_weights="balanced",
         accelerator="cpu",
         precision="64-true",  # Adam makes as large a step of a gradient that is only rounding
     )
     learner = DeepLearner(cube, 4, np.arange(1600), settings, NEEDS, ranks=ranks)
+    learner.datamodule.gatherer.double()
     for round_ in (0, 1):
         learner.fit(IDS, classes[IDS], round_, np.random.default_rng(round_))
     outputs = learner.predict(np.arange(5))
