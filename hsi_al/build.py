@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hsi_al.acquisition.base import Acquisition
 from hsi_al.acquisition.factory import ACQUISITIONS, Options, build_acquisition
 from hsi_al.config import (
+    CNN3D_BATCH_SIZE,
     Cnn3dConfig,
     Config,
     DeepLearnerConfig,
@@ -29,6 +30,7 @@ from hsi_al.learners.emp import EmpExtractor, EmpSettings
 from hsi_al.learners.jcr import JcrLearner, JcrSettings
 from hsi_al.learners.ppf import EFFORTS as ppf_efforts
 from hsi_al.learners.ppf import PpfLearner
+from hsi_al.learners.ranks import ALONE, Ranks
 from hsi_al.learners.scnn import EFFORTS as scnn_efforts
 from hsi_al.learners.scnn import ScnnExtractor
 from hsi_al.learners.svm import FeatureSvmLearner, GridSvm
@@ -170,8 +172,10 @@ def acquisition_of(config: Config) -> Acquisition:
     return build_acquisition(options.pop("name"), Options(**options))
 
 
-def build_learner(config: Config, scene: Scene, candidates: Ids, needs: frozenset[str] = frozenset()) -> Learner:
-    """Build the learner for a scene.
+def build_learner(
+    config: Config, scene: Scene, candidates: Ids, needs: frozenset[str] = frozenset(), ranks: Ranks = ALONE
+) -> Learner:
+    """Build the learner for a scene, a network also as one of several processes.
 
     Raises:
         LearnerError: It can't give what is needed, or lacks the scenes it learns from.
@@ -179,7 +183,7 @@ def build_learner(config: Config, scene: Scene, candidates: Ids, needs: frozense
     """
     settings, cube, n_classes = config.learner, scene.cube, scene.n_classes
     if isinstance(settings, DeepLearnerConfig | Cnn3dConfig):
-        return build_deep_learner(config, cube, n_classes, candidates, needs)
+        return build_deep_learner(config, cube, n_classes, candidates, needs, ranks=ranks)
     accelerator = config.trainer.accelerator
     once = int(generator(config.seed, "features").integers(2**63))
     learner: Learner
@@ -277,6 +281,7 @@ def build_deep_learner(
     candidates: Ids,
     needs: frozenset[str] = frozenset(),
     limits: tuple[float, float] | None = None,
+    ranks: Ranks = ALONE,
 ) -> DeepLearner:
     """Build a network's learner for a cube (H, W, bands).
 
@@ -302,7 +307,7 @@ def build_deep_learner(
             backbone=learner.architecture,
             patch_size=PATCH_SIZES[learner.architecture],
             channels_last=False,  # a layout of 2-D convolutions
-            batch_size=100,
+            batch_size=CNN3D_BATCH_SIZE,
             epochs=CNN3D_EPOCHS[learner.effort],
         )
     else:
@@ -327,4 +332,4 @@ def build_deep_learner(
             fuse=learner.fuse,
             class_weights=learner.class_weights,
         )
-    return DeepLearner(cube, n_classes, candidates, settings, needs, limits)
+    return DeepLearner(cube, n_classes, candidates, settings, needs, limits, ranks)

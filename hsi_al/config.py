@@ -161,6 +161,7 @@ class TrainerConfig:
     """The machine."""
 
     accelerator: str = "auto"
+    devices: int = 1  # processes that train and score one run together, a device each
     precision: str = "32-true"
     compile: str = "auto"  # the training step by torch.compile; auto: on a GPU, if a round is long enough
     threads: int | None = None  # default: the cores given to this process
@@ -268,9 +269,11 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "acquisition.shortlist": (1, None),
     "acquisition.neighbours": (1, None),
     "acquisition.radius": (0, 2),
+    "trainer.devices": (1, None),
     "trainer.threads": (1, None),
     "trainer.predict_batch_size": (1, None),
 }
+CNN3D_BATCH_SIZE = 100
 # What may differ between the calls that start and continue a run.
 FREE_KEYS = ("data_dir", "debug", "trainer.accelerator", "trainer.threads", "trainer.profile", "trainer.compile")
 
@@ -340,12 +343,35 @@ def check_combinations(config: Config) -> None:
             f"protocol.stop_at={protocol.stop_at} needs test pixels that stay the same, but split=paper tests on what "
             "is not labelled yet; take split=holdout, blocks or checkerboard, or protocol.stop_when_stable."
         )
+    check_devices(config)
     folders = {
         f"{part}.name": getattr(config, part).name for part in ("dataset", "experiment", "acquisition", "protocol")
     }
     for key, name in (folders | {"learner.method": config.learner.method}).items():
         if not name or set(name) & set("/\\=,\0") or name in (".", ".."):
             raise ConfigurationError(f"{key}={name!r} names a folder: it can't hold any of / \\ = ,.")
+
+
+def check_devices(config: Config) -> None:
+    """Raise ConfigurationError where a run can't be divided among devices."""
+    devices, learner = config.trainer.devices, config.learner
+    if devices == 1:
+        return
+    if not isinstance(learner, DeepLearnerConfig | Cnn3dConfig):
+        raise ConfigurationError(
+            f"trainer.devices={devices} divides the training of a network, but learner={learner.name} takes "
+            "one device; set trainer.devices=1, or learner=deep or cnn3d."
+        )
+    if config.trainer.compile == "on":
+        raise ConfigurationError(
+            f"trainer.compile=on works within one process, not with trainer.devices={devices}; leave one of them out."
+        )
+    batch_size = config.protocol.batch_size if isinstance(learner, DeepLearnerConfig) else CNN3D_BATCH_SIZE
+    if devices > batch_size // 2:
+        raise ConfigurationError(
+            f"trainer.devices={devices} leaves some devices without a pair of pixels in batches of {batch_size}; take "
+            f"{batch_size // 2} at most" + (", or a larger protocol.batch_size." if learner.name == "deep" else ".")
+        )
 
 
 def to_yaml(config: Config) -> str:
@@ -363,7 +389,7 @@ def to_dict(config: Config) -> dict[str, Any]:
 def differing_keys(path: Path, config: Config, new_too: bool = True) -> list[str]:
     """Keys that differ from a kept configuration, as `key (kept -> now)`, without `FREE_KEYS` and the logger.
 
-    Without `new_too`, keys that the kept one, maybe of an earlier version, doesn't have are left out.
+    A key that the kept one, of an earlier version, doesn't have had its default then; without `new_too` it is left out.
 
     Raises:
         RunDirectoryError: The kept file can't be read.

@@ -9,8 +9,8 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -33,9 +33,11 @@ from hsi_al.build import acquisition_of, build_learner, build_scene, build_split
 from hsi_al.config import Config, differing_keys, to_dict, to_yaml
 from hsi_al.errors import HsiAlError, RunDirectoryError
 from hsi_al.files import replacing
+from hsi_al.jobs import cores_here
 from hsi_al.learners.base import Estimate, Learner
 from hsi_al.learners.deep import DeepLearner
 from hsi_al.learners.profiling import PhaseProfiler, phase_table
+from hsi_al.learners.ranks import ALONE, Ranks, check_devices, joined, run_in_processes, started_by_slurm
 from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import GroundTruthOracle
 from hsi_al.pool.splits import Split
@@ -47,10 +49,11 @@ from hsi_al.report.tables import format_rounds, print_table, read_curve
 from hsi_al.scenes.scene import Scene
 
 Ids = NDArray[np.int64]
+PHASES = ("acquisition", "logging", "I/O")  # that every learner has
 
 
 def run(config: Config, path: Path) -> None:
-    """Run, continue, or only report a finished run.
+    """Run, continue, or only report a finished run, in as many processes as devices are asked for.
 
     Args:
         config: Checked configuration.
@@ -60,30 +63,59 @@ def run(config: Config, path: Path) -> None:
         HsiAlError: Bad input; a run without a committed round leaves nothing behind.
         OSError: Files can't be written.
     """
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    prepare_process(config.trainer.threads)
-    with locked(path):
-        refuse_foreign_files(path)
-        is_new = not (path / "config.yaml").exists()
-        for stale in path.glob(".*.tmp"):  # of a killed process
-            stale.unlink()
+    devices = config.trainer.devices
+    check_devices(config.trainer.accelerator, devices)
+    if devices == 1:
+        run_here(config, path)
+    elif started_by_slurm() > 1:
+        run_as_one(config, path)
+    else:
+        run_in_processes(devices, run_as_one, config, path)
+
+
+def run_as_one(config: Config, path: Path) -> None:
+    """Run as one of several processes."""
+    with joined(config.trainer.accelerator, config.trainer.devices) as ranks:
+        run_here(config, path, ranks)
+
+
+def run_here(config: Config, path: Path, ranks: Ranks = ALONE) -> None:
+    """Run in this process, and the others if there are any; the first one holds the run directory and writes to it."""
+    console = Console(soft_wrap=True, highlight=False, markup=False, quiet=not ranks.is_first)
+    prepare_process(config.trainer.threads, ranks.size)
+    with ExitStack() as held:
+        is_new, is_finished = ranks.from_first(lambda: opened(config, path, held))
         try:
-            if not is_new and (different := differing_keys(path / "config.yaml", config)):
-                raise RunDirectoryError(
-                    f"{path} holds a run of another configuration: {', '.join(different)}; choose another "
-                    "hydra.run.dir or experiment.name, or delete it."
-                )
-            if read_meta(path).get("state") == "finished":
+            if is_finished:
                 console.print(f"{short_path(path)} is finished already.")
                 if not (path / "figures" / "learning_curve.png").exists():
-                    draw_figures(path)
+                    ranks.from_first(lambda: draw_figures(path))
             else:
-                Job(config, path, console).play()
-            print_report(path, console)
+                ranks.agreed(lambda: Job(config, path, console, ranks)).play()
+            ranks.from_first(lambda: print_report(path, console))
         except (HsiAlError, OSError):
-            if is_new:
+            if is_new and ranks.is_first:
                 discard_uncommitted(path)
             raise
+
+
+def opened(config: Config, path: Path, held: ExitStack) -> tuple[bool, bool]:
+    """Lock the run directory as long as `held`, and say whether the run is new and whether it is finished.
+
+    Raises:
+        RunDirectoryError: It is in use, or holds something else.
+    """
+    held.enter_context(locked(path))
+    refuse_foreign_files(path)
+    is_new = not (path / "config.yaml").exists()
+    for stale in path.glob(".*.tmp"):  # of a killed process
+        stale.unlink()
+    if not is_new and (different := differing_keys(path / "config.yaml", config)):
+        raise RunDirectoryError(
+            f"{path} holds a run of another configuration: {', '.join(different)}; choose another "
+            "hydra.run.dir or experiment.name, or delete it."
+        )
+    return is_new, read_meta(path).get("state") == "finished"
 
 
 @dataclass
@@ -93,6 +125,7 @@ class Job:
     config: Config
     path: Path
     console: Console
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
         config = self.config
@@ -102,7 +135,9 @@ class Job:
         self.scene: Scene = build_scene(config)
         self.split: Split = build_split(config, self.scene)
         self.acquisition: Acquisition = acquisition_of(config)
-        self.learner: Learner = build_learner(config, self.scene, self.split.candidates, self.acquisition.needs)
+        self.learner: Learner = build_learner(
+            config, self.scene, self.split.candidates, self.acquisition.needs, self.ranks
+        )
         self.directory = RunDirectory(self.path, self.scene.label_values)
         self.pool = LabelPool(self.split.candidates)
         self.oracle = GroundTruthOracle(self.scene.labelled_ids, self.scene.labels_of(self.scene.labelled_ids))
@@ -121,10 +156,7 @@ class Job:
         config, learner, rounds = self.config, self.learner, self.rounds
         if self.first_round and learner.keeps_state and (learner.warm or self.first_round > rounds):
             learner.load(self.directory.weights(self.first_round - 1))
-        with replacing(self.path / "config.yaml") as temporary:
-            temporary.write_text(to_yaml(config))
-        self.directory.write_meta(self.meta("running"))
-        estimate = self.announce()
+        estimate = self.ranks.from_first(self.begin)
         if self.first_round > rounds and not learner.keeps_state and config.protocol.full_map:
             learner.fit(self.pool.labelled_ids, self.pool.labels, rounds, generator(config.seed, "learner", rounds))
         loop = ActiveLearningLoop(
@@ -141,8 +173,9 @@ class Job:
             config.protocol.query_size,
             config.seed,
             stopping=self.stopping,
+            ranks=self.ranks,
         )
-        if config.trainer.profile and isinstance(learner, DeepLearner):
+        if config.trainer.profile and self.ranks.is_first and isinstance(learner, DeepLearner):
             learner.profiler = PhaseProfiler(self.path / "trace.json")
         with (
             self.logged() as observers,
@@ -151,19 +184,34 @@ class Job:
             ) as display,
         ):
             learner.progress = display.on_part
-            loop.observers = [display, self, *observers]
+            loop.observers = [display, self, *observers] if self.ranks.is_first else []
             loop.seconds["start"] = time.monotonic() - self.began
             loop.run(self.first_round)
             if loop.stopped is not None:
                 self.stop(loop.stopped)
             if config.protocol.full_map:
-                self.write_maps(loop.predicted_class)
+                self.write_maps(loop)
             with timed(loop.seconds, "logging"):
-                draw_figures(self.path)
-                for observer in observers:
-                    observer.log_results()
-        if config.trainer.profile:
-            self.write_profile(loop.seconds)
+                self.ranks.from_first(lambda: self.show_results(observers))
+        self.ranks.from_first(lambda: self.end(loop.seconds))
+
+    def begin(self) -> Estimate:
+        """Write what is known before the first round, and announce it."""
+        with replacing(self.path / "config.yaml") as temporary:
+            temporary.write_text(to_yaml(self.config))
+        self.directory.write_meta(self.meta("running"))
+        return self.announce()
+
+    def show_results(self, observers: Sequence[Logger]) -> None:
+        """Draw the figures and show them elsewhere."""
+        draw_figures(self.path)
+        for observer in observers:
+            observer.log_results()
+
+    def end(self, seconds: dict[str, float]) -> None:
+        """Write what is left, and last of all `finished`."""
+        if self.config.trainer.profile:
+            self.write_profile(seconds)
         self.directory.write_meta(self.meta("finished"))
 
     def stop(self, reason: str) -> None:
@@ -175,7 +223,7 @@ class Job:
     def logged(self) -> Iterator[list[Logger]]:
         """The logger that is asked for, if any; it is closed whatever happens."""
         config, logger = self.config, self.config.logger
-        if logger.name == "none":
+        if logger.name == "none" or not self.ranks.is_first:
             yield []
             return
         if logger.name == "tensorboard":
@@ -234,7 +282,12 @@ class Job:
         if config.learner.name == "deep" and protocol.batch_size > initial and self.first_round == 0:
             say(f"Batches of {protocol.batch_size} are clamped to the {initial} labels at first.")
         seconds = f": about {duration(estimate.total_seconds)}" if estimate.measured else ""
-        say(f"Work: {estimate.work}{seconds} on {self.learner.device} with {torch.get_num_threads()} threads")
+        processes = f" in {self.ranks.size} processes" if self.ranks.size > 1 else ""
+        threads = f"with {torch.get_num_threads()} threads{' each' if processes else ''}"
+        say(
+            f"Work: {estimate.work}{seconds} on {self.learner.device.type if processes else self.learner.device}"
+            f"{processes} {threads}"
+        )
         for line in self.stopping.describe():
             say(line)
         say(f"Run directory: {short_path(self.path)}")
@@ -268,21 +321,23 @@ class Job:
                 found[when] = {"labels": int(labelled.sum()), "inside": inside, "heldout": heldout}
         return found
 
-    def write_maps(self, predicted_class: Ids | None) -> None:
+    def write_maps(self, loop: ActiveLearningLoop) -> None:
         """Predict the pixels that the last round did not, and write the maps of the whole scene."""
         scene = self.scene
         class_map = np.full(scene.height * scene.width, -1, dtype=np.int64)
-        if predicted_class is not None:
-            class_map[self.split.scored_ids] = predicted_class
+        if loop.predicted_class is not None:
+            class_map[self.split.scored_ids] = loop.predicted_class
         rest = np.flatnonzero(class_map < 0)
         class_map[rest] = self.learner.predict(rest).predicted_class
         values = scene.label_values[class_map].reshape(scene.height, scene.width)
-        self.directory.write_predictions(values, scene.ground_truth, scene.false_colour())
+        with timed(loop.seconds, "I/O"):
+            write = self.directory.write_predictions
+            self.ranks.from_first(lambda: write(values, scene.ground_truth, scene.false_colour()))
 
     def write_profile(self, seconds: dict[str, float]) -> None:
         """Seconds per phase of this call, as `profile.md`."""
         profiler = self.learner.profiler if isinstance(self.learner, DeepLearner) else None
-        phases = {**(profiler.phases() if profiler else {}), **seconds}
+        phases = {**(profiler.phases() if profiler else {}), **dict.fromkeys(PHASES, 0.0), **seconds}
         if profiler:
             profiler.finish_trace()
         table = phase_table(phases, time.monotonic() - self.began)
@@ -311,6 +366,7 @@ class Job:
             | {"python": platform.python_version()},
             "machine": f"{platform.system()} {platform.machine()}",
             "device": device_name(self.learner.device),
+            "devices": self.ranks.size,
             "threads": torch.get_num_threads(),
             "calls": earlier.get("calls", 0) + 1,
             "wall_seconds": earlier.get("wall_seconds", 0.0) + time.monotonic() - self.began,
@@ -336,17 +392,20 @@ def short_path(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def prepare_process(threads: int | None) -> None:
-    """Compute with so many threads, by default all."""
-    torch.set_num_threads(threads or available_threads())
+def prepare_process(threads: int | None, processes: int = 1) -> None:
+    """Compute with so many threads, by default all, or the share of one of several processes."""
+    torch.set_num_threads(threads or available_threads(processes))
+    if processes > 1:
+        os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())  # else Lightning would choose again
 
 
-def available_threads() -> int:
-    """OMP_NUM_THREADS if set, else what SLURM gave, else the cores given to this process."""
-    for variable in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
-        if (given := os.environ.get(variable, "")).isdigit() and int(given) > 0:
-            return int(given)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def available_threads(processes: int = 1) -> int:
+    """OMP_NUM_THREADS if set, else what SLURM gave, else the cores given to this process and those beside it."""
+    if (given := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(given) > 0:
+        return int(given)
+    if (given := os.environ.get("SLURM_CPUS_PER_TASK", "")).isdigit() and int(given) > 0:
+        return max(1, int(given) // (processes if started_by_slurm() == 1 else 1))
+    return max(1, cores_here() // processes)
 
 
 def device_name(device: torch.device) -> str:

@@ -23,6 +23,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
+from hsi_al import jobs
 from hsi_al.config import checked, register
 from hsi_al.errors import ConfigurationError, HsiAlError
 from hsi_al.explain import no_option, one_sentence
@@ -31,6 +32,12 @@ USER_ERRORS = (HsiAlError, HydraException, OmegaConfBaseException, OSError)
 # The folder where the jobs of a multirun, maybe elsewhere, leave a file each: the run directory, or how it failed.
 OUTCOMES_VARIABLE = "HSI_AL_OUTCOMES"
 FAILED = "hsi_al: job "
+# launcher -> a module that it needs, and the package that has it
+LAUNCHERS = {
+    "slurm": ("submitit", "hydra-submitit-launcher"),
+    "concurrent": ("hydra_plugins.hydra_joblib_launcher", "hydra-joblib-launcher"),
+    "joblib": ("hydra_plugins.hydra_joblib_launcher", "hydra-joblib-launcher"),
+}
 # What a single job failed with: raised inside Hydra, it would print lines of Hydra's own.
 failures: list[Exception] = []
 
@@ -48,13 +55,17 @@ def task(composed: Any) -> None:  # noqa: ANN401
     """One job; in a multirun a failing one says so at once, and the others go on."""
     hydra_config = HydraConfig.get()
     path = Path(hydra_config.runtime.output_dir)
-    outcome = str(path)
+    outcome, says, leaves_others = str(path), is_first_task(), False
     try:
         # Imports of torch and Lightning take seconds, so `--help` must not wait for them.
+        if hydra_config.mode == RunMode.MULTIRUN:
+            jobs.take_share(hydra_config.job.num, hydra_config.launcher.get("n_jobs", 1))
         from hsi_al import job
 
         job.run(checked(composed), path)
     except USER_ERRORS as error:
+        leaves_others = not getattr(error, "known", True)
+        says = says or leaves_others
         with suppress(OSError):
             from hsi_al.active.run_directory import remove_if_empty
 
@@ -66,10 +77,18 @@ def task(composed: Any) -> None:  # noqa: ANN401
             return
         overrides = " ".join(hydra_config.overrides.task)
         outcome = f"{FAILED}{hydra_config.job.num} ({overrides}) failed: {explained(error)}"
-        print(outcome, file=sys.stderr)
-    if hydra_config.mode == RunMode.MULTIRUN:
+        if says:
+            print(outcome, file=sys.stderr)
+    if hydra_config.mode == RunMode.MULTIRUN and says:
         with suppress(FileNotFoundError, KeyError):  # the sweep was stopped, but its jobs go on elsewhere
             (Path(os.environ[OUTCOMES_VARIABLE]) / f"{hydra_config.job.num:06d}").write_text(outcome)
+    if leaves_others:
+        sys.exit(1)  # the other processes of the run wait: SLURM ends them
+
+
+def is_first_task() -> bool:
+    """Whether this is not a later one of several processes that SLURM started for one run."""
+    return os.environ.get("SLURM_STEP_NUM_TASKS", "1") == "1" or os.environ.get("SLURM_PROCID", "0") == "0"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,13 +108,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.argv = [saved[0], *(saved[1:] if argv is None else argv)]
     try:
         check_sweep(sys.argv[1:])
+        launcher = launcher_of(sys.argv[1:])
+        jobs.announce(launcher in ("joblib", "concurrent"), "trainer.accelerator=cpu" not in sys.argv)
         with outcomes_folder() as outcomes:
-            hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name="config")(task)()
+            with suppress_lost_jobs():
+                hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name="config")(task)()
             texts = [file.read_text() for file in sorted(outcomes.iterdir())]
         failed = [text for text in texts if text.startswith(FAILED)]
         if len(finished := [Path(text) for text in texts if text not in failed]) > 1:
             print_summary(finished)
-        if failed and "hydra/launcher=slurm" in sys.argv:  # said on other machines, into their logs
+        if failed and launcher == "slurm":  # said on other machines, into their logs
             print("\n".join(failed), file=sys.stderr)
         if failed:
             raise HsiAlError(f"{len(failed)} job(s) of the multirun failed; the others went on.")
@@ -109,7 +131,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 2
     except USER_ERRORS as error:
-        print(f"hsi_al: error: {explained(error)}", file=sys.stderr)
+        if is_first_task() or not getattr(error, "known", True):
+            print(f"hsi_al: error: {explained(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("hsi_al: interrupted; run the same command to continue.", file=sys.stderr)
@@ -121,23 +144,64 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+@contextmanager
+def suppress_lost_jobs() -> Iterator[None]:
+    """Turn what the launcher of SLURM jobs raises for one that left no result into a sentence about its log.
+
+    Raises:
+        HsiAlError: A job was ended from outside, or with an error of which it left no word.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("submitit"):
+            raise
+        if any(file.read_text().startswith(FAILED) for file in Path(os.environ[OUTCOMES_VARIABLE]).iterdir()):
+            return  # it has left a word
+        raise HsiAlError(
+            f"A job ended without a result ({' '.join(str(error).split())[:300]}); its log lies in outputs/.submitit. "
+            "The same command continues."
+        ) from error
+
+
 def is_multirun(argv: Sequence[str]) -> bool:
     """Whether the command line asks for a sweep."""
     return bool({"-m", "--multirun"} & set(argv))
+
+
+def launcher_of(argv: Sequence[str]) -> str:
+    """The launcher that a multirun is asked for."""
+    asked = [argument.partition("=")[2] for argument in argv if argument.startswith("hydra/launcher=")]
+    return asked[-1] if asked and is_multirun(argv) else "basic"
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module can be imported."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # its parent can't
+        return False
 
 
 def check_sweep(argv: Sequence[str]) -> None:
     """Refuse an unknown option of a multirun before its first job runs; Hydra would compose one job at a time.
 
     Raises:
-        ConfigurationError: A swept group has no such option, or the launcher isn't installed.
+        ConfigurationError: A swept group has no such option, the launcher isn't installed, or can't divide runs.
     """
     if not is_multirun(argv):
         return
-    if "hydra/launcher=slurm" in argv and find_spec("submitit") is None:
-        raise ConfigurationError("hydra/launcher=slurm needs a package: pip install hydra-submitit-launcher.")
+    launcher = launcher_of(argv)
+    module, package = LAUNCHERS.get(launcher, ("hydra", "hydra-core"))
+    if not is_installed(module):
+        raise ConfigurationError(f"hydra/launcher={launcher} needs a package: pip install {package}.")
     parser = OverridesParser.create()
     for override in parser.parse_overrides([argument for argument in argv if not argument.startswith("-")]):
+        if override.key_or_group == "trainer.devices" and str(override.value()) != "1" and launcher != "slurm":
+            raise ConfigurationError(
+                f"{override.input_line} divides one run among devices, which sweeps do with hydra/launcher=slurm "
+                "alone; leave out -m, or leave out trainer.devices: hydra/launcher=concurrent spreads jobs over them."
+            )
         options = [path.stem for path in (configuration_folder() / override.key_or_group).glob("*.yaml")]
         if not options or not override.is_choice_sweep():
             continue

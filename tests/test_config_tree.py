@@ -109,5 +109,12 @@ def test_a_kept_configuration_comes_back(tmp_path: Path) -> None:
         "acquisition.class_balance (False -> True)",
         "acquisition.min_distance (None -> 5)",
     ]
+    del earlier.trainer.devices  # of a version that had no such key
+    OmegaConf.save(earlier, path)
+    assert differing_keys(path, config) == []
+    two = composed(
+        "dataset=salinas_a", "protocol=short", "learner.detach=null", "dataset.classes=[1,10]", "trainer.devices=2"
+    )
+    assert differing_keys(path, two) == ["trainer.devices (1 -> 2)"]
     other = composed("dataset=salinas_a", "protocol=short", "dataset.classes=[1,10]", "trainer.threads=3", "seed=4")
     assert differing_keys(path, other) == ["learner.detach (None -> 0.6)", "seed (0 -> 4)"]

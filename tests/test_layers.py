@@ -21,7 +21,7 @@ LAYERS = (
     {"data", "models"},
     {"learners"},
     {"active", "report"},
-    {"config", "explain", "build", "job", "predict", "run"},
+    {"config", "explain", "build", "job", "jobs", "predict", "run"},
 )
 TOP = len(LAYERS) - 1
 TENSORS = {"torch", "torchvision", "torchmetrics", "lightning", "pytorch_lightning"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_run import start, wait_for
+from tests.test_run import pool_arrays, start, wait_for
 
 
 def there_is_slurm() -> bool:
@@ -48,6 +48,20 @@ def test_a_sweep_ends_with_a_summary_and_a_failing_job_is_named(tmp_path: Path, 
         run = f"outputs/main/tiny/deep-lenet/{acquisition}/smoke-paper/seed=0"
         assert f"{run} " in out
         assert '"threads": 1' in (tmp_path / run / "meta.json").read_text()
+
+
+def test_a_run_on_several_devices_is_one_job_of_several_processes(tmp_path: Path, tiny_scene: list[str]) -> None:
+    two = ["hydra.launcher.tasks_per_node=2", "trainer.devices=2", "protocol.rounds=1"]
+    process = start([*SLURM, *two, *local(tiny_scene), "acquisition=none,entropy"], tmp_path)
+    _, err = process.communicate(timeout=400)
+    assert process.returncode == 2, err
+    said = [line for line in err.splitlines() if line.startswith("hsi_al: ")]
+    assert len(said) == 2 and "acquisition=none never queries" in said[0]
+    run = "outputs/main/tiny/deep-lenet/entropy/smoke-paper/seed=0"
+    assert '"devices": 2' in (tmp_path / run / "meta.json").read_text()
+    one = start(["acquisition=entropy", "protocol.rounds=1", *local(tiny_scene), "hydra.run.dir=one"], tmp_path)
+    assert one.wait(timeout=200) == 0
+    assert pool_arrays(tmp_path / run) == pool_arrays(tmp_path / "one")
 
 
 def test_a_pre_empted_job_is_put_back_and_continues_alike(tmp_path: Path, tiny_scene: list[str]) -> None:

@@ -178,7 +178,7 @@ def main() -> None:
     prepare_process(config.trainer.threads)
     path = Path("outputs/study") / config.experiment.name / f"seed={config.seed}"
     path.mkdir(parents=True, exist_ok=True)
-    WatchedJob(config, path, Console(soft_wrap=True, highlight=False, markup=False), condition).play()
+    WatchedJob(config, path, Console(soft_wrap=True, highlight=False, markup=False), condition=condition).play()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from hsi_al.active.observers import Observer
 from hsi_al.active.run_directory import RunDirectory
 from hsi_al.active.stopping import Stopping, agreement_of
 from hsi_al.learners.base import Learner
+from hsi_al.learners.ranks import ALONE, Ranks
 from hsi_al.outputs import Outputs
 from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import Oracle
@@ -56,7 +57,8 @@ class ActiveLearningLoop:
         stopping: Rules that end a run before its last round.
         stopped: Why one of them did, None while none has.
         predicted_class: What the last round said about `split.scored_ids`; None before it.
-        seconds: Spent so far, by phase: acquisition, files, logging, and whatever the caller adds.
+        seconds: Spent so far, by phase: acquisition, logging, I/O, and whatever the caller adds.
+        ranks: The processes that run the loop together; the first one asks and commits.
     """
 
     split: Split
@@ -76,14 +78,15 @@ class ActiveLearningLoop:
     stopped: str | None = None
     predicted_class: Ids | None = None
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    ranks: Ranks = ALONE
 
     def run(self, first_round: int = 0) -> None:
         """Run the rounds from `first_round` on; a warm learner holds the state of the round before."""
         for round_ in range(first_round, self.rounds + 1):
             record = self.play(round_)
             last = round_ == self.rounds or self.stopped is not None
-            with timed(self.seconds, "files"):
-                self.directory.commit(record, self.pool, self.learner, last)
+            with timed(self.seconds, "I/O"):
+                self.commit(record, last)
             with timed(self.seconds, "logging"):
                 for observer in self.observers:
                     observer.on_round(record)
@@ -112,11 +115,19 @@ class ActiveLearningLoop:
             agreement=self.agreement(outputs),
         )
         if round_ < self.rounds:
-            self.stopped = self.stopping.reason([*self.directory.rows, record.row(self.directory.label_values)])
+            self.stopped = self.ranks.from_first(lambda: self.stopping.reason(self.rows_with(record)))
             if self.stopped is None:
                 with timed(self.seconds, "acquisition"):
                     self.query(outputs, round_)
         return replace(record, seconds_query=clock() - predicted)
+
+    def rows_with(self, record: RoundRecord) -> list[dict[str, float]]:
+        """The committed rows and one that is not yet."""
+        return [*self.directory.rows, record.row(self.directory.label_values)]
+
+    def commit(self, record: RoundRecord, last: bool) -> None:
+        """Write the finished round, in one process."""
+        self.ranks.from_first(lambda: self.directory.commit(record, self.pool, self.learner, last))
 
     def evaluate(self, outputs: Outputs) -> tuple[Ids, Ids]:
         """Confusion over all scored pixels, and over the held-out ones, (C, C) each."""
@@ -147,6 +158,8 @@ class ActiveLearningLoop:
             candidates // self.width,
             candidates % self.width,
         )
-        positions = self.acquisition.select(view, self.query_size, generator(self.seed, "query", round_))
+        rng = generator(self.seed, "query", round_)
+        # One process selects: a last bit that differs elsewhere must not divide the pools.
+        positions = self.ranks.from_first(lambda: self.acquisition.select(view, self.query_size, rng))
         pixel_ids = candidates[positions]
         self.pool.add(pixel_ids, self.oracle.label(pixel_ids), round_ + 1)

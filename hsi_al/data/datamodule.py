@@ -25,7 +25,7 @@ class PixelDataset(Dataset[tuple[Tensor, ...]]):
         return len(self.columns[0])
 
     def __getitem__(self, indices: list[int]) -> tuple[Tensor, ...]:
-        chosen = torch.as_tensor(indices)
+        chosen = torch.as_tensor(indices, dtype=torch.int64)
         return tuple(column[chosen] for column in self.columns)
 
 
@@ -36,10 +36,11 @@ class TrainingBatches(Sampler[list[int]]):
         n: Number of labelled pixels.
         batch_size: Pixels per batch.
         generator: Source of the shuffling.
+        part: Which part of every batch (`part_of`), of how many.
     """
 
-    def __init__(self, n: int, batch_size: int, generator: torch.Generator) -> None:
-        self.n, self.batch_size, self.generator = n, batch_size, generator
+    def __init__(self, n: int, batch_size: int, generator: torch.Generator, part: tuple[int, int] = (0, 1)) -> None:
+        self.n, self.batch_size, self.generator, self.part = n, batch_size, generator, part
 
     def __len__(self) -> int:
         return batches_per_epoch(self.n, self.batch_size)
@@ -47,7 +48,18 @@ class TrainingBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         order = torch.randperm(self.n, generator=self.generator).tolist()
         for batch in range(len(self)):
-            yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield part_of(order[batch * self.batch_size : (batch + 1) * self.batch_size], *self.part)
+
+
+def part_of(batch: list[int], part: int, parts: int) -> list[int]:
+    """What one of several processes trains on, maybe nothing: pairs (i, B + 1 - i) of the ranking loss stay together.
+
+    The first one takes the odd one out, and a pair fewer where they don't divide.
+    """
+    pairs = len(batch) // 2
+    first, last = part * pairs // parts, (part + 1) * pairs // parts
+    odd = batch[2 * pairs :] if part == 0 else []
+    return batch[first:last] + batch[2 * pairs - last : 2 * pairs - first] + odd
 
 
 def batches_per_epoch(n: int, batch_size: int) -> int:
@@ -66,6 +78,7 @@ class HsiDataModule(L.LightningDataModule):
         batch_size: Training batch; clamped to the labelled pool.
         predict_batch_size: Batch of the prediction loaders.
         channels_last: Keep the gathered order (bands innermost) or make the patches contiguous.
+        part: Which part of every training batch, of how many.
     """
 
     def __init__(
@@ -76,6 +89,7 @@ class HsiDataModule(L.LightningDataModule):
         batch_size: int = 10,
         predict_batch_size: int = 256,
         channels_last: bool = True,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__()
         self.gatherer = gatherer
@@ -84,6 +98,7 @@ class HsiDataModule(L.LightningDataModule):
         self.batch_size = batch_size
         self.predict_batch_size = predict_batch_size
         self.channels_last = channels_last
+        self.part = part
         self.labelled_ids: Ids = np.empty(0, np.int64)
         self.labels: Ids = np.empty(0, np.int64)
         self.predict_ids: Ids = np.empty(0, np.int64)
@@ -119,7 +134,7 @@ class HsiDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Batches (pixel_ids, labels) of the labelled pool; patches after the transfer."""
         n = len(self.labelled_ids)
-        batches = TrainingBatches(n, min(self.batch_size, n), self.shuffling)
+        batches = TrainingBatches(n, min(self.batch_size, n), self.shuffling, self.part)
         return DataLoader(PixelDataset(self.labelled_ids, self.labels), sampler=batches, batch_size=None)
 
     def predict_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:

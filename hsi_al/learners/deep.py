@@ -21,8 +21,9 @@ from hsi_al.files import replacing
 from hsi_al.learners.base import Estimate, Progress
 from hsi_al.learners.compiling import Backend, compile_step, pays, unchanged
 from hsi_al.learners.profiling import PhaseProfiler
+from hsi_al.learners.ranks import ALONE, Ranks
 from hsi_al.learners.scoring import halving, measured_size
-from hsi_al.learners.training import EpochProgress, build_trainer, quiet_lightning, seeded
+from hsi_al.learners.training import EpochProgress, build_trainer, fitting_memory, quiet_lightning, seeded
 from hsi_al.models.backbone import count_parameters
 from hsi_al.models.classifier import ActiveClassifier, FitPlan
 from hsi_al.models.factory import build_backbone
@@ -75,6 +76,7 @@ class DeepLearner:
         needs: Fields of `Outputs` that will be asked for; `predicted_loss_N` attaches the loss prediction module,
             `mc_probabilities_NKC` switches dropout on.
         limits: Minimum and maximum of the normalisation; default: those of the cube.
+        ranks: The processes that train and score together.
 
     Raises:
         LearnerError: A need that this backbone can't meet.
@@ -89,11 +91,13 @@ class DeepLearner:
         settings: DeepSettings,
         needs: frozenset[str] = frozenset(),
         limits: tuple[float, float] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.draws = settings.draws if "mc_probabilities_NKC" in needs else 0
         if self.draws and not settings.dropout:
             settings = replace(settings, dropout=DROPOUT_FOR_DRAWS)
         self.settings = settings
+        self.ranks = ranks
         self.progress: Progress | None = None
         self.profiler: PhaseProfiler | None = None
         height, width, n_bands = cube.shape
@@ -135,6 +139,7 @@ class DeepLearner:
             settings.batch_size,
             self.predict_batch_size,
             settings.channels_last,
+            (ranks.rank, ranks.size),
         )
         self.n_classes = n_classes
         for key in ("precision", "predict_precision"):
@@ -155,8 +160,10 @@ class DeepLearner:
 
         On a GPU it is measured before the first prediction.
         """
+        if self.settings.predict_batch_size:
+            return self.settings.predict_batch_size
         large = bool(self.module.backbone.tap_channels) and self.settings.stem == "s1"
-        return self.settings.predict_batch_size or (64 if large and self.device.type == "cpu" else 256)
+        return 64 if large and self.device.type == "cpu" else 256
 
     @property
     def warm(self) -> bool:
@@ -199,37 +206,43 @@ class DeepLearner:
             if round_ == 0 or not self.warm:
                 self.module.reset_parameters()
             self.datamodule.set_labelled(pixel_ids, labels, shuffling_seed)
-            trainer = self._trainer(self.epochs(round_))
+            trainer = self._trainer(self.epochs(round_), together=True)
             self.module.train()  # An interrupted prediction leaves evaluation mode behind.
-            with quiet_lightning():
+            self.module.divided = self.ranks.size > 1
+            with quiet_lightning(), fitting_memory():
                 trainer.fit(self.module, datamodule=self.datamodule)
         self.module.masks_KD = self._masks(rng)
-        if not all(bool(parameter.isfinite().all()) for parameter in self.module.parameters()):
-            raise LearnerError(
-                f"The training of round {round_} diverged: weights are no longer finite; lower protocol.lr="
-                f"{self.settings.lr:g}, or take trainer.precision=32-true."
-            )
+        self.ranks.agreed(lambda: self._check_weights(round_))
 
     def predict(self, pixel_ids: Ids) -> Outputs:
         """One pass over the pixels: predicted class and everything that was declared as needed."""
         if len(pixel_ids) == 0:
             return Outputs(np.empty(0, np.int64))
-        self.datamodule.predict_ids = np.asarray(pixel_ids, dtype=np.int64)
-        self._choose_batch_size()
-        batches = halving(self._scored, self.datamodule)
-        names = batches[0].keys()
-        return Outputs(**{name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in names})
+        ids = np.asarray(pixel_ids, dtype=np.int64)
+        parts = self.ranks.gathered(self._predict_part(np.array_split(ids, self.ranks.size)[self.ranks.rank]))
+        parts = [part for part in parts if part]  # fewer pixels than processes leave some without
+        return Outputs(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+    def _predict_part(self, pixel_ids: Ids) -> dict[str, NDArray[Any]]:
+        if len(pixel_ids) == 0:
+            return {}
+        self.datamodule.predict_ids = pixel_ids
+        with fitting_memory():
+            self._choose_batch_size()
+            batches = halving(self._scored, self.datamodule)
+        return {name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in batches[0]}
 
     def estimate(
         self, pixel_ids: Ids, labels: Ids, sizes: Sequence[tuple[int, int]], n_predicted: int, n_mapped: int
     ) -> Estimate:
         """Time some training steps and scored batches, put the weights back, and multiply by what the rounds hold."""
         steps = [self.steps(n_labelled, round_) for round_, n_labelled in sizes]
-        batch = min(self.settings.batch_size, len(pixel_ids))
+        batch, devices = min(self.settings.batch_size, len(pixel_ids)), self.ranks.size
         if sizes:
             self.module.plan = self._plan(labels, sizes[0][0])
             self._compile_if_it_pays(pixel_ids, labels)
-        step_seconds, patch_seconds = self._measure(pixel_ids, labels, batch)
+        step_seconds, patch_seconds = self._measure(pixel_ids, labels, -(-batch // devices))
+        patch_seconds /= devices
         patches = len(sizes) * n_predicted + n_mapped
         kind = "compiled step" if self.module.compiled else "step"
         work = (
@@ -270,6 +283,13 @@ class DeepLearner:
         kept = rng.random(tuple(self.module.masks_KD.shape)) >= self.settings.dropout
         return torch.from_numpy(kept / (1 - self.settings.dropout)).float()
 
+    def _check_weights(self, round_: int) -> None:
+        if not all(bool(parameter.isfinite().all()) for parameter in self.module.parameters()):
+            raise LearnerError(
+                f"The training of round {round_} diverged: weights are no longer finite; lower protocol.lr="
+                f"{self.settings.lr:g}, or take trainer.precision=32-true."
+            )
+
     def _plan(self, labels: Ids, round_: int) -> FitPlan:
         settings, epochs = self.settings, self.epochs(round_)
         return FitPlan(
@@ -280,11 +300,18 @@ class DeepLearner:
             balanced_weights(labels, self.n_classes).to(self.device) if settings.class_weights == "balanced" else None,
         )
 
-    def _trainer(self, epochs: int, scoring: bool = False) -> L.Trainer:
+    def _trainer(self, epochs: int, scoring: bool = False, together: bool = False) -> L.Trainer:
         settings, progress = self.settings, EpochProgress(self.progress)
         precision = (settings.predict_precision if scoring else None) or settings.precision
         return build_trainer(
-            settings.accelerator, precision, epochs, progress, profiler=self.profiler, stay_on=self.device
+            settings.accelerator,
+            precision,
+            epochs,
+            progress,
+            profiler=self.profiler,
+            ranks=self.ranks,
+            together=together,
+            stay_on=self.device,
         )
 
     def _scored(self) -> list[dict[str, Tensor]]:
@@ -299,8 +326,13 @@ class DeepLearner:
         return self.datamodule.on_after_batch_transfer(tensors, 0)
 
     def _compile_if_it_pays(self, pixel_ids: Ids, labels: Ids) -> None:
-        """Compile the step of full batches, once for all rounds; a pool that doesn't fill one is trained uncompiled."""
+        """Compile the step of full batches, once for all rounds; a pool that doesn't fill one is trained uncompiled.
+
+        So are batches that are divided among processes: a graph doesn't hold what they tell each other.
+        """
         settings, n = self.settings, len(pixel_ids)
+        if self.ranks.size > 1:
+            return
         steps = settings.epochs * batches_per_epoch(n, settings.batch_size)
         if self.tried_to_compile or n < settings.batch_size or not pays(settings.compile, self.device, steps):
             return
@@ -328,7 +360,7 @@ class DeepLearner:
         self.module.predict_step((self.datamodule.gatherer.to(self.device)(ids),), 0)
 
     def _measure(self, pixel_ids: Ids, labels: Ids, batch: int) -> tuple[float, float]:
-        """Seconds per training step and per scored patch, after a first of each that warms up."""
+        """Seconds per training step and per scored patch of this process alone, after a first of each that warms up."""
         self.module.to(self.device)
         optimiser = self.module.adam()
 
@@ -337,7 +369,7 @@ class DeepLearner:
             optimiser.step()
             optimiser.zero_grad()
 
-        with unchanged(self.module):
+        with unchanged(self.module), fitting_memory():
             with seeded(0, self.device), self._trainer(1).precision_plugin.forward_context():
                 self.module.train()
                 step_seconds = median_seconds(step, self.device)

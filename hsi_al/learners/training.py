@@ -10,10 +10,12 @@ import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.profilers import Profiler
-from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from hsi_al.errors import ConfigurationError, LearnerError
 from hsi_al.learners.base import Progress
+from hsi_al.learners.ranks import ALONE, Ranks, kind_of
+from hsi_al.models.divided import SynchronisedLayers
 
 
 class EpochProgress(L.Callback):
@@ -56,6 +58,8 @@ def build_trainer(
     epochs: int,
     *callbacks: L.Callback,
     profiler: Profiler | None = None,
+    ranks: Ranks = ALONE,
+    together: bool = False,
     stay_on: torch.device | None = None,
 ) -> L.Trainer:
     """A fresh Trainer: one that has fitted before would train no step.
@@ -66,7 +70,9 @@ def build_trainer(
         epochs: Passes over the data.
         callbacks: Told what happens.
         profiler: Measures phases.
-        stay_on: The device that the module stays on behind a fit; by default it ends on the CPU.
+        ranks: The processes of the run; each computes on a device of its own.
+        together: Whether it computes together with the others, for a fit, or by itself.
+        stay_on: The device that the module of a single process stays on behind a fit; by default it ends on the CPU.
 
     Raises:
         ConfigurationError: This machine has no such accelerator, or it can't compute in this precision.
@@ -77,8 +83,7 @@ def build_trainer(
         try:
             return L.Trainer(
                 accelerator=accelerator,
-                devices=1,
-                strategy="auto" if stay_on is None else StayingStrategy(stay_on),
+                **placed(accelerator, ranks, together, stay_on),
                 precision="32-true" if precision == "tf32" else precision,  # type: ignore[arg-type]
                 max_epochs=epochs,
                 callbacks=list(callbacks),
@@ -93,6 +98,21 @@ def build_trainer(
                 f"trainer.accelerator={accelerator} with trainer.precision={precision} can't be used on this machine: "
                 f"{str(error).splitlines()[0]}"
             ) from error
+
+
+def placed(accelerator: str, ranks: Ranks, together: bool, stay_on: torch.device | None) -> dict[str, Any]:
+    """What the Trainer of a process is told about devices."""
+    if ranks.environment is None:
+        return {"devices": 1, "strategy": "auto" if stay_on is None else StayingStrategy(stay_on)}
+    on_gpu = kind_of(accelerator) == "cuda"
+    if not together:
+        return {"devices": [ranks.environment.local_rank()] if on_gpu else 1, "plugins": [ranks.environment]}
+    return {
+        "devices": ranks.size,
+        "strategy": DDPStrategy(gradient_as_bucket_view=True),
+        "plugins": [ranks.environment, SynchronisedLayers(on_gpu)],
+        "use_distributed_sampler": False,
+    }
 
 
 def train(
@@ -120,6 +140,26 @@ def train(
     module.cpu().eval()
     if not all(bool(parameter.isfinite().all()) for parameter in module.parameters()):
         raise LearnerError(f"The training of {type(module).__name__} diverged: weights are no longer finite.")
+
+
+@contextmanager
+def fitting_memory() -> Iterator[None]:
+    """Turn what torch says when there is no memory left into one sentence.
+
+    Raises:
+        LearnerError: The memory of the device, or this job's share of it, is used up.
+    """
+    try:
+        yield
+    except (
+        RuntimeError
+    ) as error:  # torch.OutOfMemoryError is one, but CUDA, cuBLAS and a processor's allocator raise others
+        if not any(words in str(error) for words in ("out of memory", "can't allocate memory", "ALLOC_FAILED")):
+            raise
+        raise LearnerError(
+            "The memory of the device is used up; run fewer jobs at once (hydra.launcher.n_jobs), or lower "
+            f"trainer.predict_batch_size or protocol.batch_size: {str(error).splitlines()[0]}"
+        ) from error
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 
 from hsi_al.models.backbone import Backbone
-from hsi_al.models.loss_prediction import LossPredictionModule, ranking_loss
+from hsi_al.models.divided import share_of_mean
+from hsi_al.models.loss_prediction import LossPredictionModule, pair_losses, ranking_loss
 
 SCHEDULES = ("constant", "cosine", "one_cycle")
 # patches, labels, class weights or None, detached -> loss
@@ -70,6 +71,7 @@ class ActiveClassifier(L.LightningModule):
         self.compiled: Objective | None = None
         self.compiled_size = 0
         self.fused = False
+        self.divided = False  # whether a batch is only this process's part
 
     def reset_parameters(self) -> None:
         """Fresh weights in place, the same on every device: from torch's current generator of the CPU."""
@@ -90,10 +92,10 @@ class ActiveClassifier(L.LightningModule):
         """L = L_cross-entropy + ranking_weight * L_ranking (eq. (5)); only tensors and constants, to be compiled."""
         logits, taps = self.backbone(patches)
         loss_B = cross_entropy(logits, labels, reduction="none")
-        loss = weighted_mean(loss_B, labels, class_weights_C)
+        loss = self._weighted_mean(loss_B, labels, class_weights_C)
         if self.loss_prediction is not None:
             predicted_loss_B = self.loss_prediction([tap.detach() for tap in taps] if detached else taps)
-            loss = loss + self.ranking_weight * ranking_loss(predicted_loss_B, loss_B, self.margin)
+            loss = loss + self.ranking_weight * self._ranking_loss(predicted_loss_B, loss_B)
         return loss
 
     @property
@@ -102,6 +104,20 @@ class ActiveClassifier(L.LightningModule):
         if self.loss_prediction is None or self.plan.detach_epoch is None:
             return False
         return self.current_epoch >= self.plan.detach_epoch
+
+    def _weighted_mean(self, loss_B: Tensor, labels: Tensor, class_weights_C: Tensor | None) -> Tensor:
+        weights_B = torch.ones_like(loss_B) if class_weights_C is None else class_weights_C.to(loss_B)[labels]
+        if self.divided:
+            return share_of_mean(loss_B, weights_B)
+        if class_weights_C is None:
+            return loss_B.mean()
+        return (weights_B * loss_B).sum() / weights_B.sum()
+
+    def _ranking_loss(self, predicted_loss_B: Tensor, loss_B: Tensor) -> Tensor:
+        if not self.divided:
+            return ranking_loss(predicted_loss_B, loss_B, self.margin)
+        losses = pair_losses(predicted_loss_B, loss_B, self.margin)
+        return share_of_mean(losses, torch.ones_like(losses))
 
     def predict_step(self, batch: tuple[Tensor, ...], batch_index: int) -> dict[str, Tensor]:
         """Arrays over the batch: `predicted_class` always, the other `wanted` ones on demand (see `Outputs`)."""
@@ -142,11 +158,3 @@ class ActiveClassifier(L.LightningModule):
         else:
             return {"optimizer": optimiser}
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-
-def weighted_mean(loss_B: Tensor, labels: Tensor, class_weights_C: Tensor | None) -> Tensor:
-    """Mean of the losses (B,), weighted by class if weights are given."""
-    if class_weights_C is None:
-        return loss_B.mean()
-    weights_B = class_weights_C.to(loss_B)[labels]
-    return (weights_B * loss_B).sum() / weights_B.sum()

@@ -40,11 +40,11 @@ class LossPredictionModule(nn.Module):
         return predicted_loss
 
 
-def ranking_loss(predicted_loss_B: Tensor, loss_B: Tensor, margin: float = 1.0) -> Tensor:
-    """Mean over pairs of max(0, -s * (p_i - p_j) + margin), s = +1 if l_i > l_j else -1 (eq. (4)).
+def pair_losses(predicted_loss_B: Tensor, loss_B: Tensor, margin: float = 1.0) -> Tensor:
+    """max(0, -s * (p_i - p_j) + margin) of every pair, s = +1 if l_i > l_j else -1 (eq. (4)), (B // 2,).
 
     Sample i is paired with B + 1 - i; the batch is shuffled, so that any fixed pairing is equal in law. An odd batch
-    leaves its last sample out; fewer than two samples give 0.
+    leaves its last sample out.
 
     Args:
         predicted_loss_B: Output of the loss prediction module, (B,).
@@ -52,10 +52,15 @@ def ranking_loss(predicted_loss_B: Tensor, loss_B: Tensor, margin: float = 1.0) 
         margin: The paper's xi.
     """
     pairs = len(predicted_loss_B) // 2
-    if pairs == 0:
-        return predicted_loss_B.sum() * 0.0
     even = 2 * pairs
     predicted, loss = predicted_loss_B[:even], loss_B[:even].detach()
     difference = predicted[:pairs] - predicted.flip(0)[:pairs]
     sign = torch.where(loss[:pairs] > loss.flip(0)[:pairs], 1.0, -1.0)
-    return relu(margin - sign * difference).mean()
+    return relu(margin - sign * difference)
+
+
+def ranking_loss(predicted_loss_B: Tensor, loss_B: Tensor, margin: float = 1.0) -> Tensor:
+    """Mean over the pairs of `pair_losses`; fewer than two samples give 0."""
+    if len(predicted_loss_B) < 2:
+        return predicted_loss_B.sum() * 0.0
+    return pair_losses(predicted_loss_B, loss_B, margin).mean()

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hsi_al.data.datamodule import HsiDataModule, PixelDataset, batches_per_epoch
+from hsi_al.data.datamodule import HsiDataModule, PixelDataset, batches_per_epoch, part_of
 from hsi_al.data.patches import PatchGatherer
 from hsi_al.errors import PoolError
 from tests.fakes import fake_cube
@@ -161,3 +161,29 @@ def test_dataset_takes_any_integers_and_whole_batches() -> None:
     dataset = PixelDataset(reversed_.astype(np.int64), np.arange(5))
     assert len(dataset) == 5
     assert [column.tolist() for column in dataset[[0, 4, 0]]] == [[4, 0, 4], [0, 4, 0]]
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [2, 3, 9, 10])
+def test_a_batch_is_divided_without_parting_pairs(size: int, parts: int) -> None:
+    batch = [100 + i for i in range(size)]
+    divided = [part_of(batch, part, parts) for part in range(parts)]
+    assert sorted(pixel for part in divided for pixel in part) == batch
+    pairs = {frozenset((batch[i], batch[size // 2 * 2 - 1 - i])) for i in range(size // 2)}  # i with B + 1 - i
+    local = {frozenset((part[i], part[len(part) // 2 * 2 - 1 - i])) for part in divided for i in range(len(part) // 2)}
+    assert local == pairs
+    counts = [len(part) // 2 for part in divided]
+    assert max(counts) - min(counts) <= 1
+    assert size % 2 == 0 or batch[-1] == divided[0][-1]
+
+
+def test_parts_of_an_epoch_are_those_of_the_same_batches() -> None:
+    whole, *parts = (datamodule() for _ in range(3))
+    for part, module in enumerate(parts):
+        module.part = (part, 2)
+    for module in (whole, *parts):
+        module.set_labelled(*pixels(22), 5)
+    batches, first, second = ([ids.tolist() for ids, _ in module.train_dataloader()] for module in (whole, *parts))
+    assert [len(batch) for batch in batches] == [10, 10, 2]
+    assert [len(batch) for batch in first] == [4, 4, 0]
+    assert [sorted(a + b) for a, b in zip(first, second, strict=True)] == [sorted(batch) for batch in batches]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.benchmarks import acquisition, delivery, layout, memory, scoring, training
+from experiments.benchmarks import acquisition, concurrent, delivery, layout, memory, scoring, training
 from experiments.benchmarks.__main__ import table
 from experiments.benchmarks.measure import Row, medians, resident_memory
 
@@ -76,6 +76,13 @@ def test_memory_is_measured_in_processes_of_their_own() -> None:
     peak, growth = memory.measure((40, 40, 4), rounds=3, stems=("s2_pool",))
     assert 0 < peak.ratio < 1
     assert 0.5 < growth.ratio < 2
+
+
+@pytest.mark.slow
+def test_jobs_at_once_are_compared_with_jobs_one_after_the_other() -> None:
+    (row,) = concurrent.measure(n_jobs=2, runs_each=1, epochs=1, n_bands=3)
+    assert row.ratio > 0
+    assert "2 at once" in row.ours
 
 
 def test_an_unknown_benchmark_is_named() -> None:

@@ -23,14 +23,14 @@ def test_what_the_optimiser_calls_is_not_counted_twice(tmp_path: Path) -> None:
     }
     phases = profiler.phases()
     assert phases == {"gather": 0.75, "forward": 3.0, "backward": 4.0, "optimiser": 3.0, "scoring": 7.0}
-    rows = phase_table({**phases, "files": 0.25}, 20.0)
+    rows = phase_table({**phases, "I/O": 0.25}, 20.0)
     assert rows[1:] == [
         ["gather", "0.75", "3.8"],
         ["forward", "3.00", "15.0"],
         ["backward", "4.00", "20.0"],
         ["optimiser", "3.00", "15.0"],
         ["scoring", "7.00", "35.0"],
-        ["files", "0.25", "1.2"],
+        ["I/O", "0.25", "1.2"],
         ["everything else", "2.00", "10.0"],
         ["whole call", "20.00", "100.0"],
     ]
@@ -55,8 +55,9 @@ def test_a_profiled_run_is_the_same_run(command_line: CommandLine, tiny_scene: l
     (table,) = Path("outputs").rglob("profile.md")
     rows = dict(line.split(" | ")[:2] for line in table.read_text().splitlines()[4:])
     seconds = {name.removeprefix("| "): float(value) for name, value in rows.items()}
-    assert list(seconds)[:5] == ["gather", "forward", "backward", "optimiser", "scoring"]
-    assert all(seconds[name] > 0 for name in ("forward", "backward", "optimiser", "scoring", "start", "files"))
+    phases = ["gather", "forward", "backward", "optimiser", "scoring", "acquisition", "logging", "I/O"]
+    assert list(seconds)[:8] == phases
+    assert all(seconds[name] > 0 for name in (*phases, "start"))
     whole = seconds.pop("whole call")
     assert sum(seconds.values()) == pytest.approx(whole, abs=0.1)
     (trace,) = Path("outputs").rglob("trace.json")
