@@ -20,6 +20,8 @@ from hsi_al.run import configuration_folder
 from hsi_al.scenes.catalogue import CATALOGUE
 from tests.conftest import CommandLine
 
+NEWER_KEYS = ("compile", "predict_precision")
+
 CONF = configuration_folder()
 OPTIONS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml"))
 
@@ -99,3 +101,15 @@ def test_a_kept_configuration_comes_back(tmp_path: Path) -> None:
     assert differing_keys(path, config) == []
     other = composed("dataset=salinas_a", "protocol=short", "dataset.classes=[1,10]", "trainer.threads=3", "seed=4")
     assert differing_keys(path, other) == ["learner.detach (None -> 0.6)", "seed (0 -> 4)"]
+
+
+def test_a_run_from_before_compiling_and_precision_of_scoring_is_continued(tmp_path: Path) -> None:
+    config, path = composed("protocol=short"), tmp_path / "config.yaml"
+    kept = [line for line in to_yaml(config).splitlines() if line.split(":")[0].strip() not in NEWER_KEYS]
+    path.write_text("\n".join(kept))
+    assert len(to_yaml(config).splitlines()) == len(kept) + len(NEWER_KEYS)
+    assert differing_keys(path, config) == []
+    assert load_kept(path) == config
+    assert differing_keys(path, composed("protocol=short", "trainer.compile=on")) == []
+    coarser = composed("protocol=short", "trainer.predict_precision=bf16-mixed")
+    assert differing_keys(path, coarser) == ["trainer.predict_precision (None -> bf16-mixed)"]
