@@ -65,6 +65,8 @@ def check_refused(code: int, err: str, words: str, directory: Path) -> None:
         ("patch_size=8", "patch_size=8 is too small for lenet"),
         ("patch_size=24 protocol.stem=s2_pool backbone=densenet121", "patch_size=24 is too small for densenet121"),
         ("trainer.accelerator=quantum", "choose one of auto, cpu, gpu, cuda, mps"),
+        ("trainer.compile=maybe", "trainer.compile=maybe is unknown; choose one of auto, on, off"),
+        ("trainer.predict_precision=8", "choose one of 32-true, tf32, bf16-mixed, 16-mixed"),
         ("trainer.threads=0", "trainer.threads=0 must be 1 or more"),
         ("seed=-1", "seed=-1 must be 0 or more"),
         ("protocol.initial=kmeans protocol.min_per_class=1", "protocol.initial=kmeans looks at no label"),

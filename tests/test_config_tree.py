@@ -15,10 +15,13 @@ from hsi_al.models.backbone import STEMS
 from hsi_al.models.classifier import SCHEDULES
 from hsi_al.models.factory import BACKBONES, build_backbone
 from hsi_al.models.loss_prediction import FUSIONS
+from hsi_al.pool.cold_start import COLD_STARTS
 from hsi_al.pool.initial import DRAWS
 from hsi_al.run import configuration_folder
 from hsi_al.scenes.catalogue import CATALOGUE
 from tests.conftest import CommandLine
+
+NEWER_KEYS = ("compile", "predict_precision")
 
 CONF = configuration_folder()
 OPTIONS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml"))
@@ -76,7 +79,7 @@ def test_files_and_code_name_the_same_things() -> None:
     assert CHOICES["protocol.stem"] == STEMS
     assert CHOICES["protocol.schedule"] == SCHEDULES
     assert CHOICES["learner.fuse"] == FUSIONS
-    assert set(CHOICES["protocol.initial"]) == set(DRAWS)
+    assert set(CHOICES["protocol.initial"]) == {*DRAWS, *COLD_STARTS}
 
 
 @pytest.mark.slow
@@ -118,3 +121,15 @@ def test_a_kept_configuration_comes_back(tmp_path: Path) -> None:
     assert differing_keys(path, two) == ["trainer.devices (1 -> 2)"]
     other = composed("dataset=salinas_a", "protocol=short", "dataset.classes=[1,10]", "trainer.threads=3", "seed=4")
     assert differing_keys(path, other) == ["learner.detach (None -> 0.6)", "seed (0 -> 4)"]
+
+
+def test_a_run_from_before_compiling_and_precision_of_scoring_is_continued(tmp_path: Path) -> None:
+    config, path = composed("protocol=short"), tmp_path / "config.yaml"
+    kept = [line for line in to_yaml(config).splitlines() if line.split(":")[0].strip() not in NEWER_KEYS]
+    path.write_text("\n".join(kept))
+    assert len(to_yaml(config).splitlines()) == len(kept) + len(NEWER_KEYS)
+    assert differing_keys(path, config) == []
+    assert load_kept(path) == config
+    assert differing_keys(path, composed("protocol=short", "trainer.compile=on")) == []
+    coarser = composed("protocol=short", "trainer.predict_precision=bf16-mixed")
+    assert differing_keys(path, coarser) == ["trainer.predict_precision (None -> bf16-mixed)"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from experiments.benchmarks import acquisition, concurrent, delivery, jcr, layout, memory, scoring, training
+from experiments.benchmarks import acquisition, concurrent, delivery, jcr, layout, memory, peak, scoring, training
 from experiments.benchmarks.measure import Row
 from hsi_al.job import git_commit, prepare_process
 from hsi_al.report.contest_tables import markdown
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "training": training.measure,
     "memory": memory.measure,
     "layout": layout.measure,
+    "peak": peak.measure,
     "jcr": jcr.measure,
     "acquisition": acquisition.measure,
     "concurrent": concurrent.measure,

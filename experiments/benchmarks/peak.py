@@ -18,8 +18,10 @@ from experiments.benchmarks.measure import Row, learner_on, medians, synthetic_c
 from hsi_al.learners.deep import DeepLearner, DeepSettings
 
 NEEDS = frozenset({"predicted_loss_N"})
+STEMS = ("s1", "s2", "s1_pool", "s2_pool")
 CASES = (
-    *((backbone, stem) for backbone in ("densenet121", "resnet50") for stem in ("s1", "s2", "s1_pool", "s2_pool")),
+    *(("densenet121", stem) for stem in STEMS),
+    *(("resnet50", stem) for stem in STEMS),
     ("densenet169", "s2_pool"),
     ("resnet18", "s2_pool"),
     ("lenet", "s1"),
@@ -38,10 +40,10 @@ def compare(
     cube: NDArray[np.uint16], backbone: str, stem: str, n_labelled: int, n_scored: int, repeats: int
 ) -> list[Row]:
     """One network before and now."""
-    today = DeepSettings(backbone=backbone, stem=stem, accelerator="cpu", epochs=1)
-    plain = replace(today, channels_last=False, predict_batch_size=256)
-    needs = NEEDS if backbone != "lenet" else frozenset()
-    before, now = (learner_on(cube, 9, needs, settings) for settings in (plain, today))
+    settings = DeepSettings(backbone=backbone, stem=stem, accelerator="cpu", epochs=1)
+    needs = NEEDS if backbone != "lenet" else frozenset[str]()
+    plain = replace(settings, channels_last=False, predict_batch_size=256)
+    before, now = (learner_on(cube, 9, needs, chosen) for chosen in (plain, settings))
     ids, many, rng = np.arange(n_labelled), np.arange(n_scored), np.random.default_rng(0)
     step_flops, patch_flops = flops(now)
     peak = peak_flops()
@@ -87,16 +89,3 @@ def seconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
-
-
-def stem_share(learner: DeepLearner) -> float:
-    """Part of the first convolution in the FLOPs of scoring a patch."""
-    patches = learner.datamodule.gatherer(torch.arange(1))
-    module = learner.module.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module.predict_step((patches,), 0)
-    whole: int = counter.get_total_flops()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        next(layer for layer in module.modules() if isinstance(layer, torch.nn.Conv2d))(patches)
-    first: int = counter.get_total_flops()
-    return first / whole

@@ -25,7 +25,7 @@ def measure(sizes: Sizes, precision: str) -> tuple[list[dict[str, Any]], torch.d
         precision="32-true" if precision == "ieee" else precision,
         epochs=sizes.accuracy_epochs,
         predict_precision="32-true",
-        compile="auto" if sizes.backend == "inductor" else "off",
+        compile="on" if sizes.backend == "inductor" else "off",
     )
     pool, rows = scene.labelled_ids[: sizes.pool], []
     for seed in sizes.seeds:

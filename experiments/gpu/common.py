@@ -62,7 +62,10 @@ REAL = Sizes(
     pool=9234,
     batches=(64, 256, 1024),
     concurrent=(1, 2, 4),
-    run=("protocol.rounds=1", "protocol.full_map=false", "trainer.compile=on", "trainer.threads=4"),
+    run=(
+        *("protocol.rounds=1", "protocol.full_map=false", "trainer.accelerator=gpu"),
+        *("trainer.compile=on", "trainer.threads=4"),
+    ),
 )
 DRY = Sizes(
     networks=(("lenet", "s1", ("32-true",)),),

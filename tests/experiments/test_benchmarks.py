@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.benchmarks import acquisition, concurrent, delivery, layout, memory, scoring, training
+from experiments.benchmarks import acquisition, concurrent, delivery, layout, memory, peak, scoring, training
 from experiments.benchmarks.__main__ import table
-from experiments.benchmarks.measure import Row, medians, resident_memory
+from experiments.benchmarks.measure import Row, learner_on, medians, resident_memory, synthetic_cube
+from hsi_al.learners.deep import DeepSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,13 +52,33 @@ def test_memory_in_use_grows_with_an_array() -> None:
         assert 60 < resident_memory() - before < 140
 
 
+def test_flops_are_two_per_multiply_add() -> None:
+    # LeNet on 3 bands: two convolutions behind valid windows of 28 and 10 pixels, three FC layers.
+    learner = learner_on(
+        synthetic_cube(8, 8, 3), 4, frozenset(), DeepSettings("lenet", patch_size=16, accelerator="cpu")
+    )
+    first, second = 3 * 6 * 25 * 12**2, 6 * 16 * 25 * 2**2
+    fully_connected = 16 * 120 + 120 * 84 + 84 * 9
+    step, patch = peak.flops(learner)
+    assert patch == 2 * (first + second + fully_connected)
+    # Backward costs twice the forward, but nobody asks for the gradient of the patches.
+    assert step == 10 * (3 * patch - 2 * first)
+
+
+def test_the_peak_is_that_of_the_fastest_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = iter([4.0, 2.0])
+    monkeypatch.setattr(peak, "seconds", lambda work: next(taken))
+    assert peak.peak_flops(size=10, repeats=1) == 2 * 10**3 / 2.0
+
+
 @pytest.mark.slow
 def test_every_benchmark_runs() -> None:
     rows = delivery.measure(bands=(3,), batch_size=8, n_batches=2, repeats=1)
     rows += scoring.measure("resnet18", (("s2_pool", 1),), repeats=1)
     rows += training.measure((("resnet18", "s2_pool", 1), ("lenet", "s1", 1)), n_labelled=20, repeats=1)
     rows += layout.measure("resnet18", ("s2_pool",), n_labelled=10, n_scored=8, repeats=1)
-    assert len(rows) == 2 + 1 + 2 + 6
+    rows += peak.measure((("resnet18", "s2_pool"),), n_labelled=10, n_scored=8, repeats=1)
+    assert len(rows) == 2 + 1 + 2 + 6 + 2
     assert all(row.ratio > 0 for row in rows)
 
 
