@@ -24,6 +24,7 @@ class PoolView:
         labels: Class indices, -1 = unlabelled, (N,).
         row: Row in the scene, (N,).
         column: Column in the scene, (N,).
+        scores: What `scores_of` gave while predicting, (N,); the outputs then lack what they were made of.
     """
 
     outputs: Outputs
@@ -31,6 +32,7 @@ class PoolView:
     labels: NDArray[np.int64]
     row: NDArray[np.int64]
     column: NDArray[np.int64]
+    scores: Scores | None = None
 
 
 class Acquisition(Protocol):
@@ -78,9 +80,8 @@ class ScoreAcquisition:
         free = unlabelled_positions(view, n)
         if self.subset is not None:
             free = rng.permutation(free)[: max(n, self.subset)]
-        scores = self.score(view.outputs)[free]
-        order = np.lexsort((rng.permutation(len(free)), -scores))
-        return free[order[:n]]
+        scores = (self.score(view.outputs) if view.scores is None else view.scores)[free]
+        return free[highest(scores, rng.permutation(len(free)), n)]
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,28 @@ class NoAcquisition:
             ConfigurationError: Always.
         """
         raise ConfigurationError("acquisition=none never queries; set protocol.rounds=0 or choose an acquisition.")
+
+
+def scores_of(acquisition: Acquisition, outputs: Outputs) -> Scores | None:
+    """Scores of some pixels, (N,), where one number says all that the function wants to know of a pixel; else None.
+
+    They are made as the pixels are predicted, so that nobody holds N x C probabilities of a large scene.
+    """
+    return acquisition.score(outputs) if isinstance(acquisition, ScoreAcquisition) else None
+
+
+def highest(scores: Scores, ties: Positions, n: int) -> Positions:
+    """Positions of the n highest scores, highest first, equal ones by ascending ties; as if all N were sorted.
+
+    Args:
+        scores: (N,); those that are no numbers come last.
+        ties: A different number for every position, (N,).
+        n: At most N.
+    """
+    wanted = -scores
+    least = np.partition(wanted, n - 1)[n - 1]
+    close = np.flatnonzero(~(wanted > least))  # n or more, ties of the last one and NaN included
+    return close[np.lexsort((ties[close], wanted[close]))[:n]]
 
 
 def unlabelled_positions(view: PoolView, n: int) -> Positions:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hsi_al.acquisition.base import Acquisition, PoolView
+from hsi_al.acquisition.base import Acquisition, PoolView, Scores, scores_of
 from hsi_al.active.curve import RoundRecord, confusion_matrix
 from hsi_al.active.observers import Observer
 from hsi_al.active.run_directory import RunDirectory
-from hsi_al.learners.base import Learner
+from hsi_al.learners.base import Learner, in_parts
 from hsi_al.outputs import Outputs
 from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import Oracle
@@ -89,13 +89,13 @@ class ActiveLearningLoop:
         start, n_labelled = clock(), self.pool.n_labelled
         self.learner.fit(self.pool.labelled_ids, self.pool.labels, round_, generator(self.seed, "learner", round_))
         fitted = clock()
-        outputs = self.learner.predict(self.split.scored_ids)
+        outputs, scores = self.ask()
         predicted = clock()
         self.predicted_class = outputs.predicted_class
         confusion_all, confusion_heldout = self.evaluate(outputs)
         if round_ < self.rounds:
             with timed(self.seconds, "acquisition"):
-                self.query(outputs, round_)
+                self.query(outputs, scores, round_)
         return RoundRecord(
             round_,
             n_labelled,
@@ -105,6 +105,15 @@ class ActiveLearningLoop:
             seconds_predict=predicted - fitted,
             seconds_query=clock() - predicted,
         )
+
+    def ask(self) -> tuple[Outputs, Scores | None]:
+        """One pass over `split.scored_ids`; where scores serve the acquisition, they and the classes are all it keeps."""
+        kept, scored = [], []
+        for outputs in in_parts(self.learner, self.split.scored_ids):
+            scores = scores_of(self.acquisition, outputs)
+            kept.append(outputs if scores is None else Outputs(outputs.predicted_class))
+            scored += [] if scores is None else [scores]
+        return Outputs.joined(kept), np.concatenate(scored) if scored else None
 
     def evaluate(self, outputs: Outputs) -> tuple[Ids, Ids]:
         """Confusion over all scored pixels, and over the held-out ones, (C, C) each."""
@@ -116,15 +125,17 @@ class ActiveLearningLoop:
             confusion_matrix(self.truth[heldout], predicted[heldout], self.n_classes),
         )
 
-    def query(self, outputs: Outputs, round_: int) -> None:
+    def query(self, outputs: Outputs, scores: Scores | None, round_: int) -> None:
         """Select among the unlabelled candidates, ask the oracle, label for the next round."""
         candidates = self.pool.candidates
+        places = np.searchsorted(self.split.scored_ids, candidates)
         view = PoolView(
-            outputs.at(np.searchsorted(self.split.scored_ids, candidates)),
+            outputs.at(places),
             self.pool.is_labelled,
             self.pool.label.copy(),
             candidates // self.width,
             candidates % self.width,
+            None if scores is None else scores[places],
         )
         positions = self.acquisition.select(view, self.query_size, generator(self.seed, "query", round_))
         pixel_ids = candidates[positions]

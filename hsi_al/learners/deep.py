@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hsi_al.data.datamodule import HsiDataModule, batches_per_epoch
-from hsi_al.data.patches import PatchGatherer
+from hsi_al.data.patches import Cube, gatherer_of
 from hsi_al.errors import ConfigurationError, LearnerError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.learners.base import Estimate, Progress
@@ -62,7 +62,7 @@ class DeepLearner:
     """The paper's classifier as a learner.
 
     Args:
-        cube: (H, W, bands).
+        cube: (H, W, bands), in memory or in its file.
         n_classes: Number of classes.
         candidates: Pixel ids that may be labelled.
         settings: See `DeepSettings`.
@@ -76,7 +76,7 @@ class DeepLearner:
 
     def __init__(
         self,
-        cube: NDArray[np.generic],
+        cube: Cube,
         n_classes: int,
         candidates: Ids,
         settings: DeepSettings,
@@ -113,7 +113,7 @@ class DeepLearner:
         if settings.channels_last:
             self.module = self.module.to(memory_format=torch.channels_last)
         self.device = self._trainer(1).strategy.root_device
-        gatherer = PatchGatherer(cube, settings.patch_size, limits)
+        gatherer = gatherer_of(cube, settings.patch_size, limits)
         self.datamodule = HsiDataModule(
             gatherer,
             height * width,
@@ -128,14 +128,14 @@ class DeepLearner:
 
     keeps_state = True
 
-    def look_at(self, cube: NDArray[np.generic], halo: tuple[int, int] = (0, 0)) -> None:
-        """Predict pixels of another cube (H, W, bands) from now on, scaled as the first; see `PatchGatherer`."""
-        limits = self.datamodule.gatherer.limits
-        self.datamodule.gatherer = PatchGatherer(cube, self.settings.patch_size, limits, halo)
-
     @property
     def predict_batch_size(self) -> int:
-        """Pixels scored at once; by default fewer where the large maps of the stem s1 outgrow a processor's cache."""
+        """Pixels scored at once; by default fewer where the large maps of the stem s1 outgrow a processor's cache.
+
+        Single pixels come in thousands: a batch costs about a millisecond beside what is computed.
+        """
+        if self.settings.patch_size == 1:
+            return self.settings.predict_batch_size or 8192
         large = bool(self.module.backbone.tap_channels) and self.settings.stem == "s1"
         return self.settings.predict_batch_size or (64 if large and self.device.type == "cpu" else 256)
 
@@ -147,7 +147,7 @@ class DeepLearner:
     def describe(self) -> str:
         """Name, stem and size of the network, and what deviates from the paper."""
         settings, head = self.settings, self.module.loss_prediction
-        stem = f" with stem {settings.stem}" if self.module.backbone.tap_channels else ""
+        stem = f" with stem {settings.stem}" if hasattr(self.module.backbone, "stem") else ""
         parts = [f"{settings.backbone}{stem}, {count_parameters(self.module.backbone):,} parameters"]
         if head is not None:
             parts.append(f"loss prediction module ({settings.fuse}) {count_parameters(head):,}")
@@ -256,6 +256,7 @@ class DeepLearner:
         """Seconds per training step and per scored patch, after a first of each that warms up."""
         module = copy.deepcopy(self.module).to(self.device)
         gatherer = self.datamodule.gatherer.to(self.device)
+        gatherer.keep(pixel_ids)
         ids = torch.from_numpy(pixel_ids).to(self.device)
         classes = torch.from_numpy(labels).to(self.device)
         optimiser = torch.optim.Adam(module.parameters())
