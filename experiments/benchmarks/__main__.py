@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from experiments.benchmarks import delivery, jcr, layout, memory, scoring, training
+from experiments.benchmarks import delivery, jcr, large, layout, memory, scoring, training
 from experiments.benchmarks.measure import Row
 from hsi_al.job import git_commit, prepare_process
 from hsi_al.report.compare import markdown
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "memory": memory.measure,
     "layout": layout.measure,
     "jcr": jcr.measure,
+    "large": large.measure,
 }
 RESULTS = Path(__file__).parent / "results"
 
