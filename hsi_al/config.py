@@ -30,8 +30,8 @@ class DatasetConfig:
     classes: list[int] | None = None  # label values to keep; default: the catalogue's choice, or all
     class_names: list[str] | None = None  # in ascending order of the label values kept
     rgb_bands: list[int] | None = None  # zero-based
-    in_memory: Any = "auto"  # true, false: the cube stays in its file; auto: it does if it takes more than
-    memory_gb: float = 4.0  # as float32, and file and learner allow it
+    in_memory: Any = "auto"  # false: the cube stays in its file; auto: if it is larger, and file and learner allow it
+    memory_gb: float = 4.0  # what auto holds in memory at most, 10^9 bytes of float32
 
 
 @dataclass

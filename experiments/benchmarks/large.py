@@ -1,4 +1,4 @@
-"""Scenes larger than memory: cost per pixel and peak memory of runs whose cube stays in its file; I/O and top-k alone."""
+"""Scenes larger than memory: cost per pixel and peak memory of runs on a cube in its file; I/O and top-k alone."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ ALLOWED_MB = 4096
 
 
 def measure(
-    sizes: tuple[int, int] = (100_000, 10_000_000), sparse: tuple[int, int] = (1_000_000, 100_000_000)
+    sizes: tuple[int, int] = (100_000, 10_000_000), sparse: tuple[int, int] = (10_000_000, 100_000_000)
 ) -> list[Row]:
     """Seconds per pixel of a few pixels against many, and the peak with many, imports included."""
     with tempfile.TemporaryDirectory() as folder:

@@ -107,7 +107,7 @@ class ActiveLearningLoop:
         )
 
     def ask(self) -> tuple[Outputs, Scores | None]:
-        """One pass over `split.scored_ids`; where scores serve the acquisition, they and the classes are all it keeps."""
+        """One pass over `split.scored_ids`; keeps classes and scores alone where these serve the acquisition."""
         kept, scored = [], []
         for outputs in in_parts(self.learner, self.split.scored_ids):
             scores = scores_of(self.acquisition, outputs)

@@ -151,11 +151,12 @@ class StripGatherer(PatchGatherer):
         first = strip * self.n_rows
         if strip != self.strip:
             device = self.padded.device
-            self.padded = self.padded.new_empty(0)  # makes room
+            self.padded, self.strip = self.padded.new_empty(0), -1  # makes room, and is none if the file fails
             rows = first, min(first + self.n_rows, self.cube.shape[0])
             self.padded = self.around(self.cube, rows, (0, self.width)).to(device)
             self.strip = strip
-        return pixel_ids - first * self.width
+        inside: Tensor = pixel_ids - first * self.width
+        return inside
 
     def keep(self, pixel_ids: NDArray[np.int64]) -> None:
         """Read the patches of those pixels that aren't kept yet, each by itself."""

@@ -260,6 +260,8 @@ class DeepLearner:
         ids = torch.from_numpy(pixel_ids).to(self.device)
         classes = torch.from_numpy(labels).to(self.device)
         optimiser = torch.optim.Adam(module.parameters())
+        n_scored = self.predict_batch_size if self.settings.patch_size == 1 else min(64, len(ids))
+        scored = ids.repeat(-(-n_scored // len(ids)))[:n_scored]
 
         def step() -> None:
             module.training_step((gatherer(ids[:batch]), classes[:batch]), 0).backward()  # type: ignore[no-untyped-call]
@@ -267,14 +269,14 @@ class DeepLearner:
             optimiser.zero_grad()
 
         def score() -> None:
-            module.predict_step((gatherer(ids[:64]),), 0)
+            module.predict_step((gatherer(scored),), 0)
 
         with seeded(0, self.device), self._trainer(1).precision_plugin.forward_context():
             module.train()
             step_seconds = median_seconds(step, self.device)
             module.eval()
             with torch.inference_mode():
-                return step_seconds, median_seconds(score, self.device) / min(64, len(ids))
+                return step_seconds, median_seconds(score, self.device) / n_scored
 
 
 def median_seconds(work: Callable[[], None], device: torch.device) -> float:

@@ -1,4 +1,4 @@
-"""A small network on the spectrum of a single pixel: cheap enough for scenes of many millions of pixels, a baseline else."""
+"""A small network on the spectrum of a single pixel: a baseline, and cheap enough for many millions of pixels."""
 
 from torch import Tensor, nn
 

@@ -34,7 +34,12 @@ from hsi_al.report.run_files import Image, Ints, Pool, thinned
 
 
 def draw_map(
-    class_map: npt.NDArray[np.integer[Any]], ground_truth: Ints | None, rgb: Image, class_names: dict[int, str], title: str, path: Path
+    class_map: npt.NDArray[np.integer[Any]],
+    ground_truth: Ints | None,
+    rgb: Image,
+    class_names: dict[int, str],
+    title: str,
+    path: Path,
 ) -> Path:
     """Write the figure of `map_figure` to `path`."""
     return save(map_figure(class_map, ground_truth, rgb, class_names, title), path)
@@ -107,7 +112,9 @@ def _picture(axes: Axes, name: str, image: Image) -> None:
     without_ticks(axes)
 
 
-def _patches(maps: Sequence[npt.NDArray[np.integer[Any]]], colours: dict[int, RGB], class_names: dict[int, str]) -> list[Patch]:
+def _patches(
+    maps: Sequence[npt.NDArray[np.integer[Any]]], colours: dict[int, RGB], class_names: dict[int, str]
+) -> list[Patch]:
     """One legend entry per class, and per other value only where it is seen."""
     entries = [(name_of(value, class_names), colour) for value, colour in colours.items()]
     present = np.unique(np.concatenate([np.unique(labels) for labels in maps]))
