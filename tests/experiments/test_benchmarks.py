@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.benchmarks import delivery, layout, memory, scoring, training
+from experiments.benchmarks import delivery, large, layout, memory, scoring, training
 from experiments.benchmarks.__main__ import table
 from experiments.benchmarks.measure import Row, medians, resident_memory
 
@@ -66,6 +66,16 @@ def test_memory_is_measured_in_processes_of_their_own() -> None:
     peak, growth = memory.measure((40, 40, 4), rounds=3, stems=("s2_pool",))
     assert 0 < peak.ratio < 1
     assert 0.5 < growth.ratio < 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_large_scenes_are_measured_in_processes_of_their_own(tmp_path: Path) -> None:
+    run, top = large.run_on(tmp_path, 10_000), large.top_of(tmp_path, 1_000_000)
+    cost, peak, *_ = large.rows_of("x", (1, 10_000), [run, run])
+    assert (cost.ratio, cost.verdict, peak.verdict) == (1.0, "yes", "yes")
+    assert 100 < run[1] < 2000
+    assert 0 < top[0] < 1e-4
 
 
 def test_an_unknown_benchmark_is_named() -> None:
