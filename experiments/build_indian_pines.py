@@ -39,7 +39,7 @@ def indian_pines() -> Scene:
     cube = read_array(tensorly_data() / "Indian_pines_corrected.npy")
     scene = Scene(
         name="indian_pines_16",
-        cube=cube.astype(np.uint16, casting="safe"),
+        source=cube.astype(np.uint16, casting="safe"),
         ground_truth=read_array(tensorly_data() / "Indian_pines_gt.npy").astype(np.int64),
         class_names=dict(entry.class_names),
         rgb_bands=entry.rgb_bands,

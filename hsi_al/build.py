@@ -1,5 +1,6 @@
 """The parts of a run from its configuration."""
 
+import math
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from hsi_al.acquisition.base import Acquisition
 from hsi_al.acquisition.factory import ACQUISITIONS, Options, build_acquisition
 from hsi_al.config import (
     CNN3D_BATCH_SIZE,
+    NETWORKS,
     Cnn3dConfig,
     Config,
     DeepLearnerConfig,
@@ -19,6 +21,7 @@ from hsi_al.config import (
     EmpSvmConfig,
     JcrConfig,
 )
+from hsi_al.data.patches import Cube
 from hsi_al.errors import ConfigurationError, LearnerError, PoolError, PoolExhaustedError
 from hsi_al.learners.base import Learner
 from hsi_al.learners.cae3d import EFFORTS as cae3d_efforts
@@ -36,13 +39,15 @@ from hsi_al.learners.scnn import ScnnExtractor
 from hsi_al.learners.svm import FeatureSvmLearner, GridSvm
 from hsi_al.models.cae3d import WINDOW
 from hsi_al.models.cnn3d import PATCH_SIZES
+from hsi_al.models.factory import ONE_PIXEL
 from hsi_al.models.scnn import PATCH_SIZE
 from hsi_al.pool.cold_start import COLD_STARTS, draw_cold
 from hsi_al.pool.initial import draw_initial, draw_per_class
 from hsi_al.pool.splits import Split, divide_holdout, divide_paper, divide_spatially, with_missing
 from hsi_al.randomness import generator
 from hsi_al.scenes.catalogue import CATALOGUE, is_at_hand, load_catalogue_scene, load_custom_scene
-from hsi_al.scenes.scene import Scene, load_scene
+from hsi_al.scenes.readers import opened_rows, readable_in_windows
+from hsi_al.scenes.scene import Scene, is_scene_file, load_scene
 
 Ids = NDArray[np.int64]
 DATA_DIR_VARIABLE = "HSI_AL_DATA"
@@ -66,12 +71,18 @@ def build_scene(config: Config) -> Scene:
             dataset.ground_truth_key,
             dataset.classes,
             rgb_bands=dataset.rgb_bands,
+            in_memory=fits_memory(config),
         )
         return scene if dataset.class_names is None else named(scene, dataset.class_names)
     if dataset.name not in CATALOGUE:
         raise ConfigurationError(
             f"The scene {dataset.name} needs dataset.cube_file=<file>, and dataset.ground_truth_file=<file> unless "
             f"both are in one; scenes known by name are {', '.join(CATALOGUE)}."
+        )
+    if dataset.in_memory is False:
+        raise ConfigurationError(
+            f"dataset.in_memory=false can't be had for {dataset.name} of the catalogue; take dataset=custom with "
+            "dataset.cube_file."
         )
     own = ("cube_key", "ground_truth_file", "ground_truth_key", "class_names", "rgb_bands")
     if given := [f"dataset.{key}" for key in own if getattr(dataset, key)]:
@@ -80,6 +91,24 @@ def build_scene(config: Config) -> Scene:
             "dataset=custom with dataset.cube_file."
         )
     return load_catalogue_scene(dataset.name, data_folder(config), dataset.classes)
+
+
+def fits_memory(config: Config) -> bool:
+    """Whether the whole cube of a scene of one's own is read, as `dataset.in_memory` says; results are the same.
+
+    Raises:
+        SceneError: The file is missing or unusable.
+    """
+    dataset = config.dataset
+    assert dataset.cube_file is not None
+    if dataset.in_memory != "auto":
+        return bool(dataset.in_memory)
+    path = Path(dataset.cube_file).expanduser()
+    if config.learner.name not in NETWORKS or not readable_in_windows(path):
+        return True
+    key = "cube" if dataset.cube_key is None and is_scene_file(path) else dataset.cube_key
+    with opened_rows(path, key) as rows:
+        return 4 * math.prod(rows.shape) <= dataset.memory_gb * 1e9
 
 
 def data_folder(config: Config) -> Path | None:
@@ -181,9 +210,10 @@ def build_learner(
         LearnerError: It can't give what is needed, or lacks the scenes it learns from.
         ConfigurationError: Settings that don't fit the scene or the machine.
     """
-    settings, cube, n_classes = config.learner, scene.cube, scene.n_classes
+    settings, n_classes = config.learner, scene.n_classes
     if isinstance(settings, DeepLearnerConfig | Cnn3dConfig):
-        return build_deep_learner(config, cube, n_classes, candidates, needs, ranks=ranks)
+        return build_deep_learner(config, scene.source, n_classes, candidates, needs, ranks=ranks)
+    cube = scene.cube
     accelerator = config.trainer.accelerator
     once = int(generator(config.seed, "features").integers(2**63))
     learner: Learner
@@ -276,14 +306,14 @@ def require_network(config: Config) -> None:
 
 def build_deep_learner(
     config: Config,
-    cube: NDArray[np.generic],
+    cube: Cube,
     n_classes: int,
     candidates: Ids,
     needs: frozenset[str] = frozenset(),
     limits: tuple[float, float] | None = None,
     ranks: Ranks = ALONE,
 ) -> DeepLearner:
-    """Build a network's learner for a cube (H, W, bands).
+    """Build a network's learner for a cube (H, W, bands), in memory or in its file.
 
     Raises:
         LearnerError: It can't give what is needed.
@@ -319,7 +349,7 @@ def build_deep_learner(
             dropout=backbone.dropout,
             transition_pooling=backbone.transition_pooling,
             table1_widths=backbone.table1_widths,
-            patch_size=config.patch_size,
+            patch_size=1 if backbone.name in ONE_PIXEL else config.patch_size,
             epochs=protocol.epochs,
             warm_epochs=protocol.warm_epochs,
             warm_start=protocol.warm_start,

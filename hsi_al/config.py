@@ -30,6 +30,8 @@ class DatasetConfig:
     classes: list[int] | None = None  # label values to keep; default: the catalogue's choice, or all
     class_names: list[str] | None = None  # in ascending order of the label values kept
     rgb_bands: list[int] | None = None  # zero-based
+    in_memory: Any = "auto"  # false: the cube stays in its file; auto: if it is larger, and file and learner allow it
+    memory_gb: float = 4.0  # what auto holds in memory at most, 10^9 bytes of float32
 
 
 @dataclass
@@ -221,8 +223,10 @@ LEARNERS: dict[str, type[LearnerConfig]] = {
     "dfsl_svm": DfslSvmConfig,
 }
 PRECISIONS = ("32-true", "tf32", "bf16-mixed", "16-mixed")
-CHOICES = {
+NETWORKS = ("deep", "cnn3d")  # learners that take a cube patch by patch
+CHOICES: dict[str, tuple[str | bool | None, ...]] = {
     "learner.name": tuple(LEARNERS),
+    "dataset.in_memory": ("auto", True, False),
     "split.kind": ("paper", "holdout", "blocks", "checkerboard"),
     "protocol.initial": ("uniform", "per_class", "stratified", "kmeans", "typiclust"),
     "protocol.schedule": ("constant", "cosine", "one_cycle"),
@@ -246,6 +250,7 @@ CHOICES = {
 RANGES: dict[str, tuple[float | None, float | None]] = {
     "seed": (0, None),
     "patch_size": (1, None),
+    "dataset.memory_gb": (0, None),
     "split.seed": (0, None),
     "split.block_size": (1, None),
     "protocol.initial_size": (2, None),
@@ -275,7 +280,16 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
 }
 CNN3D_BATCH_SIZE = 100
 # What may differ between the calls that start and continue a run.
-FREE_KEYS = ("data_dir", "debug", "trainer.accelerator", "trainer.threads", "trainer.profile", "trainer.compile")
+FREE_KEYS = (
+    "data_dir",
+    "dataset.in_memory",
+    "dataset.memory_gb",
+    "debug",
+    "trainer.accelerator",
+    "trainer.compile",
+    "trainer.profile",
+    "trainer.threads",
+)
 
 
 def register() -> None:
@@ -299,7 +313,7 @@ def checked(composed: Any) -> Config:  # noqa: ANN401
         raise ConfigurationError(f"There is no key {', '.join(sorted(unknown))}; --cfg job lists all keys.")
     for key, choices in CHOICES.items():
         if key in known and (value := known[key]) not in choices:
-            names = ", ".join(str(choice) for choice in choices if choice is not None)
+            names = ", ".join(str(choice).lower() for choice in choices if choice is not None)
             raise ConfigurationError(f"{key}={value} is unknown; choose one of {names}.")
     for key, (lowest, highest) in RANGES.items():
         value = OmegaConf.select(composed, key)
@@ -324,6 +338,11 @@ def check_combinations(config: Config) -> None:
         raise ConfigurationError(f"backbone.dropout={config.backbone.dropout} must be at least 0 and below 1.")
     if not 0 < config.split.fraction < 1:
         raise ConfigurationError(f"split.fraction={config.split.fraction} must be above 0 and below 1.")
+    if config.dataset.in_memory is False and config.learner.name not in NETWORKS:
+        raise ConfigurationError(
+            f"learner={config.learner.name} needs the whole cube, but dataset.in_memory=false leaves it in its file; "
+            f"take dataset.in_memory=true, or one of learner={', '.join(NETWORKS)}."
+        )
     if config.acquisition.name == "none" and protocol.rounds > 0:
         raise ConfigurationError(
             f"acquisition=none never queries, but protocol.rounds={protocol.rounds}; set protocol.rounds=0."

@@ -34,7 +34,7 @@ from hsi_al.config import Config, differing_keys, to_dict, to_yaml
 from hsi_al.errors import HsiAlError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.jobs import cores_here
-from hsi_al.learners.base import Estimate, Learner
+from hsi_al.learners.base import Estimate, Learner, predicted_map
 from hsi_al.learners.deep import DeepLearner
 from hsi_al.learners.profiling import PhaseProfiler, phase_table
 from hsi_al.learners.ranks import ALONE, Ranks, check_devices, joined, run_in_processes, started_by_slurm
@@ -324,12 +324,10 @@ class Job:
     def write_maps(self, loop: ActiveLearningLoop) -> None:
         """Predict the pixels that the last round did not, and write the maps of the whole scene."""
         scene = self.scene
-        class_map = np.full(scene.height * scene.width, -1, dtype=np.int64)
-        if loop.predicted_class is not None:
-            class_map[self.split.scored_ids] = loop.predicted_class
-        rest = np.flatnonzero(class_map < 0)
-        class_map[rest] = self.learner.predict(rest).predicted_class
-        values = scene.label_values[class_map].reshape(scene.height, scene.width)
+        none, predicted = np.empty(0, np.int64), loop.predicted_class
+        known = (none, none) if predicted is None else (self.split.scored_ids, predicted)
+        classes = predicted_map(self.learner, scene.height * scene.width, scene.n_classes, *known)
+        values = scene.label_values.astype(scene.ground_truth.dtype)[classes].reshape(scene.height, scene.width)
         with timed(loop.seconds, "I/O"):
             write = self.directory.write_predictions
             self.ranks.from_first(lambda: write(values, scene.ground_truth, scene.false_colour()))

@@ -1,5 +1,6 @@
 """What a learner says about pixels: the one exchange form between learners, metrics and acquisition functions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -25,6 +26,14 @@ class Outputs:
     predicted_loss_N: Floats | None = None
     embeddings_ND: Floats | None = None
     mc_probabilities_NKC: Floats | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence["Outputs"]) -> "Outputs":
+        """The same arrays over the pixels of all parts, one at least."""
+        if len(parts) == 1:
+            return parts[0]
+        names = [f.name for f in fields(cls) if getattr(parts[0], f.name) is not None]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
     def at(self, positions: NDArray[np.int64]) -> "Outputs":
         """The same arrays at some positions."""

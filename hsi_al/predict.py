@@ -6,8 +6,9 @@ by the training scene's minimum and maximum. Exit codes as in `hsi_al.run`.
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,21 +19,17 @@ from hsi_al.config import load_kept
 from hsi_al.errors import HsiAlError, RunDirectoryError, SceneError
 from hsi_al.files import replacing_hdf5
 from hsi_al.job import prepare_process
-from hsi_al.learners.deep import DeepLearner, read_weights
+from hsi_al.learners.base import predicted_map
+from hsi_al.learners.deep import read_weights
 from hsi_al.report.figures import draw_map
-from hsi_al.scenes.checks import finite_cube
 from hsi_al.scenes.readers import opened_rows
 from hsi_al.scenes.scene import false_colour, is_scene_file
-
-Ids = NDArray[np.int64]
-
-
-STRIP_BYTES = 2**28  # of the float32 cube that is in memory at once
+from hsi_al.scenes.stored import StoredCube
 
 
 def predict(
     run_directory: Path, cube_file: Path, cube_key: str | None = None, accelerator: str = "auto"
-) -> tuple[Ids, NDArray[np.uint8]]:
+) -> tuple[NDArray[np.unsignedinteger[Any]], NDArray[np.uint8]]:
     """Classify every pixel of a cube with the network of a finished run, strip by strip.
 
     Cubes in HDF5 (MATLAB 7.3 too) and .npy files may be larger than the memory.
@@ -44,7 +41,7 @@ def predict(
         accelerator: Where to compute, apart from where the run was trained.
 
     Returns:
-        Label values (H, W), and a false colour picture (H, W, 3).
+        Label values (H, W), in the smallest type, and a false colour picture (H, W, 3).
 
     Raises:
         RunDirectoryError: The run is not finished, or its files are damaged.
@@ -56,40 +53,26 @@ def predict(
     config = load_kept(run_directory / "config.yaml")
     require_network(config)
     config.trainer.accelerator = accelerator
-    label_values = np.array(sorted(int(value) for value in meta["class_names"]), dtype=np.int64)
+    label_values = np.array(sorted(int(value) for value in meta["class_names"]))
+    label_values = label_values.astype(np.min_scalar_type(label_values[-1]))
     stopped = meta.get("stopped") or {"round": config.protocol.rounds}
     weights = run_directory / f"weights_{stopped['round']}.pt"
     low, high = read_weights(weights)["limits"].tolist()
     needs = frozenset({"predicted_loss_N"} if meta["loss_prediction"] else ())
-    learner: DeepLearner | None = None
+    none = np.empty(0, np.int64)
     with opened_rows(cube_file, "cube" if cube_key is None and is_scene_file(cube_file) else cube_key) as rows:
         if len(rows.shape) != 3 or rows.shape[2] != meta["n_bands"]:
             raise SceneError(
                 f"{cube_file} has shape {rows.shape}, but the run was trained on {meta['n_bands']} bands: it takes a "
                 f"cube (rows, columns, {meta['n_bands']})."
             )
-        height, width, n_bands = rows.shape
-        class_map, colours = np.empty((height, width), np.int64), np.empty((height, width, 3), np.float32)
-        for first, last, halo in strips(height, max(1, STRIP_BYTES // (4 * width * n_bands)), config.patch_size):
-            cube = finite_cube(str(cube_file), rows.read(first - halo[0], last + halo[1]))
-            if learner is None:
-                learner = build_deep_learner(config, cube, len(label_values), np.empty(0, np.int64), needs, (low, high))
-                learner.load(weights)
-                learner.module.wanted = frozenset()
-            else:
-                learner.look_at(cube, halo)
-            predicted = learner.predict(np.arange((last - first) * width)).predicted_class
-            class_map[first:last] = label_values[predicted].reshape(-1, width)
-            colours[first:last] = cube[halo[0] : halo[0] + last - first, :, meta["rgb_bands"]]
-    return class_map, false_colour(colours, (0, 1, 2))
-
-
-def strips(height: int, rows: int, patch_size: int) -> Iterator[tuple[int, int, tuple[int, int]]]:
-    """First and last row (exclusive) of each strip, and how many rows its patches reach above and below, if there."""
-    before, after = patch_size // 2, patch_size - patch_size // 2 - 1
-    for first in range(0, height, rows):
-        last = min(first + rows, height)
-        yield first, last, (min(before, first), min(after, height - last))
+        cube = StoredCube(rows)
+        learner = build_deep_learner(config, cube, len(label_values), none, needs, (low, high))
+        learner.load(weights)
+        learner.module.wanted = frozenset()
+        height, width, _ = cube.shape
+        classes = predicted_map(learner, height * width, len(label_values), none, none)
+        return label_values[classes].reshape(height, width), false_colour(cube, meta["rgb_bands"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         output.mkdir(parents=True, exist_ok=True)
         with replacing_hdf5(output / "class_map.h5") as file:
-            file.create_dataset("class_map", data=class_map.astype(np.uint16), compression="gzip")
+            file.create_dataset("class_map", data=class_map.astype(np.uint16, copy=False), compression="gzip")
         meta = read_meta(arguments.run_directory)
         names = {int(value): name for value, name in meta["class_names"].items()}
         title = f"{arguments.cube_file.stem}, by {meta['title']}"

@@ -329,7 +329,7 @@ def test_predict_applies_a_finished_run(
     with h5py.File(run / "predictions/same/class_map.h5") as ours, h5py.File(run / "predictions.h5") as theirs:
         assert np.array_equal(ours["class_map"][:], theirs["class_map"][:])
     assert (run / "predictions/same/map.png").exists()
-    monkeypatch.setattr("hsi_al.predict.STRIP_BYTES", 5 * 26 * 6 * 4)  # five rows at a time
+    monkeypatch.setattr("hsi_al.data.patches.STRIP_BYTES", 5 * 26 * 6 * 4)  # five rows at a time
     with h5py.File(tmp_path / "strips.h5", "w") as file:
         file.create_dataset("deep/cube", data=cube, chunks=(4, 26, 6))
     assert predict_main([str(run), str(tmp_path / "strips.h5"), "--key", "deep/cube"]) == 0

@@ -13,7 +13,18 @@ from pathlib import Path
 
 import torch
 
-from experiments.benchmarks import acquisition, concurrent, delivery, jcr, layout, memory, peak, scoring, training
+from experiments.benchmarks import (
+    acquisition,
+    concurrent,
+    delivery,
+    jcr,
+    large,
+    layout,
+    memory,
+    peak,
+    scoring,
+    training,
+)
 from experiments.benchmarks.measure import Row
 from hsi_al.job import git_commit, prepare_process
 from hsi_al.report.contest_tables import markdown
@@ -28,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "jcr": jcr.measure,
     "acquisition": acquisition.measure,
     "concurrent": concurrent.measure,
+    "large": large.measure,
 }
 RESULTS = Path(__file__).parent / "results"
 

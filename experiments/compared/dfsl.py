@@ -41,7 +41,7 @@ def embedded(extractor: DfslExtractor, scene: Scene, trained: bool) -> NDArray[n
 
 def without_last_row(scene: Scene) -> Scene:
     """Nearly the whole scene: the extractor refuses the very cube that it is to classify."""
-    return replace(scene, cube=scene.cube[:-1], ground_truth=scene.ground_truth[:-1])
+    return replace(scene, source=scene.cube[:-1], ground_truth=scene.ground_truth[:-1])
 
 
 def measure(

@@ -25,6 +25,7 @@ class PoolView:
         labels: Class indices, -1 = unlabelled, (N,).
         row: Row in the scene, (N,).
         column: Column in the scene, (N,).
+        scores: What `scores_of` gave while predicting, (N,); the outputs then lack what they were made of.
     """
 
     outputs: Outputs
@@ -32,6 +33,7 @@ class PoolView:
     labels: NDArray[np.int64]
     row: NDArray[np.int64]
     column: NDArray[np.int64]
+    scores: Scores | None = None
 
 
 class Acquisition(Protocol):

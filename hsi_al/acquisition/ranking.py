@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hsi_al.acquisition.base import Picks, Positions, Query, Scores
 from hsi_al.errors import AcquisitionError
+from hsi_al.outputs import Outputs
 
 # Arguments named as fields of `Outputs` -> scores (N,), higher = more wanted.
 Score = Callable[..., Scores]
@@ -29,21 +30,44 @@ class ByScore:
         """Fields of `Outputs` that the score reads."""
         return tuple(signature(self.score).parameters)
 
+    def of(self, outputs: Outputs) -> Scores:
+        """Scores of some pixels, (N,)."""
+        return np.asarray(self.score(**{name: getattr(outputs, name) for name in self.fields}), np.float64)
+
     def __call__(self, query: Query) -> Picks:
-        """Highest score first.
+        """Highest score first, ties in random order.
 
         Raises:
             AcquisitionError: The scores aren't one finite number for every candidate.
         """
-        scores = np.asarray(self.score(**{name: getattr(query.view.outputs, name) for name in self.fields}))
-        if scores.shape != query.view.is_labelled.shape:
+        view = query.view
+        scores = self.of(view.outputs) if view.scores is None else view.scores
+        if scores.shape != view.is_labelled.shape:
             raise AcquisitionError(
-                f"{self.score.__name__} must give {len(query.view.is_labelled)} scores, one for every candidate; it "
+                f"{self.score.__name__} must give {len(view.is_labelled)} scores, one for every candidate; it "
                 f"gave an array of shape {scores.shape}."
             )
         if not np.isfinite(scores).all():
             raise AcquisitionError(f"{self.score.__name__} gave scores that are NaN or infinite; they can't be ranked.")
-        return in_order(ranked(scores[query.free].astype(np.float64), query.rng), query)
+        wanted, ties = scores[query.free], query.rng.permutation(len(query.free))
+        top = highest(wanted, ties, query.n)  # these are enough where nothing but picks closes candidates
+        while (open_ := query.open_M[top]).any():
+            yield int(top[open_.argmax()])
+        yield from in_order(np.lexsort((ties, -wanted)), query)
+
+
+def highest(scores: Scores, ties: Positions, n: int) -> Positions:
+    """Positions of the n highest scores, highest first, equal ones by ascending ties; as if all N were sorted.
+
+    Args:
+        scores: (N,); those that are no numbers come last.
+        ties: A different number for every position, (N,).
+        n: At most N.
+    """
+    wanted = -scores
+    least = np.partition(wanted, n - 1)[n - 1]
+    close = np.flatnonzero(~(wanted > least))  # n or more, ties of the last one and NaN included
+    return close[np.lexsort((ties[close], wanted[close]))[:n]]
 
 
 def ranked(scores_M: Scores, rng: np.random.Generator) -> Positions:

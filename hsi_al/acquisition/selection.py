@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from hsi_al.acquisition.base import Picks, PoolView, Positions, Query, unlabelled_positions
+from hsi_al.acquisition.base import Acquisition, Picks, PoolView, Positions, Query, Scores, unlabelled_positions
 from hsi_al.acquisition.limits import Limits
+from hsi_al.acquisition.ranking import ByScore
 from hsi_al.errors import AcquisitionError
+from hsi_al.outputs import Outputs
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,23 @@ class Selection:
         return free[limits.picks]
 
     def _check_finite(self, view: PoolView) -> None:
-        for name in sorted(self.needs):
+        for name in sorted(self.needs) if view.scores is None else ():
             values = getattr(view.outputs, name)
             if not (np.isfinite(values.min()) and np.isfinite(values.max())):
                 raise AcquisitionError(
                     f"acquisition={self.name} can't choose: {name} holds NaN or infinite values, so the training has "
                     "diverged; lower protocol.lr, or take trainer.precision=32-true."
                 )
+
+
+def scores_of(acquisition: Acquisition, outputs: Outputs) -> Scores | None:
+    """Scores of some pixels, (N,), where one number says all that the function wants to know of a pixel; else None.
+
+    They are made as the pixels are predicted, so that nobody holds N x C probabilities of a large scene.
+    """
+    picks = getattr(acquisition, "picks", None)
+    function = picks.func if isinstance(picks, partial) else picks
+    return function.of(outputs) if isinstance(function, ByScore) else None
 
 
 @cache
@@ -73,4 +85,7 @@ def thread_pools() -> ThreadpoolController:
 
 def in_scene_order(view: PoolView, positions: Positions) -> Positions:
     """Positions by row and column, so that the order of the pool doesn't matter."""
-    return positions[np.lexsort((view.column[positions], view.row[positions]))]
+    row, column = view.row[positions], view.column[positions]
+    if ((np.diff(row) > 0) | ((np.diff(row) == 0) & (np.diff(column) > 0))).all():
+        return positions
+    return positions[np.lexsort((column, row))]

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hsi_al.acquisition.base import Acquisition, PoolView
+from hsi_al.acquisition.base import Acquisition, PoolView, Scores
+from hsi_al.acquisition.selection import scores_of
 from hsi_al.active.curve import RoundRecord, confusion_matrix
 from hsi_al.active.observers import Observer
 from hsi_al.active.run_directory import RunDirectory
 from hsi_al.active.stopping import Stopping, agreement_of
-from hsi_al.learners.base import Learner
+from hsi_al.learners.base import Learner, in_parts
 from hsi_al.learners.ranks import ALONE, Ranks
 from hsi_al.outputs import Outputs
 from hsi_al.pool.label_pool import LabelPool
@@ -100,7 +101,7 @@ class ActiveLearningLoop:
         start, n_labelled = clock(), self.pool.n_labelled
         self.learner.fit(self.pool.labelled_ids, self.pool.labels, round_, generator(self.seed, "learner", round_))
         fitted = clock()
-        outputs = self.learner.predict(self.split.scored_ids)
+        outputs, scores = self.ask()
         predicted = clock()
         self.predicted_class = outputs.predicted_class
         confusion_all, confusion_heldout = self.evaluate(outputs)
@@ -118,7 +119,7 @@ class ActiveLearningLoop:
             self.stopped = self.ranks.from_first(lambda: self.stopping.reason(self.rows_with(record)))
             if self.stopped is None:
                 with timed(self.seconds, "acquisition"):
-                    self.query(outputs, round_)
+                    self.query(outputs, scores, round_)
         return replace(record, seconds_query=clock() - predicted)
 
     def rows_with(self, record: RoundRecord) -> list[dict[str, float]]:
@@ -128,6 +129,15 @@ class ActiveLearningLoop:
     def commit(self, record: RoundRecord, last: bool) -> None:
         """Write the finished round, in one process."""
         self.ranks.from_first(lambda: self.directory.commit(record, self.pool, self.learner, last))
+
+    def ask(self) -> tuple[Outputs, Scores | None]:
+        """One pass over `split.scored_ids`; keeps classes and scores alone where these serve the acquisition."""
+        kept, scored = [], []
+        for outputs in in_parts(self.learner, self.split.scored_ids):
+            scores = scores_of(self.acquisition, outputs)
+            kept.append(outputs if scores is None else Outputs(outputs.predicted_class))
+            scored += [] if scores is None else [scores]
+        return Outputs.joined(kept), np.concatenate(scored) if scored else None
 
     def evaluate(self, outputs: Outputs) -> tuple[Ids, Ids]:
         """Confusion over all scored pixels, and over the held-out ones, (C, C) each."""
@@ -148,15 +158,17 @@ class ActiveLearningLoop:
         earlier = None if before is None else before[unlabelled]
         return agreement_of(earlier, now[unlabelled], self.n_classes)
 
-    def query(self, outputs: Outputs, round_: int) -> None:
+    def query(self, outputs: Outputs, scores: Scores | None, round_: int) -> None:
         """Select among the unlabelled candidates, ask the oracle, label for the next round."""
         candidates = self.pool.candidates
+        places = np.searchsorted(self.split.scored_ids, candidates)
         view = PoolView(
-            outputs.at(np.searchsorted(self.split.scored_ids, candidates)),
+            outputs.at(places),
             self.pool.is_labelled,
             self.pool.label.copy(),
             candidates // self.width,
             candidates % self.width,
+            None if scores is None else scores[places],
         )
         rng = generator(self.seed, "query", round_)
         # One process selects: a last bit that differs elsewhere must not divide the pools.

@@ -19,6 +19,7 @@ from hsi_al.learners.base import Learner
 from hsi_al.pool.label_pool import LabelPool
 
 Ids = NDArray[np.int64]
+Labels = NDArray[np.integer[Any]]
 ROUND_FILES = ("meta.json", "curve.csv", "confusion.h5", "pool.h5")
 # What h5py, csv, json and numpy raise on files that were cut or overwritten.
 DAMAGE = (OSError, LookupError, ArithmeticError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError)
@@ -104,12 +105,12 @@ class RunDirectory:
         with replacing(self.path / "meta.json") as temporary:
             temporary.write_text(json.dumps(meta, indent=2) + "\n")
 
-    def write_predictions(self, class_map: Ids, ground_truth: Ids, rgb: NDArray[np.uint8]) -> None:
+    def write_predictions(self, class_map: Labels, ground_truth: Labels, rgb: NDArray[np.uint8]) -> None:
         """Write the maps: original label values (H, W), 0 = background, and false colour (H, W, 3)."""
         kind = np.min_scalar_type(int(max(class_map.max(), ground_truth.max())))
         with replacing_hdf5(self.path / "predictions.h5") as file:
-            for name, array in (("class_map", class_map.astype(kind)), ("ground_truth", ground_truth.astype(kind))):
-                file.create_dataset(name, data=array, compression="gzip")
+            for name, array in (("class_map", class_map), ("ground_truth", ground_truth)):
+                file.create_dataset(name, data=array.astype(kind, copy=False), compression="gzip")
             file.create_dataset("rgb", data=rgb, compression="gzip")
 
     def _read_rounds(self, next_round: int) -> None:

@@ -118,6 +118,7 @@ class HsiDataModule(L.LightningDataModule):
         """
         if len(pixel_ids) < 2:
             raise PoolError(f"{len(pixel_ids)} labelled pixel(s) can't train a network: two at least.")
+        self.gatherer.keep(pixel_ids)
         self.labelled_ids, self.labels = pixel_ids, labels
         self.shuffling.manual_seed(seed)
 

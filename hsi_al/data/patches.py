@@ -1,4 +1,4 @@
-"""One padded, normalised cube on the device; patches are gathered from it by pixel id."""
+"""One padded, normalised cube on the device, whole or strip by strip; patches are gathered from it by pixel id."""
 
 import numpy as np
 import torch
@@ -6,11 +6,35 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hsi_al.errors import ConfigurationError
+from hsi_al.scenes.stored import StoredCube
+
+Cube = NDArray[np.generic] | StoredCube
+STRIP_BYTES = 2**28  # of the float32 cube that is in memory at once where it stays in its file
 
 
-def value_range(cube: NDArray[np.generic]) -> tuple[float, float]:
+def value_range(cube: Cube) -> tuple[float, float]:
     """The one global minimum and maximum over all pixels and bands that normalisation uses."""
-    return float(cube.min()), float(cube.max())
+    return cube.limits if isinstance(cube, StoredCube) else (float(cube.min()), float(cube.max()))
+
+
+def mirrored(cube: Cube, rows: tuple[int, int], columns: tuple[int, int], limits: tuple[float, float]) -> Tensor:
+    """A window (h, w, bands) of the cube in float32, scaled; outside of the cube it is mirrored with its edge repeated.
+
+    Args:
+        cube: (H, W, bands).
+        rows: First and last (exclusive) row, maybe outside of the cube.
+        columns: The same of the columns.
+        limits: Minimum and maximum of the normalisation.
+    """
+    (top, bottom), (left, right) = (
+        (max(0, first), min(size, last)) for (first, last), size in zip((rows, columns), cube.shape, strict=False)
+    )
+    window = cube.read(top, bottom, left, right) if isinstance(cube, StoredCube) else cube[top:bottom, left:right]
+    missing = ((top - rows[0], rows[1] - bottom), (left - columns[0], columns[1] - right), (0, 0))
+    # Pad first in the original type, mostly a small integer, so that only one float copy exists.
+    padded = np.pad(window, missing, mode="symmetric")
+    scaled = torch.from_numpy(padded.astype(np.float32, copy=False))
+    return scaled.sub_(limits[0]).div_(limits[1] - limits[0]).contiguous()
 
 
 class PatchGatherer(nn.Module):
@@ -24,7 +48,7 @@ class PatchGatherer(nn.Module):
         cube: (H, W, bands), any real type.
         patch_size: P.
         limits: Minimum and maximum of the normalisation; default: those of this cube.
-        halo: Rows above and below those that have ids: a strip of a larger scene comes with its neighbours.
+        n_rows: Rows, from the first, that have patches at once; default: all.
 
     Raises:
         ConfigurationError: The patch is larger than mirror padding of this scene allows.
@@ -35,28 +59,31 @@ class PatchGatherer(nn.Module):
 
     def __init__(
         self,
-        cube: NDArray[np.generic],
+        cube: Cube,
         patch_size: int = 32,
         limits: tuple[float, float] | None = None,
-        halo: tuple[int, int] = (0, 0),
+        n_rows: int | None = None,
     ) -> None:
         super().__init__()
         height, width, _ = cube.shape
-        before, after = patch_size // 2, patch_size - patch_size // 2 - 1
-        missing = before - halo[0], after - halo[1]
-        if max(missing) > height or before > width:
+        if patch_size // 2 > min(height, width):
             raise ConfigurationError(
                 f"patch_size={patch_size} is larger than mirror padding of a {height}x{width} scene allows: "
                 f"at most {2 * min(height, width) + 1}."
             )
         self.patch_size, self.width = patch_size, width
         self.limits = value_range(cube) if limits is None else limits
-        # Pad first in the original type, mostly a small integer, so that only one float copy exists.
-        padded = np.pad(cube, (missing, (before, after), (0, 0)), mode="symmetric")
-        scaled = torch.from_numpy(padded.astype(np.float32, copy=False))
-        scaled.sub_(self.limits[0]).div_(self.limits[1] - self.limits[0])
-        self.register_buffer("padded", scaled.contiguous(), persistent=False)
+        self.register_buffer("padded", self.around(cube, (0, n_rows or height), (0, width)), persistent=False)
         self.register_buffer("window", torch.arange(patch_size), persistent=False)
+
+    def around(self, cube: Cube, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
+        """The pixels from a first to a last (exclusive) row and column, and all that their patches reach."""
+        before, after = self.patch_size // 2, self.patch_size - self.patch_size // 2 - 1
+        wider = [(first - before, last + after) for first, last in (rows, columns)]
+        return mirrored(cube, wider[0], wider[1], self.limits)
+
+    def keep(self, pixel_ids: NDArray[np.int64]) -> None:
+        """Be ready to give the patches of these pixels again and again, in any order: the cube in memory is."""
 
     def forward(self, pixel_ids: Tensor, out: Tensor | None = None) -> Tensor:
         """Patches (N, bands, P, P) in `channels_last` order, on the device of the cube.
@@ -68,3 +95,84 @@ class PatchGatherer(nn.Module):
         flat = rows[:, :, None] * self.padded.shape[1] + columns[:, None, :]
         pixels = torch.index_select(self.padded.flatten(0, 1), 0, flat.flatten(), out=out)
         return pixels.view(*flat.shape, self.padded.shape[2]).permute(0, 3, 1, 2)
+
+
+class StripGatherer(PatchGatherer):
+    """The same patches of a cube that stays in its file.
+
+    One strip of rows is in memory, with the rows around it that its patches reach: ascending ids read the file once,
+    and only the strips that they lie in. Patches that training asks for in any order are kept apart.
+
+    Args:
+        cube: The file.
+        patch_size: P.
+        limits: Minimum and maximum of the normalisation; default: those of this cube.
+
+    Raises:
+        ConfigurationError: The patch is larger than mirror padding of this scene allows.
+        SceneError: The file is damaged, or holds NaN or infinite values.
+    """
+
+    kept_ids: Tensor
+    kept: Tensor
+
+    def __init__(self, cube: StoredCube, patch_size: int = 32, limits: tuple[float, float] | None = None) -> None:
+        height, width, n_bands = cube.shape
+        n_rows = min(height, max(1, STRIP_BYTES // (4 * width * n_bands)))
+        super().__init__(cube, patch_size, limits, n_rows)
+        self.cube, self.n_rows = cube, n_rows
+        self.strip = 0  # the number of the one in memory
+        self.register_buffer("kept_ids", torch.empty(0, dtype=torch.int64), persistent=False)
+        self.register_buffer("kept", torch.empty(0, patch_size**2 * n_bands), persistent=False)
+
+    def forward(self, pixel_ids: Tensor, out: Tensor | None = None) -> Tensor:
+        """As of a cube in memory; reads the strips that are missing."""
+        places = torch.searchsorted(self.kept_ids, pixel_ids).clamp(max=max(0, len(self.kept_ids) - 1))
+        if len(self.kept_ids) and torch.equal(self.kept_ids[places], pixel_ids):
+            out = out if out is None else out.view(len(pixel_ids), -1)
+            return self.as_patches(torch.index_select(self.kept, 0, places, out=out))
+        strips = pixel_ids // (self.n_rows * self.width)
+        numbers = strips.unique().tolist()
+        if len(numbers) == 1:
+            return super().forward(self.inside(numbers[0], pixel_ids), out)
+        whole = self.kept.new_empty(len(pixel_ids), self.kept.shape[1]) if out is None else out.view(len(pixel_ids), -1)
+        for number in numbers:
+            chosen = (strips == number).nonzero().flatten()
+            patches = super().forward(self.inside(number, pixel_ids[chosen]))
+            whole[chosen] = patches.permute(0, 2, 3, 1).flatten(1)
+        return self.as_patches(whole)
+
+    def as_patches(self, rows: Tensor) -> Tensor:
+        """(N, P * P * bands) -> (N, bands, P, P)."""
+        return rows.view(len(rows), self.patch_size, self.patch_size, -1).permute(0, 3, 1, 2)
+
+    def inside(self, strip: int, pixel_ids: Tensor) -> Tensor:
+        """Read a strip, unless it is the one in memory; gives the ids as they are in it."""
+        first = strip * self.n_rows
+        if strip != self.strip:
+            device = self.padded.device
+            self.padded, self.strip = self.padded.new_empty(0), -1  # makes room, and is none if the file fails
+            rows = first, min(first + self.n_rows, self.cube.shape[0])
+            self.padded = self.around(self.cube, rows, (0, self.width)).to(device)
+            self.strip = strip
+        inside: Tensor = pixel_ids - first * self.width
+        return inside
+
+    def keep(self, pixel_ids: NDArray[np.int64]) -> None:
+        """Read the patches of those pixels that aren't kept yet, each by itself."""
+        new = np.setdiff1d(pixel_ids, self.kept_ids.cpu().numpy())
+        patches = [self.patch_of(*divmod(pixel_id, self.width)).to(self.kept) for pixel_id in new.tolist()]
+        ids = torch.cat([self.kept_ids, torch.from_numpy(new).to(self.kept_ids)])
+        self.kept_ids, order = ids.sort()
+        self.kept = torch.cat([self.kept, *patches])[order]
+
+    def patch_of(self, row: int, column: int) -> Tensor:
+        """The patch of one pixel, (1, P * P * bands)."""
+        return self.around(self.cube, (row, row + 1), (column, column + 1)).reshape(1, -1)
+
+
+def gatherer_of(cube: Cube, patch_size: int = 32, limits: tuple[float, float] | None = None) -> PatchGatherer:
+    """What gathers from a cube in memory or in its file; see `PatchGatherer`."""
+    if isinstance(cube, StoredCube):
+        return StripGatherer(cube, patch_size, limits)
+    return PatchGatherer(cube, patch_size, limits)

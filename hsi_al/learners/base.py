@@ -1,9 +1,10 @@
 """The learner protocol."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from hsi_al.outputs import Outputs
 Ids = NDArray[np.int64]
 # Told what is being done ("epoch 3/40") and which part of the current fit or prediction is done, 0 to 1.
 Progress = Callable[[str, float], None]
+PART = 2**20  # pixels predicted at once: what is said about them takes memory until it is reduced
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,49 @@ class Learner(Protocol):
     def load(self, path: Path) -> None:
         """Read the state back."""
         ...
+
+
+def in_parts(learner: Learner, pixel_ids: Ids) -> Iterator[Outputs]:
+    """The outputs over the pixels, in their order, `PART` of them at a time."""
+    for first in range(0, len(pixel_ids), PART):
+        part = pixel_ids[first : first + PART]
+        with part_of(learner, first / len(pixel_ids), len(part) / len(pixel_ids)):
+            yield learner.predict(part)
+
+
+def predicted_map(
+    learner: Learner, n_pixels: int, n_classes: int, known_ids: Ids, known_classes: Ids
+) -> NDArray[np.unsignedinteger[Any]]:
+    """The predicted class of every pixel of a scene, in the smallest type, (n_pixels,).
+
+    Args:
+        learner: It was fitted.
+        n_pixels: Pixels of the scene.
+        n_classes: Number of classes.
+        known_ids: Pixels that were predicted already, (n,).
+        known_classes: What was predicted there, (n,).
+    """
+    unknown = n_classes
+    classes = np.full(n_pixels, unknown, np.min_scalar_type(unknown))
+    classes[known_ids] = known_classes
+    for first in range(0, n_pixels, PART):
+        rest = first + np.flatnonzero(classes[first : first + PART] == unknown)
+        if len(rest):
+            with part_of(learner, first / n_pixels, PART / n_pixels):
+                classes[rest] = learner.predict(rest).predicted_class
+    return classes
+
+
+@contextmanager
+def part_of(learner: Learner, done: float, share: float) -> Iterator[None]:
+    """Let the learner's reports count as a share of something longer, of which a part is done."""
+    progress = learner.progress
+    if progress is not None:
+        learner.progress = lambda text, part: progress(text, min(1.0, done + share * part))
+    try:
+        yield
+    finally:
+        learner.progress = progress
 
 
 class RefittedLearner:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hsi_al.data.datamodule import HsiDataModule, batches_per_epoch
-from hsi_al.data.patches import PatchGatherer
+from hsi_al.data.patches import Cube, gatherer_of
 from hsi_al.errors import ConfigurationError, LearnerError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.learners.base import Estimate, Progress
@@ -69,7 +69,7 @@ class DeepLearner:
     """The paper's classifier as a learner.
 
     Args:
-        cube: (H, W, bands).
+        cube: (H, W, bands), in memory or in its file.
         n_classes: Number of classes.
         candidates: Pixel ids that may be labelled.
         settings: See `DeepSettings`.
@@ -85,7 +85,7 @@ class DeepLearner:
 
     def __init__(
         self,
-        cube: NDArray[np.generic],
+        cube: Cube,
         n_classes: int,
         candidates: Ids,
         settings: DeepSettings,
@@ -131,7 +131,7 @@ class DeepLearner:
         self.module.fused = self.device.type == "cuda" or settings.compile == "on"
         self.tried_to_compile = False
         self.knows_batch_size = settings.predict_batch_size is not None or self.device.type != "cuda"
-        gatherer = PatchGatherer(cube, settings.patch_size, limits)
+        gatherer = gatherer_of(cube, settings.patch_size, limits)
         self.datamodule = HsiDataModule(
             gatherer,
             height * width,
@@ -149,19 +149,17 @@ class DeepLearner:
     keeps_state = True
     backend: Backend = "inductor"
 
-    def look_at(self, cube: NDArray[np.generic], halo: tuple[int, int] = (0, 0)) -> None:
-        """Predict pixels of another cube (H, W, bands) from now on, scaled as the first; see `PatchGatherer`."""
-        limits = self.datamodule.gatherer.limits
-        self.datamodule.gatherer = PatchGatherer(cube, self.settings.patch_size, limits, halo)
-
     @property
     def predict_batch_size(self) -> int:
         """Pixels scored at once; by default fewer where the large maps of the stem s1 outgrow a processor's cache.
 
-        On a GPU it is measured before the first prediction.
+        On a GPU it is measured before the first prediction. Single pixels come in thousands: a batch costs about a
+        millisecond beside what is computed.
         """
         if self.settings.predict_batch_size:
             return self.settings.predict_batch_size
+        if self.settings.patch_size == 1:
+            return 8192
         large = bool(self.module.backbone.tap_channels) and self.settings.stem == "s1"
         return 64 if large and self.device.type == "cpu" else 256
 
@@ -173,7 +171,7 @@ class DeepLearner:
     def describe(self) -> str:
         """Name, stem and size of the network, and what deviates from the paper."""
         settings, head = self.settings, self.module.loss_prediction
-        stem = f" with stem {settings.stem}" if self.module.backbone.tap_channels else ""
+        stem = f" with stem {settings.stem}" if hasattr(self.module.backbone, "stem") else ""
         parts = [f"{settings.backbone}{stem}, {count_parameters(self.module.backbone):,} parameters"]
         if head is not None:
             parts.append(f"loss prediction module ({settings.fuse}) {count_parameters(head):,}")
@@ -362,6 +360,7 @@ class DeepLearner:
     def _measure(self, pixel_ids: Ids, labels: Ids, batch: int) -> tuple[float, float]:
         """Seconds per training step and per scored patch of this process alone, after a first of each that warms up."""
         self.module.to(self.device)
+        self.datamodule.gatherer.keep(pixel_ids)
         optimiser = self.module.adam()
 
         def step() -> None:
@@ -374,7 +373,8 @@ class DeepLearner:
                 self.module.train()
                 step_seconds = median_seconds(step, self.device)
             self._choose_batch_size()
-            n = min(64, self.datamodule.n_pixels) if self.device.type == "cpu" else self.datamodule.predict_batch_size
+            few = self.device.type == "cpu" and self.settings.patch_size > 1
+            n = min(64, self.datamodule.n_pixels) if few else self.datamodule.predict_batch_size
             with self._scoring():
                 return step_seconds, median_seconds(lambda: self._score_some(n), self.device) / n
 

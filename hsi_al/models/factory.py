@@ -6,8 +6,10 @@ from hsi_al.models.cnn3d import Hamida, Li, Res3d
 from hsi_al.models.densenet import BLOCKS, DenseNet
 from hsi_al.models.lenet import SMALLEST_PATCH, LeNet
 from hsi_al.models.resnet import LAYERS, ResNet
+from hsi_al.models.spectral import Spectral
 
-BACKBONES = (*BLOCKS, *LAYERS, "lenet")
+BACKBONES = (*BLOCKS, *LAYERS, "lenet", "spectral")
+ONE_PIXEL = ("spectral",)  # backbones that read the centre of a patch alone
 # Built only for the compared methods: `backbone=` doesn't offer them.
 CLASSES_3D: dict[str, type[Hamida | Li | Res3d]] = {"hamida": Hamida, "li": Li, "res3d": Res3d}
 NETWORKS_3D = tuple(CLASSES_3D)
@@ -43,6 +45,8 @@ def build_backbone(
         if patch_size < SMALLEST_PATCH:
             raise ConfigurationError(f"patch_size={patch_size} is too small for lenet: {SMALLEST_PATCH} at least.")
         return LeNet(n_bands, n_classes, patch_size, dropout)
+    if name == "spectral":
+        return Spectral(n_bands, n_classes, dropout)
     if name in CLASSES_3D:
         return CLASSES_3D[name](n_bands, n_classes, patch_size, dropout)
     raise ConfigurationError(f"There is no backbone {name!r}; the backbones are {', '.join(BACKBONES)}.")

@@ -24,10 +24,15 @@ class GroundTruthOracle:
     Args:
         pixel_ids: The labelled pixels of the scene, ascending, (N,).
         labels: Their class indices, (N,).
+
+    Raises:
+        ValueError: Another number of labels than pixels.
     """
 
     def __init__(self, pixel_ids: Ids, labels: Ids) -> None:
-        self._labels = dict(zip(pixel_ids.tolist(), labels.tolist(), strict=True))
+        if labels.shape != pixel_ids.shape:
+            raise ValueError(f"argument 2 holds {len(labels)} labels for {len(pixel_ids)} pixels")
+        self._pixel_ids, self._labels = pixel_ids, labels
 
     def label(self, pixel_ids: Ids) -> Ids:
         """Class indices of pixels, (n,).
@@ -35,7 +40,7 @@ class GroundTruthOracle:
         Raises:
             PoolError: The ground truth has no label there.
         """
-        try:
-            return np.array([self._labels[pixel_id] for pixel_id in pixel_ids.tolist()], dtype=np.int64)
-        except KeyError as missing:
-            raise PoolError(f"The ground truth has no label at pixel {missing}.") from missing
+        unknown = ~np.isin(pixel_ids, self._pixel_ids)
+        if unknown.any():
+            raise PoolError(f"The ground truth has no label at pixel {pixel_ids[unknown][0]}.")
+        return self._labels[np.searchsorted(self._pixel_ids, pixel_ids)]

@@ -1,6 +1,7 @@
 """Candidates and test pixels: the four splits."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ class Split:
     missing_in_candidates: tuple[int, ...] = ()
     missing_in_test: tuple[int, ...] = ()
 
-    @property
+    @cached_property
     def scored_ids(self) -> Ids:
         """Every pixel that counts: candidates and test, ascending."""
         return np.union1d(self.candidates, self.test)

@@ -22,6 +22,7 @@ from hsi_al.report.run_files import (
     read_meta,
     read_pool,
     read_predictions,
+    thinning,
 )
 from hsi_al.report.tables import CurveRow, read_curve
 
@@ -59,10 +60,14 @@ def draw(run_dir: Path) -> list[Path]:
 
 
 def _pool(run_dir: Path, predictions: Predictions) -> Pool:
-    pool, pixels = read_pool(run_dir), predictions.class_map.size
+    """The labelled pixels, at their places in the maybe thinned pictures."""
+    pool, (height, width) = read_pool(run_dir), predictions.shape
+    pixels, step = height * width, thinning(height, width)
     if ((pool.pixel_id < 0) | (pool.pixel_id >= pixels)).any():
         raise RunDirectoryError(f"{run_dir / 'pool.h5'} names pixels outside the {pixels} of predictions.h5.")
-    return pool
+    labelled = pool.labelled_at >= 0
+    row, column = np.divmod(pool.pixel_id[labelled], width)
+    return Pool(row // step * predictions.class_map.shape[1] + column // step, pool.labelled_at[labelled])
 
 
 def learning_curve_figure(rows: list[CurveRow], title: str) -> Figure:

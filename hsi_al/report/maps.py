@@ -1,10 +1,12 @@
 """Pictures of a scene: what was predicted where, and which pixels were asked for."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -28,20 +30,31 @@ from hsi_al.report.canvas import (
     wrapped,
 )
 from hsi_al.report.palette import BACKGROUND, RGB, UNUSED, colour_of, paint
-from hsi_al.report.run_files import Image, Ints, Pool
+from hsi_al.report.run_files import Image, Ints, Pool, thinned
 
 
 def draw_map(
-    class_map: Ints, ground_truth: Ints | None, rgb: Image, class_names: dict[int, str], title: str, path: Path
+    class_map: npt.NDArray[np.integer[Any]],
+    ground_truth: Ints | None,
+    rgb: Image,
+    class_names: dict[int, str],
+    title: str,
+    path: Path,
 ) -> Path:
     """Write the figure of `map_figure` to `path`."""
     return save(map_figure(class_map, ground_truth, rgb, class_names, title), path)
 
 
 def map_figure(
-    class_map: Ints, ground_truth: Ints | None, rgb: Image, class_names: dict[int, str], title: str
+    class_map: npt.NDArray[np.integer[Any]],
+    ground_truth: Ints | None,
+    rgb: Image,
+    class_names: dict[int, str],
+    title: str,
 ) -> Figure:
     """Show false colour (H, W, 3), ground truth (H, W) if there is one, and class map (H, W) under one legend."""
+    class_map, rgb = thinned(class_map), thinned(rgb)
+    ground_truth = None if ground_truth is None else thinned(ground_truth)
     colours = colour_of(class_names)
     panels = {"false colour": rgb}
     if ground_truth is not None:
@@ -99,7 +112,9 @@ def _picture(axes: Axes, name: str, image: Image) -> None:
     without_ticks(axes)
 
 
-def _patches(maps: list[Ints], colours: dict[int, RGB], class_names: dict[int, str]) -> list[Patch]:
+def _patches(
+    maps: Sequence[npt.NDArray[np.integer[Any]]], colours: dict[int, RGB], class_names: dict[int, str]
+) -> list[Patch]:
     """One legend entry per class, and per other value only where it is seen."""
     entries = [(name_of(value, class_names), colour) for value, colour in colours.items()]
     present = np.unique(np.concatenate([np.unique(labels) for labels in maps]))

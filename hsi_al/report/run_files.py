@@ -1,6 +1,8 @@
 """What the figures need from a run directory, read and checked."""
 
 import json
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from hsi_al.errors import RunDirectoryError
 
 Ints = npt.NDArray[np.int64]
 Image = npt.NDArray[np.uint8]
+MOST_PIXELS = 2**21  # of a map that are read and drawn: several times what a picture shows
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,15 @@ class Pool:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Maps of label values (H, W), 0 = not predicted or background, and the false colour image (H, W, 3)."""
+    """Maps of label values (h, w), 0 = not predicted or background, and the false colour image (h, w, 3).
+
+    They are `thinned` where the scene, of the given shape (H, W), is huge.
+    """
 
     class_map: Ints
     ground_truth: Ints | None
     rgb: Image
+    shape: tuple[int, int]
 
 
 def read_meta(run_dir: Path) -> Meta:
@@ -140,24 +147,51 @@ def read_predictions(run_dir: Path) -> Predictions | None:
     path = run_dir / "predictions.h5"
     if not path.exists():
         return None
-    arrays = _arrays(path, {"class_map": 2, "ground_truth": 2, "rgb": 3}, optional="ground_truth")
+    arrays = _arrays(path, {"class_map": 2, "ground_truth": 2, "rgb": 3}, optional="ground_truth", read=thinned)
     rgb, class_map, ground_truth = arrays["rgb"], arrays["class_map"], arrays.get("ground_truth")
     _require(rgb.shape == (*class_map.shape, 3), path, f"rgb {rgb.shape} does not fit class_map {class_map.shape}")
     if ground_truth is not None:
         shape = ground_truth.shape
         _require(shape == class_map.shape, path, f"ground_truth {shape} does not fit class_map {class_map.shape}")
         ground_truth = ground_truth if ground_truth.any() else None
-    return Predictions(class_map, ground_truth, rgb.astype(np.uint8))
+    with h5py.File(path, "r") as file:
+        height, width = file["class_map"].shape
+    return Predictions(class_map, ground_truth, rgb.astype(np.uint8), (height, width))
 
 
-def _arrays(path: Path, dimensions: dict[str, int], optional: str = "") -> dict[str, Ints]:
+def thinning(height: int, width: int) -> int:
+    """Every how many-th row and column of a map is enough for a picture."""
+    return max(1, math.ceil(math.sqrt(height * width / MOST_PIXELS)))
+
+
+def thinned(picture: Any) -> npt.NDArray[Any]:  # noqa: ANN401
+    """A map or image (H, W, ...) in an array or an HDF5 data set, (h, w, ...); see `thinning`."""
+    height, width = (*picture.shape, 1, 1)[:2]
+    step = thinning(height, width)
+    if step == 1:
+        return np.asarray(picture[()])
+    rows = step * max(1, MOST_PIXELS // (step * width))  # part by part, since HDF5 is slow at steps
+    return np.concatenate([picture[first : first + rows][::step, ::step] for first in range(0, height, rows)])
+
+
+def whole(data: h5py.Dataset) -> npt.NDArray[Any]:
+    """All of a data set."""
+    return np.asarray(data[()])
+
+
+def _arrays(
+    path: Path,
+    dimensions: dict[str, int],
+    optional: str = "",
+    read: Callable[[h5py.Dataset], npt.NDArray[Any]] = whole,
+) -> dict[str, Ints]:
     """Read the named data sets as int64, each with its number of dimensions."""
     arrays = {}
     try:
         with h5py.File(path, "r") as file:
             for name in dimensions:
                 if name in file or name != optional:
-                    arrays[name] = np.asarray(file[name][()], dtype=np.int64)
+                    arrays[name] = read(file[name]).astype(np.int64)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise RunDirectoryError(f"{path} cannot be read: {error}.") from error
     for name, array in arrays.items():

@@ -11,6 +11,7 @@ from hsi_al.errors import SceneError
 from hsi_al.scenes.download import SceneFile, cache_folder, download
 from hsi_al.scenes.readers import read_array
 from hsi_al.scenes.scene import Scene, is_scene_file, load_scene
+from hsi_al.scenes.stored import read_labels, stored_cube
 
 PAGE = "https://www.ehu.eus/ccwintco/index.php/Hyperspectral_Remote_Sensing_Scenes"
 DOWNLOAD_BASE = "https://www.ehu.eus/ccwintco/uploads/"
@@ -187,7 +188,7 @@ def _downloaded(name: str, entry: CatalogueEntry, data_dir: Path | None) -> Scen
         )
     return Scene(
         name=name,
-        cube=cube,
+        source=cube,
         ground_truth=read_array(truth_path, entry.ground_truth.key),
         class_names=dict(entry.class_names),
         rgb_bands=entry.rgb_bands,
@@ -231,6 +232,7 @@ def load_custom_scene(
     class_names: Mapping[int, str] | None = None,
     rgb_bands: Sequence[int] | None = None,
     wavelengths: ArrayLike | None = None,
+    in_memory: bool = True,
 ) -> Scene:
     """Load a scene of one's own from arrays in files, or from a file written by `save_scene`.
 
@@ -244,6 +246,7 @@ def load_custom_scene(
         class_names: Label value -> name.
         rgb_bands: Bands (from 0) for a false-colour picture.
         wavelengths: Band centres (B,) in nm.
+        in_memory: Read the whole cube, or let it stay in its file.
 
     Raises:
         SceneError: A file or the scene in it is unusable, or a class is absent.
@@ -251,11 +254,11 @@ def load_custom_scene(
     cube_file = Path(cube_file)
     given = (cube_key, ground_truth_file, ground_truth_key)
     if given == (None, None, None) and is_scene_file(cube_file):
-        scene = replace(load_scene(cube_file), name=name)
+        scene = replace(load_scene(cube_file, in_memory), name=name)
     else:
-        cube = read_array(cube_file, cube_key)
-        truth = read_array(Path(ground_truth_file or cube_file), ground_truth_key)
-        scene = Scene(name=name, cube=cube, ground_truth=truth, class_names={})
+        cube = read_array(cube_file, cube_key) if in_memory else stored_cube(cube_file, cube_key)
+        truth = read_labels(name, Path(ground_truth_file or cube_file), ground_truth_key, cube.shape)
+        scene = Scene(name=name, source=cube, ground_truth=truth, class_names={})
     described: dict[str, Any] = {"rgb_bands": rgb_bands, "wavelengths": wavelengths}
     if class_names is not None:
         described["class_names"] = scene.class_names | {int(value): label for value, label in class_names.items()}

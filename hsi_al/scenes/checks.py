@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from hsi_al.errors import SceneError
 
+Labels = NDArray[np.unsignedinteger[Any]]
+
 
 def checked_cube(name: str, cube: ArrayLike) -> NDArray[Any]:
     """Give the cube (H, W, B) in C order and native byte order, its number type unchanged.
@@ -17,12 +19,17 @@ def checked_cube(name: str, cube: ArrayLike) -> NDArray[Any]:
         SceneError: The cube is not 3-D, is empty, holds no real numbers, NaN or infinite values, or is constant.
     """
     array = finite_cube(name, cube)
-    if array.min() == array.max():
+    require_range(name, array.shape, array.min(), array.max())
+    return array
+
+
+def require_range(name: str, shape: tuple[int, ...], low: float, high: float) -> None:
+    """Raise SceneError if all values of a cube of this shape are the same."""
+    if low == high:
         raise SceneError(
-            f"Scene {name!r}: every value of the cube of shape {array.shape} is {array.flat[0]}, "
+            f"Scene {name!r}: every value of the cube of shape {shape} is {low}, "
             "so there is nothing to normalise; check the cube's file and key."
         )
-    return array
 
 
 def finite_cube(name: str, cube: ArrayLike) -> NDArray[Any]:
@@ -32,16 +39,7 @@ def finite_cube(name: str, cube: ArrayLike) -> NDArray[Any]:
         SceneError: The cube is not 3-D, is empty, holds no real numbers, NaN or infinite values.
     """
     array = np.asarray(cube)
-    if array.dtype.kind not in "uif":
-        raise SceneError(
-            f"Scene {name!r}: the cube holds values of type {array.dtype}, real numbers are needed; "
-            "convert it to an integer or floating type."
-        )
-    if array.ndim != 3 or array.size == 0:
-        raise SceneError(
-            f"Scene {name!r}: the cube has shape {array.shape}, a non-empty (height, width, bands) is needed; "
-            "check the cube's file and key."
-        )
+    require_cube(name, array.shape, array.dtype)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise SceneError(
             f"Scene {name!r}: the cube of shape {array.shape} holds {np.isnan(array).sum()} NaN and "
@@ -50,25 +48,30 @@ def finite_cube(name: str, cube: ArrayLike) -> NDArray[Any]:
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
 
 
-def checked_ground_truth(name: str, ground_truth: ArrayLike, cube_shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Give the ground truth (H, W) as int64; a floating one with whole values is fine (MATLAB's double).
+def require_cube(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise SceneError if an array of this shape and type is no cube (H, W, B) of real numbers."""
+    if dtype.kind not in "uif":
+        raise SceneError(
+            f"Scene {name!r}: the cube holds values of type {dtype}, real numbers are needed; "
+            "convert it to an integer or floating type."
+        )
+    if len(shape) != 3 or 0 in shape:
+        raise SceneError(
+            f"Scene {name!r}: the cube has shape {shape}, a non-empty (height, width, bands) is needed; "
+            "check the cube's file and key."
+        )
+
+
+def checked_ground_truth(name: str, ground_truth: ArrayLike, cube_shape: tuple[int, ...]) -> Labels:
+    """Give the ground truth (H, W) in the smallest type; a floating one with whole values is fine (MATLAB's double).
 
     Raises:
         SceneError: It is not 2-D, does not fit the cube, holds other values than whole numbers from 0,
             or labels fewer than two classes.
     """
     array = np.asarray(ground_truth)
-    if array.ndim != 2:
-        raise SceneError(
-            f"Scene {name!r}: the ground truth has shape {array.shape}, (height, width) is needed; "
-            "check the ground truth's file and key."
-        )
-    if array.shape != cube_shape[:2]:
-        raise SceneError(
-            f"Scene {name!r}: the ground truth of shape {array.shape} does not fit the cube of shape {cube_shape}; "
-            f"{_shape_hint(cube_shape, array.shape)}."
-        )
-    labels = _whole_labels(name, array)
+    require_map(name, array.shape, cube_shape)
+    labels = whole_labels(name, array)
     present = np.unique(labels[labels > 0])
     if present.size < 2:
         found = f"only the class {present[0]}" if present.size else "no class at all (every value is 0)"
@@ -77,6 +80,20 @@ def checked_ground_truth(name: str, ground_truth: ArrayLike, cube_shape: tuple[i
             "check the ground truth's file and key and the classes asked for."
         )
     return labels
+
+
+def require_map(name: str, shape: tuple[int, ...], cube_shape: tuple[int, ...]) -> None:
+    """Raise SceneError if a ground truth of this shape isn't (H, W) of the cube."""
+    if len(shape) != 2:
+        raise SceneError(
+            f"Scene {name!r}: the ground truth has shape {shape}, (height, width) is needed; "
+            "check the ground truth's file and key."
+        )
+    if shape != cube_shape[:2]:
+        raise SceneError(
+            f"Scene {name!r}: the ground truth of shape {shape} does not fit the cube of shape {cube_shape}; "
+            f"{_shape_hint(cube_shape, shape)}."
+        )
 
 
 def _shape_hint(cube_shape: tuple[int, ...], truth_shape: tuple[int, ...]) -> str:
@@ -88,12 +105,19 @@ def _shape_hint(cube_shape: tuple[int, ...], truth_shape: tuple[int, ...]) -> st
     return "check that both are of the same scene"
 
 
-def _whole_labels(name: str, array: NDArray[Any]) -> NDArray[np.int64]:
+def whole_labels(name: str, array: NDArray[Any]) -> Labels:
+    """Give labels of any real type in the smallest unsigned one that holds them.
+
+    Raises:
+        SceneError: A value is no whole number from 0.
+    """
     if array.dtype.kind not in "buif":
         raise SceneError(
             f"Scene {name!r}: the ground truth holds values of type {array.dtype}, whole numbers are needed; "
             "check the ground truth's file and key."
         )
+    if array.dtype.kind in "bu" and array.dtype.itemsize < 8:
+        return _compact(array)
     with np.errstate(invalid="ignore"):  # NaN and huge values differ after the cast and are refused below
         labels = array.astype(np.int64)
     wrong = (labels != array) | (labels < 0)
@@ -103,7 +127,11 @@ def _whole_labels(name: str, array: NDArray[Any]) -> NDArray[np.int64]:
             f"Scene {name!r}: the ground truth holds {wrong.sum()} labels that are no whole numbers from 0 "
             f"(such as {examples}); give every class a positive whole number and the background 0."
         )
-    return labels
+    return _compact(labels)
+
+
+def _compact(labels: NDArray[Any]) -> Labels:
+    return labels.astype(np.min_scalar_type(int(labels.max(initial=0))), copy=False)
 
 
 def checked_wavelengths(name: str, wavelengths: ArrayLike, n_bands: int) -> NDArray[np.float64]:

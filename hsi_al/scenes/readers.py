@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from hsi_al.errors import SceneError
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".he5")
+# Strips may cut a row of chunks: while it fits in here, every chunk is unpacked once.
+CHUNK_CACHE = {"rdcc_nbytes": 2**28, "rdcc_nslots": 100_003}
 SUPPORTED_SUFFIXES = (".mat", ".npy", *HDF5_SUFFIXES)
 MATLAB_NUMBERS = {
     "double",
@@ -41,20 +43,47 @@ class _Variable(NamedTuple):
 
 @dataclass(frozen=True)
 class Rows:
-    """An array in a file: its shape, and what gives the rows from a first to before a last one."""
+    """An array of two or more dimensions in a file, read in windows; close it, or leave it open as long as it is used.
+
+    Attributes:
+        path: The file.
+        shape: Rows, columns, and what else there is.
+        dtype: Its number type.
+        source: (slice of rows, slice of columns) -> that window.
+        close: Gives the file back.
+    """
 
     path: Path
     shape: tuple[int, ...]
-    source: Callable[[int, int], NDArray[Any]]
+    dtype: np.dtype[Any]
+    source: Callable[[slice, slice], NDArray[Any]]
+    close: Callable[[], None] = lambda: None
 
-    def read(self, first: int, last: int) -> NDArray[Any]:
-        """Rows from `first` to before `last`.
+    def read(self, first: int, last: int, left: int = 0, right: int | None = None) -> NDArray[Any]:
+        """Rows from `first` to before `last`, columns from `left` to before `right`, by default all.
 
         Raises:
             SceneError: The file is damaged there.
         """
         with reading(self.path):
-            return self.source(first, last)
+            return self.source(slice(first, last), slice(left, right))
+
+    def blocks(self, n_bytes: int) -> Iterator[tuple[int, int]]:
+        """First and last row (exclusive) of blocks of about so many bytes, of one row at least."""
+        row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:]))
+        yield from blocks(self.shape[0], max(1, n_bytes // max(1, row_bytes)))
+
+    def __enter__(self) -> "Rows":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def blocks(n: int, size: int) -> Iterator[tuple[int, int]]:
+    """First and last (exclusive) of n things, `size` at a time."""
+    for first in range(0, n, size):
+        yield first, min(first + size, n)
 
 
 def existing_file(path: Path) -> None:
@@ -163,34 +192,43 @@ def _hdf5_dataset(file: h5py.File, path: Path, key: str | None, matlab: bool) ->
     return file[_chosen(path, variables, key and key.strip("/"))]
 
 
-@contextmanager
-def opened_rows(path: Path, key: str | None = None) -> Iterator[Rows]:
-    """An array of `read_array` that is read row by row: from HDF5 and `.npy` files only what is asked for.
+def readable_in_windows(path: Path) -> bool:
+    """Whether `opened_rows` reads no more of the file than it is asked for: HDF5 (MATLAB 7.3 too) and `.npy` files.
+
+    Raises:
+        SceneError: The file is missing or empty.
+    """
+    existing_file(path)
+    return path.suffix.lower() in (".npy", *HDF5_SUFFIXES) or _is_matlab73(path)
+
+
+def opened_rows(path: Path, key: str | None = None) -> Rows:
+    """An array of `read_array` that is read in windows: only what is asked for, where `readable_in_windows`.
 
     Raises:
         SceneError: As `read_array`.
     """
     path = Path(path)
-    existing_file(path)
-    matlab = _is_matlab73(path)
-    if path.suffix.lower() == ".npy":
-        with reading(path):
-            mapped = np.lib.format.open_memmap(path, mode="r")
-        yield Rows(path, mapped.shape, lambda first, last: np.array(mapped[first:last]))
-    elif matlab or path.suffix.lower() in HDF5_SUFFIXES:
-        with reading(path):
-            file = h5py.File(path, "r")
-        with file:
-            with reading(path):
-                stored = _hdf5_dataset(file, path, key, matlab)
-            yield Rows(
-                path,
-                stored.shape[::-1] if matlab else stored.shape,
-                lambda first, last: stored[..., first:last].T if matlab else stored[first:last],
-            )
-    else:
+    if not readable_in_windows(path):
         array = read_array(path, key)
-        yield Rows(path, array.shape, lambda first, last: array[first:last])
+        return Rows(path, array.shape, array.dtype, lambda rows, columns: array[rows, columns])
+    with reading(path):
+        if path.suffix.lower() == ".npy":
+            mapped = np.lib.format.open_memmap(path, mode="r")
+            return Rows(path, mapped.shape, mapped.dtype, lambda rows, columns: np.array(mapped[rows, columns]))
+        return _opened_hdf5(path, key, _is_matlab73(path))
+
+
+def _opened_hdf5(path: Path, key: str | None, matlab: bool) -> Rows:
+    file = h5py.File(path, "r", **CHUNK_CACHE)
+    try:
+        stored = _hdf5_dataset(file, path, key, matlab)
+    except BaseException:
+        file.close()
+        raise
+    if matlab:
+        return Rows(path, stored.shape[::-1], stored.dtype, lambda rows, cols: stored[..., cols, rows].T, file.close)
+    return Rows(path, stored.shape, stored.dtype, lambda rows, cols: stored[rows, cols], file.close)
 
 
 def _hdf5_variable(name: str, node: h5py.Dataset, matlab: bool) -> _Variable:

@@ -1,5 +1,6 @@
 """A hyperspectral scene: cube, ground truth and names, and its form on disk."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,10 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from hsi_al.errors import SceneError
 from hsi_al.files import replacing_hdf5
 from hsi_al.scenes.checks import checked_cube, checked_ground_truth, checked_rgb_bands, checked_wavelengths
-from hsi_al.scenes.readers import existing_file, reading
+from hsi_al.scenes.readers import blocks, existing_file, reading
+from hsi_al.scenes.stored import StoredCube, stored_cube
 
 FORMAT = "hsi_al scene 1"
 RGB_WAVELENGTHS_NM = (650.0, 550.0, 450.0)
+MOST_FOR_PERCENTILES = 2**22  # pixels; of more, only every n-th row and column counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +28,8 @@ class Scene:
 
     Attributes:
         name: How messages and files call the scene.
-        cube: Spectra (H, W, B) in their original number type.
-        ground_truth: Original label values (H, W), 0 = unlabelled background.
+        source: The cube (H, W, B) in its original number type, or what reads it from its file as it is needed.
+        ground_truth: Original label values (H, W), 0 = unlabelled background, in the smallest type.
         class_names: Label value -> name, for the values present; missing names become "class <value>".
         wavelengths: Band centres (B,) in nm, when known.
         rgb_bands: Bands (from 0) shown as red, green and blue; without them the nearest to 650, 550 and 450 nm,
@@ -39,8 +42,8 @@ class Scene:
     """
 
     name: str
-    cube: NDArray[Any]
-    ground_truth: NDArray[np.int64]
+    source: NDArray[Any] | StoredCube
+    ground_truth: NDArray[np.integer[Any]]
     class_names: dict[int, str]
     wavelengths: NDArray[np.float64] | None = None
     rgb_bands: tuple[int, int, int] | None = None
@@ -48,34 +51,45 @@ class Scene:
     citation: str = ""
 
     def __post_init__(self) -> None:
-        cube = checked_cube(self.name, self.cube)
+        source = self.source if isinstance(self.source, StoredCube) else checked_cube(self.name, self.source)
         checked: dict[str, Any] = {
-            "cube": cube,
-            "ground_truth": checked_ground_truth(self.name, self.ground_truth, cube.shape),
+            "source": source,
+            "ground_truth": checked_ground_truth(self.name, self.ground_truth, source.shape),
         }
         if self.wavelengths is not None:
-            checked["wavelengths"] = checked_wavelengths(self.name, self.wavelengths, cube.shape[2])
+            checked["wavelengths"] = checked_wavelengths(self.name, self.wavelengths, source.shape[2])
         if self.rgb_bands is not None:
-            checked["rgb_bands"] = checked_rgb_bands(self.name, self.rgb_bands, cube.shape[2])
+            checked["rgb_bands"] = checked_rgb_bands(self.name, self.rgb_bands, source.shape[2])
         for field, value in checked.items():
             object.__setattr__(self, field, value)
         names = {value: self.class_names.get(value, f"class {value}") for value in self.label_values.tolist()}
         object.__setattr__(self, "class_names", names)
 
     @property
+    def cube(self) -> NDArray[Any]:
+        """The cube in memory, (H, W, B).
+
+        Raises:
+            SceneError: It stays in its file.
+        """
+        if isinstance(self.source, StoredCube):
+            raise SceneError(f"Scene {self.name!r} stays in {self.source.rows.path}; load it with in_memory=True.")
+        return self.source
+
+    @property
     def height(self) -> int:
         """Rows H."""
-        return int(self.cube.shape[0])
+        return int(self.source.shape[0])
 
     @property
     def width(self) -> int:
         """Columns W."""
-        return int(self.cube.shape[1])
+        return int(self.source.shape[1])
 
     @property
     def n_bands(self) -> int:
         """Bands B."""
-        return int(self.cube.shape[2])
+        return int(self.source.shape[2])
 
     @property
     def n_classes(self) -> int:
@@ -85,12 +99,12 @@ class Scene:
     @cached_property
     def label_values(self) -> NDArray[np.int64]:
         """Original label values present (C,), ascending, without 0."""
-        return np.unique(self.ground_truth[self.ground_truth > 0])
+        return np.unique(self.ground_truth[self.ground_truth > 0]).astype(np.int64)
 
     @cached_property
     def labelled_ids(self) -> NDArray[np.int64]:
         """Pixel ids of every labelled pixel, ascending."""
-        return np.flatnonzero(self.ground_truth).astype(np.int64)
+        return np.flatnonzero(self.ground_truth).astype(np.int64, copy=False)
 
     def labels_of(self, pixel_ids: ArrayLike) -> NDArray[np.int64]:
         """Give the class indices 0..C-1, in ascending order of the label values, of labelled pixels.
@@ -131,7 +145,7 @@ class Scene:
 
     def false_colour(self) -> NDArray[np.uint8]:
         """Give a picture (H, W, 3) of the `colour_bands`."""
-        return false_colour(self.cube, self.colour_bands)
+        return false_colour(self.source, self.colour_bands)
 
     @property
     def colour_bands(self) -> tuple[int, ...]:
@@ -143,13 +157,18 @@ class Scene:
         return tuple(int(fraction * self.n_bands) for fraction in (0.75, 0.5, 0.25))
 
 
-def false_colour(cube: NDArray[np.generic], bands: Sequence[int]) -> NDArray[np.uint8]:
+def false_colour(cube: NDArray[np.generic] | StoredCube, bands: Sequence[int]) -> NDArray[np.uint8]:
     """Give a picture (H, W, 3) of three bands, each stretched from its 2nd to its 98th percentile."""
-    channels: NDArray[np.float64] = cube[:, :, list(bands)].astype(np.float64)
-    low, high = np.percentile(channels, (2, 98), axis=(0, 1))
+    channels = cube.bands(list(bands)) if isinstance(cube, StoredCube) else cube[:, :, list(bands)]
+    height, width, _ = channels.shape
+    step = math.ceil(math.sqrt(height * width / MOST_FOR_PERCENTILES))
+    low, high = np.percentile(channels[::step, ::step].astype(np.float64), (2, 98), axis=(0, 1))
     span = np.where(high > low, high - low, 1.0)  # a flat channel must not divide by zero
-    stretched: NDArray[np.float64] = np.clip((channels - low) / span, 0, 1)
-    return np.rint(255 * stretched).astype(np.uint8)
+    picture = np.empty(channels.shape, np.uint8)
+    for first, last in blocks(height, max(1, MOST_FOR_PERCENTILES // width)):  # in float64, so part by part
+        stretched = np.clip((channels[first:last].astype(np.float64) - low) / span, 0, 1)
+        picture[first:last] = np.rint(255 * stretched)
+    return picture
 
 
 def save_scene(scene: Scene, path: Path) -> None:
@@ -188,8 +207,8 @@ def is_scene_file(path: Path) -> bool:
         return str(file.attrs.get("format", "")).startswith("hsi_al scene ")
 
 
-def load_scene(path: Path) -> Scene:
-    """Read a scene written by `save_scene`.
+def load_scene(path: Path, in_memory: bool = True) -> Scene:
+    """Read a scene written by `save_scene`; its cube may stay in the file.
 
     Raises:
         SceneError: The file is missing, empty, damaged, of another kind, or holds no usable scene.
@@ -207,7 +226,7 @@ def load_scene(path: Path) -> Scene:
         names = dict(zip(file["label_values"][()].tolist(), file["class_names"].asstr()[()].tolist(), strict=True))
         return Scene(
             name=file.attrs["name"],
-            cube=file["cube"][()],
+            source=file["cube"][()] if in_memory else stored_cube(path, "cube"),
             ground_truth=file["ground_truth"][()],
             class_names=names,
             wavelengths=file["wavelengths"][()] if "wavelengths" in file else None,

@@ -12,6 +12,8 @@ from threadpoolctl import threadpool_limits
 from hsi_al.acquisition import factory
 from hsi_al.acquisition.base import Acquisition, PoolView
 from hsi_al.acquisition.factory import ACQUISITIONS, SCORES, Options
+from hsi_al.acquisition.ranking import highest
+from hsi_al.acquisition.selection import scores_of
 from hsi_al.errors import AcquisitionError, ConfigurationError, PoolExhaustedError
 from hsi_al.outputs import Outputs
 
@@ -328,3 +330,49 @@ def test_an_unknown_name_lists_the_names() -> None:
         build_acquisition("entropi")
     assert all(name in str(caught.value) for name in ACQUISITIONS)
     assert {"loss_prediction", "entropy", "least_confidence", "margin", "random", "none"} <= set(ACQUISITIONS)
+
+
+@pytest.mark.parametrize("n", [1, 7, 40, 199, 200])
+@pytest.mark.parametrize("kind", ["different", "few values", "all alike", "with nan"])
+def test_the_highest_are_those_of_a_full_sort(n: int, kind: str) -> None:
+    rng = rng_of(n)
+    scores = (
+        rng.normal(size=200)
+        if kind == "different"
+        else rng.integers(0, 1 if kind == "all alike" else 5, 200).astype(np.float64)
+    )
+    if kind == "with nan":
+        scores[rng.random(200) < 0.5] = np.nan
+    ties = rng.permutation(200)
+    ordered = sorted(range(200), key=lambda i: (np.isnan(scores[i]), 0 if np.isnan(scores[i]) else -scores[i], ties[i]))
+    assert highest(scores, ties, n).tolist() == ordered[:n]
+
+
+def test_the_highest_of_a_stream_are_those_of_the_whole() -> None:
+    rng = rng_of(0)
+    scores, ties = rng.integers(0, 9, 1000).astype(np.float64), rng.permutation(1000)
+    kept = np.empty(0, np.int64)
+    for part in np.split(np.arange(1000), [1, 2, 30, 31, 600]):
+        joined = np.concatenate([kept, part])
+        kept = joined[highest(scores[joined], ties[joined], min(40, len(joined)))]
+    assert kept.tolist() == highest(scores, ties, 40).tolist()
+
+
+@pytest.mark.parametrize("name", QUERYING)
+@pytest.mark.parametrize("subset", [None, 15])
+def test_scores_made_while_predicting_ask_the_same(name: str, subset: int | None) -> None:
+    arrays, is_labelled = every_output(), half_labelled()
+    acquisition = build_acquisition(name, Options(subset=subset))
+    parts = [
+        scores_of(acquisition, Outputs(np.zeros(len(part), np.int64), **{key: arrays[key][part] for key in arrays}))
+        for part in np.split(np.arange(N), [1, 23])
+    ]
+    if name not in SCORING:
+        assert parts == [None] * 3
+        return
+    scores = np.concatenate([part for part in parts if part is not None])
+    position = np.arange(N)
+    bare = PoolView(Outputs(np.zeros(N, np.int64)), is_labelled, position, position, position, scores)
+    for seed in range(3):
+        expected = acquisition.select(view_of(arrays, is_labelled), 9, rng_of(seed))
+        assert acquisition.select(bare, 9, rng_of(seed)).tolist() == expected.tolist()

@@ -1,15 +1,18 @@
 """Patches against numpy's own padding and slicing."""
 
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from hsi_al.data.patches import PatchGatherer, value_range
+from hsi_al.data.patches import PatchGatherer, StripGatherer, value_range
 from hsi_al.errors import ConfigurationError
-from hsi_al.predict import strips
+from hsi_al.scenes.readers import opened_rows
+from hsi_al.scenes.stored import StoredCube
 from tests.fakes import fake_cube
 
 
@@ -112,17 +115,78 @@ def test_patches_larger_than_the_mirror_are_refused(height: int, width: int) -> 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("size", [1, 4, 5, 12])
-@pytest.mark.parametrize("rows", [1, 2, 7, 13])
-def test_strips_with_their_neighbours_give_the_patches_of_the_whole(size: int, rows: int) -> None:
+def stored(path: Path, cube: NDArray[Any], rows: int, monkeypatch: pytest.MonkeyPatch) -> StoredCube:
+    """The cube in an HDF5 file of small chunks, of which so many rows are in memory at once."""
+    with h5py.File(path / "cube.h5", "w") as file:
+        file.create_dataset("cube", data=cube, chunks=(4, 3, 2))
+    monkeypatch.setattr("hsi_al.data.patches.STRIP_BYTES", 4 * rows * int(np.prod(cube.shape[1:])))
+    return StoredCube(opened_rows(path / "cube.h5"))
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 5, 12])
+@pytest.mark.parametrize("rows", [1, 2, 7, 13, 20])
+def test_strips_give_the_patches_of_the_whole(
+    tmp_path: Path, size: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cube = fake_cube(13, 9)
-    whole = PatchGatherer(cube, size)(torch.arange(13 * 9))
-    parts = []
-    for first, last, (above, below) in strips(13, rows, size):
-        strip = cube[first - above : last + below]
-        gatherer = PatchGatherer(strip, size, value_range(cube), (above, below))
-        parts.append(gatherer(torch.arange((last - first) * 9)))
-    assert torch.equal(torch.cat(parts), whole)
+    whole, everyone = PatchGatherer(cube, size), torch.arange(13 * 9)
+    strips = StripGatherer(stored(tmp_path, cube, rows, monkeypatch), size)
+    assert strips.limits == whole.limits
+    parts = [strips(everyone[first : first + 5]) for first in range(0, len(everyone), 5)]  # across the ends of rows
+    assert torch.equal(torch.cat(parts), whole(everyone))
+    shuffled = torch.from_numpy(np.random.default_rng(0).permutation(len(everyone)))
+    out = torch.empty(len(everyone) * size**2, 5)
+    patches = strips(shuffled, out)
+    assert torch.equal(patches, whole(shuffled))
+    assert patches.data_ptr() == out.data_ptr()
+    assert patches.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 12])
+def test_kept_patches_need_no_strip(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    cube = fake_cube(13, 9)
+    strips = StripGatherer(stored(tmp_path, cube, 2, monkeypatch), size)
+    ids = np.array([116, 0, 8, 60, 108])  # the corners and one inside
+    strips.keep(ids)
+    strips.keep(np.array([60, 3, 0]))
+    monkeypatch.setattr(StripGatherer, "inside", None)
+    out = torch.empty(6 * size**2, 5)
+    again = torch.tensor([60, 3, 116, 116, 0, 8])
+    assert torch.equal(strips(again, out), PatchGatherer(cube, size)(again))
+    assert torch.equal(strips(torch.tensor([108])), PatchGatherer(cube, size)(torch.tensor([108])))
+    with pytest.raises(TypeError):  # one of them isn't kept
+        strips(torch.tensor([0, 1]))
+
+
+def test_ascending_pixels_read_every_strip_once_and_only_those_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cube, read = stored(tmp_path, fake_cube(13, 9), 3, monkeypatch), []
+    strips = StripGatherer(cube, 4)
+
+    def watched(first: int, last: int, left: int, right: int) -> NDArray[Any]:
+        read.append((first, last))
+        return cube.rows.read(first, last, left, right)
+
+    monkeypatch.setattr(StoredCube, "read", lambda self, *window: watched(*window))
+    for first in range(0, 117, 4):
+        strips(torch.arange(first, min(first + 4, 117)))
+    assert read == [(1, 7), (4, 10), (7, 13), (10, 13)]  # two rows above and one below; the first strip was there
+    read.clear()
+    strips(torch.tensor([5, 6, 100]))
+    assert read == [(0, 4), (7, 13)]
+
+
+def test_limits_of_another_cube_for_strips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cube = fake_cube(6, 7)
+    strips = StripGatherer(stored(tmp_path, cube, 2, monkeypatch), 3, (20.0, 7000.0))
+    whole = PatchGatherer(cube, 3, (20.0, 7000.0))
+    assert torch.equal(strips(torch.arange(42)), whole(torch.arange(42)))
+
+
+def test_patches_larger_than_the_mirror_of_a_stored_cube(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match=r"patch_size=14 .* 9x6 scene allows: at most 13"):
+        StripGatherer(stored(tmp_path, fake_cube(9, 6), 1, monkeypatch), 14)
 
 
 def test_the_cube_does_not_belong_to_the_weights() -> None:

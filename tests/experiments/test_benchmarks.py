@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.benchmarks import acquisition, concurrent, delivery, layout, memory, peak, scoring, training
+from experiments.benchmarks import acquisition, concurrent, delivery, large, layout, memory, peak, scoring, training
 from experiments.benchmarks.__main__ import table
 from experiments.benchmarks.measure import Row, learner_on, medians, resident_memory, synthetic_cube
 from hsi_al.learners.deep import DeepSettings
@@ -104,6 +104,15 @@ def test_jobs_at_once_are_compared_with_jobs_one_after_the_other() -> None:
     (row,) = concurrent.measure(n_jobs=2, runs_each=1, epochs=1, n_bands=3)
     assert row.ratio > 0
     assert "2 at once" in row.ours
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_large_scenes_are_measured_in_processes_of_their_own(tmp_path: Path) -> None:
+    run, top = large.run_on(tmp_path, 10_000), large.top_of(tmp_path, 1_000_000)
+    cost, peak, *_ = large.rows_of("x", (1, 10_000), [run, run])
+    assert (cost.ratio, cost.verdict, peak.verdict) == (1.0, "yes", "yes")
+    assert 100 < run[1] < 2000
+    assert 0 < top[0] < 1e-4
 
 
 def test_an_unknown_benchmark_is_named() -> None:

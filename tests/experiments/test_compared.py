@@ -41,7 +41,7 @@ def test_every_variant_of_the_profiles_is_measured() -> None:
 
 def test_three_embeddings_are_measured() -> None:
     settings = DfslSettings(episodes=2, queries=2, pixels_per_class=20, bands=33)
-    other = replace(tiny(), name="other", cube=tiny().cube[::-1].copy())
+    other = replace(tiny(), name="other", source=tiny().cube[::-1].copy())
     rows = dfsl.measure(tiny(), [other], 10, settings)
     assert [row[0] for row in rows[1:]] == ["untrained", "meta-trained on other", dfsl.BOUND]
     assert [row[1:3] for row in rows[1:]] == [["-", "-"], ["3", "2"], ["3", "2"]]

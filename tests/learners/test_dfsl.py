@@ -230,7 +230,7 @@ def test_without_usable_sources_it_says_how_to_name_them() -> None:
 
 
 def test_the_scene_to_classify_is_no_source() -> None:
-    copied = replace(TARGET, cube=TARGET.cube.copy(), name="copy")
+    copied = replace(TARGET, source=TARGET.cube.copy(), name="copy")
     with pytest.raises(LearnerError, match="'copy' is the one to classify"):
         extractor(sources=[*SOURCES, copied])
 

@@ -24,6 +24,7 @@ PARAMETERS = {
     "resnet101": (42_568_521, 42_624_393, 42_638_736, 42_641_040),
     "resnet152": (58_212_169, 58_268_041, 58_282_384, 58_284_688),
     "lenet": (76_921, 91_471, 92_066, 92_666),
+    "spectral": (4_951, 8_249, 8_480, 8_616),
 }
 TABLE1_PARAMETERS = {
     "densenet121": (7_013_001, 7_068_873, 7_076_048, 7_078_352),
@@ -39,6 +40,7 @@ TAPS = {
     "resnet50": (256, 512, 1024, 2048),
     "resnet101": (256, 512, 1024, 2048),
     "resnet152": (256, 512, 1024, 2048),
+    "spectral": (32, 32),
 }
 LOSS_HEADS = {
     "densenet121": (361_089, 361_473),
@@ -49,6 +51,7 @@ LOSS_HEADS = {
     "resnet50": (492_161, 492_545),
     "resnet101": (492_161, 492_545),
     "resnet152": (492_161, 492_545),
+    "spectral": (8_577, 8_705),
 }
 MAP_SIZES = {"s1": [32, 16, 8, 4], "s1_pool": [16, 8, 4, 2], "s2": [16, 8, 4, 2], "s2_pool": [8, 4, 2, 1]}
 
@@ -340,3 +343,18 @@ def test_lenet_is_two_convolutions_and_three_dense_layers() -> None:
     biases = [module.bias for module in backbone.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     assert len(biases) == 5
     assert all(bias is not None and not bias.any() for bias in biases)
+
+
+@pytest.mark.parametrize("size", [1, 4, 5])
+def test_spectral_sees_the_centre_pixel_alone(size: int) -> None:
+    backbone = seeded("spectral").eval()
+    pixels = patches(6, size=size)
+    centre = pixels[:, :, size // 2, size // 2].clone()
+    elsewhere = torch.rand(6, 3, size, size)
+    elsewhere[:, :, size // 2, size // 2] = centre
+    logits, taps = backbone(pixels)
+    assert logits.shape == (6, 4)
+    assert [tuple(tap.shape) for tap in taps] == [(6, 32, 1, 1)] * 2
+    assert torch.equal(backbone(elsewhere)[0], logits)
+    assert torch.allclose(backbone(centre[:, :, None, None])[0], logits, atol=1e-6)
+    assert not torch.allclose(backbone(1 - pixels)[0], logits)

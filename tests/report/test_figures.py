@@ -4,6 +4,7 @@ import json
 import struct
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -13,6 +14,7 @@ from matplotlib.transforms import Bbox
 from hsi_al.errors import RunDirectoryError
 from hsi_al.report.canvas import save
 from hsi_al.report.figures import (
+    _pool,
     confusion_figure,
     draw,
     draw_map,
@@ -263,3 +265,38 @@ def test_a_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
         save(Figure(), path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_pictures_of_a_huge_scene_are_thinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class_map = np.arange(1, 36, dtype=np.uint16).reshape(5, 7)
+    rgb = np.repeat(class_map[:, :, None], 3, axis=2).astype(np.uint8)
+    with h5py.File(tmp_path / "predictions.h5", "w") as file:
+        file["class_map"], file["rgb"], file["ground_truth"] = class_map, rgb, class_map
+    monkeypatch.setattr("hsi_al.report.run_files.MOST_PIXELS", 9)
+    predictions = read_predictions(tmp_path)
+    assert predictions is not None
+    assert predictions.shape == (5, 7)
+    assert predictions.class_map.tolist() == [[1, 3, 5, 7], [15, 17, 19, 21], [29, 31, 33, 35]]
+    assert predictions.rgb[:, :, 1].tolist() == predictions.class_map.tolist()
+    shown = map_figure(class_map, class_map.astype(np.int64), rgb, {}, "").axes
+    assert [np.asarray(axes.images[0].get_array()).shape for axes in shown] == [(3, 4, 3)] * 3
+    monkeypatch.setattr("hsi_al.report.run_files.MOST_PIXELS", 35)
+    whole = read_predictions(tmp_path)
+    assert whole is not None
+    assert whole.class_map.tolist() == class_map.tolist()
+
+
+def test_labelled_pixels_lie_where_they_are_in_the_thinned_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with h5py.File(tmp_path / "predictions.h5", "w") as file:
+        file["class_map"], file["rgb"] = np.ones((5, 7), np.uint8), np.zeros((5, 7, 3), np.uint8)
+    with h5py.File(tmp_path / "pool.h5", "w") as file:
+        file["pixel_id"], file["labelled_at"] = np.array([0, 9, 20, 34]), np.array([0, -1, 2, 1])
+    for most, expected in ((9, [0, 7, 11]), (35, [0, 20, 34])):  # 20 is row 2, column 6
+        monkeypatch.setattr("hsi_al.report.run_files.MOST_PIXELS", most)
+        predictions = read_predictions(tmp_path)
+        assert predictions is not None
+        pool = _pool(tmp_path, predictions)
+        assert pool.pixel_id.tolist() == expected
+        assert pool.labelled_at.tolist() == [0, 2, 1]

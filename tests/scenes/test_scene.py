@@ -25,7 +25,8 @@ def test_sizes_labels_and_ids() -> None:
     assert (scene.height, scene.width, scene.n_bands, scene.n_classes) == (6, 7, 5, 3)
     assert scene.label_values.tolist() == [1, 3, 10]
     assert scene.cube.dtype == np.uint16
-    assert scene.ground_truth.dtype == scene.labelled_ids.dtype == scene.label_values.dtype == np.int64
+    assert scene.ground_truth.dtype == np.uint8
+    assert scene.labelled_ids.dtype == scene.label_values.dtype == np.int64
     expected = [row * 7 + column for row in range(6) for column in range(1, 7)]
     assert scene.labelled_ids.tolist() == expected
 
@@ -114,7 +115,7 @@ def test_false_colour_chooses_bands_by_wavelength_or_by_spread() -> None:
 def test_false_colour_of_a_flat_band_is_black() -> None:
     cube = fake_cube()
     cube[:, :, 0] = 5
-    assert not replace(fake_scene(), cube=cube, rgb_bands=(0, 0, 0)).false_colour().any()
+    assert not replace(fake_scene(), source=cube, rgb_bands=(0, 0, 0)).false_colour().any()
 
 
 @pytest.mark.parametrize("shape", [(6, 35), (6, 7, 5, 1), (6, 7, 0)])
@@ -215,7 +216,7 @@ def test_saving_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_large_label_values_survive_saving(tmp_path: Path) -> None:
-    truth = fake_scene().ground_truth * 1000
+    truth = fake_scene().ground_truth * np.uint16(1000)
     save_scene(replace(fake_scene(), ground_truth=truth), tmp_path / "scene.h5")
     assert np.array_equal(load_scene(tmp_path / "scene.h5").ground_truth, truth)
 
