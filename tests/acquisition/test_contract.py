@@ -367,7 +367,7 @@ def test_scores_made_while_predicting_ask_the_same(name: str, subset: int | None
         scores_of(acquisition, Outputs(np.zeros(len(part), np.int64), **{key: arrays[key][part] for key in arrays}))
         for part in np.split(np.arange(N), [1, 23])
     ]
-    if name not in SCORING:
+    if name not in SCORES:
         assert parts == [None] * 3
         return
     scores = np.concatenate([part for part in parts if part is not None])
