@@ -31,7 +31,7 @@ class SumOverProcesses(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(context: FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(context: FunctionCtx, gradient: Tensor) -> Tensor:
         """The shape of the values."""
         total = gradient.contiguous().clone()
         dist.all_reduce(total)

@@ -53,7 +53,7 @@ def in_each(folder: Path) -> None:
     with joined("cpu", 2) as ranks:
         for name, value in {"result": ranks.rank, "place": ranks.from_first(lambda: ranks.rank)}.items():
             (folder / f"{name}{ranks.rank}").write_text(str(value))
-        np.savez(folder / f"fitted{ranks.rank}.npz", **fitted(ranks))
+        np.savez(folder / f"fitted{ranks.rank}.npz", **fitted(ranks))  # type: ignore[arg-type]
 
         def fail() -> None:
             raise RunDirectoryError(f"said by {ranks.rank}")
