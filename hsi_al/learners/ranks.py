@@ -1,5 +1,6 @@
 """The processes of one run, one per device: who is first, what it says to the others, how they start and end."""
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -175,6 +176,7 @@ def run_in_processes(size: int, work: Callable[..., None], *arguments: Any) -> N
         KeyboardInterrupt: The user interrupted.
     """
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(find_free_network_port()), NODE_RANK="0")
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # it would name every process that it ends
     told = multiprocessing.get_context("spawn").SimpleQueue()
     context = start_processes(  # type: ignore[no-untyped-call]
         _begin, (told, work, arguments), nprocs=size, join=False, start_method="spawn"
