@@ -297,7 +297,7 @@ def test_deleted_pictures_are_drawn_again(command_line: CommandLine, tiny_scene:
 def test_a_sweep_with_an_unknown_option_runs_nothing(command_line: CommandLine, tiny_scene: list[str]) -> None:
     outcome = command_line("-m", *tiny_scene, "acquisition=entropy,margins")
     assert outcome.code == 2
-    assert "There is no acquisition 'margins'; choose one of entropy, least_confidence, loss" in outcome.err
+    assert "There is no acquisition 'margins'; choose one of badge, bald, breaking_ties" in outcome.err
     assert not Path("outputs").exists()
 
 
@@ -306,7 +306,7 @@ def test_help_and_configuration_answer_without_loading_torch() -> None:
         "import sys; from hsi_al.run import main; code = main(sys.argv[1:]); "
         "assert code == 0 and not {'torch', 'lightning', 'numpy', 'scipy'} & set(sys.modules), code"
     )
-    for arguments, expected in ((["--help"], "acquisition: entropy"), (["--cfg", "job"], "initial_size: 160")):
+    for arguments, expected in ((["--help"], "acquisition: badge, bald"), (["--cfg", "job"], "initial_size: 160")):
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert expected in done.stdout

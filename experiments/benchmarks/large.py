@@ -79,8 +79,8 @@ def write_scene(path: Path, n_pixels: int) -> None:
     spectra = rng.integers(1000, 8000, (N_CLASSES, N_BANDS))
     height = n_pixels // WIDTH
     with h5py.File(path, "w") as file:
-        cube = file.create_dataset("cube", (height, WIDTH, N_BANDS), np.uint16, chunks=(20, 100, N_BANDS))
-        truth = file.create_dataset("truth", (height, WIDTH), np.uint8, chunks=(100, WIDTH))
+        cube = file.create_dataset("cube", (height, WIDTH, N_BANDS), np.uint16, chunks=(min(20, height), 100, N_BANDS))
+        truth = file.create_dataset("truth", (height, WIDTH), np.uint8, chunks=(min(100, height), WIDTH))
         for first, last in blocks(height, 500):
             rows, columns = np.mgrid[first:last, :WIDTH] // 50
             classes = (rows + columns) % N_CLASSES

@@ -69,7 +69,7 @@ def flops(learner: DeepLearner) -> tuple[int, int]:
     patches = learner.datamodule.gatherer(torch.arange(size))
     module.train()
     with FlopCounterMode(display=False) as counter:
-        module.training_step((patches, torch.arange(size) % 9), 0).backward()  # type: ignore[no-untyped-call]
+        module.training_step((patches, torch.arange(size) % learner.n_classes), 0).backward()  # type: ignore[no-untyped-call]
     module.zero_grad()
     step = counter.get_total_flops()
     module.eval()

@@ -76,5 +76,8 @@ def phase_table(phases: dict[str, float], wall_seconds: float) -> list[list[str]
     rows = {**phases, "everything else": max(0.0, wall_seconds - sum(phases.values())), "whole call": wall_seconds}
     return [
         ["phase", "seconds", "% of the call"],
-        *([name, f"{seconds:.2f}", f"{100 * seconds / wall_seconds:.1f}"] for name, seconds in rows.items()),
+        *(
+            [name, f"{seconds:.2f}" if seconds >= 1 else f"{seconds:.2g}", f"{100 * seconds / wall_seconds:.1f}"]
+            for name, seconds in rows.items()
+        ),
     ]

@@ -55,7 +55,7 @@ def test_memory_in_use_grows_with_an_array() -> None:
 def test_flops_are_two_per_multiply_add() -> None:
     # LeNet on 3 bands: two convolutions behind valid windows of 28 and 10 pixels, three FC layers.
     learner = learner_on(
-        synthetic_cube(8, 8, 3), 4, frozenset(), DeepSettings("lenet", patch_size=16, accelerator="cpu")
+        synthetic_cube(8, 8, 3), 9, frozenset(), DeepSettings("lenet", patch_size=16, accelerator="cpu")
     )
     first, second = 3 * 6 * 25 * 12**2, 6 * 16 * 25 * 2**2
     fully_connected = 16 * 120 + 120 * 84 + 84 * 9

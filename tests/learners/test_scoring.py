@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hsi_al.errors import ConfigurationError
+from hsi_al.errors import ConfigurationError, LearnerError
 from hsi_al.learners import scoring
 from hsi_al.learners.deep import DeepLearner
 from hsi_al.learners.scoring import fitting_size, measured_size
@@ -86,7 +86,7 @@ def test_a_patch_too_large_for_the_memory_is_an_error(monkeypatch: pytest.Monkey
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(deep.module, "predict_step", limited)
-    with pytest.raises(torch.cuda.OutOfMemoryError):
+    with pytest.raises(LearnerError, match="memory of the device is used up"):
         deep.predict(ALL[:4])
 
 
