@@ -108,8 +108,8 @@ def test_jobs_at_once_are_compared_with_jobs_one_after_the_other() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_large_scenes_are_measured_in_processes_of_their_own(tmp_path: Path) -> None:
-    run, top = large.run_on(tmp_path, 10_000), large.top_of(tmp_path, 1_000_000)
-    cost, peak, *_ = large.rows_of("x", (1, 10_000), [run, run])
+    run, top = large.run_on(tmp_path, 100_000), large.top_of(tmp_path, 1_000_000)
+    cost, peak, *_ = large.rows_of("x", (1, 100_000), [run, run])
     assert (cost.ratio, cost.verdict, peak.verdict) == (1.0, "yes", "yes")
     assert 100 < run[1] < 2000
     assert 0 < top[0] < 1e-4
