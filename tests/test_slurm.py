@@ -60,7 +60,8 @@ def test_a_run_on_several_devices_is_one_job_of_several_processes(tmp_path: Path
     run = "outputs/main/tiny/deep-lenet/entropy/smoke-paper/seed=0"
     assert '"devices": 2' in (tmp_path / run / "meta.json").read_text()
     one = start(["acquisition=entropy", "protocol.rounds=1", *local(tiny_scene), "hydra.run.dir=one"], tmp_path)
-    assert one.wait(timeout=200) == 0
+    one.communicate(timeout=300)
+    assert one.returncode == 0
     assert pool_arrays(tmp_path / run) == pool_arrays(tmp_path / "one")
 
 
