@@ -30,10 +30,10 @@ demo: .venv/.ok  ## Active learning on Indian Pines: about 4 minutes on two CPU 
 	$(BIN)/python -m hsi_al.run experiment=demo
 
 test: .venv/.ok lint type  ## Lint, types and all tests
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-fast: .venv/.ok  ## The tests without those that train through the command line
-	$(BIN)/python -m pytest -n auto -m 'not slow'
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow'
 
 fig4 fig5 table maps: .venv/.ok  ## The paper's: make fig4 DATASET=salinas SEEDS=0,1,2 PROTOCOL=short EFFORT=short
 	$(BIN)/python -m experiments.paper $@ dataset=$(DATASET) $(ARGS) --seeds $(SEEDS) --protocol $(PROTOCOL) --effort $(EFFORT)
