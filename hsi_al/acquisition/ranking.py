@@ -31,22 +31,27 @@ class ByScore:
         return tuple(signature(self.score).parameters)
 
     def of(self, outputs: Outputs) -> Scores:
-        """Scores of some pixels, (N,)."""
-        return np.asarray(self.score(**{name: getattr(outputs, name) for name in self.fields}), np.float64)
+        """Scores of some pixels, (N,).
+
+        Raises:
+            AcquisitionError: They aren't one number for every pixel.
+        """
+        scores = np.asarray(self.score(**{name: getattr(outputs, name) for name in self.fields}), np.float64)
+        if scores.shape != outputs.predicted_class.shape:
+            raise AcquisitionError(
+                f"{self.score.__name__} must give {len(outputs.predicted_class)} scores, one for every pixel; it gave "
+                f"an array of shape {scores.shape}."
+            )
+        return scores
 
     def __call__(self, query: Query) -> Picks:
         """Highest score first, ties in random order.
 
         Raises:
-            AcquisitionError: The scores aren't one finite number for every candidate.
+            AcquisitionError: A score is NaN or infinite, or there isn't one for every candidate.
         """
         view = query.view
         scores = self.of(view.outputs) if view.scores is None else view.scores
-        if scores.shape != view.is_labelled.shape:
-            raise AcquisitionError(
-                f"{self.score.__name__} must give {len(view.is_labelled)} scores, one for every candidate; it "
-                f"gave an array of shape {scores.shape}."
-            )
         if not np.isfinite(scores).all():
             raise AcquisitionError(f"{self.score.__name__} gave scores that are NaN or infinite; they can't be ranked.")
         wanted, ties = scores[query.free], query.rng.permutation(len(query.free))
