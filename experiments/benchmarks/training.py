@@ -39,7 +39,7 @@ def compare(backbone: str, stem: str, epochs: int, n_labelled: int, repeats: int
     def by_hand() -> None:
         module.reset_parameters()
         module.train()
-        optimiser = torch.optim.Adam(module.parameters(), lr=1e-3)
+        optimiser = torch.optim.Adam(module.parameters(), lr=1e-3, fused=True)
         for _ in range(epochs):
             order = torch.randperm(n_labelled)
             for start in range(0, n_labelled, settings.batch_size):

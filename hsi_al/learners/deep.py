@@ -128,7 +128,6 @@ class DeepLearner:
         if settings.channels_last:
             self.module = self.module.to(memory_format=torch.channels_last)
         self.device: torch.device = build_trainer(settings.accelerator, settings.precision, 1).strategy.root_device
-        self.module.fused = self.device.type == "cuda" or settings.compile == "on"
         self.tried_to_compile = False
         self.knows_batch_size = settings.predict_batch_size is not None or self.device.type != "cuda"
         gatherer = gatherer_of(cube, settings.patch_size, limits)

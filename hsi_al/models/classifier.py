@@ -49,7 +49,6 @@ class ActiveClassifier(L.LightningModule):
 
     Attributes:
         compiled: Stands in for `objective` on batches of `compiled_size`; others run as they are written.
-        fused: Adam's step in one pass over the weights; its roundings differ.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class ActiveClassifier(L.LightningModule):
         self.register_buffer("masks_KD", torch.ones(0, backbone.classifier.in_features), persistent=False)
         self.compiled: Objective | None = None
         self.compiled_size = 0
-        self.fused = False
         self.divided = False  # whether a batch is only this process's part
 
     def reset_parameters(self) -> None:
@@ -143,8 +141,8 @@ class ActiveClassifier(L.LightningModule):
         return logits.float().view(len(embeddings), n_draws, layer.out_features)
 
     def adam(self) -> torch.optim.Adam:
-        """A fresh Adam; it steps outside the compiled graphs, so that its state may be new in every round."""
-        return torch.optim.Adam(self.parameters(), lr=self.plan.lr, fused=self.fused or None)
+        """A fresh Adam, fused; it steps outside the compiled graphs, so that its state may be new in every round."""
+        return torch.optim.Adam(self.parameters(), lr=self.plan.lr, fused=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One Adam over backbone and loss prediction module (two Adams would do the same)."""

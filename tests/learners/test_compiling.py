@@ -31,9 +31,7 @@ def cheap_backend(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def learner(settings: DeepSettings, needs: frozenset[str] = frozenset(), **changes: Any) -> DeepLearner:
-    deep = DeepLearner(scene(), CLASSES, ALL, replace(settings, **changes), needs)
-    deep.module.fused = False  # the same Adam on both sides
-    return deep
+    return DeepLearner(scene(), CLASSES, ALL, replace(settings, **changes), needs)
 
 
 def close(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
@@ -166,12 +164,6 @@ def test_the_module_stays_where_it_is_between_rounds(monkeypatch: pytest.MonkeyP
     fit(deep).predict(ALL[:5])
     fit(deep, 1)
     assert moved == []
-
-
-def test_fused_adam_is_chosen_with_the_compiled_step_alone() -> None:
-    for mode, fused in (("on", True), ("auto", False), ("off", False)):
-        deep = DeepLearner(scene(), CLASSES, ALL, replace(LENET, compile=mode))
-        assert deep.module.adam().defaults["fused"] is (True if fused else None)
 
 
 @pytest.mark.slow
