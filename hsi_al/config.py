@@ -62,6 +62,10 @@ class ProtocolConfig:
     batch_size: int = 10
     lr: float = 1e-3
     schedule: str = "constant"
+    lr_warm_up: float = 0.0  # part of a round's steps in which the learning rate rises to lr; one_cycle has its own
+    augment: bool = False  # flip and rotate every patch anew in every epoch
+    label_smoothing: float = 0.0  # of the cross-entropy; the ranking loss compares losses without it
+    average_weights: float | None = None  # score with a moving average of the weights, which decays so per step
     stem: str = "s1"
     max_pixels: int | None = None  # only so many labelled pixels take part
     full_map: bool = True
@@ -262,6 +266,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "protocol.batch_size": (2, None),
     "protocol.max_pixels": (1, None),
     "protocol.per_class": (1, None),
+    "protocol.lr_warm_up": (0, 1),
     "protocol.stop_at": (0, 1),
     "protocol.stop_when_stable": (0, 1),
     "learner.components": (0, None),
@@ -334,8 +339,15 @@ def check_combinations(config: Config) -> None:
     protocol = config.protocol
     if not 0 < protocol.lr < float("inf"):
         raise ConfigurationError(f"protocol.lr={protocol.lr} must be above 0.")
-    if not 0 <= config.backbone.dropout < 1:
-        raise ConfigurationError(f"backbone.dropout={config.backbone.dropout} must be at least 0 and below 1.")
+    shares = {"backbone.dropout": config.backbone.dropout, "protocol.label_smoothing": protocol.label_smoothing}
+    for key, share in (shares | {"protocol.average_weights": protocol.average_weights or 0.0}).items():
+        if not 0 <= share < 1:
+            raise ConfigurationError(f"{key}={share} must be at least 0 and below 1.")
+    if protocol.lr_warm_up and protocol.schedule == "one_cycle":
+        raise ConfigurationError(
+            f"protocol.schedule=one_cycle warms up by itself; leave out protocol.lr_warm_up={protocol.lr_warm_up:g}, "
+            "or take protocol.schedule=cosine or constant."
+        )
     if not 0 < config.split.fraction < 1:
         raise ConfigurationError(f"split.fraction={config.split.fraction} must be above 0 and below 1.")
     if config.dataset.in_memory is False and config.learner.name not in NETWORKS:

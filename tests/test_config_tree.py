@@ -47,6 +47,8 @@ def test_the_default_is_the_papers_protocol() -> None:
     protocol = config.protocol
     assert (protocol.initial_size, protocol.query_size, protocol.rounds) == (160, 10, 32)
     assert (protocol.epochs, protocol.batch_size, protocol.lr, protocol.schedule) == (200, 10, 1e-3, "constant")
+    recipe = (protocol.augment, protocol.lr_warm_up, protocol.label_smoothing, protocol.average_weights)
+    assert recipe == (False, 0, 0, None)
     assert (protocol.stem, protocol.warm_start, protocol.initial, protocol.min_per_class) == ("s1", False, "uniform", 0)
     assert (config.acquisition.name, config.acquisition.subset) == ("loss_prediction", None)
     assert (config.split.kind, config.patch_size, config.seed) == ("paper", 32, 0)

@@ -121,6 +121,13 @@ RUN_WITH_OPTIONS = (
         ["acquisition=bald", "acquisition.draws=4", "backbone.dropout=0.3"],
         ["acquisition=badge", "acquisition.subset=30", "acquisition.min_distance=3", "acquisition.class_balance=true"],
         ["acquisition=loss_prediction_diverse", "backbone=resnet18", "acquisition.shortlist=3"],
+        [
+            "protocol.augment=true",
+            "protocol.schedule=cosine",
+            "protocol.lr_warm_up=0.2",
+            "protocol.label_smoothing=0.1",
+        ],
+        ["protocol.average_weights=0.9", "acquisition=loss_prediction", "backbone=resnet18"],
         ["protocol.batch_size=64", "protocol.schedule=one_cycle", "trainer.channels_last=false"],
     ],
 )

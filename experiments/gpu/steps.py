@@ -30,7 +30,6 @@ def compare(sizes: Sizes, backbone: str, stem: str, precision: str) -> tuple[dic
         scene, learner, ids = indian_pines_learner(
             sizes, sizes.labels, backbone=backbone, stem=stem, precision=precision, epochs=sizes.epochs, compile=mode
         )
-        learner.module.fused = True  # also on a CPU: compare compiling alone
         labels = scene.labels_of(ids)
         began = time.perf_counter()
         fitted(learner, ids, labels, 0)

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hsi_al.data.patches import PatchGatherer
+from hsi_al.data.patches import SYMMETRIES, PatchGatherer, transformed
 from hsi_al.errors import PoolError
 
 Ids = NDArray[np.int64]
 
 
 class PixelDataset(Dataset[tuple[Tensor, ...]]):
-    """Whole batches by index list: (pixel_ids (B,),) or (pixel_ids (B,), labels (B,))."""
+    """Whole batches by index list: (pixel_ids (B,),), (pixel_ids (B,), labels (B,)) or those and symmetries (B,)."""
 
     def __init__(self, *columns: NDArray[np.int64]) -> None:
         self.columns = [torch.from_numpy(np.ascontiguousarray(column, dtype=np.int64)) for column in columns]
@@ -37,16 +37,22 @@ class TrainingBatches(Sampler[list[int]]):
         batch_size: Pixels per batch.
         generator: Source of the shuffling.
         part: Which part of every batch (`part_of`), of how many.
+        views: How many a pixel has; every epoch draws one of each, and view v of pixel i lies at v * n + i.
     """
 
-    def __init__(self, n: int, batch_size: int, generator: torch.Generator, part: tuple[int, int] = (0, 1)) -> None:
-        self.n, self.batch_size, self.generator, self.part = n, batch_size, generator, part
+    def __init__(
+        self, n: int, batch_size: int, generator: torch.Generator, part: tuple[int, int] = (0, 1), views: int = 1
+    ) -> None:
+        self.n, self.batch_size, self.generator, self.part, self.views = n, batch_size, generator, part, views
 
     def __len__(self) -> int:
         return batches_per_epoch(self.n, self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = torch.randperm(self.n, generator=self.generator).tolist()
+        pixels = torch.randperm(self.n, generator=self.generator)
+        if self.views > 1:
+            pixels += self.n * torch.randint(self.views, (self.n,), generator=self.generator)
+        order = pixels.tolist()
         for batch in range(len(self)):
             yield part_of(order[batch * self.batch_size : (batch + 1) * self.batch_size], *self.part)
 
@@ -79,6 +85,7 @@ class HsiDataModule(L.LightningDataModule):
         predict_batch_size: Batch of the prediction loaders.
         channels_last: Keep the gathered order (bands innermost) or make the patches contiguous.
         part: Which part of every training batch, of how many.
+        augment: Whether training sees each patch as one of its eight `SYMMETRIES`, drawn anew in every epoch.
     """
 
     def __init__(
@@ -90,6 +97,7 @@ class HsiDataModule(L.LightningDataModule):
         predict_batch_size: int = 256,
         channels_last: bool = True,
         part: tuple[int, int] = (0, 1),
+        augment: bool = False,
     ) -> None:
         super().__init__()
         self.gatherer = gatherer
@@ -99,6 +107,7 @@ class HsiDataModule(L.LightningDataModule):
         self.predict_batch_size = predict_batch_size
         self.channels_last = channels_last
         self.part = part
+        self.augment = augment
         self.labelled_ids: Ids = np.empty(0, np.int64)
         self.labels: Ids = np.empty(0, np.int64)
         self.predict_ids: Ids = np.empty(0, np.int64)
@@ -133,10 +142,16 @@ class HsiDataModule(L.LightningDataModule):
         return np.arange(self.n_pixels, dtype=np.int64)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """Batches (pixel_ids, labels) of the labelled pool; patches after the transfer."""
-        n = len(self.labelled_ids)
-        batches = TrainingBatches(n, min(self.batch_size, n), self.shuffling, self.part)
-        return DataLoader(PixelDataset(self.labelled_ids, self.labels), sampler=batches, batch_size=None)
+        """Batches (pixel_ids, labels) of the labelled pool; patches after the transfer.
+
+        With `augment` the dataset holds every pixel in all its symmetries, (pixel_ids, labels, symmetries).
+        """
+        n, views = len(self.labelled_ids), SYMMETRIES if self.augment else 1
+        columns = [np.tile(self.labelled_ids, views), np.tile(self.labels, views)]
+        if self.augment:
+            columns.append(np.repeat(np.arange(views), n))
+        batches = TrainingBatches(n, min(self.batch_size, n), self.shuffling, self.part, views)
+        return DataLoader(PixelDataset(*columns), sampler=batches, batch_size=None)
 
     def predict_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Batches (pixel_ids,) of `predict_ids` in order; set it to `unlabelled_ids`, `all_ids` or a choice."""
@@ -151,9 +166,12 @@ class HsiDataModule(L.LightningDataModule):
         pages from the system takes longer than filling them (experiments/benchmarks).
         """
         pixel_ids, *rest = batch
+        symmetries = rest.pop() if len(rest) == 2 else None
         if self.gatherer.padded.device != pixel_ids.device:
             self.gatherer.to(pixel_ids.device)
         patches = self.gatherer(pixel_ids, self.room_for(len(pixel_ids)))
+        if symmetries is not None:
+            patches = transformed(patches, symmetries)
         return (patches if self.channels_last else patches.contiguous(), *rest)
 
     def room_for(self, n_patches: int) -> Tensor:

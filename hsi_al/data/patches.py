@@ -9,6 +9,7 @@ from hsi_al.errors import ConfigurationError
 from hsi_al.scenes.stored import StoredCube
 
 Cube = NDArray[np.generic] | StoredCube
+SYMMETRIES = 8  # of a square
 STRIP_BYTES = 2**28  # of the float32 cube that is in memory at once where it stays in its file
 
 
@@ -35,6 +36,24 @@ def mirrored(cube: Cube, rows: tuple[int, int], columns: tuple[int, int], limits
     padded = np.pad(window, missing, mode="symmetric")
     scaled = torch.from_numpy(padded.astype(np.float32, copy=False))
     return scaled.sub_(limits[0]).div_(limits[1] - limits[0]).contiguous()
+
+
+def transformed(patches: Tensor, symmetries: Tensor) -> Tensor:
+    """Each patch flipped and rotated by its own symmetry of the square.
+
+    Args:
+        patches: (N, bands, P, P), in `channels_last` order, and so is what is given back.
+        symmetries: Numbers below `SYMMETRIES`, (N,): s = 4 f + k turns by k quarters (`torch.rot90` over rows and
+            columns), then mirrors the columns if f = 1.
+    """
+    size = patches.shape[2]
+    places = torch.arange(size * size, device=patches.device).view(size, size)
+    turned = [torch.rot90(places, k) for k in range(4)]
+    views = torch.stack([view.flatten() for view in turned + [turn.flip(1) for turn in turned]])
+    pixels = patches.permute(0, 2, 3, 1).flatten(1, 2)
+    first = torch.arange(len(pixels), device=pixels.device)[:, None]
+    seen: Tensor = pixels[first, views[symmetries]]
+    return seen.view(-1, size, size, patches.shape[1]).permute(0, 3, 1, 2)
 
 
 class PatchGatherer(nn.Module):

@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -51,6 +52,10 @@ class DeepSettings:
     batch_size: int = 10
     lr: float = 1e-3
     schedule: str = "constant"
+    lr_warm_up: float = 0.0
+    augment: bool = False
+    label_smoothing: float = 0.0
+    average_weights: float | None = None
     detach: float | None = 0.6
     ranking_weight: float = 1.0
     margin: float = 1.0
@@ -139,6 +144,7 @@ class DeepLearner:
             self.predict_batch_size,
             settings.channels_last,
             (ranks.rank, ranks.size),
+            settings.augment,
         )
         self.n_classes = n_classes
         for key in ("precision", "predict_precision"):
@@ -177,8 +183,13 @@ class DeepLearner:
         if settings.dropout:
             draws = f" for {self.draws} draws" if self.draws else ""
             parts.append(f"dropout {settings.dropout}{draws} (the paper has none)")
-        if settings.class_weights != "none":
-            parts.append(f"class weights {settings.class_weights} (the paper has none)")
+        recipe = {
+            f"class weights {settings.class_weights}": settings.class_weights != "none",
+            "flips and rotations": settings.augment,
+            f"label smoothing {settings.label_smoothing:g}": settings.label_smoothing,
+            f"weights averaged with decay {settings.average_weights}": settings.average_weights,
+        }
+        parts += [f"{deviation} (the paper has none)" for deviation, applies in recipe.items() if applies]
         return ", ".join(parts)
 
     def epochs(self, round_: int) -> int:
@@ -295,16 +306,21 @@ class DeepLearner:
             settings.schedule,
             None if settings.detach is None else round(settings.detach * epochs),
             balanced_weights(labels, self.n_classes).to(self.device) if settings.class_weights == "balanced" else None,
+            settings.lr_warm_up,
+            settings.label_smoothing,
         )
 
     def _trainer(self, epochs: int, scoring: bool = False, together: bool = False) -> L.Trainer:
-        settings, progress = self.settings, EpochProgress(self.progress)
+        settings = self.settings
+        callbacks: list[L.Callback] = [EpochProgress(self.progress)]
+        if settings.average_weights and not scoring:
+            callbacks.append(EMAWeightAveraging(self.device, decay=settings.average_weights))
         precision = (settings.predict_precision if scoring else None) or settings.precision
         return build_trainer(
             settings.accelerator,
             precision,
             epochs,
-            progress,
+            *callbacks,
             profiler=self.profiler,
             ranks=self.ranks,
             together=together,

@@ -29,6 +29,8 @@ class FitPlan:
         schedule: One of `SCHEDULES`; constant is the paper's.
         detach_epoch: First epoch in which the ranking loss no longer reaches the backbone; None = never.
         class_weights_C: Weights of the cross-entropy per class, or None.
+        lr_warm_up: Part of the steps in which the learning rate rises linearly to `lr` (not with one_cycle).
+        label_smoothing: Part of a label's weight that all classes share (Szegedy et al. 2016, section 7).
     """
 
     epochs: int
@@ -36,6 +38,8 @@ class FitPlan:
     schedule: str = "constant"
     detach_epoch: int | None = None
     class_weights_C: Tensor | None = None
+    lr_warm_up: float = 0.0
+    label_smoothing: float = 0.0
 
 
 class ActiveClassifier(L.LightningModule):
@@ -89,8 +93,11 @@ class ActiveClassifier(L.LightningModule):
     def objective(self, patches: Tensor, labels: Tensor, class_weights_C: Tensor | None, detached: bool) -> Tensor:
         """L = L_cross-entropy + ranking_weight * L_ranking (eq. (5)); only tensors and constants, to be compiled."""
         logits, taps = self.backbone(patches)
-        loss_B = cross_entropy(logits, labels, reduction="none")
-        loss = self._weighted_mean(loss_B, labels, class_weights_C)
+        # Ranked without smoothing, which also counts a pixel that is right and sure of it as wrong.
+        smoothed_B = loss_B = cross_entropy(logits, labels, reduction="none")
+        if smoothing := self.plan.label_smoothing:
+            smoothed_B = cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
+        loss = self._weighted_mean(smoothed_B, labels, class_weights_C)
         if self.loss_prediction is not None:
             predicted_loss_B = self.loss_prediction([tap.detach() for tap in taps] if detached else taps)
             loss = loss + self.ranking_weight * self._ranking_loss(predicted_loss_B, loss_B)
@@ -148,11 +155,15 @@ class ActiveClassifier(L.LightningModule):
         """One Adam over backbone and loss prediction module (two Adams would do the same)."""
         optimiser = self.adam()
         steps = max(1, int(self.trainer.estimated_stepping_batches))
+        warm = round(self.plan.lr_warm_up * steps)
         scheduler: torch.optim.lr_scheduler.LRScheduler
         if self.plan.schedule == "cosine":
-            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps - warm))
         elif self.plan.schedule == "one_cycle":
             scheduler = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.plan.lr, total_steps=max(2, steps))
         else:
-            return {"optimizer": optimiser}
+            scheduler = torch.optim.lr_scheduler.ConstantLR(optimiser, 1.0)
+        if warm:
+            rise = torch.optim.lr_scheduler.LinearLR(optimiser, 1 / (warm + 1), total_iters=warm)
+            scheduler = torch.optim.lr_scheduler.SequentialLR(optimiser, [rise, scheduler], [warm])
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

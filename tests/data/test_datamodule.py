@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hsi_al.data.datamodule import HsiDataModule, PixelDataset, batches_per_epoch, part_of
-from hsi_al.data.patches import PatchGatherer
+from hsi_al.data.patches import PatchGatherer, transformed
 from hsi_al.errors import PoolError
 from tests.fakes import fake_cube
 
@@ -187,3 +187,47 @@ def test_parts_of_an_epoch_are_those_of_the_same_batches() -> None:
     assert [len(batch) for batch in batches] == [10, 10, 2]
     assert [len(batch) for batch in first] == [4, 4, 0]
     assert [sorted(a + b) for a, b in zip(first, second, strict=True)] == [sorted(batch) for batch in batches]
+
+
+def views(module: HsiDataModule) -> list[list[tuple[int, int]]]:
+    """Pixel ids and symmetries of the batches; labels must be those of the pixels."""
+    batches = []
+    for pixel_ids, labels, symmetries in module.train_dataloader():
+        assert torch.equal(labels, pixel_ids % 7)
+        batches.append(list(zip(pixel_ids.tolist(), symmetries.tolist(), strict=True)))
+    return batches
+
+
+def augmenting(seed: int, part: tuple[int, int] = (0, 1), channels_last: bool = True) -> HsiDataModule:
+    gatherer = PatchGatherer(fake_cube(HEIGHT, WIDTH), 4)
+    candidates = np.arange(10, 61, dtype=np.int64)
+    module = HsiDataModule(gatherer, HEIGHT * WIDTH, candidates, 10, 256, channels_last, part, augment=True)
+    module.set_labelled(*pixels(25), seed=seed)
+    return module
+
+
+def test_every_epoch_sees_every_pixel_once_as_another_symmetry() -> None:
+    module = augmenting(0)
+    epochs = [dict(view for batch in views(module) for view in batch) for _ in range(12)]
+    assert all(sorted(epoch) == pixels(25)[0].tolist() for epoch in epochs)
+    assert set().union(*(epoch.values() for epoch in epochs)) == set(range(8))
+    assert all(len({epoch[pixel_id] for epoch in epochs}) > 2 for pixel_id in epochs[0])
+    assert views(augmenting(0)) == views(augmenting(0)) != views(augmenting(1))
+
+
+def test_the_parts_of_a_batch_see_the_symmetries_of_the_whole() -> None:
+    whole, first, second = views(augmenting(3)), views(augmenting(3, (0, 2))), views(augmenting(3, (1, 2)))
+    assert [sorted(a + b) for a, b in zip(first, second, strict=True)] == [sorted(batch) for batch in whole]
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_patches_are_seen_as_their_symmetry(channels_last: bool) -> None:
+    module = augmenting(0, channels_last=channels_last)
+    batch = next(iter(module.train_dataloader()))
+    plain, _ = module.on_after_batch_transfer(batch[:2], 0)
+    plain = plain.clone()
+    patches, labels = module.on_after_batch_transfer(batch, 0)
+    assert torch.equal(labels, batch[1])
+    assert torch.equal(patches, transformed(plain, batch[2]))
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    assert patches.is_contiguous(memory_format=layout)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from hsi_al.data.patches import PatchGatherer, StripGatherer, value_range
+from hsi_al.data.patches import SYMMETRIES, PatchGatherer, StripGatherer, transformed, value_range
 from hsi_al.errors import ConfigurationError
 from hsi_al.scenes.readers import opened_rows
 from hsi_al.scenes.stored import StoredCube
@@ -197,3 +197,23 @@ def test_the_cube_does_not_belong_to_the_weights() -> None:
 
 def test_32_pixels_by_default() -> None:
     assert gathered(PatchGatherer(fake_cube(20, 21)), 0).shape == (1, 5, 32, 32)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_symmetries_are_numpys_quarter_turns_and_mirrors(size: int) -> None:
+    patches = torch.rand(11, 3, size, size).contiguous(memory_format=torch.channels_last)
+    symmetries = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 7, 0, 5])
+    seen = transformed(patches, symmetries)
+    for patch, symmetry, view in zip(patches.numpy(), symmetries.tolist(), seen.numpy(), strict=True):
+        expected = np.rot90(patch, symmetry % 4, axes=(1, 2))
+        assert np.array_equal(view, expected[:, :, ::-1] if symmetry >= 4 else expected)
+    assert seen.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_eight_symmetries_differ() -> None:
+    one = torch.rand(1, 2, 3, 3).expand(SYMMETRIES, -1, -1, -1)
+    assert len(np.unique(transformed(one, torch.arange(SYMMETRIES)).flatten(1).numpy(), axis=0)) == 8
+
+
+def test_no_patch_has_no_symmetry() -> None:
+    assert transformed(torch.rand(0, 2, 3, 3), torch.empty(0, dtype=torch.int64)).shape == (0, 2, 3, 3)

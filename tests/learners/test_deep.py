@@ -201,6 +201,37 @@ def test_settings_reach_the_module_and_its_plan() -> None:
     assert deep.module.plan.class_weights_C is None
 
 
+def test_the_recipe_reaches_the_plan_and_is_described() -> None:
+    deep = learner(NARROW, LOSS, lr_warm_up=0.3, label_smoothing=0.2, augment=True, average_weights=0.5)
+    fit(deep)
+    assert (deep.module.plan.lr_warm_up, deep.module.plan.label_smoothing) == (0.3, 0.2)
+    assert deep.datamodule.augment
+    for words in ("flips and rotations", "label smoothing 0.2", "weights averaged with decay 0.5"):
+        assert f"{words} (the paper has none)" in deep.describe()
+    assert "the paper has none" not in learner(NARROW, LOSS).describe()
+
+
+def test_averaged_weights_are_the_moving_average_over_the_steps() -> None:
+    plain, averaged = learner(NARROW, LOSS), learner(NARROW, LOSS, average_weights=0.7)
+    states = spied(plain, lambda: weights(plain))
+    fit(plain)
+    fit(averaged)
+    assert len(states) == 6  # two epochs of 10, 10 and 5 pixels
+    for name, value in weights(averaged).items():
+        if value.is_floating_point():  # batch normalisation's statistics too
+            mean = states[0][name]
+            for state in states[1:]:
+                mean = 0.7 * mean + 0.3 * state[name]
+            assert torch.allclose(value, mean, atol=1e-6), name
+    assert not same(weights(averaged), weights(plain))
+
+
+def test_augmented_training_depends_on_its_generator_alone_and_differs() -> None:
+    plain, first, again = (weights(fit(learner(augment=augment))) for augment in (False, True, True))
+    assert same(first, again)
+    assert not same(first, plain)
+
+
 def test_balanced_class_weights_by_hand_and_in_the_plan() -> None:
     assert balanced_weights(np.array([0, 0, 0, 2]), 4).tolist() == pytest.approx([4 / 6, 0, 4 / 2, 0])
     assert balanced_weights(np.array([1, 0, 1, 0]), 2).tolist() == [1, 1]

@@ -34,6 +34,9 @@ def fitted(ranks: Ranks) -> dict[str, np.ndarray]:
         detach=None,
         class_weights="balanced",
         accelerator="cpu",
+        augment=True,
+        label_smoothing=0.1,
+        average_weights=0.9,
         precision="64-true",  # Adam makes as large a step of a gradient that is only rounding
     )
     learner = DeepLearner(cube, 4, np.arange(1600), settings, NEEDS, ranks=ranks)

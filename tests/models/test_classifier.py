@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from hsi_al.learners.training import quiet_lightning
 from hsi_al.models.backbone import Backbone
 from hsi_al.models.classifier import SCHEDULES, ActiveClassifier, FitPlan
-from hsi_al.models.loss_prediction import LossPredictionModule
+from hsi_al.models.loss_prediction import LossPredictionModule, ranking_loss
 
 
 class TinyBackbone(Backbone):
@@ -238,6 +238,35 @@ def test_one_cycle_schedule() -> None:
     assert rates[-1] == pytest.approx(2e-3 / 25 / 1e4)
     assert sorted(rates[:6]) == rates[:6]
     assert sorted(rates[5:], reverse=True) == rates[5:]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_the_rate_warms_up_and_goes_on_as_scheduled(schedule: str) -> None:
+    rates = train(classifier(), FitPlan(4, lr=2e-3, schedule=schedule, lr_warm_up=0.25)).rates
+    rising = [2e-3 * step / 4 for step in (1, 2, 3)]
+    rest = [1e-3 * (1 + math.cos(math.pi * step / 9)) if schedule == "cosine" else 2e-3 for step in range(9)]
+    assert rates == pytest.approx(rising + rest)
+
+
+@pytest.mark.parametrize("lr_warm_up", [0.01, 1.0])
+def test_a_warm_up_of_no_step_and_of_all(lr_warm_up: float) -> None:
+    rates = train(classifier(), FitPlan(1, lr=1e-3, schedule="cosine", lr_warm_up=lr_warm_up)).rates
+    expected = {0.01: [1e-3 * (1 + math.cos(math.pi * step / 3)) / 2 for step in range(3)], 1.0: [2.5e-4, 5e-4, 7.5e-4]}
+    assert rates == pytest.approx(expected[lr_warm_up])
+
+
+def test_smoothed_labels_in_the_cross_entropy_but_not_in_the_ranking() -> None:
+    module = classifier()
+    patches, labels = batch(6)
+    module.plan = FitPlan(1, label_smoothing=0.3)
+    logits, taps = module.backbone(patches)
+    log_p = logits.log_softmax(dim=1)
+    loss_B = -log_p[torch.arange(6), labels]
+    smoothed_B = 0.7 * loss_B - 0.3 * log_p.mean(dim=1)
+    assert module.loss_prediction is not None
+    ranking = ranking_loss(module.loss_prediction(taps), loss_B, module.margin)
+    loss = module.objective(patches, labels, None, False)
+    assert loss.item() == pytest.approx((smoothed_B.mean() + module.ranking_weight * ranking).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -1,0 +1,127 @@
+"""What each part of a training recipe changes, from the same labels and with as many passes over them.
+
+    python -m experiments.recipe OUT.json [--recipes plain,augment] [--seeds 0,1] [--dataset indian_pines]
+                                 [--backbone densenet121] [--stem s2_pool] [--labels 480] [--epochs 32] [--threads 1]
+
+Random labels from the candidates of split `holdout`, accuracy on the candidates that are left: its test pixels stay
+untouched, so that what is chosen here can be tested on them. OUT.json is written after every training, and what it
+holds is not trained again.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsi_al.files import replacing
+from hsi_al.job import device_name, git_commit, prepare_process
+from hsi_al.learners.deep import DeepLearner, DeepSettings
+from hsi_al.pool.initial import draw_initial
+from hsi_al.pool.splits import divide_holdout
+from hsi_al.randomness import generator
+from hsi_al.report.contest_tables import markdown, over_seeds
+from hsi_al.scenes.catalogue import load_catalogue_scene
+from hsi_al.scenes.scene import Scene
+
+PARTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "cosine": {"schedule": "cosine", "lr_warm_up": 0.1},
+    "one_cycle": {"schedule": "one_cycle"},
+    "augment": {"augment": True},
+    "smoothing": {"label_smoothing": 0.1},
+    "averaging": {"average_weights": 0.99},
+    "batch_20": {"batch_size": 20},
+    "batch_40": {"batch_size": 40},
+}
+Run = dict[str, Any]
+
+
+def settings_of(recipe: str, base: DeepSettings) -> DeepSettings:
+    """The settings of a recipe: names of `PARTS` joined by +."""
+    changes: dict[str, Any] = {}
+    for part in recipe.split("+"):
+        changes |= PARTS[part]
+    return replace(base, **changes)
+
+
+def trained(scene: Scene, settings: DeepSettings, n_labels: int, seed: int) -> Run:
+    """One training: accuracy on the candidates without a label, as a share, and seconds of training."""
+    everything = scene.labelled_ids
+    candidates = divide_holdout(everything, scene.labels_of(everything), generator(0, "split")).candidates
+    ids = draw_initial(candidates, scene.labels_of(candidates), n_labels, "uniform", generator(seed, "initial"))
+    learner = DeepLearner(scene.cube, scene.n_classes, candidates, settings)
+    began = time.perf_counter()
+    learner.fit(ids, scene.labels_of(ids), 0, generator(seed, "learner"))
+    seconds, rest = time.perf_counter() - began, np.setdiff1d(candidates, ids)
+    right = learner.predict(rest).predicted_class == scene.labels_of(rest)
+    return {
+        "accuracy": float(right.mean()),
+        "seconds": seconds,
+        "steps": learner.steps(n_labels, 0),
+        "device": device_name(learner.device),
+    }
+
+
+def table(runs: list[Run]) -> str:
+    """Markdown: per recipe the mean over its seeds, and the difference from plain training on the same seeds."""
+    plain = {run["seed"]: run["accuracy"] for run in runs if run["recipe"] == "plain"}
+    rows = [["recipe", "OA %", "minus plain", "seeds", "steps", "seconds"]]
+    for recipe in dict.fromkeys(run["recipe"] for run in runs):
+        own = [run for run in runs if run["recipe"] == recipe]
+        differences = [100 * (run["accuracy"] - plain[run["seed"]]) for run in own if run["seed"] in plain]
+        rows.append(
+            [
+                recipe,
+                over_seeds([100 * run["accuracy"] for run in own]),
+                over_seeds(differences) if recipe != "plain" and differences else "",
+                str(len(own)),
+                str(own[0]["steps"]),
+                f"{np.mean([run['seconds'] for run in own]):.0f}",
+            ]
+        )
+    return markdown(rows)
+
+
+def main() -> None:
+    """Train what is missing, print, write."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.recipe", description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--recipes", default=",".join(PARTS))
+    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--dataset", default="indian_pines")
+    parser.add_argument("--backbone", default="densenet121")
+    parser.add_argument("--stem", default="s2_pool")
+    parser.add_argument("--labels", type=int, default=480)
+    parser.add_argument("--epochs", type=int, default=32)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--accelerator", default="auto")
+    given = parser.parse_args()
+    recipes = given.recipes.split(",")
+    if unknown := {part for recipe in recipes for part in recipe.split("+")} - PARTS.keys():
+        parser.error(f"unknown recipe {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}, joined by +")
+    prepare_process(given.threads)
+    base = DeepSettings(given.backbone, given.stem, epochs=given.epochs, accelerator=given.accelerator)
+    scene = load_catalogue_scene(given.dataset, None)
+    runs: list[Run] = json.loads(given.out.read_text()) if given.out.exists() else []
+    for seed in given.seeds.split(","):
+        for recipe in recipes:
+            settings = settings_of(recipe, base)
+            about = {"recipe": recipe, "seed": int(seed), "dataset": given.dataset, "labels": given.labels}
+            about |= {"settings": asdict(settings)}
+            if any(about.items() <= run.items() for run in runs):
+                continue
+            done = trained(scene, settings, given.labels, int(seed))
+            runs.append(about | done | {"commit": git_commit()})
+            given.out.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(given.out) as temporary:
+                temporary.write_text(json.dumps(runs, indent=1), encoding="utf-8")
+            print(f"{recipe}, seed {seed}: {100 * done['accuracy']:.2f} %, {done['seconds']:.0f} s", flush=True)
+    print(table(runs))
+
+
+if __name__ == "__main__":
+    main()
