@@ -87,9 +87,9 @@ def test_files_and_code_name_the_same_things() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for group, name in OPTIONS if group == "experiment"])
 def test_every_experiment_runs_in_smoke_mode(command_line: CommandLine, name: str) -> None:
-    supervised = ["protocol.rounds=0"] if name == "table" else []
+    options = {"table": ["protocol.rounds=0"], "fig4": ["backbone=resnet18"], "fig5": ["backbone=resnet18"]}
     outcome = command_line(
-        f"experiment={name}", "protocol=smoke", *supervised, "protocol.max_pixels=100", "trainer.threads=1"
+        f"experiment={name}", "protocol=smoke", *options.get(name, []), "protocol.max_pixels=100", "trainer.threads=1"
     )
     assert outcome.code == 0, outcome.err
     assert Path("outputs", name if name in ("demo", "main") else "paper").is_dir()

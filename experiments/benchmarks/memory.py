@@ -14,7 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def measure(
-    shape: tuple[int, int, int] = SALINAS, rounds: int = 32, stems: tuple[str, ...] = ("s2_pool", "s1")
+    shape: tuple[int, int, int] = SALINAS,
+    rounds: int = 32,
+    stems: tuple[str, ...] = ("s2_pool", "s1"),
+    backbone: str = "densenet121",
 ) -> list[Row]:
     """Megabytes above the imports for a run through the command line, and of late rounds against early ones."""
     with tempfile.TemporaryDirectory() as folder:
@@ -25,11 +28,11 @@ def measure(
         allowed = cube_megabytes + 1024
         rows = []
         for stem in stems:
-            scene = scene_of(cube_file, truth_file)
+            scene = scene_of(cube_file, truth_file, backbone)
             peak = child("peak", folder, *scene, f"protocol.stem={stem}", "protocol.rounds=1")
             rows.append(
                 Row(
-                    f"peak memory, {'x'.join(map(str, shape))} scene, densenet121, stem {stem}",
+                    f"peak memory, {'x'.join(map(str, shape))} scene, {backbone}, stem {stem}",
                     f"cube (float32) + 1 GB = {allowed:.0f} MB",
                     f"{peak:.0f} MB above imports",
                     peak / allowed,
@@ -39,15 +42,16 @@ def measure(
         small_cube, small_truth = Path(folder) / "small.npy", Path(folder) / "small_truth.npy"
         np.save(small_cube, synthetic_cube(60, 60, 30))
         np.save(small_truth, np.arange(3600).reshape(60, 60) % 5 + 1)
-        scene = scene_of(small_cube, small_truth)
+        scene = scene_of(small_cube, small_truth, backbone)
         growth = child("growth", folder, *scene, f"protocol.rounds={rounds}", "protocol.query_size=10")
         rows.append(Row(f"memory after {rounds + 1} rounds", "after 3 rounds: 1", f"{growth:.3f}", growth, "<= 1.05"))
     return rows
 
 
-def scene_of(cube_file: Path, truth_file: Path) -> list[str]:
-    """A short run on a scene of one's own, DenseNet-121 with the loss prediction module."""
+def scene_of(cube_file: Path, truth_file: Path, backbone: str) -> list[str]:
+    """A short run on a scene of one's own, with the loss prediction module."""
     return [
+        f"backbone={backbone}",
         "dataset=custom",
         f"dataset.cube_file='{cube_file}'",
         f"dataset.ground_truth_file='{truth_file}'",
