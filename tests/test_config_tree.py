@@ -25,6 +25,7 @@ NEWER_KEYS = ("compile", "predict_precision")
 
 CONF = configuration_folder()
 OPTIONS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml"))
+SHARED = {"fig4": "paper", "fig5": "paper", "table": "paper"}  # runs that several figures and tables use
 
 
 def composed(*overrides: str) -> Config:
@@ -38,8 +39,7 @@ def composed(*overrides: str) -> Config:
 def test_every_option_composes(group: str, option: str) -> None:
     config = composed(f"{group}={option}", *(["protocol.rounds=0"] if option == "none" else []))
     part = getattr(config, group)
-    shared = {"fig4": "paper", "fig5": "paper", "table": "paper"}  # runs that several figures and tables use
-    assert getattr(part, "name", option) == shared.get(option, option) or group == "trainer"
+    assert getattr(part, "name", option) == SHARED.get(option, option) or group == "trainer"
 
 
 def test_the_default_is_the_papers_protocol() -> None:
@@ -87,12 +87,17 @@ def test_files_and_code_name_the_same_things() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for group, name in OPTIONS if group == "experiment"])
 def test_every_experiment_runs_in_smoke_mode(command_line: CommandLine, name: str) -> None:
-    options = {"table": ["protocol.rounds=0"], "fig4": ["backbone=resnet18"], "fig5": ["backbone=resnet18"]}
+    options = {
+        "table": ["protocol.rounds=0"],
+        "screen": ["protocol.rounds=0"],
+        "fig4": ["backbone=resnet18"],
+        "fig5": ["backbone=resnet18"],
+    }
     outcome = command_line(
         f"experiment={name}", "protocol=smoke", *options.get(name, []), "protocol.max_pixels=100", "trainer.threads=1"
     )
     assert outcome.code == 0, outcome.err
-    assert Path("outputs", name if name in ("demo", "main") else "paper").is_dir()
+    assert Path("outputs", SHARED.get(name, name)).is_dir()
 
 
 def test_a_kept_configuration_comes_back(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """`docs/results.md` from the recorded runs: `python -m experiments.paper.results [--record outputs]`.
 
 Numbers and pictures come from `experiments/results`, words from `results.template.md`, where `$scene_artefact` stands
-for a table or a picture. `--record` first adds the finished runs below a folder's `paper/`, without their weights.
+for a table or a picture. `--record` first adds the finished runs below a folder's `paper/` and `screen/`, without their
+weights.
 """
 
 import argparse
@@ -15,12 +16,19 @@ from string import Template
 from experiments.paper.artefacts import build
 from experiments.paper.cells import Plan
 from hsi_al.files import replacing
+from hsi_al.report.compare import write_comparison
+from hsi_al.report.contest_tables import markdown
 from hsi_al.report.run_files import read_meta
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = ROOT / "experiments" / "results"
 TEMPLATE = Path(__file__).with_name("results.template.md")
-FILES = ("meta.json", "config.yaml", "curve.csv", "confusion.h5", "pool.h5", "predictions.h5")
+# Experiment -> files that are kept of its runs; curves alone of what is only compared.
+FILES = {
+    "paper": ("meta.json", "config.yaml", "curve.csv", "confusion.h5", "pool.h5", "predictions.h5"),
+    "screen": ("meta.json", "config.yaml", "curve.csv"),
+}
+PICTURES = {"curves": "comparison", "differences": "comparison_differences"}
 MODES = {"protocol": "short", "learner.effort": "short"}
 
 
@@ -51,6 +59,27 @@ def sections(recorded: Path) -> list[Section]:
     ]
 
 
+def comparisons(recorded: Path) -> dict[str, list[Path]]:
+    """The runs of acquisition functions to compare, `<scene>_<method>_<split>` -> run directories."""
+    found: dict[str, list[Path]] = {}
+    for meta in sorted((recorded / "screen").glob("*/*/*/*/seed=*/meta.json")):
+        scene, method, _, protocol, _ = meta.parent.relative_to(recorded / "screen").parts
+        name = f"{scene}_{method.removeprefix('deep-')}_{protocol.removeprefix('short-')}"
+        found.setdefault(name, []).append(meta.parent)
+    return found
+
+
+def compared(runs: Sequence[Path], folder: Path, path: str) -> str:
+    """Curves, tables and differences; written into `folder`/`path`."""
+    done = write_comparison(runs, folder / path)
+    tables = [section for section in done.sections[1:] if "beats" not in section.title]
+    shown = "\n".join(f"{section.title}\n\n{markdown(section.table)}" for section in tables)
+    notes = "\n".join(f"- {note}" for note in done.notes)
+    files = ", ".join(f"[{file.name}]({path}/{file.name})" for file in sorted(done.paths) if file.suffix != ".png")
+    curves, differences = (f"![{what}]({path}/{name}.png)\n" for what, name in PICTURES.items())
+    return f"{curves}\n{shown}\n{differences}\n{notes}\n- Files: {files}"
+
+
 def page(recorded: Path, folder: Path) -> str:
     """The page's text; its pictures and tables are written into `folder`/results/<scene>.
 
@@ -69,21 +98,24 @@ def page(recorded: Path, folder: Path) -> str:
             notes = "" if shown else "\n".join(f"- {note}" for note in built.notes)
             files = ", ".join(f"[{file.suffix[1:]}]({path}{file.suffix})" for file in built.files)
             values[f"{section.name}_{artefact}"] = f"{picture}\n{shown}\n{notes}\n- Files: {files}"
+    for name, runs in comparisons(recorded).items():
+        values[name] = compared(runs, folder, f"results/{name}")
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values)
 
 
 def record(outputs: Path, recorded: Path) -> list[Path]:
-    """Copy the small files of the finished runs below `outputs`/paper; returns their new folders."""
+    """Copy the small files of the finished runs of the experiments in `FILES`; returns their new folders."""
     kept = []
-    for meta in sorted((outputs / "paper").rglob("meta.json")):
-        if read_meta(meta.parent).state != "finished":
-            continue
-        folder = recorded / meta.parent.relative_to(outputs)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
-            if (meta.parent / name).exists():
-                shutil.copyfile(meta.parent / name, folder / name)
-        kept.append(folder)
+    for experiment, names in FILES.items():
+        for meta in sorted((outputs / experiment).rglob("meta.json")):
+            if read_meta(meta.parent).state != "finished":
+                continue
+            folder = recorded / meta.parent.relative_to(outputs)
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                if (meta.parent / name).exists():
+                    shutil.copyfile(meta.parent / name, folder / name)
+            kept.append(folder)
     return kept
 
 

@@ -11,6 +11,7 @@ from hsi_al.report.series import Run, Series, distinct_names
 from hsi_al.report.statistics import Paired, aulc, holm, labels_to_reach, paired, smallest_sign_flip
 
 ALPHA = 0.05
+MANY = 8  # methods beyond which every pair would be more than a reader reads
 Scores = Mapping[str, Mapping[int, float]]
 """Method -> seed -> percent."""
 
@@ -95,6 +96,12 @@ class Contest:
             found["AULC"] = self.scores(aulc, grid)
         return found
 
+    def comparisons(self, scores: Scores) -> list[Difference]:
+        """What is shown: every pair, or of many methods each against the reference, if there is one."""
+        if self.reference is None or len(scores) <= MANY:
+            return every_pair(scores)
+        return against(scores, self.reference)
+
     def reach(self, level: float) -> Scores:
         """Labels that a level in percent takes, on each run's own curve."""
         return self.scores(lambda labels, values: labels_to_reach(labels, values, level), None)
@@ -163,5 +170,6 @@ def every_pair(scores: Scores) -> list[Difference]:
 
 
 def against(scores: Scores, reference: str) -> list[Difference]:
-    """Each method against the reference."""
-    return differences(scores, [(name, reference) for name in scores if name != reference])
+    """Each method against the reference, the highest first."""
+    found = differences(scores, [(name, reference) for name in scores if name != reference])
+    return sorted(found, key=lambda entry: -np.inf if entry.paired is None else entry.paired.mean, reverse=True)

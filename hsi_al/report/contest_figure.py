@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hsi_al.report.canvas import CHARACTER, FONT, MARGIN, headline, literal, place, title_height, wrapped
-from hsi_al.report.contest import Contest, Difference, Scores, every_pair
+from hsi_al.report.contest import Contest, Difference, Scores
 from hsi_al.report.contest_tables import NAMES, win_cell, win_counts
 from hsi_al.report.palette import PALETTE
 from hsi_al.report.statistics import CONFIDENCE
@@ -20,10 +20,15 @@ OPEN, CLOSED = "0.45", PALETTE[0]
 
 
 def contest_figure(contest: Contest) -> Figure:
-    """Every pair of methods: a row of each panel, and the win matrices below; at least two methods and a quantity."""
+    """A row of each panel per comparison, and the win matrices below; at least two methods and a quantity.
+
+    Every pair, or of many methods each against the reference, in the order of the last quantity.
+    """
     quantities = contest.quantities()
     names, n = list(contest.methods), len(contest.methods)
-    pairs = [f"{e.row} minus {e.column}" for e in every_pair(next(iter(quantities.values())))]
+    compared = {name: {(e.row, e.column): e for e in contest.comparisons(quantities[name])} for name in quantities}
+    order = list(compared[list(quantities)[-1]])
+    pairs = [f"{row} minus {column}" for row, column in order]
     room = CHARACTER * max(map(len, [*pairs, *(f"{name} {n}" for name in names)])) + 0.3
     forest, matrix = ROW * len(pairs) + 0.2, CELL * n
     panel, foot = max(PANEL, matrix), matrix + 0.75
@@ -34,12 +39,12 @@ def contest_figure(contest: Contest) -> Figure:
     for index, (name, scores) in enumerate(quantities.items()):
         left = room + index * (panel + GAP)
         axes = place(figure, left, foot + 0.5, panel, forest)
-        draw_differences(axes, every_pair(scores), scores)
+        draw_differences(axes, [compared[name][pair] for pair in order], scores)
         axes.set_title(name, fontsize=10)
         axes.set_yticks(range(len(pairs)), map(literal, pairs) if not index else [""] * len(pairs), fontsize=FONT)
         axes = place(figure, left, 0.4, matrix, matrix)
         draw_wins(axes, scores)
-        numbered = [literal(f"{name} {index + 1}") for index, name in enumerate(names)]
+        numbered = [literal(f"{method} {i + 1}") for i, method in enumerate(names)]
         axes.set_yticks(range(n), numbered if not index else [str(i + 1) for i in range(n)], fontsize=FONT)
     headline(figure, title)
     return figure

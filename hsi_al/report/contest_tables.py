@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hsi_al.report.contest import ALPHA, Contest, Difference, Scores, against, every_pair
+from hsi_al.report.contest import ALPHA, MANY, Contest, Difference, Scores, against, every_pair
 from hsi_al.report.series import Run
 from hsi_al.report.statistics import CONFIDENCE, smallest_sign_flip
 
@@ -52,7 +52,7 @@ def sections(contest: Contest, levels: Sequence[float]) -> Iterator[Section]:
         if contest.reference is not None and len(scores) > 1:
             found = against(scores, contest.reference)
             yield Section(f"{name}: against {contest.reference} ({family(found)})", differences_table(found))
-        if len(scores) > 2 or (contest.reference is None and len(scores) > 1):
+        if 2 < len(scores) <= MANY or (contest.reference is None and len(scores) > 1):
             found = every_pair(scores)
             yield Section(f"{name}: every pair ({family(found)})", differences_table(found))
         if len(scores) > 1:
@@ -186,6 +186,8 @@ def test_notes(contest: Contest) -> list[str]:
     if not tested:
         return lines
     floors = ", ".join(f"{smallest_sign_flip(n):.2g} with {n} seeds" for n in tested)
+    if len(contest.methods) > MANY and contest.reference is not None:
+        lines.append(f"Of {len(contest.methods)} methods every pair is in comparison_differences.csv only.")
     return [
         *lines,
         f"Differences are percentage points on the seeds that both methods have; the {100 * CONFIDENCE:g} % interval "

@@ -1,11 +1,12 @@
 """The results page is what the recorded runs give, and recording keeps what it needs."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from experiments.paper.results import FILES, RECORDED, ROOT, Section, page, record
+from experiments.paper.results import FILES, RECORDED, ROOT, Section, compared, comparisons, page, record
 from tests.experiments.test_paper import plan, write_finished
 
 RUN = "paper/indian_pines/jcr/none/per_class-paper"
@@ -17,9 +18,12 @@ def test_finished_runs_are_recorded_without_weights(tmp_path: Path) -> None:
     (run / "weights_0.pt").write_text("large")
     write_finished(outputs / RUN / "seed=1", state="running")
     write_finished(outputs / "demo/indian_pines/jcr/none/per_class-paper/seed=0")
-    assert record(outputs, recorded) == [recorded / RUN / "seed=0"]
+    screened = "screen/indian_pines/deep-lenet/random/short-holdout/seed=0"
+    write_finished(outputs / screened)
+    assert record(outputs, recorded) == [recorded / RUN / "seed=0", recorded / screened]
+    assert {path.name for path in (recorded / screened).iterdir()} == {"meta.json", "curve.csv"}
     kept = {path.name for path in (recorded / RUN / "seed=0").iterdir()}
-    assert kept == {"meta.json", "curve.csv", "confusion.h5", "predictions.h5"} <= set(FILES)
+    assert kept == {"meta.json", "curve.csv", "confusion.h5", "predictions.h5"} <= set(FILES["paper"])
     assert not (recorded / RUN / "seed=1").exists()
 
 
@@ -37,6 +41,24 @@ def test_a_page_is_made_of_tables_pictures_and_words(tmp_path: Path, monkeypatch
     assert text.count("- JCR: a learner.") == text.count("- Reproduce: ") - 1 == 1  # the maps have theirs
     for link in re.findall(r"\]\(([^)]+)\)", text):
         assert (tmp_path / "docs" / link).is_file()
+
+
+def test_acquisition_functions_are_compared_by_scene_network_and_split(tmp_path: Path) -> None:
+    for method, shift in {"random": 0, "entropy": 1}.items():
+        for split in ("holdout", "blocks"):
+            for seed in (0, 1):
+                folder = tmp_path / f"screen/indian_pines/deep-lenet/{method}/short-{split}/seed={seed}"
+                run = write_finished(folder, shift + seed * shift)
+                about = json.loads((run / "meta.json").read_text())
+                about["title"] = f"scene, lenet, {method}, protocol short, split {split}, seed {seed}"
+                (run / "meta.json").write_text(json.dumps(about))
+    found = comparisons(tmp_path)
+    assert list(found) == ["indian_pines_lenet_blocks", "indian_pines_lenet_holdout"]
+    assert [len(runs) for runs in found.values()] == [4, 4]
+    text = compared(found["indian_pines_lenet_holdout"], tmp_path, "results/lenet")
+    assert "| random | 0 1 |" in text and "| entropy minus random | 2 |" in text and "beats" not in text
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        assert (tmp_path / link).is_file()
 
 
 def test_the_page_in_the_repository_is_that_of_the_recorded_runs(tmp_path: Path) -> None:

@@ -241,3 +241,22 @@ def test_the_command_line_writes_tables_tests_and_pictures(
         assert stopped.value.code == 2
     assert main([*arguments, "--reference", "nobody"]) == 2
     assert "No method is 'nobody'" in capsys.readouterr().err
+
+
+def test_many_methods_are_compared_with_the_reference_alone(tmp_path: Path) -> None:
+    gains = {f"method{i}": gain for i, gain in enumerate([3, 9, 1, 7, 5, 2, 8, 4])} | {"random": 0}
+    for method, gain in gains.items():
+        for seed in range(3):
+            write_method(tmp_path, method, seed, (80, 82 + gain, 84 + gain + 0.1 * seed * (gain % 3)))
+    contest = contest_of(sorted(tmp_path.glob("*/seed=*")))
+    last, _ = contest.quantities().values()
+    shown = contest.comparisons(last)
+    assert [entry.column for entry in shown] == ["random"] * 8
+    assert [entry.row for entry in shown] == [f"method{i}" for i in (1, 6, 3, 4, 7, 0, 5, 2)]
+    assert len(list(sections(contest, [90]))) == 5  # the methods, and for two quantities: against random, wins
+    assert any("every pair is in comparison_differences.csv only" in note for note in notes(contest))
+    height = contest_figure(contest).get_figheight()
+    assert height < 12
+    without = Contest(contest.name, contest.methods, contest.measure, None)
+    assert len(without.comparisons(last)) == 36
+    assert contest_figure(without).get_figheight() > height
