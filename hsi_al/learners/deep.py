@@ -132,7 +132,9 @@ class DeepLearner:
         self.module.masks_KD = torch.ones(self.draws, backbone.classifier.in_features)
         if settings.channels_last:
             self.module = self.module.to(memory_format=torch.channels_last)
-        self.device: torch.device = build_trainer(settings.accelerator, settings.precision, 1).strategy.root_device
+        self.device: torch.device = build_trainer(
+            settings.accelerator, settings.precision, 1, ranks=ranks
+        ).strategy.root_device
         self.tried_to_compile = False
         self.knows_batch_size = settings.predict_batch_size is not None or self.device.type != "cuda"
         gatherer = gatherer_of(cube, settings.patch_size, limits)

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from hsi_al.errors import ConfigurationError, HsiAlError, LearnerError, RunDirectoryError
 from hsi_al.learners import ranks as ranks_module
 from hsi_al.learners.deep import DeepLearner, DeepSettings
 from hsi_al.learners.ranks import ALONE, Ranks, check_devices, joined, run_in_processes
-from hsi_al.learners.training import fitting_memory
+from hsi_al.learners.training import build_trainer, fitting_memory
 from tests.conftest import CommandLine
 from tests.fakes import gaussian_cube
 from tests.test_run import TINY_RUN, pool_arrays
@@ -103,6 +104,19 @@ def test_the_command_line_with_two_devices_asks_for_the_same_pixels(
     again = command_line(*options, f"hydra.run.dir={tmp_path / 'one'}", "trainer.devices=2")
     assert again.code == 2
     assert "trainer.devices (1 -> 2)" in again.err
+
+
+def test_a_process_asks_for_its_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def spying(*given: Any, **more: Any) -> Any:
+        asked.append(more["ranks"])
+        return build_trainer(*given, **more)
+
+    monkeypatch.setattr("hsi_al.learners.deep.build_trainer", spying)
+    ranks = Ranks(1, 2, environment=LightningEnvironment())
+    DeepLearner(gaussian_cube()[0], 4, IDS, DeepSettings("lenet", accelerator="cpu"), ranks=ranks)
+    assert asked and all(given is ranks for given in asked)
 
 
 def test_alone_nothing_is_exchanged() -> None:
