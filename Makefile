@@ -11,7 +11,7 @@ EFFORT ?= paper
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast fig4 fig5 table maps results bench lint type format check build clean
+.PHONY: help setup demo test pytest test-fast fig4 fig5 table maps results bench lint type format check build clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9 -]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -29,7 +29,9 @@ setup: .venv/.ok  ## Create .venv with everything
 demo: .venv/.ok  ## Active learning on Indian Pines: about 4 minutes on two CPU cores
 	$(BIN)/python -m hsi_al.run experiment=demo
 
-test: .venv/.ok lint type  ## Lint, types and all tests
+test: lint type pytest  ## Lint, types and all tests; make -j2 test at once
+
+pytest: .venv/.ok
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-fast: .venv/.ok  ## The tests without those that train through the command line
