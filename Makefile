@@ -43,7 +43,7 @@ fig4 fig5 table maps: .venv/.ok  ## The paper's: make fig4 DATASET=salinas SEEDS
 results: .venv/.ok  ## Build docs/results.md from the recorded runs
 	$(BIN)/python -m experiments.paper.results
 
-bench: .venv/.ok  ## Speed and memory as ratios, about 15 minutes on an idle machine
+bench: .venv/.ok  ## Speed and memory as ratios, half an hour or more on an idle machine
 	$(BIN)/python -m experiments.benchmarks
 
 lint: .venv/.ok  ## ruff: style and format

@@ -198,18 +198,19 @@ def views(module: HsiDataModule) -> list[list[tuple[int, int]]]:
     return batches
 
 
-def augmenting(seed: int, part: tuple[int, int] = (0, 1), channels_last: bool = True) -> HsiDataModule:
+def augmenting(seed: int, part: tuple[int, int] = (0, 1), channels_last: bool = True, n: int = 25) -> HsiDataModule:
     gatherer = PatchGatherer(fake_cube(HEIGHT, WIDTH), 4)
     candidates = np.arange(10, 61, dtype=np.int64)
     module = HsiDataModule(gatherer, HEIGHT * WIDTH, candidates, 10, 256, channels_last, part, augment=True)
-    module.set_labelled(*pixels(25), seed=seed)
+    module.set_labelled(*pixels(n), seed=seed)
     return module
 
 
-def test_every_epoch_sees_every_pixel_once_as_another_symmetry() -> None:
-    module = augmenting(0)
+@pytest.mark.parametrize("n", [24, 25])  # a multiple of the eight symmetries, and none
+def test_every_epoch_sees_every_pixel_once_as_another_symmetry(n: int) -> None:
+    module = augmenting(0, n=n)
     epochs = [dict(view for batch in views(module) for view in batch) for _ in range(12)]
-    assert all(sorted(epoch) == pixels(25)[0].tolist() for epoch in epochs)
+    assert all(sorted(epoch) == pixels(n)[0].tolist() for epoch in epochs)
     assert set().union(*(epoch.values() for epoch in epochs)) == set(range(8))
     assert all(len({epoch[pixel_id] for epoch in epochs}) > 2 for pixel_id in epochs[0])
     assert views(augmenting(0)) == views(augmenting(0)) != views(augmenting(1))

@@ -257,14 +257,18 @@ def test_a_warm_up_of_no_step_and_of_all(lr_warm_up: float) -> None:
 
 def test_smoothed_labels_in_the_cross_entropy_but_not_in_the_ranking() -> None:
     module = classifier()
-    patches, labels = batch(6)
-    module.plan = FitPlan(1, label_smoothing=0.3)
+    patches, labels = batch(40)
+    module.plan = FitPlan(1, label_smoothing=0.6)
+    with torch.no_grad():
+        module.backbone.classifier.weight.mul_(30)  # sure of itself: smoothing then changes who is worse
     logits, taps = module.backbone(patches)
     log_p = logits.log_softmax(dim=1)
-    loss_B = -log_p[torch.arange(6), labels]
-    smoothed_B = 0.7 * loss_B - 0.3 * log_p.mean(dim=1)
+    loss_B = -log_p[torch.arange(40), labels]
+    smoothed_B = 0.4 * loss_B - 0.6 * log_p.mean(dim=1)
     assert module.loss_prediction is not None
-    ranking = ranking_loss(module.loss_prediction(taps), loss_B, module.margin)
+    predicted_B = module.loss_prediction(taps)
+    ranking = ranking_loss(predicted_B, loss_B, module.margin)
+    assert abs((ranking - ranking_loss(predicted_B, smoothed_B, module.margin)).item()) > 1e-3
     loss = module.objective(patches, labels, None, False)
     assert loss.item() == pytest.approx((smoothed_B.mean() + module.ranking_weight * ranking).item(), rel=1e-5)
 
