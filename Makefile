@@ -26,7 +26,7 @@ setup: .venv/.ok  ## Create .venv with everything
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: .venv/.ok  ## Active learning on Indian Pines: about 4 minutes on two CPU cores
+demo: .venv/.ok  ## Active learning on Indian Pines: 4 to 7 minutes on two CPU cores
 	$(BIN)/python -m hsi_al.run experiment=demo
 
 test: lint type pytest  ## Lint, types and all tests; make -j2 test at once
