@@ -173,7 +173,7 @@ class TrainerConfig:
     threads: int | None = None  # default: the cores given to this process
     channels_last: bool = True
     profile: bool = False  # write profile.md (seconds per phase) and trace.json
-    predict_batch_size: int | None = None  # default: by free memory on a GPU; on a CPU 256, or 64 with the stem s1
+    predict_batch_size: int | None = None  # default: by free memory on a GPU; on a CPU 256, or 64, or 16 with s1
     predict_precision: str | None = None  # of scoring; default: that of training
 
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments.benchmarks.measure import Row, learner_on, medians, synthetic_cube
+from experiments.benchmarks.measure import Row, learner_on, medians, step_of, synthetic_cube
 from hsi_al.learners.deep import DeepLearner, DeepSettings
 
 NEEDS = frozenset({"predicted_loss_N"})
@@ -28,26 +28,23 @@ CASES = (
 )
 
 
-def measure(
-    cases: tuple[tuple[str, str], ...] = CASES, n_labelled: int = 20, n_scored: int = 256, repeats: int = 3
-) -> list[Row]:
+def measure(cases: tuple[tuple[str, str], ...] = CASES, n_scored: int = 256, repeats: int = 3) -> list[Row]:
     """A row for training and one for scoring, each network; the last column is the part of the peak."""
     cube = synthetic_cube(145, 145, 200)
-    return [row for case in cases for row in compare(cube, *case, n_labelled, n_scored, repeats)]
+    return [row for case in cases for row in compare(cube, *case, n_scored, repeats)]
 
 
-def compare(
-    cube: NDArray[np.uint16], backbone: str, stem: str, n_labelled: int, n_scored: int, repeats: int
-) -> list[Row]:
+def compare(cube: NDArray[np.uint16], backbone: str, stem: str, n_scored: int, repeats: int) -> list[Row]:
     """One network before and now."""
-    settings = DeepSettings(backbone=backbone, stem=stem, accelerator="cpu", epochs=1)
+    settings = DeepSettings(backbone=backbone, stem=stem, accelerator="cpu")
     needs = NEEDS if backbone != "lenet" else frozenset[str]()
     plain = replace(settings, channels_last=False, predict_batch_size=256)
     before, now = (learner_on(cube, 9, needs, chosen) for chosen in (plain, settings))
-    ids, many, rng = np.arange(n_labelled), np.arange(n_scored), np.random.default_rng(0)
+    many = np.arange(n_scored)
     step_flops, patch_flops = flops(now)
     peak = peak_flops()
-    fits = medians(lambda: before.fit(ids, ids % 9, 0, rng), lambda: now.fit(ids, ids % 9, 0, rng), repeats)
+    plain_adam = torch.optim.Adam(before.module.parameters())
+    steps = medians(step_of(before, plain_adam), step_of(now, now.module.adam()), 3 * repeats)
     scoring = medians(lambda: before.predict(many), lambda: now.predict(many), repeats)
     return [
         Row(
@@ -57,7 +54,7 @@ def compare(
             n * each / new / peak,
         )
         for what, (old, new), n, each in (
-            ("step", fits, now.steps(n_labelled, 0), step_flops),
+            ("step", steps, 1, step_flops),
             ("scoring, a patch", scoring, n_scored, patch_flops),
         )
     ]

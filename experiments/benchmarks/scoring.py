@@ -12,7 +12,7 @@ NEEDS = frozenset({"predicted_loss_N"})
 
 def measure(
     backbone: str = "densenet121",
-    batches: tuple[tuple[str, int], ...] = (("s1", 8), ("s2", 6), ("s2_pool", 12)),
+    batches: tuple[tuple[str, int], ...] = (("s1", 16), ("s2", 8), ("s2_pool", 6)),
     repeats: int = 3,
 ) -> list[Row]:
     """Milliseconds per patch of Indian Pines' size."""

@@ -25,7 +25,7 @@ from hsi_al.learners.profiling import PhaseProfiler
 from hsi_al.learners.ranks import ALONE, Ranks
 from hsi_al.learners.scoring import halving, measured_size
 from hsi_al.learners.training import EpochProgress, build_trainer, fitting_memory, quiet_lightning, seeded
-from hsi_al.models.backbone import count_parameters
+from hsi_al.models.backbone import count_parameters, stem_output_size
 from hsi_al.models.classifier import ActiveClassifier, FitPlan
 from hsi_al.models.factory import build_backbone
 from hsi_al.models.loss_prediction import LossPredictionModule
@@ -33,6 +33,7 @@ from hsi_al.outputs import Outputs
 
 Ids = NDArray[np.int64]
 EVERY_NETWORK_GIVES = frozenset({"probabilities_NC", "embeddings_ND", "mc_probabilities_NKC"})
+MAP_PIXELS_AT_ONCE = 2**14  # behind the stem; more outgrow a processor's cache: half the speed of DenseNet-121 with s1
 DROPOUT_FOR_DRAWS = 0.5  # where draws are needed and no dropout is given (Gal, Islam & Ghahramani 2017)
 
 
@@ -158,17 +159,19 @@ class DeepLearner:
 
     @property
     def predict_batch_size(self) -> int:
-        """Pixels scored at once; by default fewer where the large maps of the stem s1 outgrow a processor's cache.
+        """Pixels scored at once; by default on a processor as many as `MAP_PIXELS_AT_ONCE` allows, 256 at most.
 
         On a GPU it is measured before the first prediction. Single pixels come in thousands: a batch costs about a
         millisecond beside what is computed.
         """
-        if self.settings.predict_batch_size:
-            return self.settings.predict_batch_size
-        if self.settings.patch_size == 1:
+        settings = self.settings
+        if settings.predict_batch_size:
+            return settings.predict_batch_size
+        if settings.patch_size == 1:
             return 8192
-        large = bool(self.module.backbone.tap_channels) and self.settings.stem == "s1"
-        return 64 if large and self.device.type == "cpu" else 256
+        if not self.module.backbone.tap_channels or self.device.type != "cpu":
+            return 256
+        return min(256, max(1, MAP_PIXELS_AT_ONCE // stem_output_size(settings.patch_size, settings.stem) ** 2))
 
     @property
     def warm(self) -> bool:
@@ -391,7 +394,8 @@ class DeepLearner:
                 step_seconds = median_seconds(step, self.device)
             self._choose_batch_size()
             few = self.device.type == "cpu" and self.settings.patch_size > 1
-            n = min(64, self.datamodule.n_pixels) if few else self.datamodule.predict_batch_size
+            n = self.datamodule.predict_batch_size
+            n = min(64, n, self.datamodule.n_pixels) if few else n
             with self._scoring():
                 return step_seconds, median_seconds(lambda: self._score_some(n), self.device) / n
 

@@ -567,10 +567,18 @@ def test_estimate_of_a_finished_run_is_about_the_map() -> None:
     assert "50 patches" in estimate.work
 
 
-def test_only_large_maps_are_scored_in_small_batches() -> None:
-    assert learner().predict_batch_size == learner(backbone="resnet18", stem="s2").predict_batch_size == 256
-    assert learner(backbone="resnet18", stem="s1").datamodule.predict_batch_size == 64
+@pytest.mark.parametrize(
+    ("stem", "patch_size", "size"),
+    [("s1", 8, 256), ("s1", 9, 202), ("s2", 17, 202), ("s2_pool", 17, 256), ("s1_pool", 15, 256)],
+)
+def test_large_maps_are_scored_few_at_once(stem: str, patch_size: int, size: int) -> None:
+    # 202 maps of 9 x 9 pixels are 16,362, a map fewer than 2^14 pixels hold.
+    assert learner(backbone="resnet18", stem=stem, patch_size=patch_size).datamodule.predict_batch_size == size
+
+
+def test_a_chosen_number_of_pixels_is_scored_at_once() -> None:
     assert learner(backbone="resnet18", stem="s1", predict_batch_size=7).datamodule.predict_batch_size == 7
+    assert learner().predict_batch_size == 256  # LeNet has no stem
 
 
 # Progress and interruption
