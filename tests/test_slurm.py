@@ -65,16 +65,20 @@ def test_a_run_on_several_devices_is_one_job_of_several_processes(tmp_path: Path
     assert pool_arrays(tmp_path / run) == pool_arrays(tmp_path / "one")
 
 
-def test_a_pre_empted_job_is_put_back_and_continues_alike(tmp_path: Path, tiny_scene: list[str]) -> None:
+@pytest.mark.parametrize(("tasks", "epochs"), [(1, 300), (2, 20)])
+def test_a_pre_empted_job_is_put_back_and_continues_alike(
+    tmp_path: Path, tiny_scene: list[str], tasks: int, epochs: int
+) -> None:
     options = [
         *local(tiny_scene),
         "acquisition=entropy",
         "protocol.rounds=12",
-        "protocol.epochs=300",
-        "protocol.warm_epochs=300",
+        f"protocol.epochs={epochs}",
+        f"protocol.warm_epochs={epochs}",
+        f"trainer.devices={tasks}",
     ]
     undisturbed = start([*options, "experiment.name=undisturbed", "trainer.threads=1"], tmp_path)
-    process = start([*SLURM, *options], tmp_path)
+    process = start([*SLURM, f"hydra.launcher.tasks_per_node={tasks}", *options], tmp_path)
     run = tmp_path / "outputs/main/tiny/deep-lenet/entropy/smoke-paper/seed=0"
     wait_for(run / "pool.h5", process)
     jobs = subprocess.run(["squeue", "--noheader", "--format=%A"], capture_output=True, text=True, check=True).stdout
