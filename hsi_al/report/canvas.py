@@ -39,12 +39,13 @@ class LegendBlock:
 
     handles: Sequence[Artist]
     width: float
+    handle_length: float = 1.4  # in letters; lines need more than patches to show their dashes
 
     @property
     def columns(self) -> int:
         """Number of columns."""
         longest = max(len(str(handle.get_label())) for handle in self.handles)
-        return max(1, min(len(self.handles), int(self.width / (0.5 + CHARACTER * longest))))
+        return max(1, min(len(self.handles), int(self.width / (0.3 + 0.13 * self.handle_length + CHARACTER * longest))))
 
     @property
     def height(self) -> float:
@@ -64,15 +65,22 @@ class LegendBlock:
             borderpad=0,
             borderaxespad=0,
             columnspacing=1.2,
-            handlelength=1.4,
+            handlelength=self.handle_length,
             handletextpad=0.5,
         )
 
 
 def place(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
     """Add axes at a place given in inches."""
+    return figure.add_axes(place_in(figure, left, bottom, width, height))
+
+
+def place_in(
+    figure: Figure, left: float, bottom: float, width: float, height: float
+) -> tuple[float, float, float, float]:
+    """A place given in inches as parts of the figure."""
     across, up = figure.get_size_inches()
-    return figure.add_axes((left / across, bottom / up, width / across, height / up))
+    return left / across, bottom / up, width / across, height / up
 
 
 def without_ticks(axes: Axes) -> None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from hsi_al.errors import RunDirectoryError
 from hsi_al.files import replacing
-from hsi_al.report.canvas import literal, place, save
+from hsi_al.report.canvas import LegendBlock, literal, place_in, save
 from hsi_al.report.contest import Contest, against, contests_of, every_pair
 from hsi_al.report.contest_figure import contest_figure
 from hsi_al.report.contest_tables import MEASURES, NAMES, Section, markdown, notes, percent, sections
@@ -21,7 +21,6 @@ from hsi_al.report.series import Series, series_of
 from hsi_al.report.tables import CurveRow, read_curve
 
 LEVELS = (90.0, 95.0, 98.0)
-MOST_INSIDE = 8  # curves whose legend has room inside the picture
 MARKERS = "os^Dv<>Pp*X"
 LINES = ("-", "--", "-.", ":")
 
@@ -88,7 +87,7 @@ def _point(n_labelled: int, rows: list[CurveRow]) -> Point:
 def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all", title: str = "") -> Figure:
     """Plot a measure in percent against the labels, with a band of one standard deviation over seeds."""
     figure = Figure(figsize=(6.8, 4.6))
-    axes = place(figure, 0.7, 0.55, 5.9, 3.9)
+    axes = figure.add_subplot()
     for index, curve in enumerate(curves):
         labels = [point.n_labelled for point in curve.points]
         mean = 100 * np.array([point.mean[measure] for point in curve.points])
@@ -104,11 +103,11 @@ def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all", title: s
     axes.set_ylabel(f"{NAMES[measure]} (%)" + (", mean ± standard deviation over seeds" if several else ""))
     axes.grid(color="0.88")
     axes.set_axisbelow(True)
-    if len(curves) > MOST_INSIDE:
-        axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13), frameon=False)
-    else:
-        axes.legend(fontsize=9)
     axes.set_title(literal(title), fontsize=10)
+    legend = LegendBlock(axes.lines, 6.8, handle_length=3)  # inside it would hide some curve
+    figure.set_figheight(4.6 + legend.height)
+    axes.set_position(place_in(figure, 0.7, 0.55 + legend.height, 5.9, 3.9))
+    legend.draw(figure)
     return figure
 
 

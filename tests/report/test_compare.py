@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hsi_al.errors import RunDirectoryError
 from hsi_al.report.__main__ import main
@@ -73,6 +74,15 @@ def test_the_figure_shows_mean_and_band(runs: list[Path]) -> None:
     assert axes.get_ylabel() == "OA (%), mean ± standard deviation over seeds"
     (alone,) = comparison_figure(curves_of(runs[1:])).axes
     assert alone.get_ylabel() == "OA (%)"
+
+
+def test_the_legend_hides_no_curve(runs: list[Path]) -> None:
+    figure = comparison_figure(curves_of(runs))
+    FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
+    (legend,), (axes,) = figure.legends, figure.axes
+    assert [text.get_text() for text in legend.get_texts()] == ["entropy (2 seeds)", "random (1 seed)"]
+    below = legend.get_window_extent()
+    assert 0 <= below.y0 < below.y1 < axes.get_tightbbox().y0  # type: ignore[union-attr]
 
 
 def test_runs_are_found_once(runs: list[Path], tmp_path: Path) -> None:
