@@ -121,11 +121,11 @@ def in_order(runs: list[Run]) -> list[Run]:
 
 
 def hidden_settings(paths: Sequence[Path]) -> list[tuple[str, ...]]:
-    """`key=value` of the kept configurations where these runs of one title differ, per run."""
+    """`key=value` of the kept settings in which these runs of one title differ, per run, but of what is off."""
     kept = [kept_settings(path) for path in paths]
     common = set.intersection(*(set(settings) for settings in kept))
     keys = sorted(key for key in common if len({settings[key] for settings in kept}) > 1)
-    return [tuple(f"{key}={settings[key]}" for key in keys) for settings in kept]
+    return [tuple(f"{key}={settings[key]}" for key in keys if settings[key] != "None") for settings in kept]
 
 
 def kept_settings(path: Path) -> dict[str, str]:

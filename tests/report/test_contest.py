@@ -183,7 +183,7 @@ def test_settings_that_titles_hide(tmp_path: Path) -> None:
     series = series_of(sorted(tmp_path.glob("*/*/seed=*")))
     assert [(entry.name, [run.seed for run in entry.runs]) for entry in series] == [
         ("acquisition.subset=500, split.seed=0", [0, 1]),
-        ("acquisition.subset=None, split.seed=0", [0]),
+        ("split.seed=0", [0]),
         ("acquisition.subset=500, split.seed=7", [0]),
     ]
     assert [len(contest.methods) for contest in contests_of(series, None, None)] == [2, 1]
