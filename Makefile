@@ -22,8 +22,8 @@ setup: .venv/.ok  ## Create .venv with everything
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' \
 	  || { echo "hsi_al needs Python 3.10 to 3.13; this is $$($(PYTHON) --version). Use make PYTHON=python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH_ARGS) torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt $(TORCH_ARGS) torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: .venv/.ok  ## Active learning on Indian Pines: 4 to 7 minutes on two CPU cores
