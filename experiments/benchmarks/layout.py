@@ -12,6 +12,7 @@ NEEDS = frozenset({"predicted_loss_N"})
 def measure(
     backbone: str = "densenet121",
     stems: tuple[str, ...] = ("s1", "s2", "s1_pool", "s2_pool"),
+    n_steps: int = 9,
     n_scored: int = 256,
     repeats: int = 3,
 ) -> list[Row]:
@@ -21,7 +22,7 @@ def measure(
         row
         for stem in stems
         for channels_last, precision in ((True, "32-true"), (False, "bf16-mixed"), (True, "bf16-mixed"))
-        for row in compare(cube, backbone, stem, channels_last, precision, n_scored, repeats)
+        for row in compare(cube, backbone, stem, channels_last, precision, n_steps, n_scored, repeats)
     ]
 
 
@@ -31,6 +32,7 @@ def compare(
     stem: str,
     channels_last: bool,
     precision: str,
+    n_steps: int,
     n_scored: int,
     repeats: int,
 ) -> list[Row]:
@@ -46,7 +48,7 @@ def compare(
     )
     many = np.arange(n_scored)
     name = f"{'channels last' if channels_last else 'channels first'}, {precision}, {backbone}, stem {stem}"
-    step = medians(step_of(plain, plain.module.adam()), step_of(other, other.module.adam()), 3 * repeats)
+    step = medians(step_of(plain, plain.module.adam()), step_of(other, other.module.adam()), n_steps)
     scoring = medians(lambda: plain.predict(many), lambda: other.predict(many), repeats)
     return [
         Row(f"{what}, {name}", f"{1e3 * theirs / n:.1f} ms {unit}", f"{1e3 * mine / n:.1f} ms", theirs / mine)

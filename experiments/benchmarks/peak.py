@@ -28,13 +28,15 @@ CASES = (
 )
 
 
-def measure(cases: tuple[tuple[str, str], ...] = CASES, n_scored: int = 256, repeats: int = 3) -> list[Row]:
+def measure(
+    cases: tuple[tuple[str, str], ...] = CASES, n_steps: int = 9, n_scored: int = 256, repeats: int = 3
+) -> list[Row]:
     """A row for training and one for scoring, each network; the last column is the part of the peak."""
     cube = synthetic_cube(145, 145, 200)
-    return [row for case in cases for row in compare(cube, *case, n_scored, repeats)]
+    return [row for case in cases for row in compare(cube, *case, n_steps, n_scored, repeats)]
 
 
-def compare(cube: NDArray[np.uint16], backbone: str, stem: str, n_scored: int, repeats: int) -> list[Row]:
+def compare(cube: NDArray[np.uint16], backbone: str, stem: str, n_steps: int, n_scored: int, repeats: int) -> list[Row]:
     """One network before and now."""
     settings = DeepSettings(backbone=backbone, stem=stem, accelerator="cpu")
     needs = NEEDS if backbone != "lenet" else frozenset[str]()
@@ -44,7 +46,7 @@ def compare(cube: NDArray[np.uint16], backbone: str, stem: str, n_scored: int, r
     step_flops, patch_flops = flops(now)
     peak = peak_flops()
     plain_adam = torch.optim.Adam(before.module.parameters())
-    steps = medians(step_of(before, plain_adam), step_of(now, now.module.adam()), 3 * repeats)
+    steps = medians(step_of(before, plain_adam), step_of(now, now.module.adam()), n_steps)
     scoring = medians(lambda: before.predict(many), lambda: now.predict(many), repeats)
     return [
         Row(

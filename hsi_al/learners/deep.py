@@ -393,9 +393,9 @@ class DeepLearner:
                 self.module.train()
                 step_seconds = median_seconds(step, self.device)
             self._choose_batch_size()
-            few = self.device.type == "cpu" and self.settings.patch_size > 1
             n = self.datamodule.predict_batch_size
-            n = min(64, n, self.datamodule.n_pixels) if few else n
+            if self.device.type == "cpu" and self.settings.patch_size > 1:
+                n = min(64, n, self.datamodule.n_pixels)
             with self._scoring():
                 return step_seconds, median_seconds(lambda: self._score_some(n), self.device) / n
 

@@ -45,7 +45,8 @@ class LegendBlock:
     def columns(self) -> int:
         """Number of columns."""
         longest = max(len(str(handle.get_label())) for handle in self.handles)
-        return max(1, min(len(self.handles), int(self.width / (0.3 + 0.13 * self.handle_length + CHARACTER * longest))))
+        entry = 0.325 + 0.125 * self.handle_length + CHARACTER * longest  # inches
+        return max(1, min(len(self.handles), int(self.width / entry)))
 
     @property
     def height(self) -> float:

@@ -67,7 +67,7 @@ def family(found: Sequence[Difference]) -> str:
 
 def methods_table(contest: Contest, quantities: dict[str, Scores], levels: Sequence[float]) -> Table:
     """Header and one row per method: its quantities, the labels that levels take, the overlap of test and training."""
-    header = ["method", "seeds", *(f"{name}" for name in quantities)]
+    header = ["method", "seed numbers", *(f"{name}" for name in quantities)]
     header += [f"labels to {level:g} %" for level in levels] + ["test in patches %"]
     rows = []
     for name, runs in contest.methods.items():

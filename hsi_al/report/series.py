@@ -102,9 +102,11 @@ def series_of(paths: Sequence[Path]) -> list[Series]:
 
 
 def distinct_names(groups: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
-    """Name each group by the settings that not all share; all of them where nothing is left."""
+    """Name each group by the settings that not all share, those that are off or all only where no other is left."""
     shared = set.intersection(*(set(settings) for settings in groups))
-    return {key: ", ".join(part for part in key if part not in shared) or ", ".join(key) for key in groups}
+    own = {key: [part for part in key if part not in shared] for key in groups}
+    on = {key: [part for part in parts if not part.endswith("=None")] for key, parts in own.items()}
+    return {key: ", ".join(on[key] or own[key] or key) for key in groups}
 
 
 def in_order(runs: list[Run]) -> list[Run]:
@@ -121,11 +123,11 @@ def in_order(runs: list[Run]) -> list[Run]:
 
 
 def hidden_settings(paths: Sequence[Path]) -> list[tuple[str, ...]]:
-    """`key=value` of the kept settings in which these runs of one title differ, per run, but of what is off."""
+    """`key=value` of the kept configurations where these runs of one title differ, per run."""
     kept = [kept_settings(path) for path in paths]
     common = set.intersection(*(set(settings) for settings in kept))
     keys = sorted(key for key in common if len({settings[key] for settings in kept}) > 1)
-    return [tuple(f"{key}={settings[key]}" for key in keys if settings[key] != "None") for settings in kept]
+    return [tuple(f"{key}={settings[key]}" for key in keys) for settings in kept]
 
 
 def kept_settings(path: Path) -> dict[str, str]:

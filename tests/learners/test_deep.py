@@ -567,6 +567,14 @@ def test_estimate_of_a_finished_run_is_about_the_map() -> None:
     assert "50 patches" in estimate.work
 
 
+def test_estimate_scores_as_many_at_once_as_the_run_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    scored: list[int] = []
+    deep = learner(predict_batch_size=7)
+    monkeypatch.setattr(deep, "_score_some", scored.append)
+    deep.estimate(*labelled(4), [(0, 4)], 10, 0)
+    assert set(scored) == {7}
+
+
 @pytest.mark.parametrize(
     ("stem", "patch_size", "size"),
     [("s1", 8, 256), ("s1", 9, 202), ("s2", 17, 202), ("s2_pool", 17, 256), ("s1_pool", 15, 256)],

@@ -187,6 +187,8 @@ def test_settings_that_titles_hide(tmp_path: Path) -> None:
         ("acquisition.subset=500, split.seed=7", [0]),
     ]
     assert [len(contest.methods) for contest in contests_of(series, None, None)] == [2, 1]
+    with_and_without = series_of([tmp_path / "a/entropy/seed=0", tmp_path / "b/entropy/seed=0"])
+    assert [entry.name for entry in with_and_without] == ["acquisition.subset=500", "acquisition.subset=None"]
     (tmp_path / "a/entropy/seed=0/config.yaml").write_text("a: [")
     with pytest.raises(RunDirectoryError, match=r"config\.yaml cannot be read"):
         series_of([tmp_path / "a/entropy/seed=0"])
