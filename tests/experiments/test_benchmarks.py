@@ -10,7 +10,7 @@ import pytest
 
 from experiments.benchmarks import acquisition, concurrent, delivery, large, layout, memory, peak, scoring, training
 from experiments.benchmarks.__main__ import table
-from experiments.benchmarks.measure import Row, learner_on, medians, resident_memory, synthetic_cube
+from experiments.benchmarks.measure import Row, learner_on, medians, resident_memory, step_of, synthetic_cube
 from hsi_al.learners.deep import DeepSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,6 +63,17 @@ def test_flops_are_two_per_multiply_add() -> None:
     assert patch == 2 * (first + second + fully_connected)
     # Backward costs twice the forward, but nobody asks for the gradient of the patches.
     assert step == 10 * (3 * patch - 2 * first)
+
+
+def test_a_step_by_itself_trains() -> None:
+    learner = learner_on(
+        synthetic_cube(8, 8, 3), 9, frozenset(), DeepSettings("lenet", patch_size=16, accelerator="cpu")
+    )
+    learner.module.eval()
+    before = [parameter.clone() for parameter in learner.module.parameters()]
+    step_of(learner, learner.module.adam())()
+    assert learner.module.training
+    assert all(not new.equal(old) for new, old in zip(learner.module.parameters(), before, strict=True))
 
 
 def test_the_peak_is_that_of_the_fastest_product(monkeypatch: pytest.MonkeyPatch) -> None:
