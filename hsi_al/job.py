@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -422,6 +423,7 @@ def peak_memory_mb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
 
 
+@cache
 def git_commit() -> str | None:
     """The commit of the checkout that this package runs from, with a plus if it was changed; None elsewhere."""
     folder = Path(__file__).resolve().parents[1]

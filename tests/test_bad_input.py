@@ -1,6 +1,7 @@
 """Bad input through the command line: one sentence, exit code 2, nothing left behind."""
 
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -217,18 +218,29 @@ def test_bad_scene_files(command_line: CommandLine, tiny_scene: list[str], tmp_p
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.fixture(scope="module")
+def cut_off(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a scene and a run on it, cut off after its second round, are made once."""
+    return tmp_path_factory.mktemp("cut_off")
+
+
 @pytest.mark.parametrize("name", ["pool.h5", "curve.csv", "confusion.h5", "config.yaml", "meta.json", "weights_0.pt"])
 @pytest.mark.parametrize("damage", ["empty", "truncated", "noise"])
 def test_damaged_run_files(
-    command_line: CommandLine, tiny_scene: list[str], tmp_path: Path, name: str, damage: str
+    command_line: CommandLine, tiny_scene: list[str], tmp_path: Path, cut_off: Path, name: str, damage: str
 ) -> None:
     run = tmp_path / TINY_RUN
-    unfinished_run(command_line, tiny_scene, run)
+    scene = [*tiny_scene, f"dataset.cube_file={cut_off / 'tiny.mat'}"]
+    if not (cut_off / "run").exists():
+        shutil.copyfile(tmp_path / "tiny.mat", cut_off / "tiny.mat")
+        unfinished_run(command_line, scene, run)
+        run.rename(cut_off / "run")
+    shutil.copytree(cut_off / "run", run)
     path = run / name
     content = path.read_bytes()
     noise = np.random.default_rng(0).bytes(len(content))
     path.write_bytes({"empty": b"", "truncated": content[: len(content) // 3], "noise": noise}[damage])
-    outcome = command_line(*tiny_scene)
+    outcome = command_line(*scene)
     assert outcome.code == 2, (outcome.out, outcome.err)
     assert len(outcome.err.strip().splitlines()) == 1, outcome.err
     assert str(path) in outcome.err or "holds a run of another configuration" in outcome.err
