@@ -180,6 +180,7 @@ def write_seeds(contests: Sequence[Contest], folder: Path, levels: Sequence[floa
     rows: list[list[object]] = [["contest", "measure", "method", "seed", "quantity", "value"]]
     for contest in contests:
         reached = {f"labels to {level:g} %": contest.reach(level) for level in levels}
+        reached |= {f"labels to the last of {rival}": contest.reach_rival(rival) for rival in contest.rivals}
         for quantity, scores in (contest.quantities() | reached).items():
             for name, seeds in scores.items():
                 rows += [[contest.name, contest.measure, name, seed, quantity, value] for seed, value in seeds.items()]

@@ -106,6 +106,21 @@ class Contest:
         """Labels that a level in percent takes, on each run's own curve."""
         return self.scores(lambda labels, values: labels_to_reach(labels, values, level), None)
 
+    @property
+    def rivals(self) -> list[str]:
+        """Whose last accuracy the others are asked for: everybody's, or of many methods the reference's."""
+        if not self.grid or len(self.methods) < 2:
+            return []
+        return list(self.methods) if len(self.methods) <= MANY else [self.reference] if self.reference else []
+
+    def reach_rival(self, rival: str) -> Scores:
+        """Labels for what the rival has on the same seed at the end of the common range, on the seeds of both."""
+        ends = {run.seed: self.curve(run, self.grid[-1:])[1] for run in self.methods[rival]}
+        return {
+            name: {run.seed: labels_to_reach(*self.curve(run), ends[run.seed][0]) for run in runs if ends.get(run.seed)}
+            for name, runs in self.methods.items()
+        }
+
 
 def contests_of(series: Sequence[Series], measure: str | None, reference: str | None) -> list[Contest]:
     """Put series into contests; unfinished runs take no part.

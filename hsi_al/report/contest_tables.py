@@ -48,6 +48,9 @@ def sections(contest: Contest, levels: Sequence[float]) -> Iterator[Section]:
     """All tables of a contest."""
     quantities = contest.quantities()
     yield Section(f"{contest.name}: {NAMES[contest.measure]} %", methods_table(contest, quantities, levels), 2)
+    if contest.rivals:
+        title = f"Labels that the row takes to the column's {NAMES[contest.measure]} at {contest.grid[-1]} labels"
+        yield Section(f"{title}, on the seeds of both", savings_table(contest))
     for name, scores in quantities.items():
         if contest.reference is not None and len(scores) > 1:
             found = against(scores, contest.reference)
@@ -75,6 +78,17 @@ def methods_table(contest: Contest, quantities: dict[str, Scores], levels: Seque
         reached = [reach_cell(contest, runs, list(contest.reach(level)[name].values())) for level in levels]
         rows.append([name, " ".join(str(run.seed) for run in runs), *cells, *reached, overlap_cell(runs)])
     return [header, *rows]
+
+
+def savings_table(contest: Contest) -> Table:
+    """Header and one row per method: its labels for what each rival has at the end."""
+    rows = [[name] for name in contest.methods]
+    for rival in contest.rivals:
+        reached = contest.reach_rival(rival)
+        for row, (name, runs) in zip(rows, contest.methods.items(), strict=True):
+            shared = [run for run in runs if run.seed in reached[name]]
+            row.append("-" if name == rival else reach_cell(contest, shared, list(reached[name].values())))
+    return [["method", *contest.rivals], *rows]
 
 
 def reach_cell(contest: Contest, runs: Sequence[Run], reached: Sequence[float]) -> str:
@@ -168,8 +182,8 @@ def notes(contest: Contest) -> list[str]:
     else:
         lines.append("A single number of labels has no area under the curve.")
     lines.append(
-        "Labels to a level: linear between rounds, on each run's own curve; > says how many seeds never got there "
-        "within their labels, ≤ how many were there at their first."
+        "Labels to a level, or to what a method has in the end: linear between rounds, on each run's own curve; > says "
+        "how many seeds never got there within their labels, ≤ how many were there at their first."
     )
     return lines + test_notes(contest)
 

@@ -23,6 +23,8 @@ IGNORED = (
     "trainer.profile",
     "trainer.predict_batch_size",
 )
+# Keys of wrappers around an acquisition function, whose name alone would stand for another method.
+WRAPPERS = ("acquisition.subset", "acquisition.min_distance", "acquisition.class_balance")
 # Keys that change what is counted: runs that differ in them are never tested against each other.
 ARENA = ("dataset.", "split.", "protocol.name=", "protocol.max_pixels=")
 
@@ -43,7 +45,8 @@ class Series:
 
     Attributes:
         name: What tells it from the other series read with it.
-        settings: The parts of its title but the seed, and `key=value` where equal titles hide other settings.
+        settings: The parts of its title but the seed, and `key=value` where equal titles hide other settings or a
+            wrapper.
         runs: In ascending order of their seeds.
     """
 
@@ -123,10 +126,13 @@ def in_order(runs: list[Run]) -> list[Run]:
 
 
 def hidden_settings(paths: Sequence[Path]) -> list[tuple[str, ...]]:
-    """`key=value` of the kept configurations where these runs of one title differ, per run."""
+    """`key=value` of the kept configurations where these runs of one title differ or a wrapper is on, per run."""
     kept = [kept_settings(path) for path in paths]
     common = set.intersection(*(set(settings) for settings in kept))
-    keys = sorted(key for key in common if len({settings[key] for settings in kept}) > 1)
+    values = {key: {settings[key] for settings in kept} for key in common}
+    keys = sorted(
+        key for key in common if len(values[key]) > 1 or (key in WRAPPERS and values[key] - {"None", "False"})
+    )
     return [tuple(f"{key}={settings[key]}" for key in keys) for settings in kept]
 
 

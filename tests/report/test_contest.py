@@ -13,7 +13,7 @@ from hsi_al.errors import RunDirectoryError
 from hsi_al.report.__main__ import main
 from hsi_al.report.contest import Contest, Difference, contests_of, differences, every_pair
 from hsi_al.report.contest_figure import contest_figure
-from hsi_al.report.contest_tables import MEASURES, notes, reach_cell, sections, wins_table
+from hsi_al.report.contest_tables import MEASURES, notes, reach_cell, savings_table, sections, wins_table
 from hsi_al.report.series import Series, series_of
 from tests.report.fakes import write_run
 
@@ -149,6 +149,25 @@ def test_censored_levels(runs: list[Path]) -> None:
     assert cell("margin", 95) == "237 ± 5"  # 240 and 233.3
 
 
+def test_labels_for_what_a_rival_has_in_the_end(runs: list[Path], tmp_path: Path) -> None:
+    contest = contest_of(runs)
+    assert contest.rivals == ["entropy", "random", "margin"]
+    # random ends at 90, 91, 91: entropy is there 40 * 10/11, 40 * 1/6.5 and 40 * 11/12 labels after 160, 200, 160
+    expected = {0: 160 + 400 / 11, 1: 200 + 40 / 6.5, 2: 160 + 440 / 12}
+    assert contest.reach_rival("random")["entropy"] == pytest.approx(expected)
+    assert contest.reach_rival("entropy")["margin"] == {0: 240, 1: math.inf}
+    assert set(contest.reach_rival("margin")["random"]) == {0, 1}
+    table = savings_table(contest)
+    assert table[0] == ["method", "entropy", "random", "margin"]
+    assert table[1] == ["entropy", "-", "200 ± 6", "238 ± 2"]  # 196, 206, 197; 240 and 237
+    assert table[2] == ["random", "> 240 (3 of 3 seeds)", "-", "> 240 (2 of 2 seeds)"]
+    assert table[3][1] == "240 (1 of 2 seeds), > 240 (1 of 2 seeds)"
+    many = [write_method(tmp_path / "many", f"m{i}", 0, CURVES["margin"][0]) for i in range(9)]
+    assert contest_of(many).rivals == []
+    assert [len(row) for row in savings_table(contest_of([*many, *runs]))] == [2] * 13
+    assert contest_of(runs[:3]).rivals == []
+
+
 def test_different_grids_are_compared_where_they_meet(tmp_path: Path) -> None:
     write_method(tmp_path, "entropy", 0, (80, 85, 90, 92), (160, 180, 200, 240))
     write_method(tmp_path, "random", 0, (80, 88, 99), (160, 200, 280), stopped={"round": 2, "reason": "enough"})
@@ -192,6 +211,18 @@ def test_settings_that_titles_hide(tmp_path: Path) -> None:
     (tmp_path / "a/entropy/seed=0/config.yaml").write_text("a: [")
     with pytest.raises(RunDirectoryError, match=r"config\.yaml cannot be read"):
         series_of([tmp_path / "a/entropy/seed=0"])
+
+
+def test_a_wrapper_is_named_where_no_run_is_without_it(tmp_path: Path) -> None:
+    text = "acquisition:\n  subset: null\n  min_distance: {}\n  class_balance: {}\n"
+    for name, values in {"margin": (8, "true"), "entropy": (8, "false"), "random": ("null", "false")}.items():
+        for seed in (0, 1):
+            write_method(tmp_path, name, seed, (80, 90, 95), config=text.format(*values))
+    assert {entry.name for entry in series_of(sorted(tmp_path.glob("*/seed=*")))} == {
+        "margin, acquisition.class_balance=True, acquisition.min_distance=8",
+        "entropy, acquisition.min_distance=8",
+        "random",
+    }
 
 
 def test_the_patch_is_part_of_a_spatial_split() -> None:
@@ -255,7 +286,9 @@ def test_many_methods_are_compared_with_the_reference_alone(tmp_path: Path) -> N
     shown = contest.comparisons(last)
     assert [entry.column for entry in shown] == ["random"] * 8
     assert [entry.row for entry in shown] == [f"method{i}" for i in (1, 6, 3, 4, 7, 0, 5, 2)]
-    assert len(list(sections(contest, [90]))) == 5  # the methods, and for two quantities: against random, wins
+    assert (
+        len(list(sections(contest, [90]))) == 6
+    )  # methods, labels to random, and for two quantities: against random, wins
     assert any("every pair is in comparison_differences.csv only" in note for note in notes(contest))
     height = contest_figure(contest).get_figheight()
     assert height < 12
