@@ -140,6 +140,10 @@ class BackboneConfig:
     table1_widths: bool = False
 
 
+# Keys of `acquisition` that change what any function asks.
+WRAPPERS = ("subset", "min_distance", "class_balance")
+
+
 @dataclass
 class AcquisitionConfig:
     """What to ask next."""
@@ -153,6 +157,16 @@ class AcquisitionConfig:
     shortlist: int = 10  # cluster_margin, loss_prediction_diverse: times query_size kept by score
     neighbours: int = 20  # typiclust: whose mean distance counts
     radius: float | None = None  # prob_cover: of a ball, for embeddings of length 1; default: by purity
+
+
+def asked(name: str, *wrapped: Any) -> str:  # noqa: ANN401
+    """An acquisition function with its wrappers, values in the order of `WRAPPERS`: `margin-min_distance=8`."""
+    on = [f"{key}={str(value).lower()}" for key, value in zip(WRAPPERS, wrapped, strict=True) if value]
+    return "-".join([name, *on])
+
+
+# Here, not in `register`: the jobs of a sweep resolve their folders in processes of their own.
+OmegaConf.register_new_resolver("asked", asked, replace=True)
 
 
 @dataclass

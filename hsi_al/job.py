@@ -31,7 +31,7 @@ from hsi_al.active.stopping import Stopping
 from hsi_al.active.tensorboard_observer import tensorboard_observer
 from hsi_al.active.wandb_observer import WandbRun, wandb_observer
 from hsi_al.build import acquisition_of, build_learner, build_scene, build_split, draw, training_patch
-from hsi_al.config import Config, differing_keys, to_dict, to_yaml
+from hsi_al.config import WRAPPERS, Config, asked, differing_keys, to_dict, to_yaml
 from hsi_al.errors import HsiAlError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.jobs import cores_here
@@ -232,12 +232,13 @@ class Job:
                 self.console.print(line)
                 yield [board]
             return
+        asks = asked(config.acquisition.name, *(getattr(config.acquisition, key) for key in WRAPPERS))
         about = WandbRun(
             run_id=self.wandb_id,
-            name=f"{self.method} {config.acquisition.name} seed={config.seed}",
+            name=f"{self.method} {asks} seed={config.seed}",
             group=logger.group
             or f"{config.experiment.name} {config.dataset.name} {config.protocol.name}-{config.split.kind}",
-            job_type=config.acquisition.name,
+            job_type=asks,
             project=logger.project,
             entity=logger.entity,
             mode=logger.mode,

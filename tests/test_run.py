@@ -17,6 +17,7 @@ import pytest
 from hsi_al.acquisition.factory import ACQUISITIONS
 from hsi_al.active.run_directory import locked
 from hsi_al.predict import main as predict_main
+from hsi_al.report.__main__ import main as main_of_report
 from hsi_al.scenes.scene import Scene, save_scene
 from tests.conftest import CommandLine, tiny_arrays
 
@@ -249,6 +250,23 @@ def test_one_failing_job_of_a_multirun_leaves_the_others_alone(
         run = TINY_RUN.parent / f"seed={seed}"
         assert f"│ {run} │ finished │" in outcome.out
         assert json.loads((run / "meta.json").read_text())["state"] == "finished"
+
+
+def test_wrappers_have_folders_of_their_own(command_line: CommandLine, tiny_scene: list[str]) -> None:
+    sweep = ["acquisition.min_distance=null,3", "acquisition.class_balance=false,true", "protocol.rounds=1"]
+    outcome = command_line("-m", *tiny_scene, *sweep)
+    assert outcome.code == 0, outcome.err
+    asked = [
+        "entropy",
+        "entropy-class_balance=true",
+        "entropy-min_distance=3",
+        "entropy-min_distance=3-class_balance=true",
+    ]
+    assert sorted(run.parents[1].name for run in Path("outputs").rglob("seed=0")) == asked
+    compared = main_of_report(["compare", "outputs", "--output", "outputs/compared"])
+    assert compared == 0
+    text = Path("outputs/compared/comparison.md").read_text()
+    assert "| acquisition.class_balance=True, acquisition.min_distance=3 |" in text
 
 
 @pytest.mark.slow
