@@ -139,7 +139,7 @@ def write_comparison(
     levels: Sequence[float] = LEVELS,
     reference: str | None = None,
 ) -> Comparison:
-    """Write curves, tables and tests: `comparison*.png`, `.csv` and `.md`.
+    """Write curves (the highest first), tables and tests: `comparison*.png`, `.csv` and `.md`.
 
     Args:
         runs: Run directories.
@@ -158,7 +158,8 @@ def write_comparison(
     contests = contests_of(series, measure, reference)
     fixed = all(entry.has_fixed_test_set for entry in series)
     shown = measure or ("oa_heldout" if fixed else "oa_all")
-    table, paths = write_curves([curve_of(entry) for entry in series], folder, measure=shown)
+    curves = sorted(map(curve_of, series), key=lambda curve: -np.nan_to_num(curve.points[-1].mean[shown]))
+    table, paths = write_curves(curves, folder, measure=shown)
     found = [Section("All runs, last round", table, 2)]
     found += [section for contest in contests for section in sections(contest, levels)]
     said = [note for contest in contests for note in notes(contest)]

@@ -258,6 +258,8 @@ def test_the_command_line_writes_tables_tests_and_pictures(
     assert "### 240 labels: against random (Holm over 2 tests)" in text
     numbers = "3 | +5.50 | +4.26 to +6.74 | 0.003 | 0.250 | 0.005"
     assert f"| entropy minus random | {numbers} | t | entropy higher (t) |" in text
+    curves = (output / "comparison.csv").read_text().splitlines()[1:]
+    assert [line.split(",")[0] for line in curves[::3]] == ["entropy", "margin", "random"]  # the highest first
     with (output / "comparison_differences.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * (3 + 2)
@@ -265,6 +267,7 @@ def test_the_command_line_writes_tables_tests_and_pictures(
     with (output / "comparison_seeds.csv").open() as file:
         values = {(row["method"], row["seed"], row["quantity"]): float(row["value"]) for row in csv.DictReader(file)}
     assert values["random", "0", "labels to 96 %"] == math.inf
+    assert values["margin", "0", "labels to the last of random"] == pytest.approx(160 + 40 * 10 / 11)
     assert values["entropy", "0", "labels to 90 %"] == pytest.approx(160 + 40 * 10 / 11)
     picture = matplotlib.image.imread(output / "comparison_differences.png")
     assert picture.shape[1] > 900 and picture[..., :3].std() > 0.05
