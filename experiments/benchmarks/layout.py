@@ -15,9 +15,10 @@ def measure(
     n_steps: int = 9,
     n_scored: int = 256,
     repeats: int = 3,
+    n_bands: int = 200,
 ) -> list[Row]:
     """Steps of batch 10 and scoring, against channels first in float32."""
-    cube = synthetic_cube(145, 145, 200)
+    cube = synthetic_cube(145, 145, n_bands)
     return [
         row
         for stem in stems

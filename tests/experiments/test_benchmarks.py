@@ -87,7 +87,7 @@ def test_every_benchmark_runs() -> None:
     rows = delivery.measure(bands=(3,), batch_size=8, n_batches=2, repeats=1)
     rows += scoring.measure("resnet18", (("s2_pool", 1),), repeats=1)
     rows += training.measure((("resnet18", "s2_pool", 1), ("lenet", "s1", 1)), n_labelled=20, repeats=1)
-    rows += layout.measure("resnet18", ("s2_pool",), n_steps=1, n_scored=8, repeats=1)
+    rows += layout.measure("resnet18", ("s2_pool",), n_steps=1, n_scored=8, repeats=1, n_bands=3)
     rows += peak.measure((("lenet", "s1"),), n_steps=1, n_scored=8, repeats=1)
     assert len(rows) == 2 + 1 + 2 + 6 + 2
     assert all(row.ratio > 0 for row in rows)
