@@ -1,5 +1,6 @@
 """Every YAML composes, passes its checks and can be built; every experiment runs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,11 @@ def test_the_default_is_the_papers_protocol() -> None:
     assert (config.acquisition.name, config.acquisition.subset) == ("loss_prediction", None)
     assert (config.split.kind, config.patch_size, config.seed) == ("paper", 32, 0)
     assert config.learner.name == "deep"
+
+
+def test_strong_adds_averaged_weights_to_the_papers_protocol() -> None:
+    paper, strong = composed().protocol, composed("protocol=strong").protocol
+    assert strong == replace(paper, name="strong", average_weights=0.99)
 
 
 @pytest.mark.parametrize("name", [name for group, name in OPTIONS if group == "backbone"])
