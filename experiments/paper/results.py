@@ -28,6 +28,8 @@ FILES = {
     "paper": ("meta.json", "config.yaml", "curve.csv", "confusion.h5", "pool.h5", "predictions.h5"),
     "screen": ("meta.json", "config.yaml", "curve.csv"),
 }
+# What the screen's first seed chose, against the paper's strategy and the baseline: few enough tests to correct for.
+CHOSEN = ("margin-min_distance=8", "loss_prediction", "random")
 PICTURES = {"curves": "comparison", "differences": "comparison_differences"}
 MODES = {"protocol": "short", "learner.effort": "short"}
 
@@ -60,12 +62,19 @@ def sections(recorded: Path) -> list[Section]:
 
 
 def comparisons(recorded: Path) -> dict[str, list[Path]]:
-    """The runs of acquisition functions to compare, `<scene>_<method>_<split>` -> run directories."""
+    """The runs of acquisition functions to compare, `<scene>_<method>_<split>` -> run directories.
+
+    Where all of `CHOSEN` were run, these are compared once more by themselves, as `<scene>_<method>_<split>_chosen`.
+    """
     found: dict[str, list[Path]] = {}
     for meta in sorted((recorded / "screen").glob("*/*/*/*/seed=*/meta.json")):
         scene, method, _, protocol, _ = meta.parent.relative_to(recorded / "screen").parts
         name = f"{scene}_{method.removeprefix('deep-')}_{protocol.removeprefix('short-')}"
         found.setdefault(name, []).append(meta.parent)
+    for name, runs in list(found.items()):
+        chosen = [run for run in runs if run.parents[1].name in CHOSEN]
+        if {run.parents[1].name for run in chosen} == set(CHOSEN):
+            found[f"{name}_chosen"] = chosen
     return found
 
 

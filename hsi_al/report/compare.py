@@ -158,7 +158,9 @@ def write_comparison(
     contests = contests_of(series, measure, reference)
     fixed = all(entry.has_fixed_test_set for entry in series)
     shown = measure or ("oa_heldout" if fixed else "oa_all")
-    curves = sorted(map(curve_of, series), key=lambda curve: -np.nan_to_num(curve.points[-1].mean[shown]))
+    arenas = list(dict.fromkeys(entry.arena for entry in series))
+    ordered = [entry for arena in arenas for entry in highest_first(series, arena, shown)]
+    curves = [curve_of(entry) for entry in ordered]
     table, paths = write_curves(curves, folder, measure=shown)
     found = [Section("All runs, last round", table, 2)]
     found += [section for contest in contests for section in sections(contest, levels)]
@@ -174,6 +176,12 @@ def write_comparison(
         temporary.write_text("\n".join([*text, "".join(f"- {note}\n" for note in said)]), encoding="utf-8")
     paths += [write_seeds(contests, folder, levels), write_differences(contests, folder)]
     return Comparison(found, said, paths)
+
+
+def highest_first(series: Sequence[Series], arena: tuple[str, ...], measure: str) -> list[Series]:
+    """Those of one scene, split and protocol by their last mean."""
+    own = [entry for entry in series if entry.arena == arena]
+    return sorted(own, key=lambda entry: -np.nan_to_num(curve_of(entry).points[-1].mean[measure], nan=-1.0))
 
 
 def write_seeds(contests: Sequence[Contest], folder: Path, levels: Sequence[float]) -> Path:

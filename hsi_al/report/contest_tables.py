@@ -49,8 +49,8 @@ def sections(contest: Contest, levels: Sequence[float]) -> Iterator[Section]:
     quantities = contest.quantities()
     yield Section(f"{contest.name}: {NAMES[contest.measure]} %", methods_table(contest, quantities, levels), 2)
     if contest.rivals:
-        title = f"Labels that the row takes to the column's {NAMES[contest.measure]} at {contest.grid[-1]} labels"
-        yield Section(f"{title}, on the seeds of both", savings_table(contest))
+        title = f"Labels that the row needs for the column's {NAMES[contest.measure]} at {contest.grid[-1]} labels"
+        yield Section(f"{title} (shared seeds; the column's own: when it was first there)", savings_table(contest))
     for name, scores in quantities.items():
         if contest.reference is not None and len(scores) > 1:
             found = against(scores, contest.reference)
@@ -81,13 +81,13 @@ def methods_table(contest: Contest, quantities: dict[str, Scores], levels: Seque
 
 
 def savings_table(contest: Contest) -> Table:
-    """Header and one row per method: its labels for what each rival has at the end."""
+    """Header and one row per method: its labels for what each rival has at the end; the rival's own may be fewer."""
     rows = [[name] for name in contest.methods]
     for rival in contest.rivals:
         reached = contest.reach_rival(rival)
         for row, (name, runs) in zip(rows, contest.methods.items(), strict=True):
             shared = [run for run in runs if run.seed in reached[name]]
-            row.append("-" if name == rival else reach_cell(contest, shared, list(reached[name].values())))
+            row.append(reach_cell(contest, shared, list(reached[name].values())))
     return [["method", *contest.rivals], *rows]
 
 

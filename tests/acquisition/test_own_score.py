@@ -36,7 +36,7 @@ def test_one_function_and_one_yaml_in_twenty_lines(command_line: CommandLine, ti
     arguments = [*tiny_scene, "acquisition=gini", "acquisition.min_distance=2", f"--config-dir={own}"]
     outcome = command_line(*arguments)
     assert outcome.code == 0, outcome.err
-    assert Path("outputs/main/tiny/deep-lenet/gini/smoke-paper/seed=0/curve.csv").exists()
+    assert Path("outputs/main/tiny/deep-lenet/gini-min_distance=2/smoke-paper/seed=0/curve.csv").exists()
 
 
 def write(folder: Path, name: str, body: str) -> Options:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.paper.results import FILES, RECORDED, ROOT, Section, compared, comparisons, page, record
+from experiments.paper.results import CHOSEN, FILES, RECORDED, ROOT, Section, compared, comparisons, page, record
 from tests.experiments.test_paper import plan, write_finished
 
 RUN = "paper/indian_pines/jcr/none/per_class-paper"
@@ -55,6 +55,11 @@ def test_acquisition_functions_are_compared_by_scene_network_and_split(tmp_path:
     found = comparisons(tmp_path)
     assert list(found) == ["indian_pines_lenet_blocks", "indian_pines_lenet_holdout"]
     assert [len(runs) for runs in found.values()] == [4, 4]
+    for method in ("margin-min_distance=8", "loss_prediction"):
+        write_finished(tmp_path / f"screen/indian_pines/deep-lenet/{method}/short-blocks/seed=0")
+    again = comparisons(tmp_path)
+    assert list(again) == [*found, "indian_pines_lenet_blocks_chosen"]
+    assert {run.parents[1].name for run in again["indian_pines_lenet_blocks_chosen"]} == set(CHOSEN)
     text = compared(found["indian_pines_lenet_holdout"], tmp_path, "results/lenet")
     assert "| random | 0 1 |" in text and "| entropy minus random | 2 |" in text and "beats" not in text
     for link in re.findall(r"\]\(([^)]+)\)", text):
