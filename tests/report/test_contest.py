@@ -279,6 +279,20 @@ def test_the_command_line_writes_tables_tests_and_pictures(
     assert "No method is 'nobody'" in capsys.readouterr().err
 
 
+def test_curves_are_ordered_within_a_contest(tmp_path: Path) -> None:
+    for split, method, last in (("holdout", "entropy", 95), ("holdout", "random", 97), ("paper", "margin", 94)):
+        write_method(tmp_path / split, method, 0, (80, 90, last), split=split)
+    write_method(tmp_path / "paper", "random", 0, (80, 90, 99), split="paper")
+    assert main(["compare", str(tmp_path), "--output", str(tmp_path / "out")]) == 0
+    lines = (tmp_path / "out" / "comparison.csv").read_text().splitlines()[1::3]
+    assert [line.split('"')[1] for line in lines] == [
+        "random, split holdout",
+        "entropy, split holdout",
+        "random, split paper",
+        "margin, split paper",
+    ]
+
+
 def test_many_methods_are_compared_with_the_reference_alone(tmp_path: Path) -> None:
     gains = {f"method{i}": gain for i, gain in enumerate([3, 9, 1, 7, 5, 2, 8, 4])} | {"random": 0}
     for method, gain in gains.items():
