@@ -15,6 +15,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from hsi_al.acquisition import WRAPPERS
 from hsi_al.errors import ConfigurationError, RunDirectoryError
 
 
@@ -140,10 +141,6 @@ class BackboneConfig:
     table1_widths: bool = False
 
 
-# Keys of `acquisition` that change what any function asks.
-WRAPPERS = ("subset", "min_distance", "class_balance")
-
-
 @dataclass
 class AcquisitionConfig:
     """What to ask next."""
@@ -159,10 +156,10 @@ class AcquisitionConfig:
     radius: float | None = None  # prob_cover: of a ball, for embeddings of length 1; default: by purity
 
 
-def asked(name: str, *wrapped: Any) -> str:  # noqa: ANN401
-    """An acquisition function with its wrappers, values in the order of `WRAPPERS`: `margin-min_distance=8`."""
-    on = [f"{key}={str(value).lower()}" for key, value in zip(WRAPPERS, wrapped, strict=True) if value]
-    return "-".join([name, *on])
+def asked(acquisition: AcquisitionConfig) -> str:
+    """An acquisition function with its wrappers: `margin-min_distance=8`."""
+    values = {key: getattr(acquisition, key) for key in WRAPPERS}
+    return "-".join([acquisition.name, *(f"{key}={str(value).lower()}" for key, value in values.items() if value)])
 
 
 # Here, not in `register`: the jobs of a sweep resolve their folders in processes of their own.

@@ -31,7 +31,7 @@ from hsi_al.active.stopping import Stopping
 from hsi_al.active.tensorboard_observer import tensorboard_observer
 from hsi_al.active.wandb_observer import WandbRun, wandb_observer
 from hsi_al.build import acquisition_of, build_learner, build_scene, build_split, draw, training_patch
-from hsi_al.config import WRAPPERS, Config, asked, differing_keys, to_dict, to_yaml
+from hsi_al.config import Config, asked, differing_keys, to_dict, to_yaml
 from hsi_al.errors import HsiAlError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.jobs import cores_here
@@ -232,7 +232,7 @@ class Job:
                 self.console.print(line)
                 yield [board]
             return
-        asks = asked(config.acquisition.name, *(getattr(config.acquisition, key) for key in WRAPPERS))
+        asks = asked(config.acquisition)
         about = WandbRun(
             run_id=self.wandb_id,
             name=f"{self.method} {asks} seed={config.seed}",

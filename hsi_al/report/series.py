@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from hsi_al.acquisition import WRAPPERS
 from hsi_al.errors import RunDirectoryError
 from hsi_al.report.run_files import Meta, read_meta
 from hsi_al.report.tables import CurveRow, read_curve
@@ -23,8 +24,6 @@ IGNORED = (
     "trainer.profile",
     "trainer.predict_batch_size",
 )
-# Keys of wrappers around an acquisition function, whose name alone would stand for another method.
-WRAPPERS = ("acquisition.subset", "acquisition.min_distance", "acquisition.class_balance")
 # Keys that change what is counted: runs that differ in them are never tested against each other.
 ARENA = ("dataset.", "split.", "protocol.name=", "protocol.max_pixels=")
 
@@ -130,8 +129,9 @@ def hidden_settings(paths: Sequence[Path]) -> list[tuple[str, ...]]:
     kept = [kept_settings(path) for path in paths]
     common = set.intersection(*(set(settings) for settings in kept))
     values = {key: {settings[key] for settings in kept} for key in common}
+    wrappers = {f"acquisition.{name}" for name in WRAPPERS}
     keys = sorted(
-        key for key in common if len(values[key]) > 1 or (key in WRAPPERS and values[key] - {"None", "False"})
+        key for key in common if len(values[key]) > 1 or (key in wrappers and values[key] - {"None", "False"})
     )
     return [tuple(f"{key}={settings[key]}" for key in keys) for settings in kept]
 
