@@ -1,6 +1,7 @@
 """Scores of how unsure a classifier is about a pixel (Settles 2009, section 3.1); higher = more wanted.
 
-Axes: N pixels, C classes. All in float64, so that near-certain pixels still differ.
+Axes: N pixels, C classes. All in float64, so that near-certain pixels still differ, but for
+`least_confidence_N`, where the highest probability itself has been rounded to 1 in float32.
 """
 
 import numpy as np

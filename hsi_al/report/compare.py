@@ -42,6 +42,12 @@ class Curve:
     name: str
     points: list[Point]
 
+    @property
+    def common(self) -> list[Point]:
+        """The points of all seeds: where some stopped early, the mean of the others would be that of the slow ones."""
+        seeds = max(point.n_seeds for point in self.points)
+        return [point for point in self.points if point.n_seeds == seeds]
+
 
 def summary(runs: Sequence[Path]) -> list[list[str]]:
     """Header and one row per run: state, rounds, labels, last OA, held-out pixels in training patches, seconds."""
@@ -62,8 +68,9 @@ def curves_of(runs: Sequence[Path]) -> list[Curve]:
 
 
 def curve_of(series: Series) -> Curve:
-    """Average a series over its seeds."""
-    return Curve(series.name, points_of([run.rows for run in series.runs]))
+    """Average a series over its seeds: the finished ones, or while there are none, those begun."""
+    finished = [run for run in series.runs if run.meta.state != "running"]
+    return Curve(series.name, points_of([run.rows for run in finished or series.runs]))
 
 
 def points_of(seeds: Sequence[Sequence[CurveRow]]) -> list[Point]:
@@ -89,11 +96,11 @@ def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all", title: s
     figure = Figure(figsize=(6.8, 4.6))
     axes = figure.add_subplot()
     for index, curve in enumerate(curves):
-        labels = [point.n_labelled for point in curve.points]
-        mean = 100 * np.array([point.mean[measure] for point in curve.points])
-        spread = 100 * np.nan_to_num([point.spread[measure] for point in curve.points])
+        labels = [point.n_labelled for point in curve.common]
+        mean = 100 * np.array([point.mean[measure] for point in curve.common])
+        spread = 100 * np.nan_to_num([point.spread[measure] for point in curve.common])
         colour = PALETTE[index % len(PALETTE)]
-        seeds = curve.points[-1].n_seeds
+        seeds = curve.common[-1].n_seeds
         label = literal(f"{curve.name} ({seeds} seed{'s' if seeds > 1 else ''})")
         (line,) = axes.plot(labels, mean, color=colour, label=label, markersize=4.5)
         line.set(marker=MARKERS[index % len(MARKERS)], linestyle=LINES[index % len(LINES)])
@@ -112,12 +119,12 @@ def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all", title: s
 
 
 def final_table(curves: Sequence[Curve]) -> list[list[str]]:
-    """Header and one row per curve: its last point, percent, mean ± standard deviation over seeds."""
+    """Header and one row per curve: its last point of all seeds, percent, mean ± standard deviation over seeds."""
     shown = ("oa_all", "aa_all", "kappa_all", "oa_heldout")
     header = ["run", "labels", "seeds", *(f"{NAMES[name]} %" for name in shown)]
     rows = []
     for curve in curves:
-        last = curve.points[-1]
+        last = curve.common[-1]
         cells = [percent(last.mean[name], last.spread[name]) for name in shown]
         rows.append([curve.name, str(last.n_labelled), str(last.n_seeds), *cells])
     return [header, *rows]
@@ -165,7 +172,7 @@ def write_comparison(
     found = [Section("All runs, last round", table, 2)]
     found += [section for contest in contests for section in sections(contest, levels)]
     said = [note for contest in contests for note in notes(contest)]
-    said += [f"Not finished, in the curves only: {r.path}" for e in series for r in e.runs if r.meta.state == "running"]
+    said += [f"Not finished, not tested: {r.path}" for e in series for r in e.runs if r.meta.state == "running"]
     said = list(dict.fromkeys(said))
     tested = [contest for contest in contests if len(contest.methods) > 1 and contest.quantities()]
     for index, contest in enumerate(tested):
@@ -179,9 +186,9 @@ def write_comparison(
 
 
 def highest_first(series: Sequence[Series], arena: tuple[str, ...], measure: str) -> list[Series]:
-    """Those of one scene, split and protocol by their last mean."""
+    """Those of one scene, split and protocol by their last mean over all seeds."""
     own = [entry for entry in series if entry.arena == arena]
-    return sorted(own, key=lambda entry: -np.nan_to_num(curve_of(entry).points[-1].mean[measure], nan=-1.0))
+    return sorted(own, key=lambda entry: -np.nan_to_num(curve_of(entry).common[-1].mean[measure], nan=-1.0))
 
 
 def write_seeds(contests: Sequence[Contest], folder: Path, levels: Sequence[float]) -> Path:

@@ -148,7 +148,8 @@ def contests_of(series: Sequence[Series], measure: str | None, reference: str | 
 def _contest(arena: tuple[str, ...], entries: Sequence[Series], measure: str | None, reference: str | None) -> Contest:
     names = distinct_names([entry.settings for entry in entries])
     wanted = reference or "random"
-    known = [names[entry.settings] for entry in entries if wanted in (names[entry.settings], *entry.settings)]
+    answering = [names[entry.settings] for entry in entries if wanted in entry.settings]
+    known = [wanted] if wanted in names.values() else answering
     if reference is not None and len(known) > 1:
         raise RunDirectoryError(f"{reference!r} is several methods: {'; '.join(known)}. Give one whole name.")
     chosen = measure or ("oa_heldout" if entries[0].has_fixed_test_set else "oa_all")

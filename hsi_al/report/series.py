@@ -24,6 +24,7 @@ IGNORED = (
     "trainer.profile",
     "trainer.predict_batch_size",
 )
+OFF = ("None", "False", "0", "0.0")
 # Keys that change what is counted: runs that differ in them are never tested against each other.
 ARENA = ("dataset.", "split.", "protocol.name=", "protocol.max_pixels=")
 
@@ -127,13 +128,15 @@ def in_order(runs: list[Run]) -> list[Run]:
 def hidden_settings(paths: Sequence[Path]) -> list[tuple[str, ...]]:
     """`key=value` of the kept configurations where these runs of one title differ or a wrapper is on, per run."""
     kept = [kept_settings(path) for path in paths]
-    common = set.intersection(*(set(settings) for settings in kept))
-    values = {key: {settings[key] for settings in kept} for key in common}
+    if not all(kept):
+        return [() for _ in kept]
+    values = {key: [settings.get(key, OFF[0]) for settings in kept] for key in set().union(*kept)}
+    for key in values:
+        if not all(key in settings for settings in kept):  # older than the key: the same as where it is off
+            values[key] = [OFF[0] if value in OFF else value for value in values[key]]
     wrappers = {f"acquisition.{name}" for name in WRAPPERS}
-    keys = sorted(
-        key for key in common if len(values[key]) > 1 or (key in wrappers and values[key] - {"None", "False"})
-    )
-    return [tuple(f"{key}={settings[key]}" for key in keys) for settings in kept]
+    keys = sorted(key for key, own in values.items() if len(set(own)) > 1 or (key in wrappers and {*own} - {*OFF}))
+    return [tuple(f"{key}={values[key][run]}" for key in keys) for run in range(len(kept))]
 
 
 def kept_settings(path: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from hsi_al.report.__main__ import main
 from hsi_al.report.compare import comparison_figure, curves_of, final_table
 from hsi_al.report.contest_tables import percent
 from hsi_al.report.series import find_runs
-from tests.report.fakes import write_run
+from tests.report.fakes import write_curve, write_run
 
 
 def write_titled(path: Path, acquisition: str, seed: int, shift: float = 0.0, state: str = "finished") -> Path:
@@ -49,6 +49,26 @@ def test_seeds_of_the_same_settings_are_averaged(runs: list[Path]) -> None:
     assert entropy.points[0].spread["oa_all"] == pytest.approx(0.02 / math.sqrt(2))
     assert math.isnan(random.points[0].spread["oa_all"])
     assert random.points[-1].mean["oa_all"] == pytest.approx(0.7)
+
+
+def test_a_seed_that_stopped_early_ends_the_mean(runs: list[Path]) -> None:
+    """Seed 1, the higher one, is done at 7 labels: the mean of the other alone would fall."""
+    write_curve(runs[1], classes=3, rounds=1, heldout=True)
+    (curve,) = curves_of(runs[:2])
+    assert [(point.n_labelled, point.n_seeds) for point in curve.points] == [(4, 2), (7, 2), (10, 1)]
+    assert final_table([curve])[1][1:3] == ["7", "2"]
+    (axes,) = comparison_figure([curve]).axes
+    assert list(axes.lines[0].get_xdata()) == [4, 7]  # type: ignore[arg-type]
+    assert str(axes.lines[0].get_label()).endswith("(2 seeds)")
+
+
+def test_unfinished_seeds_are_averaged_only_among_themselves(tmp_path: Path) -> None:
+    finished = write_titled(tmp_path / "seed=0", "entropy", 0)
+    begun = write_titled(tmp_path / "seed=1", "entropy", 1, 0.1, state="running")
+    (curve,) = curves_of([finished, begun])
+    assert [point.mean["oa_all"] for point in curve.points] == pytest.approx([0.6, 0.7, 0.8])
+    (alone,) = curves_of([begun])
+    assert alone.points[-1].mean["oa_all"] == pytest.approx(0.9)
 
 
 def test_one_group_keeps_its_whole_name(runs: list[Path]) -> None:

@@ -225,6 +225,30 @@ def test_a_wrapper_is_named_where_no_run_is_without_it(tmp_path: Path) -> None:
     }
 
 
+def test_a_run_older_than_a_key_counts_as_one_where_it_is_off(tmp_path: Path) -> None:
+    old, new = "patch_size: 32\n", "patch_size: 32\nprotocol:\n  average_weights: {}\n"
+    for seed, config in enumerate((old, new.format("null"), new.format(0.99))):
+        write_method(tmp_path, "entropy", seed, (80, 90, 95), config=config)
+    series = series_of(sorted(tmp_path.glob("*/seed=*")))
+    assert [(entry.name, [run.seed for run in entry.runs]) for entry in series] == [
+        ("protocol.average_weights=None", [0, 1]),
+        ("protocol.average_weights=0.99", [2]),
+    ]
+
+
+def test_a_whole_name_is_a_reference_whatever_else_begins_like_it(tmp_path: Path) -> None:
+    for distance in ("null", 8):
+        for name in ("entropy", "random"):
+            text = f"acquisition:\n  min_distance: {distance}\n"
+            write_method(tmp_path / str(distance), name, 0, (80, 90, 95), config=text)
+    runs = sorted(tmp_path.glob("*/*/seed=0"))
+    assert contest_of(runs).reference == "random"
+    for name in ("entropy", "entropy, acquisition.min_distance=8"):
+        assert contest_of(runs, reference=name).reference == name
+    with pytest.raises(RunDirectoryError, match="is several methods"):
+        contest_of(runs, reference="split holdout")
+
+
 def test_the_patch_is_part_of_a_spatial_split() -> None:
     settings = ("scene", "net", "protocol demo", "patch_size=16")
     assert Series("", (*settings, "split blocks"), []).arena[-2:] == ("patch_size=16", "split blocks")
