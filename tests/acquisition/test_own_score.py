@@ -2,11 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from hsi_al.acquisition.factory import Options, build_acquisition
+from hsi_al.acquisition.factory import BATCHES, Batch, Options, build_acquisition
 from hsi_al.errors import AcquisitionError, ConfigurationError
 from tests.acquisition.fakes import pool_of
 from tests.conftest import CommandLine
@@ -14,10 +15,9 @@ from tests.conftest import CommandLine
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "acquisition.md"
 
 
-def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    assert found is not None
-    return found.group(1)
+def block(language: str, place: int = 0) -> str:
+    blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    return blocks[place]
 
 
 @pytest.fixture
@@ -37,6 +37,20 @@ def test_one_function_and_one_yaml_in_twenty_lines(command_line: CommandLine, ti
     outcome = command_line(*arguments)
     assert outcome.code == 0, outcome.err
     assert Path("outputs/main/tiny/deep-lenet/gini-min_distance=2/smoke-paper/seed=0/curve.csv").exists()
+
+
+def test_a_generator_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    module: dict[str, Any] = {}
+    exec(block("python", 1), module)
+    monkeypatch.setitem(BATCHES, "explore", Batch(module["explore"], ("probabilities_NC",)))
+    assert '"explore": Batch(explore, ("probabilities_NC",)),' in DOCS.read_text(encoding="utf-8")
+    top = np.linspace(0.99, 0.5, 10)
+    view = pool_of(1, probabilities_NC=np.stack([top, 1 - top], axis=1))
+    query = build_acquisition("explore").select(view, 9, np.random.default_rng(0)).tolist()
+    assert sorted(query) == list(range(1, 10))
+    by_margin = query[::2]
+    assert by_margin[0] == 9 and by_margin == sorted(by_margin, reverse=True)
+    assert query != sorted(query, reverse=True)
 
 
 def write(folder: Path, name: str, body: str) -> Options:
