@@ -6,6 +6,7 @@ from functools import partial
 from importlib import import_module
 from inspect import signature
 
+from hsi_al.acquisition import WRAPPERS
 from hsi_al.acquisition.base import Acquisition, NoAcquisition, Picks
 from hsi_al.acquisition.coverage import prob_cover, typiclust
 from hsi_al.acquisition.disagreement import committee, mean_entropy_N, mutual_information_N, variation_ratio_N
@@ -96,7 +97,6 @@ BATCHES: dict[str, Batch] = {
     "random": Batch(random, ()),
 }
 ACQUISITIONS = (*SCORES, *BATCHES, "none")
-FOR_EVERY_FUNCTION = ("subset", "min_distance", "class_balance")
 DEFAULTS = Options()
 
 
@@ -115,7 +115,7 @@ def build_acquisition(name: str, options: Options = DEFAULTS) -> Acquisition:
         refuse(name, changed)
         return NoAcquisition()
     batch = BATCHES.get(name) or batch_of_score(name, options.score)
-    refuse(name, changed - {*batch.options, *FOR_EVERY_FUNCTION})
+    refuse(name, changed - {*batch.options, *WRAPPERS})
     return Selection(
         name,
         frozenset(batch.needs) - {"predicted_class"},

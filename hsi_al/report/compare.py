@@ -146,7 +146,7 @@ def write_comparison(
     levels: Sequence[float] = LEVELS,
     reference: str | None = None,
 ) -> Comparison:
-    """Write curves (the highest first), tables and tests: `comparison*.png`, `.csv` and `.md`.
+    """Write curves (in each arena the highest first), tables and tests: `comparison*.png`, `.csv` and `.md`.
 
     Args:
         runs: Run directories.
@@ -166,8 +166,8 @@ def write_comparison(
     fixed = all(entry.has_fixed_test_set for entry in series)
     shown = measure or ("oa_heldout" if fixed else "oa_all")
     arenas = list(dict.fromkeys(entry.arena for entry in series))
-    ordered = [entry for arena in arenas for entry in highest_first(series, arena, shown)]
-    curves = [curve_of(entry) for entry in ordered]
+    averaged = [(arenas.index(entry.arena), curve_of(entry)) for entry in series]
+    curves = [curve for _, curve in sorted(averaged, key=lambda pair: (pair[0], -last_mean(pair[1], shown)))]
     table, paths = write_curves(curves, folder, measure=shown)
     found = [Section("All runs, last round", table, 2)]
     found += [section for contest in contests for section in sections(contest, levels)]
@@ -185,10 +185,9 @@ def write_comparison(
     return Comparison(found, said, paths)
 
 
-def highest_first(series: Sequence[Series], arena: tuple[str, ...], measure: str) -> list[Series]:
-    """Those of one scene, split and protocol by their last mean over all seeds."""
-    own = [entry for entry in series if entry.arena == arena]
-    return sorted(own, key=lambda entry: -np.nan_to_num(curve_of(entry).common[-1].mean[measure], nan=-1.0))
+def last_mean(curve: Curve, measure: str) -> float:
+    """A measure's last mean over all seeds, -1 where it isn't defined."""
+    return float(np.nan_to_num(curve.common[-1].mean[measure], nan=-1.0))
 
 
 def write_seeds(contests: Sequence[Contest], folder: Path, levels: Sequence[float]) -> Path:

@@ -24,6 +24,7 @@ IGNORED = (
     "trainer.profile",
     "trainer.predict_batch_size",
 )
+# What a setting is that does nothing.
 OFF = ("None", "False", "0", "0.0")
 # Keys that change what is counted: runs that differ in them are never tested against each other.
 ARENA = ("dataset.", "split.", "protocol.name=", "protocol.max_pixels=")

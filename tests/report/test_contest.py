@@ -226,7 +226,7 @@ def test_a_wrapper_is_named_where_no_run_is_without_it(tmp_path: Path) -> None:
 
 
 def test_a_run_older_than_a_key_counts_as_one_where_it_is_off(tmp_path: Path) -> None:
-    old, new = "patch_size: 32\n", "patch_size: 32\nprotocol:\n  average_weights: {}\n"
+    old, new = "patch_size: 32\n", "patch_size: 32\nprotocol:\n  average_weights: {}\n  augment: false\n"
     for seed, config in enumerate((old, new.format("null"), new.format(0.99))):
         write_method(tmp_path, "entropy", seed, (80, 90, 95), config=config)
     series = series_of(sorted(tmp_path.glob("*/seed=*")))
