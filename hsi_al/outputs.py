@@ -1,12 +1,14 @@
 """What a learner says about pixels: the one exchange form between learners, metrics and acquisition functions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+# Told what is being done ("epoch 3/40") and which part of the current fit or prediction is done, 0 to 1.
+Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hsi_al.active.experiment import use_threads
 from hsi_al.active.run_directory import read_meta
-from hsi_al.build import build_deep_learner, require_network
-from hsi_al.config import load_kept
-from hsi_al.errors import HsiAlError, RunDirectoryError, SceneError
+from hsi_al.cli.console import guarded
+from hsi_al.config.kept import load_kept
+from hsi_al.errors import RunDirectoryError, SceneError
 from hsi_al.files import replacing_hdf5
-from hsi_al.job import prepare_process
-from hsi_al.learners.base import predicted_map
-from hsi_al.learners.deep import read_weights
+from hsi_al.methods.base import predicted_map
+from hsi_al.methods.deep.learner import read_weights
+from hsi_al.methods.registry import build_learner, require_network, settings_of
+from hsi_al.methods.room import Task
 from hsi_al.report.figures import draw_map
 from hsi_al.scenes.readers import opened_rows
 from hsi_al.scenes.scene import false_colour, is_scene_file
@@ -50,7 +52,7 @@ def predict(
     meta = read_meta(run_directory)
     if meta.get("state") != "finished":
         raise RunDirectoryError(f"{run_directory} holds no finished run; run it to its end first.")
-    config = load_kept(run_directory / "config.yaml")
+    config = load_kept(run_directory / "config.yaml", settings_of)
     require_network(config)
     config.trainer.accelerator = accelerator
     label_values = np.array(sorted(int(value) for value in meta["class_names"]))
@@ -58,7 +60,6 @@ def predict(
     stopped = meta.get("stopped") or {"round": config.protocol.rounds}
     weights = run_directory / f"weights_{stopped['round']}.pt"
     low, high = read_weights(weights)["limits"].tolist()
-    needs = frozenset({"predicted_loss_N"} if meta["loss_prediction"] else ())
     none = np.empty(0, np.int64)
     with opened_rows(cube_file, "cube" if cube_key is None and is_scene_file(cube_file) else cube_key) as rows:
         if len(rows.shape) != 3 or rows.shape[2] != meta["n_bands"]:
@@ -67,12 +68,31 @@ def predict(
                 f"cube (rows, columns, {meta['n_bands']})."
             )
         cube = StoredCube(rows)
-        learner = build_deep_learner(config, cube, len(label_values), none, needs, (low, high))
+        learner = build_learner(Task(config, cube, len(label_values), none, limits=(low, high)))
+        use_threads(None)
         learner.load(weights)
-        learner.module.wanted = frozenset()
         height, width, _ = cube.shape
         classes = predicted_map(learner, height * width, len(label_values), none, none)
         return label_values[classes].reshape(height, width), false_colour(cube, meta["rgb_bands"])
+
+
+def write_prediction(
+    run_directory: Path, cube_file: Path, key: str | None, output: Path, accelerator: str
+) -> list[Path]:
+    """Predict, write the map and its picture, and give their paths.
+
+    Raises:
+        HsiAlError: As `predict`.
+        OSError: Files can't be written.
+    """
+    class_map, picture_of = predict(run_directory, cube_file, key, accelerator)
+    output.mkdir(parents=True, exist_ok=True)
+    with replacing_hdf5(output / "class_map.h5") as file:
+        file.create_dataset("class_map", data=class_map.astype(np.uint16, copy=False), compression="gzip")
+    meta = read_meta(run_directory)
+    names = {int(value): name for value, name in meta["class_names"].items()}
+    title = f"{cube_file.stem}, by {meta['title']}"
+    return [output / "class_map.h5", draw_map(class_map, None, picture_of, names, title, output / "map.png")]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,28 +103,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--key", help="key of the cube; default: the only array in the file")
     parser.add_argument("--output", type=Path, help="folder for the map; default: RUN_DIRECTORY/predictions/CUBE")
     parser.add_argument("--accelerator", default="auto", help="auto (default), cpu, gpu or mps")
-    arguments = parser.parse_args(argv)
-    prepare_process(None)
-    output = arguments.output or arguments.run_directory / "predictions" / arguments.cube_file.stem
-    try:
-        class_map, picture_of = predict(
-            arguments.run_directory, arguments.cube_file, arguments.key, arguments.accelerator
-        )
-        output.mkdir(parents=True, exist_ok=True)
-        with replacing_hdf5(output / "class_map.h5") as file:
-            file.create_dataset("class_map", data=class_map.astype(np.uint16, copy=False), compression="gzip")
-        meta = read_meta(arguments.run_directory)
-        names = {int(value): name for value, name in meta["class_names"].items()}
-        title = f"{arguments.cube_file.stem}, by {meta['title']}"
-        picture = draw_map(class_map, None, picture_of, names, title, output / "map.png")
-    except (HsiAlError, OSError) as error:
-        print(f"hsi_al: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    for path in (output / "class_map.h5", picture):
-        print(path)
-    return 0
+    given = parser.parse_args(argv)
+    output = given.output or given.run_directory / "predictions" / given.cube_file.stem
+
+    def work() -> None:
+        for path in write_prediction(given.run_directory, given.cube_file, given.key, output, given.accelerator):
+            print(path)
+
+    return guarded(work, way_out="run the same command again")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hsi_al.learners.deep import DeepLearner
+from hsi_al.methods.deep.learner import DeepLearner
 from hsi_al.predict import main as predict_main
 from hsi_al.scenes.scene import Scene, save_scene
 from hsi_al.scenes.stored import StoredCube
@@ -61,9 +61,9 @@ def test_a_cube_in_its_file_gives_the_run_of_one_in_memory(
     rows: int,
     arguments: list[str],
 ) -> None:
-    monkeypatch.setattr("hsi_al.data.patches.STRIP_BYTES", rows * ROW_BYTES)
+    monkeypatch.setattr("hsi_al.training.patches.STRIP_BYTES", rows * ROW_BYTES)
     monkeypatch.setattr("hsi_al.scenes.stored.BLOCK_BYTES", 3 * ROW_BYTES)
-    monkeypatch.setattr("hsi_al.learners.base.PART", 3 * 74)
+    monkeypatch.setattr("hsi_al.methods.base.PART", 3 * 74)
     scene = [*stored_scene(tmp_path, tiny_scene, suffix), "protocol.full_map=true", *arguments]
     for in_memory in ("true", "false"):
         outcome = command_line(*scene, f"dataset.in_memory={in_memory}", f"hydra.run.dir={tmp_path / in_memory}")

@@ -142,7 +142,7 @@ def test_options_run(command_line: CommandLine, tiny_scene: list[str], arguments
 def test_every_other_acquisition_runs(
     command_line: CommandLine, tiny_scene: list[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("hsi_al.job.draw_figures", lambda path: None)  # which takes longest
+    monkeypatch.setattr("hsi_al.active.experiment.draw_figures", lambda path: None)  # which takes longest
     outcome = command_line(*tiny_scene, f"acquisition={name}", "protocol.rounds=1", "protocol.max_pixels=60")
     assert outcome.code == 0, outcome.err
     assert "16" in outcome.out
@@ -354,7 +354,7 @@ def test_predict_applies_a_finished_run(
     with h5py.File(run / "predictions/same/class_map.h5") as ours, h5py.File(run / "predictions.h5") as theirs:
         assert np.array_equal(ours["class_map"][:], theirs["class_map"][:])
     assert (run / "predictions/same/map.png").exists()
-    monkeypatch.setattr("hsi_al.data.patches.STRIP_BYTES", 5 * 26 * 6 * 4)  # five rows at a time
+    monkeypatch.setattr("hsi_al.training.patches.STRIP_BYTES", 5 * 26 * 6 * 4)  # five rows at a time
     with h5py.File(tmp_path / "strips.h5", "w") as file:
         file.create_dataset("deep/cube", data=cube, chunks=(4, 26, 6))
     assert predict_main([str(run), str(tmp_path / "strips.h5"), "--key", "deep/cube"]) == 0

@@ -26,7 +26,8 @@ from experiments.benchmarks import (
     training,
 )
 from experiments.benchmarks.measure import Row
-from hsi_al.job import git_commit, prepare_process
+from hsi_al.active.experiment import use_threads
+from hsi_al.active.meta import git_commit
 from hsi_al.report.contest_tables import markdown
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
@@ -56,7 +57,7 @@ def main() -> None:
     names = sys.argv[1:] or list(BENCHMARKS)
     if unknown := set(names) - set(BENCHMARKS):
         sys.exit(f"There is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}.")
-    prepare_process(None)
+    use_threads(None)
     load = os.getloadavg()[0]
     if load > 0.5:
         print(f"The machine is not idle (load {load:.1f}); the ratios may be off.")

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from experiments.benchmarks.measure import Row, synthetic_cube
-from hsi_al.jobs import cores_here, free_ram, gpus_here, jobs_that_fit
+from hsi_al.cli.sweeps import free_ram, gpus_here, jobs_that_fit
+from hsi_al.training.ranks import cores_here
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from experiments.benchmarks.measure import Row, medians, synthetic_cube
-from hsi_al.data.datamodule import HsiDataModule
-from hsi_al.data.patches import PatchGatherer
+from hsi_al.training.datamodule import HsiDataModule
+from hsi_al.training.patches import PatchGatherer
 
 
 class SlicingDataset(Dataset[tuple[Tensor, int]]):

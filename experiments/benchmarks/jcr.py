@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from experiments.benchmarks.measure import Row, medians
-from hsi_al.learners.jcr import PIXELS, window_means
-from hsi_al.learners.nrs import Subspace, nearest
+from hsi_al.methods.jcr.learner import PIXELS, window_means
+from hsi_al.methods.jcr.nrs import Subspace, nearest
 from hsi_al.pool.initial import draw_initial
 from hsi_al.scenes.catalogue import load_catalogue_scene
 

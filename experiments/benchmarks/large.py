@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments.benchmarks.measure import Row
 from hsi_al.acquisition.ranking import highest
-from hsi_al.job import peak_memory_mb
+from hsi_al.active.meta import peak_memory_mb
 from hsi_al.scenes.readers import blocks
 from hsi_al.scenes.stored import BLOCK_BYTES, stored_cube
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.benchmarks.measure import Row, learner_on, medians, step_of, synthetic_cube
-from hsi_al.learners.deep import DeepSettings
+from hsi_al.methods.deep.learner import DeepSettings
 
 NEEDS = frozenset({"predicted_loss_N"})
 
@@ -43,7 +43,9 @@ def compare(
             cube,
             9,
             NEEDS,
-            DeepSettings(backbone=backbone, stem=stem, accelerator="cpu", channels_last=last, precision=numbers),
+            DeepSettings().having(
+                backbone=backbone, stem=stem, accelerator="cpu", channels_last=last, precision=numbers
+            ),
         )
         for last, numbers in ((False, "32-true"), (channels_last, precision))
     )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hsi_al.learners.deep import DeepLearner, DeepSettings
+from hsi_al.methods.deep.learner import DeepLearner, DeepSettings
 
 MEGABYTE = 2**20
 
@@ -69,13 +69,13 @@ def learner_on(cube: NDArray[np.uint16], n_classes: int, needs: frozenset[str], 
 
 def step_of(learner: DeepLearner, optimiser: torch.optim.Optimizer) -> Callable[[], None]:
     """One training step of a full batch on a CPU, without what a fit sets up once (weights, Trainer)."""
-    module, size = learner.module, learner.settings.batch_size
+    module, size = learner.module, learner.settings.protocol.batch_size
     ids = torch.arange(size)
 
     def step() -> None:
         module.train()
         patches, classes = learner.datamodule.on_after_batch_transfer((ids, ids % learner.n_classes), 0)
-        with torch.autocast("cpu", torch.bfloat16, enabled=learner.settings.precision == "bf16-mixed"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=learner.settings.trainer.precision == "bf16-mixed"):
             loss = module.training_step((patches, classes), 0)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -72,28 +72,26 @@ def child(what: str, folder: str, *overrides: str) -> float:
 
 def main() -> None:
     """In the child: import everything, run, print one number."""
-    from hydra import compose, initialize_config_dir
     from rich.console import Console
 
     from hsi_al.active.curve import RoundRecord
-    from hsi_al.config import checked, register
-    from hsi_al.job import Job, peak_memory_mb, prepare_process
-    from hsi_al.run import configuration_folder
+    from hsi_al.active.experiment import Experiment
+    from hsi_al.active.meta import MetaFile, peak_memory_mb
+    from hsi_al.cli.composition import composed
 
     what, folder, *overrides = sys.argv[1:]
     after_rounds: list[float] = []
 
-    class Weighed(Job):
+    class Weigher(MetaFile):
         def on_round(self, record: RoundRecord) -> None:
             after_rounds.append(resident_memory())
 
-    register()
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        config = checked(compose("config", overrides))
+    config, _ = composed(overrides)
     path = Path(tempfile.mkdtemp(dir=folder))
-    prepare_process(None)
     before = resident_memory()
-    Weighed(config, path, Console(quiet=True)).play()
+    weighed = Experiment(config, path, Console(quiet=True))
+    weighed.meta = Weigher(weighed.parts, weighed.threads, weighed.began)
+    weighed.play()
     print(peak_memory_mb() - before if what == "peak" else after_rounds[-1] / after_rounds[2])
 
 

@@ -7,7 +7,6 @@ in float32, measured beside every row.
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.benchmarks.measure import Row, learner_on, medians, step_of, synthetic_cube
-from hsi_al.learners.deep import DeepLearner, DeepSettings
+from hsi_al.methods.deep.learner import DeepLearner, DeepSettings
 
 NEEDS = frozenset({"predicted_loss_N"})
 STEMS = ("s1", "s2", "s1_pool", "s2_pool")
@@ -38,9 +37,9 @@ def measure(
 
 def compare(cube: NDArray[np.uint16], backbone: str, stem: str, n_steps: int, n_scored: int, repeats: int) -> list[Row]:
     """One network before and now."""
-    settings = DeepSettings(backbone=backbone, stem=stem, accelerator="cpu")
+    settings = DeepSettings().having(backbone=backbone, stem=stem, accelerator="cpu")
     needs = NEEDS if backbone != "lenet" else frozenset[str]()
-    plain = replace(settings, channels_last=False, predict_batch_size=256)
+    plain = settings.having(channels_last=False, predict_batch_size=256)
     before, now = (learner_on(cube, 9, needs, chosen) for chosen in (plain, settings))
     many = np.arange(n_scored)
     step_flops, patch_flops = flops(now)
@@ -64,7 +63,7 @@ def compare(cube: NDArray[np.uint16], backbone: str, stem: str, n_steps: int, n_
 
 def flops(learner: DeepLearner) -> tuple[int, int]:
     """FLOPs of a training step of a full batch, forward and backward, and of scoring one patch."""
-    module, size = learner.module, learner.settings.batch_size
+    module, size = learner.module, learner.settings.protocol.batch_size
     patches = learner.datamodule.gatherer(torch.arange(size))
     module.train()
     with FlopCounterMode(display=False) as counter:

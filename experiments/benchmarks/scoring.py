@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from experiments.benchmarks.measure import Row, learner_on, medians, synthetic_cube
-from hsi_al.learners.deep import DeepSettings
+from hsi_al.methods.deep.learner import DeepSettings
 
 TARGETS = {"s1": ">= 0.9", "s2": ">= 0.9", "s1_pool": "", "s2_pool": ">= 0.8"}
 NEEDS = frozenset({"predicted_loss_N"})
@@ -21,7 +21,7 @@ def measure(
 
 def compare(backbone: str, stem: str, n_batches: int, repeats: int) -> Row:
     """One stem; the reference holds all its patches in memory."""
-    settings = DeepSettings(backbone=backbone, stem=stem, accelerator="cpu")
+    settings = DeepSettings().having(backbone=backbone, stem=stem, accelerator="cpu")
     learner = learner_on(synthetic_cube(145, 145, 200), 9, NEEDS, settings)
     size, module = learner.predict_batch_size, learner.module
     ids = np.arange(n_batches * size)

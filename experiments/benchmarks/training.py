@@ -5,8 +5,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from experiments.benchmarks.measure import Row, learner_on, medians, synthetic_cube
-from hsi_al.learners.deep import DeepSettings
-from hsi_al.models.loss_prediction import ranking_loss
+from hsi_al.methods.deep.learner import DeepSettings
+from hsi_al.methods.deep.loss_prediction import ranking_loss
 
 NEEDS = frozenset({"predicted_loss_N"})
 
@@ -29,7 +29,7 @@ def compare(backbone: str, stem: str, epochs: int, n_labelled: int, repeats: int
     """One network; the reference holds its patches in memory and shuffles an index."""
     ids = np.arange(n_labelled)
     labels = ids % 9
-    settings = DeepSettings(backbone=backbone, stem=stem, accelerator="cpu", epochs=epochs, detach=None)
+    settings = DeepSettings().having(backbone=backbone, stem=stem, accelerator="cpu", epochs=epochs, detach=None)
     needs = NEEDS if backbone != "lenet" else frozenset[str]()
     learner = learner_on(synthetic_cube(145, 145, 200), 9, needs, settings)
     module = learner.module
@@ -42,8 +42,8 @@ def compare(backbone: str, stem: str, epochs: int, n_labelled: int, repeats: int
         optimiser = torch.optim.Adam(module.parameters(), lr=1e-3, fused=True)
         for _ in range(epochs):
             order = torch.randperm(n_labelled)
-            for start in range(0, n_labelled, settings.batch_size):
-                chosen = order[start : start + settings.batch_size]
+            for start in range(0, n_labelled, settings.protocol.batch_size):
+                chosen = order[start : start + settings.protocol.batch_size]
                 logits, taps = module.backbone(patches[chosen])
                 loss_B = cross_entropy(logits, classes[chosen], reduction="none")
                 loss = loss_B.mean()

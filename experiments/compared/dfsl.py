@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.compared.common import by_svm, draw, said, write
-from hsi_al.build import data_folder
-from hsi_al.config import Config
-from hsi_al.learners.dfsl import EFFORTS, DfslExtractor, DfslSettings
-from hsi_al.learners.svm import GridSvm
-from hsi_al.learners.training import seeded
+from hsi_al.methods.dfsl_svm.extractor import EFFORTS, DfslExtractor, DfslSettings
+from hsi_al.methods.svm import GridSvm
 from hsi_al.randomness import generator
-from hsi_al.scenes.catalogue import CATALOGUE, load_catalogue_scene
+from hsi_al.scenes.catalogue import CATALOGUE, data_folder, load_catalogue_scene
 from hsi_al.scenes.scene import Scene, load_scene
+from hsi_al.training.trainer import seeded
 
 BOUND = "meta-trained on the scene itself (a bound: knows the test labels)"
 
@@ -69,7 +67,7 @@ def main(names: Sequence[str]) -> None:
     """Measure on Indian Pines and write the table."""
     if not names:
         sys.exit("Name one source scene at least, such as salinas_a.")
-    folder = data_folder(Config(data_dir=None))
+    folder = data_folder(None)
     sources = [load_catalogue_scene(name, folder) if name in CATALOGUE else load_scene(Path(name)) for name in names]
     write("dfsl", f" {' '.join(names)}", measure(load_catalogue_scene("indian_pines", None), sources))
 

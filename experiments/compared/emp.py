@@ -4,18 +4,19 @@ The SVM on principal components alone shows what the profiles add.
 """
 
 from experiments.compared.common import by_svm, draw, said, write
-from hsi_al.learners.emp import EmpExtractor, EmpSettings, principal_components
-from hsi_al.learners.svm import GridSvm
+from hsi_al.methods.emp_svm import EmpSvmConfig
+from hsi_al.methods.emp_svm.extractor import EmpExtractor, principal_components
+from hsi_al.methods.svm import GridSvm
 from hsi_al.scenes.catalogue import load_catalogue_scene
 from hsi_al.scenes.scene import Scene
 
 VARIANTS = {
-    "as configured: 3 components, sides 3, 7, 11, 15, 19, plain": EmpSettings(),
-    "by reconstruction": EmpSettings(reconstruction=True),
-    "1 component": EmpSettings(n_components=1),
-    "99 % of the variance": EmpSettings(n_components=0.99),
-    "sides 3, 5, 7, 9": EmpSettings(radii=(1, 2, 3, 4)),
-    "side 3 only": EmpSettings(radii=(1,)),
+    "as configured: 3 components, sides 3, 7, 11, 15, 19, plain": EmpSvmConfig(),
+    "by reconstruction": EmpSvmConfig(reconstruction=True),
+    "1 component": EmpSvmConfig(components=1),
+    "99 % of the variance": EmpSvmConfig(components=0.99),
+    "sides 3, 5, 7, 9": EmpSvmConfig(radii=[1, 2, 3, 4]),
+    "side 3 only": EmpSvmConfig(radii=[1]),
 }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from experiments.compared.common import draw, said, write
-from hsi_al.learners.ppf import EFFORTS, PpfLearner, PpfSettings
+from hsi_al.methods.cnn_ppf.learner import EFFORTS, PpfLearner, PpfSettings
 from hsi_al.randomness import generator
 from hsi_al.scenes.catalogue import load_catalogue_scene
 from hsi_al.scenes.scene import Scene

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hsi_al.job import device_name, git_commit
-from hsi_al.learners.deep import DeepLearner, DeepSettings
+from hsi_al.active.meta import device_name, git_commit
+from hsi_al.methods.deep.learner import DeepLearner, DeepSettings
 from hsi_al.scenes.catalogue import load_catalogue_scene
 from hsi_al.scenes.scene import Scene
 
@@ -89,8 +89,8 @@ DRY = Sizes(
 def indian_pines_learner(sizes: Sizes, n_labelled: int, **settings: Any) -> tuple[Scene, DeepLearner, Ids]:  # noqa: ANN401
     """The scene, the deep learner on it, and random labelled pixels, the same for everybody."""
     scene = load_catalogue_scene("indian_pines", None)
-    chosen = DeepSettings(accelerator=sizes.accelerator, **settings)
-    needs = LOSS if chosen.backbone != "lenet" else frozenset({"probabilities_NC"})
+    chosen = DeepSettings().having(accelerator=sizes.accelerator, **settings)
+    needs = LOSS if chosen.backbone.name != "lenet" else frozenset({"probabilities_NC"})
     learner = DeepLearner(scene.cube, scene.n_classes, scene.labelled_ids, chosen, needs)
     learner.backend = sizes.backend
     ids = np.sort(np.random.default_rng(0).choice(scene.labelled_ids, n_labelled, replace=False))
@@ -99,7 +99,7 @@ def indian_pines_learner(sizes: Sizes, n_labelled: int, **settings: Any) -> tupl
 
 def with_precision(learner: DeepLearner, precision: str | None) -> None:
     """Score in this precision from now on."""
-    learner.settings = replace(learner.settings, predict_precision=precision)
+    learner.settings = learner.settings.having(predict_precision=precision)
 
 
 def waited(device: torch.device) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from experiments.gpu.common import Ids, Sizes, indian_pines_learner, waited, with_precision
-from hsi_al.learners.deep import DeepLearner
+from hsi_al.methods.deep.learner import DeepLearner
 
 PRECISIONS = ("32-true", "tf32", "bf16-mixed")
 

@@ -8,7 +8,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from experiments.gpu.common import Ids, Sizes, indian_pines_learner, waited
-from hsi_al.learners.deep import DeepLearner
+from hsi_al.methods.deep.learner import DeepLearner
 
 
 def measure(sizes: Sizes) -> tuple[list[dict[str, Any]], torch.device]:

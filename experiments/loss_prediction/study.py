@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 from rich.console import Console
 from scipy.spatial.distance import pdist, squareform
@@ -24,10 +23,10 @@ from scipy.stats import rankdata, spearmanr
 from hsi_al.acquisition.base import Acquisition, PoolView, unlabelled_positions
 from hsi_al.acquisition.factory import build_acquisition
 from hsi_al.acquisition.uncertainty import entropy_N
-from hsi_al.config import Config, checked, register
-from hsi_al.job import Job, prepare_process
-from hsi_al.learners.deep import DeepLearner
-from hsi_al.run import configuration_folder
+from hsi_al.active.experiment import Experiment
+from hsi_al.cli.composition import composed
+from hsi_al.config.schema import Config
+from hsi_al.methods.deep.learner import DeepLearner
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -144,24 +143,20 @@ class Watched:
         }
 
 
-@dataclass
-class WatchedJob(Job):
-    """A job that asks through `Watched`."""
+class WatchedExperiment(Experiment):
+    """An experiment that asks through `Watched`."""
 
-    condition: str = "configured"
-
-    def __post_init__(self) -> None:
-        if self.condition not in ("configured", "random_with_head", "true_loss", "entropy_with_head", "spread"):
-            sys.exit(f"There is no condition {self.condition}.")
-        super().__post_init__()
-        truth = self.scene.labels_of(self.split.candidates)
-        self.acquisition = Watched(self.condition, self.acquisition, truth, self.path.with_suffix(".csv"))
-        assert isinstance(self.learner, DeepLearner)
-        self.learner.module.wanted = self.acquisition.needs
-
-    def title(self) -> str:
-        """The product's title and the condition."""
-        return super().title() + ("" if self.condition == "configured" else f", asked by {self.condition}")
+    def __init__(self, config: Config, path: Path, console: Console, condition: str) -> None:
+        if condition not in ("configured", "random_with_head", "true_loss", "entropy_with_head", "spread"):
+            sys.exit(f"There is no condition {condition}.")
+        super().__init__(config, path, console)
+        parts = self.parts
+        truth = parts.scene.labels_of(parts.split.candidates)
+        parts.acquisition = Watched(condition, parts.acquisition, truth, path.with_suffix(".csv"))
+        assert isinstance(parts.learner, DeepLearner)
+        parts.learner.module.wanted = parts.acquisition.needs
+        title = parts.title() + ("" if condition == "configured" else f", asked by {condition}")
+        parts.title = lambda: title  # type: ignore[method-assign]
 
 
 def main() -> None:
@@ -170,15 +165,12 @@ def main() -> None:
         sys.exit(__doc__)
     condition = sys.argv.pop(1)  # meta.json names the product's command with the rest
     overrides = sys.argv[1:]
-    register()
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        config: Config = checked(compose("config", overrides))
+    config, _ = composed(overrides)
     if condition != "configured":  # the loss prediction module is attached, whatever is asked
         config = replace(config, acquisition=replace(config.acquisition, name="loss_prediction"))
-    prepare_process(config.trainer.threads)
     path = Path("outputs/study") / config.experiment.name / f"seed={config.seed}"
     path.mkdir(parents=True, exist_ok=True)
-    WatchedJob(config, path, Console(soft_wrap=True, highlight=False, markup=False), condition=condition).play()
+    WatchedExperiment(config, path, Console(soft_wrap=True, highlight=False, markup=False), condition).play()
 
 
 if __name__ == "__main__":

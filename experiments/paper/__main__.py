@@ -17,9 +17,9 @@ from rich.console import Console
 
 from experiments.paper.artefacts import Artefact, build
 from experiments.paper.cells import ARTEFACTS, Plan, command, scene_of
+from hsi_al.cli.explain import explained
 from hsi_al.errors import HsiAlError
 from hsi_al.report.tables import print_table
-from hsi_al.run import explained
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,13 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import open_dict
-
-from hsi_al.config import Config, checked, differing_keys, register
+from hsi_al.cli import composition
+from hsi_al.config.kept import differing_keys
+from hsi_al.config.schema import Config
 from hsi_al.report.run_files import read_meta
-from hsi_al.run import configuration_folder
 from hsi_al.scenes.catalogue import CATALOGUE
 
 PUBLISHED = Path(__file__).with_name("published.csv")
@@ -155,19 +152,8 @@ def command(options: Sequence[str]) -> str:
 
 @cache
 def composed(options: tuple[str, ...]) -> tuple[Config, str]:
-    """The configuration that a command line stands for, and its run directory below outputs/.
-
-    Raises:
-        ConfigurationError: As for a run.
-    """
-    register()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        config = compose("config", list(options), return_hydra_config=True)
-        subdir: str = config.hydra.sweep.subdir
-    with open_dict(config):
-        del config.hydra
-    return checked(config), subdir
+    """As `hsi_al.cli.composition.composed`, once for every command line."""
+    return composition.composed(list(options))
 
 
 def scene_of(overrides: Sequence[str]) -> tuple[str, str]:

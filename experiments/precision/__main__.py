@@ -10,7 +10,6 @@ all numbers to OUT.json.
 import argparse
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,9 @@ from numpy.typing import NDArray
 
 from hsi_al.acquisition.base import PoolView
 from hsi_al.acquisition.factory import build_acquisition
-from hsi_al.job import device_name, prepare_process
-from hsi_al.learners.deep import DeepLearner, DeepSettings
+from hsi_al.active.experiment import use_threads
+from hsi_al.active.meta import device_name
+from hsi_al.methods.deep.learner import DeepLearner, DeepSettings
 from hsi_al.outputs import Outputs
 from hsi_al.report.contest_tables import markdown
 from hsi_al.scenes.catalogue import load_catalogue_scene
@@ -63,7 +63,7 @@ def compare(reference: Outputs, other: Outputs, labelled: NDArray[np.bool_], tru
 
 def scored(learner: DeepLearner, ids: Ids, precision: str) -> tuple[Outputs, float]:
     """Outputs in this precision, and milliseconds per patch of a second pass."""
-    learner.settings = replace(learner.settings, predict_precision=precision)
+    learner.settings = learner.settings.having(predict_precision=precision)
     learner.predict(ids[:64])
     began = time.perf_counter()
     outputs = learner.predict(ids)
@@ -111,8 +111,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--accelerator", default="auto")
     given = parser.parse_args()
-    prepare_process(None)
-    settings = DeepSettings(
+    use_threads(None)
+    settings = DeepSettings().having(
         backbone=given.backbone,
         stem=given.stem,
         epochs=given.epochs,

@@ -11,15 +11,16 @@ holds is not trained again.
 import argparse
 import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hsi_al.active.experiment import use_threads
+from hsi_al.active.meta import device_name, git_commit
 from hsi_al.files import replacing
-from hsi_al.job import device_name, git_commit, prepare_process
-from hsi_al.learners.deep import DeepLearner, DeepSettings
+from hsi_al.methods.deep.learner import DeepLearner, DeepSettings
 from hsi_al.pool.initial import draw_initial
 from hsi_al.pool.splits import divide_holdout
 from hsi_al.randomness import generator
@@ -45,7 +46,7 @@ def settings_of(recipe: str, base: DeepSettings) -> DeepSettings:
     changes: dict[str, Any] = {}
     for part in recipe.split("+"):
         changes |= PARTS[part]
-    return replace(base, **changes)
+    return base.having(**changes)
 
 
 def trained(scene: Scene, settings: DeepSettings, n_labels: int, seed: int) -> Run:
@@ -103,8 +104,10 @@ def main() -> None:
     recipes = given.recipes.split(",")
     if unknown := {part for recipe in recipes for part in recipe.split("+")} - PARTS.keys():
         parser.error(f"unknown recipe {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}, joined by +")
-    prepare_process(given.threads)
-    base = DeepSettings(given.backbone, given.stem, epochs=given.epochs, accelerator=given.accelerator)
+    use_threads(given.threads)
+    base = DeepSettings().having(
+        backbone=given.backbone, stem=given.stem, epochs=given.epochs, accelerator=given.accelerator
+    )
     scene = load_catalogue_scene(given.dataset, None)
     runs: list[Run] = json.loads(given.out.read_text()) if given.out.exists() else []
     for seed in given.seeds.split(","):

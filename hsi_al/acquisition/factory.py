@@ -6,7 +6,6 @@ from functools import partial
 from importlib import import_module
 from inspect import signature
 
-from hsi_al.acquisition import WRAPPERS
 from hsi_al.acquisition.base import Acquisition, NoAcquisition, Picks
 from hsi_al.acquisition.coverage import prob_cover, typiclust
 from hsi_al.acquisition.disagreement import committee, mean_entropy_N, mutual_information_N, variation_ratio_N
@@ -21,33 +20,9 @@ from hsi_al.acquisition.uncertainty import (
     predicted_loss_N,
     second_probability_N,
 )
+from hsi_al.config.schema import WRAPPERS, AcquisitionConfig
 from hsi_al.errors import ConfigurationError
 from hsi_al.outputs import Outputs
-
-
-@dataclass(frozen=True)
-class Options:
-    """What is asked of a query, and what single functions take; `conf/acquisition` says more.
-
-    Attributes:
-        subset: See `Selection`.
-        min_distance: See `Selection`; None = 1, any two pixels.
-        class_balance: See `Selection`.
-        score: `module.function` of one's own score, whose arguments' names are fields of `Outputs`.
-        draws: Dropout masks, or members of the committee.
-        shortlist: So many times the query's size are kept by score before the diverse ones among them are picked.
-        neighbours: Whose mean distance says how typical a pixel is.
-        radius: Of the balls of ProbCover on embeddings of length 1; None = by purity.
-    """
-
-    subset: int | None = None
-    min_distance: int | None = None
-    class_balance: bool = False
-    score: str | None = None
-    draws: int = 16
-    shortlist: int = 10
-    neighbours: int = 20
-    radius: float | None = None
 
 
 @dataclass(frozen=True)
@@ -97,20 +72,21 @@ BATCHES: dict[str, Batch] = {
     "random": Batch(random, ()),
 }
 ACQUISITIONS = (*SCORES, *BATCHES, "none")
-DEFAULTS = Options()
+DEFAULTS = AcquisitionConfig()
 
 
-def build_acquisition(name: str, options: Options = DEFAULTS) -> Acquisition:
+def build_acquisition(name: str, options: AcquisitionConfig = DEFAULTS) -> Acquisition:
     """Build an acquisition function.
 
     Args:
         name: One of `ACQUISITIONS`, or any other with `options.score`.
-        options: See `Options`.
+        options: Its keys but the name.
 
     Raises:
         ConfigurationError: Unknown name, a score that can't be had, or an option that this function doesn't take.
     """
-    changed = {key.name for key in fields(options) if getattr(options, key.name) != getattr(DEFAULTS, key.name)}
+    keys = [key.name for key in fields(options) if key.name != "name"]
+    changed = {key for key in keys if getattr(options, key) != getattr(DEFAULTS, key)}
     if name == "none":
         refuse(name, changed)
         return NoAcquisition()

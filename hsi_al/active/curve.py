@@ -3,23 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 Counts = NDArray[np.int64]
 
 
 def confusion_matrix(truth: Counts, predicted: Counts, n_classes: int) -> Counts:
     """Counts of (truth, prediction) pairs, rows = truth, (C, C)."""
-    if len(truth) == 0:
-        return np.zeros((n_classes, n_classes), dtype=np.int64)
-    # The checks of its arguments take ten times as long as the counting.
-    matrix = multiclass_confusion_matrix(
-        torch.from_numpy(predicted), torch.from_numpy(truth), n_classes, validate_args=False
-    )
-    counts: Counts = matrix.numpy().astype(np.int64)
-    return counts
+    pairs = n_classes * truth + predicted
+    return np.bincount(pairs, minlength=n_classes**2).astype(np.int64).reshape(n_classes, n_classes)
 
 
 def recalls(confusion: Counts) -> NDArray[np.float64]:

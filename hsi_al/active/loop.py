@@ -10,19 +10,20 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hsi_al import interrupts
 from hsi_al.acquisition.base import Acquisition, PoolView, Scores
 from hsi_al.acquisition.selection import scores_of
 from hsi_al.active.curve import RoundRecord, confusion_matrix
-from hsi_al.active.observers import Observer
+from hsi_al.active.observers.base import Observer
 from hsi_al.active.run_directory import RunDirectory
 from hsi_al.active.stopping import Stopping, agreement_of
-from hsi_al.learners.base import Learner, in_parts
-from hsi_al.learners.ranks import ALONE, Ranks
+from hsi_al.methods.base import Learner, in_parts
 from hsi_al.outputs import Outputs
 from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import Oracle
 from hsi_al.pool.splits import Split
 from hsi_al.randomness import generator
+from hsi_al.training.ranks import ALONE, Ranks
 
 Ids = NDArray[np.int64]
 
@@ -84,7 +85,9 @@ class ActiveLearningLoop:
     def run(self, first_round: int = 0) -> None:
         """Run the rounds from `first_round` on; a warm learner holds the state of the round before."""
         for round_ in range(first_round, self.rounds + 1):
+            interrupts.check()
             record = self.play(round_)
+            interrupts.check()
             last = round_ == self.rounds or self.stopped is not None
             with timed(self.seconds, "I/O"):
                 self.commit(record, last)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hsi_al.active.curve import RoundRecord
 from hsi_al.errors import PoolError, RunDirectoryError
 from hsi_al.files import replacing, replacing_hdf5
-from hsi_al.learners.base import Learner
+from hsi_al.methods.base import Learner
 from hsi_al.pool.label_pool import LabelPool
 
 Ids = NDArray[np.int64]

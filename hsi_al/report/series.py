@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from hsi_al.acquisition import WRAPPERS
+from hsi_al.config.schema import WRAPPERS
 from hsi_al.errors import RunDirectoryError
 from hsi_al.report.run_files import Meta, read_meta
 from hsi_al.report.tables import CurveRow, read_curve

@@ -1,5 +1,6 @@
 """The public scenes by name, and scenes of one's own."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from hsi_al.scenes.scene import Scene, is_scene_file, load_scene
 from hsi_al.scenes.stored import read_labels, stored_cube
 
 PAGE = "https://www.ehu.eus/ccwintco/index.php/Hyperspectral_Remote_Sensing_Scenes"
+DATA_DIR_VARIABLE = "HSI_AL_DATA"
 DOWNLOAD_BASE = "https://www.ehu.eus/ccwintco/uploads/"
 EMBEDDED_FILE = Path(__file__).with_name("indian_pines.h5")
 
@@ -195,6 +197,17 @@ def _downloaded(name: str, entry: CatalogueEntry, data_dir: Path | None) -> Scen
         licence=entry.licence,
         citation=entry.citation,
     )
+
+
+def data_folder(data_dir: str | None) -> Path | None:
+    """Where scene files are: as `data_dir` says, else the environment variable HSI_AL_DATA; None = the user's cache."""
+    folder = data_dir or os.environ.get(DATA_DIR_VARIABLE)
+    return Path(folder).expanduser() if folder else None
+
+
+def whole_of(name: str) -> str:
+    """The scene of the catalogue that holds all pixels and classes of this one, maybe itself."""
+    return {"indian_pines": "indian_pines_16", "salinas_a": "salinas"}.get(name, name)
 
 
 def is_at_hand(name: str, data_dir: Path | None) -> bool:

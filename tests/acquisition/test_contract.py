@@ -11,9 +11,10 @@ from threadpoolctl import threadpool_limits
 
 from hsi_al.acquisition import factory
 from hsi_al.acquisition.base import Acquisition, PoolView
-from hsi_al.acquisition.factory import ACQUISITIONS, SCORES, Options
+from hsi_al.acquisition.factory import ACQUISITIONS, SCORES
 from hsi_al.acquisition.ranking import highest
 from hsi_al.acquisition.selection import scores_of
+from hsi_al.config.schema import AcquisitionConfig
 from hsi_al.errors import AcquisitionError, ConfigurationError, PoolExhaustedError
 from hsi_al.outputs import Outputs
 
@@ -26,7 +27,7 @@ DRAWN = ["random", "badge"]
 OPTIONAL = {field.name for field in fields(Outputs)} - {"predicted_class"}
 
 
-def build_acquisition(name: str, options: Options = factory.DEFAULTS) -> Acquisition:
+def build_acquisition(name: str, options: AcquisitionConfig = factory.DEFAULTS) -> Acquisition:
     """With few members in a committee, which takes long to fit."""
     return factory.build_acquisition(name, replace(options, draws=2) if name == "committee" else options)
 
@@ -171,8 +172,10 @@ def test_the_highest_scores_come_first(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", QUERYING)
-@pytest.mark.parametrize("options", [Options(), Options(subset=20, min_distance=2, class_balance=True)])
-def test_the_order_of_the_pool_does_not_matter(name: str, options: Options) -> None:
+@pytest.mark.parametrize(
+    "options", [AcquisitionConfig(), AcquisitionConfig(subset=20, min_distance=2, class_balance=True)]
+)
+def test_the_order_of_the_pool_does_not_matter(name: str, options: AcquisitionConfig) -> None:
     view, acquisition = view_for(name), build_acquisition(name, options)
     expected = acquisition.select(view, 9, rng_of()).tolist()
     for seed in range(3):
@@ -180,7 +183,9 @@ def test_the_order_of_the_pool_does_not_matter(name: str, options: Options) -> N
         shuffled = PoolView(
             view.outputs.at(order), view.is_labelled[order], view.labels[order], view.row[order], view.column[order]
         )
-        query = acquisition.select(shuffled, 9, rng_of(seed if name in CERTAIN and options == Options() else 0))
+        query = acquisition.select(
+            shuffled, 9, rng_of(seed if name in CERTAIN and options == AcquisitionConfig() else 0)
+        )
         assert order[query].tolist() == expected
 
 
@@ -228,7 +233,7 @@ def test_one_class(name: str) -> None:
     needs = build_acquisition(name).needs
     view = view_of({key: array for key, array in arrays.items() if key in needs}, np.arange(30) < 6)
     one = PoolView(view.outputs, view.is_labelled, np.where(view.is_labelled, 0, -1), view.row, view.column)
-    for options in (Options(), Options(class_balance=True)):
+    for options in (AcquisitionConfig(), AcquisitionConfig(class_balance=True)):
         assert len(set(build_acquisition(name, options).select(one, 10, rng_of()).tolist())) == 10
 
 
@@ -237,9 +242,11 @@ def test_any_function_sees_a_random_subset_alone(name: str) -> None:
     view = view_for(name)
     for seed in range(3):
         drawn = rng_of(seed).permutation(np.flatnonzero(~view.is_labelled))[:12]
-        query = build_acquisition(name, Options(subset=12)).select(view, 12, rng_of(seed))
+        query = build_acquisition(name, AcquisitionConfig(subset=12)).select(view, 12, rng_of(seed))
         assert set(query.tolist()) == set(drawn.tolist())
-        assert set(build_acquisition(name, Options(subset=12)).select(view, 5, rng_of(seed))) < set(drawn.tolist())
+        assert set(build_acquisition(name, AcquisitionConfig(subset=12)).select(view, 5, rng_of(seed))) < set(
+            drawn.tolist()
+        )
 
 
 @pytest.mark.parametrize("name", QUERYING)
@@ -250,7 +257,7 @@ def test_any_function_keeps_a_distance_and_balances_classes(name: str, distance:
     row, column, classes = position // 20, position % 20, (position // 20) // 8
     is_labelled = position % 7 == 0
     view = PoolView(Outputs(classes, **arrays), is_labelled, np.where(is_labelled, position % 5, -1), row, column)
-    options = Options(min_distance=distance, class_balance=True)
+    options = AcquisitionConfig(min_distance=distance, class_balance=True)
     query = build_acquisition(name, options).select(view, 12, rng_of())
     apart = np.maximum(abs(row[query][:, None] - row[query]), abs(column[query][:, None] - column[query]))
     assert apart[~np.eye(12, dtype=bool)].min() >= distance
@@ -290,11 +297,15 @@ def test_a_subset_leaves_most_pixels_unseen(name: str) -> None:
     free = np.flatnonzero(~is_labelled)
     ranked = free[np.argsort(-scores[free])].tolist()
     best, worst = ranked[0], ranked[-1]
-    seen = [build_acquisition(name, Options(subset=15)).select(view, 1, rng_of(seed)).item() for seed in range(200)]
+    seen = [
+        build_acquisition(name, AcquisitionConfig(subset=15)).select(view, 1, rng_of(seed)).item()
+        for seed in range(200)
+    ]
     assert 60 < seen.count(best) < 140  # half of the pixels are seen
     assert worst not in seen
     everything = [
-        build_acquisition(name, Options(subset=size)).select(view, 5, rng_of()).tolist() for size in (30, 1000)
+        build_acquisition(name, AcquisitionConfig(subset=size)).select(view, 5, rng_of()).tolist()
+        for size in (30, 1000)
     ]
     assert everything == [ranked[:5]] * 2
 
@@ -302,7 +313,9 @@ def test_a_subset_leaves_most_pixels_unseen(name: str) -> None:
 @pytest.mark.parametrize("name", QUERYING)
 def test_a_subset_smaller_than_the_query_is_the_query(name: str) -> None:
     view = view_for(name)
-    queries = [build_acquisition(name, Options(subset=3)).select(view, 10, rng_of(seed)) for seed in range(15)]
+    queries = [
+        build_acquisition(name, AcquisitionConfig(subset=3)).select(view, 10, rng_of(seed)) for seed in range(15)
+    ]
     for query in queries:
         assert len(set(query.tolist())) == 10
         assert not view.is_labelled[query].any()
@@ -362,7 +375,7 @@ def test_the_highest_of_a_stream_are_those_of_the_whole() -> None:
 @pytest.mark.parametrize("subset", [None, 15])
 def test_scores_made_while_predicting_ask_the_same(name: str, subset: int | None) -> None:
     arrays, is_labelled = every_output(), half_labelled()
-    acquisition = build_acquisition(name, Options(subset=subset))
+    acquisition = build_acquisition(name, AcquisitionConfig(subset=subset))
     parts = [
         scores_of(acquisition, Outputs(np.zeros(len(part), np.int64), **{key: arrays[key][part] for key in arrays}))
         for part in np.split(np.arange(N), [1, 23])

@@ -12,7 +12,8 @@ from hsi_al.acquisition.disagreement import (
     variation_ratio_N,
     vote_shares_NC,
 )
-from hsi_al.acquisition.factory import Options, build_acquisition
+from hsi_al.acquisition.factory import build_acquisition
+from hsi_al.config.schema import AcquisitionConfig
 from tests.acquisition.fakes import pool_of, query_of
 
 
@@ -74,7 +75,7 @@ def test_scale_and_offset_of_the_features_do_not_matter() -> None:
     points, labels = two_clouds()
     points = np.concatenate([points, np.full_like(points, 5)], axis=1)  # and a constant one
     queries = [
-        build_acquisition("committee", Options(draws=4))
+        build_acquisition("committee", AcquisitionConfig(draws=4))
         .select(pool_of(40, labels, embeddings_ND=embeddings), 3, np.random.default_rng(0))
         .tolist()
         for embeddings in (points, points * 8 + 64)

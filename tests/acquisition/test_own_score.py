@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hsi_al.acquisition.factory import BATCHES, Batch, Options, build_acquisition
+from hsi_al.acquisition.factory import BATCHES, Batch, build_acquisition
+from hsi_al.config.schema import AcquisitionConfig
 from hsi_al.errors import AcquisitionError, ConfigurationError
 from tests.acquisition.fakes import pool_of
 from tests.conftest import CommandLine
@@ -53,9 +54,9 @@ def test_a_generator_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert query != sorted(query, reverse=True)
 
 
-def write(folder: Path, name: str, body: str) -> Options:
+def write(folder: Path, name: str, body: str) -> AcquisitionConfig:
     (folder / f"{name}.py").write_text(f"import numpy as np\n\ndef score({body}\n")
-    return Options(score=f"{name}.score")
+    return AcquisitionConfig(score=f"{name}.score")
 
 
 def test_its_arguments_are_its_needs(own: Path) -> None:
@@ -81,6 +82,8 @@ def test_what_it_gives_is_checked(own: Path, name: str, body: str, message: str)
 
 def test_draws_can_be_chosen_for_a_score_that_reads_them_alone(own: Path) -> None:
     write(own, "reads_draws", "mc_probabilities_NKC): return mc_probabilities_NKC[:, 0, 0]")
-    assert build_acquisition("mine", Options(score="reads_draws.score", draws=4)).needs == {"mc_probabilities_NKC"}
+    assert build_acquisition("mine", AcquisitionConfig(score="reads_draws.score", draws=4)).needs == {
+        "mc_probabilities_NKC"
+    }
     with pytest.raises(ConfigurationError, match=r"acquisition=mine doesn't take acquisition.draws"):
-        build_acquisition("mine", Options(score="my_scores.gini", draws=4))
+        build_acquisition("mine", AcquisitionConfig(score="my_scores.gini", draws=4))

@@ -18,12 +18,12 @@ from hsi_al.acquisition.base import PoolView
 from hsi_al.acquisition.factory import build_acquisition
 from hsi_al.active.curve import RoundRecord
 from hsi_al.active.loop import ActiveLearningLoop
-from hsi_al.active.observers import Observer
+from hsi_al.active.observers.base import Observer
 from hsi_al.active.run_directory import RunDirectory
 from hsi_al.errors import PoolExhaustedError
 from hsi_al.files import replacing
-from hsi_al.learners.base import Estimate, Learner, Progress
-from hsi_al.outputs import Outputs
+from hsi_al.methods.base import Estimate, Learner
+from hsi_al.outputs import Outputs, Progress
 from hsi_al.pool.initial import draw_initial
 from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import GroundTruthOracle
@@ -96,6 +96,11 @@ class NearestMean:
         self, pixel_ids: Ids, labels: Ids, sizes: Sequence[tuple[int, int]], n_predicted: int, n_mapped: int
     ) -> Estimate:
         return Estimate("nothing", [0.0] * len(sizes), 0.0)
+
+    def profile_to(self, trace: Path) -> None: ...
+
+    def phases(self) -> dict[str, float]:
+        return {}
 
     def save(self, path: Path) -> None:
         with replacing(path) as temporary:

@@ -11,7 +11,7 @@ import pytest
 from experiments.benchmarks import acquisition, concurrent, delivery, large, layout, memory, peak, scoring, training
 from experiments.benchmarks.__main__ import table
 from experiments.benchmarks.measure import Row, learner_on, medians, resident_memory, step_of, synthetic_cube
-from hsi_al.learners.deep import DeepSettings
+from hsi_al.methods.deep.learner import DeepSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,7 +55,10 @@ def test_memory_in_use_grows_with_an_array() -> None:
 def test_flops_are_two_per_multiply_add() -> None:
     # LeNet on 3 bands: two convolutions behind valid windows of 28 and 10 pixels, three FC layers.
     learner = learner_on(
-        synthetic_cube(8, 8, 3), 9, frozenset(), DeepSettings("lenet", patch_size=16, accelerator="cpu")
+        synthetic_cube(8, 8, 3),
+        9,
+        frozenset(),
+        DeepSettings().having(backbone="lenet", patch_size=16, accelerator="cpu"),
     )
     first, second = 3 * 6 * 25 * 12**2, 6 * 16 * 25 * 2**2
     fully_connected = 16 * 120 + 120 * 84 + 84 * 9
@@ -67,7 +70,10 @@ def test_flops_are_two_per_multiply_add() -> None:
 
 def test_a_step_by_itself_trains() -> None:
     learner = learner_on(
-        synthetic_cube(8, 8, 3), 9, frozenset(), DeepSettings("lenet", patch_size=16, accelerator="cpu")
+        synthetic_cube(8, 8, 3),
+        9,
+        frozenset(),
+        DeepSettings().having(backbone="lenet", patch_size=16, accelerator="cpu"),
     )
     learner.module.eval()
     before = [parameter.clone() for parameter in learner.module.parameters()]

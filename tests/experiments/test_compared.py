@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from experiments.compared import common, dfsl, emp, ppf
-from hsi_al.learners.dfsl import DfslSettings
-from hsi_al.learners.ppf import EFFORTS
-from hsi_al.learners.svm import GridSvm
+from hsi_al.methods.cnn_ppf.learner import EFFORTS
+from hsi_al.methods.dfsl_svm.extractor import DfslSettings
+from hsi_al.methods.svm import GridSvm
 from hsi_al.scenes.scene import Scene
 from tests.conftest import tiny_arrays
-from tests.learners.test_ppf import TINY
+from tests.methods.cnn_ppf.test_learner import TINY
 
 
 def tiny(copies: int = 1) -> Scene:

@@ -16,12 +16,12 @@ from experiments.paper.__main__ import main
 from experiments.paper.artefacts import build
 from experiments.paper.cells import ARTEFACTS, MODES, Cell, Plan, command, published, published_for
 from experiments.paper.tables import Value, agreement, as_latex, as_markdown, marked, measures, paper_table
-from hsi_al.config import to_yaml
+from hsi_al.config.kept import to_yaml
 from hsi_al.errors import RunDirectoryError
 from hsi_al.report.maps import maps_figure
+from tests.config.test_tree import composed
 from tests.report.fakes import write_h5
 from tests.report.test_figures import SIXTEEN, assert_apart
-from tests.test_config_tree import composed
 
 SHORT = {"protocol": "short", "learner.effort": "short"}
 ALL = np.array([[8, 2], [1, 9]])  # recalls 80 and 90 %, OA 85 %, kappa 70 %

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.precision.__main__ import compare, measure, overlap, table
-from hsi_al.learners.deep import DeepSettings
+from hsi_al.methods.deep.learner import DeepSettings
 from hsi_al.outputs import Outputs
 from hsi_al.scenes.catalogue import load_catalogue_scene
 
@@ -30,7 +30,7 @@ def test_the_overlap_is_the_part_that_both_ask_for() -> None:
 @pytest.mark.slow
 def test_the_reference_agrees_with_itself() -> None:
     scene = load_catalogue_scene("indian_pines", None)
-    settings = DeepSettings(backbone="resnet18", stem="s2_pool", epochs=1, accelerator="cpu")
+    settings = DeepSettings().having(backbone="resnet18", stem="s2_pool", epochs=1, accelerator="cpu")
     rows, device = measure(scene, settings, ["bf16-mixed"], 20, 60, 0)
     assert device.startswith("cpu")
     assert [row["precision"] for row in rows] == ["32-true", "bf16-mixed"]

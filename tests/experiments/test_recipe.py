@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from experiments.recipe import __main__ as recipe
-from hsi_al.learners.deep import DeepSettings
+from hsi_al.methods.deep.learner import DeepSettings
 
 
 def test_parts_are_joined() -> None:
-    settings = recipe.settings_of("augment+cosine+batch_20", DeepSettings())
+    settings = recipe.settings_of("augment+cosine+batch_20", DeepSettings()).protocol
     assert (settings.augment, settings.schedule, settings.lr_warm_up, settings.batch_size) == (True, "cosine", 0.1, 20)
     assert recipe.settings_of("plain", DeepSettings()) == DeepSettings()
 

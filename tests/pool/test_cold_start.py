@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hsi_al.config import CHOICES
+from hsi_al.config.schema import Config
 from hsi_al.errors import PoolExhaustedError
+from hsi_al.options import options_of
 from hsi_al.pool.cold_start import COLD_STARTS, central, draw_cold, typical
 from hsi_al.pool.initial import DRAWS
 from hsi_al.randomness import generator
@@ -21,7 +22,10 @@ def blobs(n_blobs: int = 6, each: int = 30, bands: int = 10) -> tuple[Ids, NDArr
 
 
 def test_the_configuration_knows_them() -> None:
-    assert set(CHOICES["protocol.initial"]) == {*DRAWS, *KINDS}
+    assert set({key: allowed.choices for key, _, allowed in options_of(Config())}["protocol.initial"]) == {
+        *DRAWS,
+        *KINDS,
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS)

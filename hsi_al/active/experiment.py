@@ -1,0 +1,281 @@
+"""One run from its configuration: build, loop, files."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from threadpoolctl import threadpool_limits
+
+from hsi_al import interrupts
+from hsi_al.active.loop import ActiveLearningLoop, timed
+from hsi_al.active.meta import MetaFile
+from hsi_al.active.observers.base import Logger
+from hsi_al.active.observers.console import announce, announce_scene, print_report, short_path
+from hsi_al.active.observers.progress import ProgressDisplay
+from hsi_al.active.parts import build_parts
+from hsi_al.active.run_directory import discard_uncommitted, locked, read_meta, refuse_foreign_files
+from hsi_al.config.kept import differing_keys, to_dict, to_yaml
+from hsi_al.config.schema import Config, asked
+from hsi_al.errors import HsiAlError, RunDirectoryError
+from hsi_al.files import replacing
+from hsi_al.methods.base import Estimate, predicted_map
+from hsi_al.methods.registry import check_method
+from hsi_al.randomness import generator
+from hsi_al.report.contest_tables import markdown
+from hsi_al.report.figures import draw as draw_figures
+from hsi_al.report.tables import print_table
+from hsi_al.training.ranks import ALONE, Ranks, check_devices, cores_here, joined, run_in_processes, started_by_slurm
+
+Ids = NDArray[np.int64]
+PHASES = ("acquisition", "logging", "I/O")  # that every learner has
+
+
+def run(config: Config, path: Path) -> None:
+    """Run, continue, or only report a finished run, in as many processes as `trainer.devices`.
+
+    Args:
+        config: Checked configuration.
+        path: Run directory.
+
+    Raises:
+        HsiAlError: Bad input; a run without a committed round leaves nothing behind.
+        OSError: Files can't be written.
+        Interrupted: A signal came; the same call continues.
+    """
+    check_method(config)
+    devices = config.trainer.devices
+    check_devices(config.trainer.accelerator, devices)
+    if devices == 1:
+        run_here(config, path)
+    elif started_by_slurm() > 1:
+        run_as_one(config, path)
+    else:
+        run_in_processes(devices, run_as_one, config, path)
+
+
+def run_as_one(config: Config, path: Path) -> None:
+    """Run as one of several processes."""
+    with joined(config.trainer.accelerator, config.trainer.devices) as ranks:
+        run_here(config, path, ranks)
+
+
+def run_here(config: Config, path: Path, ranks: Ranks = ALONE) -> None:
+    """Run in this process, and the others if there are any; the first one holds the run directory and writes to it."""
+    console = Console(soft_wrap=True, highlight=False, markup=False, quiet=not ranks.is_first)
+    with ExitStack() as held:
+        is_new, is_finished = ranks.from_first(lambda: opened(config, path, held))
+        try:
+            if is_finished:
+                console.print(f"{short_path(path)} is finished already.")
+                if not (path / "figures" / "learning_curve.png").exists():
+                    ranks.from_first(lambda: draw_figures(path))
+            else:
+                ranks.agreed(lambda: Experiment(config, path, console, ranks)).play()
+            ranks.from_first(lambda: print_report(path, console))
+        except (HsiAlError, OSError):
+            if is_new and ranks.is_first:
+                discard_uncommitted(path)
+            raise
+
+
+def opened(config: Config, path: Path, held: ExitStack) -> tuple[bool, bool]:
+    """Lock the run directory as long as `held`, and say whether the run is new and whether it is finished.
+
+    Raises:
+        RunDirectoryError: It is in use, or holds something else.
+    """
+    held.enter_context(locked(path))
+    refuse_foreign_files(path)
+    is_new = not (path / "config.yaml").exists()
+    for stale in path.glob(".*.tmp"):  # of a killed process
+        stale.unlink()
+    if not is_new and (different := differing_keys(path / "config.yaml", config)):
+        raise RunDirectoryError(
+            f"{path} holds a run of another configuration: {', '.join(different)}; choose another "
+            "hydra.run.dir or experiment.name, or delete it."
+        )
+    return is_new, read_meta(path).get("state") == "finished"
+
+
+class Experiment:
+    """A run that is not finished.
+
+    Args:
+        config: Checked configuration.
+        path: Run directory, locked.
+        console: Where to write.
+        ranks: The processes that run it together.
+    """
+
+    def __init__(self, config: Config, path: Path, console: Console, ranks: Ranks = ALONE) -> None:
+        self.began = time.monotonic()
+        self.config, self.path, self.console, self.ranks = config, path, console, ranks
+        self.parts = build_parts(config, path, ranks, lambda scene: announce_scene(console, scene))
+        self.threads = use_threads(config.trainer.threads, ranks.size)
+        self.meta = MetaFile(self.parts, self.threads, self.began)
+
+    def play(self) -> None:
+        """Run the missing rounds, then write maps, figures, and last of all `finished`."""
+        config, parts = self.config, self.parts
+        learner, rounds, pool = parts.learner, parts.rounds, parts.pool
+        if parts.first_round and learner.keeps_state and (learner.warm or parts.first_round > rounds):
+            learner.load(parts.directory.weights(parts.first_round - 1))
+        estimate = self.ranks.from_first(self.begin)
+        if parts.first_round > rounds and not learner.keeps_state and config.protocol.full_map:
+            learner.fit(pool.labelled_ids, pool.labels, rounds, generator(config.seed, "learner", rounds))
+        loop = ActiveLearningLoop(
+            parts.split,
+            parts.scene.labels_of(parts.split.scored_ids),
+            parts.scene.n_classes,
+            parts.scene.width,
+            pool,
+            learner,
+            parts.acquisition,
+            parts.oracle,
+            parts.directory,
+            rounds,
+            config.protocol.query_size,
+            config.seed,
+            stopping=parts.stopping,
+            ranks=self.ranks,
+        )
+        if config.trainer.profile and self.ranks.is_first:
+            learner.profile_to(self.path / "trace.json")
+        with (
+            self.logged() as loggers,
+            ProgressDisplay(
+                self.console, rounds, estimate, parts.first_round, pool.n_labelled, config.protocol.query_size
+            ) as display,
+        ):
+            learner.progress = display.on_part
+            loop.observers = [display, self.meta, *loggers] if self.ranks.is_first else []
+            loop.seconds["start"] = time.monotonic() - self.began
+            loop.run(parts.first_round)
+            if loop.stopped is not None:
+                parts.stop(loop.stopped)
+            if config.protocol.full_map:
+                self.write_maps(loop)
+            with timed(loop.seconds, "logging"):
+                self.ranks.from_first(lambda: self.show_results(loggers))
+        interrupts.check()
+        self.ranks.from_first(lambda: self.end(loop.seconds))
+
+    def begin(self) -> Estimate:
+        """Write what is known before the first round, and announce it."""
+        with replacing(self.path / "config.yaml") as temporary:
+            temporary.write_text(to_yaml(self.config))
+        self.meta.write("running")
+        return announce(self.console, self.parts, self.threads)
+
+    def show_results(self, loggers: Sequence[Logger]) -> None:
+        """Draw the figures and show them elsewhere."""
+        interrupts.check()
+        draw_figures(self.path)
+        interrupts.check()
+        for logger in loggers:
+            logger.log_results()
+
+    def end(self, seconds: dict[str, float]) -> None:
+        """Write what is left, and last of all `finished`."""
+        if self.config.trainer.profile:
+            self.write_profile(seconds)
+        self.meta.write("finished")
+
+    @contextmanager
+    def logged(self) -> Iterator[list[Logger]]:
+        """The logger that `logger.name` says, if any; it is closed whatever happens."""
+        opened_logger = {"wandb": self.in_wandb, "tensorboard": self.in_tensorboard}.get(self.config.logger.name)
+        if opened_logger is None or not self.ranks.is_first:
+            yield []
+            return
+        with opened_logger() as (logger, line):
+            self.console.print(line)
+            yield [logger]
+
+    def in_tensorboard(self) -> AbstractContextManager[tuple[Logger, str]]:
+        """Event files, and a line that says how to look at them."""
+        from hsi_al.active.observers.tensorboard_observer import tensorboard_observer
+
+        return tensorboard_observer(self.parts.directory, self.parts.scene.class_names, to_yaml(self.config))
+
+    def in_wandb(self) -> AbstractContextManager[tuple[Logger, str]]:
+        """A W&B run, and a line that says where it is."""
+        from hsi_al.active.observers.wandb_observer import WandbRun, wandb_observer
+
+        config, logger, parts = self.config, self.config.logger, self.parts
+        asks = asked(config.acquisition)
+        about = WandbRun(
+            run_id=self.meta.wandb_id,
+            name=f"{parts.method} {asks} seed={config.seed}",
+            group=logger.group
+            or f"{config.experiment.name} {config.dataset.name} {config.protocol.name}-{config.split.kind}",
+            job_type=asks,
+            project=logger.project,
+            entity=logger.entity,
+            mode=logger.mode,
+            tags=logger.tags,
+            config=to_dict(config),
+        )
+        return wandb_observer(about, parts.directory, parts.scene.class_names)
+
+    def write_maps(self, loop: ActiveLearningLoop) -> None:
+        """Predict the pixels that the last round did not, and write the maps of the whole scene."""
+        scene = self.parts.scene
+        none, predicted = np.empty(0, np.int64), loop.predicted_class
+        known = (none, none) if predicted is None else (self.parts.split.scored_ids, predicted)
+        classes = predicted_map(self.parts.learner, scene.height * scene.width, scene.n_classes, *known)
+        values = scene.label_values.astype(scene.ground_truth.dtype)[classes].reshape(scene.height, scene.width)
+        with timed(loop.seconds, "I/O"):
+            write = self.parts.directory.write_predictions
+            self.ranks.from_first(lambda: write(values, scene.ground_truth, scene.false_colour()))
+
+    def write_profile(self, seconds: dict[str, float]) -> None:
+        """Seconds per phase of this call, as `profile.md`."""
+        learner = self.parts.learner
+        phases = {**learner.phases(), **dict.fromkeys(PHASES, 0.0), **seconds}
+        table = phase_table(phases, time.monotonic() - self.began)
+        with replacing(self.path / "profile.md") as temporary:
+            temporary.write_text(f"{self.parts.title()}, {learner.device}\n\n{markdown(table)}")
+        print_table(table)
+
+
+def phase_table(phases: dict[str, float], wall_seconds: float) -> list[list[str]]:
+    """Header and rows: seconds and share of each phase, what is left over, and the whole."""
+    rows = {**phases, "everything else": max(0.0, wall_seconds - sum(phases.values())), "whole call": wall_seconds}
+    return [
+        ["phase", "seconds", "% of the call"],
+        *(
+            [name, f"{seconds:.2f}" if seconds >= 1 else f"{seconds:.2g}", f"{100 * seconds / wall_seconds:.1f}"]
+            for name, seconds in rows.items()
+        ),
+    ]
+
+
+def use_threads(threads: int | None, processes: int = 1) -> int:
+    """Compute with so many threads, by default all, or the share of one of several processes; gives the number.
+
+    The libraries must be loaded: torch if the learner uses it, and those of linear algebra.
+    """
+    threads = threads or available_threads(processes)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+    else:
+        threadpool_limits(threads)
+    if processes > 1:
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # else Lightning would choose again
+    return threads
+
+
+def available_threads(processes: int = 1) -> int:
+    """OMP_NUM_THREADS if set, else what SLURM gave, else the cores given to this process and those beside it."""
+    if (given := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(given) > 0:
+        return int(given)
+    if (given := os.environ.get("SLURM_CPUS_PER_TASK", "")).isdigit() and int(given) > 0:
+        return max(1, int(given) // (processes if started_by_slurm() == 1 else 1))
+    return max(1, cores_here() // processes)

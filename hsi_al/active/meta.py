@@ -1,0 +1,100 @@
+"""What meta.json says about a run: its state, the machine, versions, time and memory."""
+
+import platform
+import re
+import resource
+import secrets
+import shlex
+import subprocess
+import sys
+import time
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from hsi_al.active.curve import RoundRecord
+from hsi_al.active.parts import Parts
+from hsi_al.active.run_directory import read_meta
+
+
+class MetaFile:
+    """Keeps meta.json up to date, so that also a killed run has its wall time in it.
+
+    Args:
+        parts: The run.
+        threads: How many it computes with.
+        began: When this call began, by `time.monotonic`.
+    """
+
+    def __init__(self, parts: Parts, threads: int, began: float) -> None:
+        self.parts, self.threads, self.began = parts, threads, began
+        self.earlier = read_meta(parts.directory.path)
+        self.wandb_id: str = self.earlier.get("wandb_id") or secrets.token_hex(4)
+
+    def on_round(self, record: RoundRecord) -> None:
+        """Keep the wall time of a run that may be killed."""
+        self.write("running")
+
+    def write(self, state: str) -> None:
+        """Write meta.json; `wall_seconds` adds up over continued calls."""
+        parts, earlier = self.parts, self.earlier
+        scene = parts.scene
+        parts.directory.write_meta(
+            {
+                "state": state,
+                "title": parts.title(),
+                "wandb_id": self.wandb_id,
+                "n_bands": scene.n_bands,
+                "rgb_bands": list(scene.colour_bands),
+                "loss_prediction": "predicted_loss_N" in parts.acquisition.needs,
+                "class_names": {str(value): name for value, name in scene.class_names.items()},
+                "missing_classes": parts.missing(),
+                "stopped": parts.stopped,
+                "learner": parts.learner.describe(),
+                "test_pixels_in_training_patches": parts.overlap(),
+                "command": shlex.join([Path(sys.executable).name, "-m", "hsi_al.run", *sys.argv[1:]]),
+                "git_commit": git_commit(),
+                "versions": {name: version(name) for name in ("hsi_al", "torch", "lightning", "numpy")}
+                | {"python": platform.python_version()},
+                "machine": f"{platform.system()} {platform.machine()}",
+                "device": device_name(parts.learner.device),
+                "devices": parts.ranks.size,
+                "threads": self.threads,
+                "calls": earlier.get("calls", 0) + 1,
+                "wall_seconds": earlier.get("wall_seconds", 0.0) + time.monotonic() - self.began,
+                "peak_memory_mb": peak_memory_mb(),
+            }
+        )
+
+
+def device_name(device: object) -> str:
+    """The GPU's name, or the processor's, of what `str` names as torch does: `cuda:0`, `cpu`."""
+    kind = str(device).partition(":")[0]
+    if kind == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name(str(device))
+    return f"{kind} ({platform.processor() or platform.machine()})"
+
+
+def peak_memory_mb() -> int:
+    """Largest resident memory of this process so far, MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage counts what the process was started from
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) // 2**10  # type: ignore[index]
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
+
+
+@cache
+def git_commit() -> str | None:
+    """The commit of the checkout that this package runs from, with a plus if it was changed; None elsewhere."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():  # an installed package inside somebody else's repository
+        return None
+    describe = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    try:
+        described = subprocess.run(describe, cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip() or None

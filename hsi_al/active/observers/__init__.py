@@ -1,0 +1,1 @@
+"""Who is told about a run: the screen, W&B, TensorBoard."""

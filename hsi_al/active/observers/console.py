@@ -1,0 +1,74 @@
+"""What a run says before its first round and behind its last."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from hsi_al.active.observers.progress import duration
+from hsi_al.active.parts import Parts
+from hsi_al.methods.base import Estimate
+from hsi_al.report.run_files import read_meta
+from hsi_al.report.tables import format_rounds, print_table, read_curve
+from hsi_al.scenes.scene import Scene
+
+
+def announce_scene(console: Console, scene: Scene) -> None:
+    """The first line."""
+    console.print(
+        f"{scene.name}: {scene.height} x {scene.width} pixels, {scene.n_bands} bands, {scene.n_classes} classes, "
+        f"{len(scene.labelled_ids):,} labelled pixels" + (f", licence: {scene.licence}" if scene.licence else "")
+    )
+
+
+def announce(console: Console, parts: Parts, threads: int) -> Estimate:
+    """Say what will be done and how long it takes here, measured."""
+    config, scene, protocol, say = parts.config, parts.scene, parts.config.protocol, console.print
+    say(f"{parts.title()}; learner: {parts.learner.describe()}")
+    for side, missing in parts.missing().items():
+        if missing:
+            names = ", ".join(scene.class_names[value] for value in missing)
+            say(f"{len(missing)} classes without {side} pixels in this split, left out of AA there: {names}")
+    if parts.split.kind in ("blocks", "checkerboard"):
+        say("No training patch holds a test pixel; patches of both sides may share background pixels.")
+    remaining = range(parts.first_round, parts.rounds + 1)
+    initial = parts.pool.n_labelled - parts.first_round * protocol.query_size
+    if parts.first_round > parts.rounds:  # nothing is asked behind the last round
+        initial += protocol.query_size
+    sizes = [(round_, initial + round_ * protocol.query_size) for round_ in remaining]
+    say(
+        f"Labels: {initial} + {protocol.rounds} x {protocol.query_size} = "
+        f"{initial + protocol.rounds * protocol.query_size} of {len(parts.split.candidates):,} "
+        "candidates" + (f"; continuing at round {parts.first_round}" if parts.first_round else "")
+    )
+    n_scored, n_pixels = len(parts.split.scored_ids), scene.height * scene.width
+    n_mapped = n_pixels - (n_scored if sizes else 0) if protocol.full_map else 0
+    estimate = parts.learner.estimate(parts.pool.labelled_ids, parts.pool.labels, sizes, n_scored, n_mapped)
+    if config.learner.name == "deep" and protocol.batch_size > initial and parts.first_round == 0:
+        say(f"Batches of {protocol.batch_size} are clamped to the {initial} labels at first.")
+    seconds = f": about {duration(estimate.total_seconds)}" if estimate.measured else ""
+    device, processes = str(parts.learner.device), ""
+    if parts.ranks.size > 1:
+        device, processes = device.partition(":")[0], f" in {parts.ranks.size} processes"
+    say(f"Work: {estimate.work}{seconds} on {device}{processes} with {threads} threads{' each' if processes else ''}")
+    for line in parts.stopping.describe():
+        say(line)
+    say(f"Run directory: {short_path(parts.directory.path)}")
+    return estimate
+
+
+def print_report(path: Path, console: Console) -> None:
+    """The table of rounds and the pictures of a finished run."""
+    meta = read_meta(path)
+    console.print(meta.title)
+    print_table(format_rounds(read_curve(path)))
+    if meta.stopped:
+        console.print(f"Stopped early: {meta.stopped}.")
+    if meta.overlap is not None:
+        console.print(meta.overlap.sentence())
+    for picture in sorted((path / "figures").glob("*.png")):
+        console.print(short_path(picture))
+
+
+def short_path(path: Path) -> str:
+    """Relative to the working directory where that is shorter to read."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -1,0 +1,102 @@
+"""How far a run is, on the screen."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from hsi_al.active.curve import RoundRecord, overall_accuracy
+from hsi_al.methods.base import Estimate
+
+
+class ProgressDisplay:
+    """One display: round, epoch, labels used, last OA, time left; without a terminal a line per round.
+
+    Args:
+        console: Where to write.
+        rounds: Number of the last round.
+        estimate: Gives each round its weight in the time left.
+        start: The round that is run first (a continued run).
+        n_labelled: Labels at that point.
+        query_size: Labels that each round adds.
+    """
+
+    def __init__(
+        self, console: Console, rounds: int, estimate: Estimate, start: int, n_labelled: int, query_size: int
+    ) -> None:
+        self.console, self.rounds, self.estimate, self.round = console, rounds, estimate, start
+        self.first = start
+        self.n_labelled, self.query_size = n_labelled, query_size
+        self.last_oa = ""
+        self.began = time.monotonic()
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+            speed_estimate_period=120,
+        )
+        self.task = self.progress.add_task("", total=max(1e-9, estimate.total_seconds))
+
+    def __enter__(self) -> "ProgressDisplay":
+        self.progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        self.progress.stop()
+
+    def on_part(self, text: str, part: float) -> None:
+        """What the learner reports: `scoring` comes after the epochs of a round; after the last one comes the map."""
+        fit, predict = self._round_seconds(self.round)
+        done = fit + part * predict if text == "scoring" else part * fit
+        where = f"round {self.round}/{self.rounds} · {self.n_labelled} labels"
+        if self.round > self.rounds:
+            where = "map of the scene"
+        self.progress.update(
+            self.task,
+            completed=self._seconds_before(self.round) + done,
+            description=f"{where} · {text}{self.last_oa}",
+        )
+
+    def on_round(self, record: RoundRecord) -> None:
+        """Move on to the next round."""
+        accuracy = 100 * overall_accuracy(record.confusion_all)
+        self.last_oa = f" · last OA {accuracy:.2f} %"
+        self.round, self.n_labelled = record.round + 1, record.n_labelled + self.query_size
+        if not self.console.is_terminal:
+            elapsed = time.monotonic() - self.began
+            left = elapsed / max(1e-9, self._seconds_before(self.round)) * self._seconds_from(self.round)
+            self.console.print(
+                f"round {record.round}/{self.rounds}: {record.n_labelled} labels, OA {accuracy:.2f} %, "
+                f"{duration(elapsed)} elapsed, about {duration(left)} left",
+                highlight=False,
+            )
+
+    def _round_seconds(self, round_: int) -> tuple[float, float]:
+        if round_ > self.rounds:
+            return 0.0, self.estimate.map_seconds
+        return self.estimate.fit_seconds[round_ - self.first], self.estimate.predict_seconds
+
+    def _seconds_before(self, round_: int) -> float:
+        return sum(sum(self._round_seconds(earlier)) for earlier in range(self.first, round_))
+
+    def _seconds_from(self, round_: int) -> float:
+        return self.estimate.total_seconds - self._seconds_before(round_)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `42 s`, `3 min 20 s`, `4 h 05 min` or `3 d 4 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"

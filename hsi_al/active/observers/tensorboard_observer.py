@@ -1,0 +1,78 @@
+"""Learning curves and pictures in TensorBoard's event files."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from matplotlib.image import imread
+
+from hsi_al.active.curve import RoundRecord
+from hsi_al.active.observers.base import logged_row
+from hsi_al.active.run_directory import RunDirectory
+from hsi_al.errors import ConfigurationError
+
+FOLDER = "tensorboard"
+
+
+class TensorBoardObserver:
+    """Writes a step per round, whose number is the number of labels.
+
+    Event files can't be continued without showing steps twice, so they are written anew from the committed rounds.
+
+    Args:
+        directory: The run directory with the committed rounds; the event files go to its folder `tensorboard`.
+        class_names: By label value.
+        configuration: The resolved configuration as YAML, shown as text.
+
+    Raises:
+        ConfigurationError: The package tensorboard is not installed.
+    """
+
+    def __init__(self, directory: RunDirectory, class_names: Mapping[int, str], configuration: str) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ConfigurationError(
+                "logger=tensorboard needs the package tensorboard: pip install tensorboard, or take logger=none."
+            ) from error
+        self.directory, self.class_names = directory, class_names
+        folder = directory.path / FOLDER
+        shutil.rmtree(folder, ignore_errors=True)
+        self.writer = SummaryWriter(str(folder))
+        self.writer.add_text("configuration", "    " + configuration.replace("\n", "\n    "))
+        for row in directory.rows:
+            self.log(row)
+
+    def on_round(self, record: RoundRecord) -> None:
+        """Log the round's accuracies, recalls and seconds."""
+        self.log(record.row(self.directory.label_values))
+
+    def log(self, row: Mapping[str, float]) -> None:
+        """Log a row of curve.csv."""
+        named = logged_row(row, self.class_names)
+        for name, value in named.items():
+            if name != "al/labels":
+                self.writer.add_scalar(name, value, int(named["al/labels"]))
+        self.writer.flush()
+
+    def log_results(self) -> None:
+        """Log the pictures of a finished run."""
+        labels = int(self.directory.rows[-1]["n_labelled"])
+        for picture in sorted((self.directory.path / "figures").glob("*.png")):
+            self.writer.add_image(f"figures/{picture.stem}", imread(picture), labels, dataformats="HWC")
+
+
+@contextmanager
+def tensorboard_observer(
+    directory: RunDirectory, class_names: Mapping[int, str], configuration: str
+) -> Iterator[tuple[TensorBoardObserver, str]]:
+    """Open the event files, close them whatever happens.
+
+    Yields:
+        The observer, and a line that says how to look at them.
+    """
+    observer = TensorBoardObserver(directory, class_names, configuration)
+    try:
+        yield observer, f"TensorBoard: tensorboard --logdir {directory.path / FOLDER}"
+    finally:
+        observer.writer.close()

@@ -1,0 +1,166 @@
+"""Learning curves, maps and confusion matrices in Weights & Biases: never a prompt, never a hang."""
+
+import netrc
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlparse
+
+from hsi_al.active.curve import RoundRecord
+from hsi_al.active.observers.base import logged_row
+from hsi_al.active.run_directory import RunDirectory
+
+MODES = ("auto", "online", "offline", "disabled")
+# Online initialisation gives up after this and about ten seconds more.
+INIT_TIMEOUT_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class WandbRun:
+    """What tells a run from others in W&B.
+
+    Attributes:
+        run_id: Kept for resuming.
+        name: Shown in lists.
+        group: Runs that are compared; seeds of it are averaged by job type.
+        job_type: The acquisition function.
+        project: W&B project.
+        entity: W&B team or user; None = the key's default.
+        mode: One of `MODES`.
+        tags: Free words.
+        config: The resolved configuration.
+    """
+
+    run_id: str
+    name: str
+    group: str
+    job_type: str
+    project: str
+    entity: str | None
+    mode: str
+    tags: Sequence[str]
+    config: Mapping[str, Any]
+
+
+class WandbObserver:
+    """Logs a row per round, with the number of labels as x axis; a continued run replays what W&B lacks.
+
+    Args:
+        run: A started W&B run.
+        wandb: The module.
+        directory: The run directory with the committed rounds.
+        class_names: By label value.
+    """
+
+    def __init__(self, run: Any, wandb: ModuleType, directory: RunDirectory, class_names: Mapping[int, str]) -> None:  # noqa: ANN401
+        self.run, self.wandb, self.directory, self.class_names = run, wandb, directory, class_names
+        run.define_metric("al/labels")
+        run.define_metric("*", step_metric="al/labels")
+        # W&B counts rows: an online run that is resumed has the first ones already.
+        for row in directory.rows[run.step :]:
+            run.log(logged_row(row, class_names))
+
+    def on_round(self, record: RoundRecord) -> None:
+        """Log the round's accuracies, recalls and seconds."""
+        self.run.log(logged_row(record.row(self.directory.label_values), self.class_names))
+
+    def log_results(self) -> None:
+        """Log the pictures of a finished run as images and its last confusion matrix as a table."""
+        confusion = self.directory.confusions[-1][0]
+        names = [self.class_names[value] for value in self.directory.label_values.tolist()]
+        table = self.wandb.Table(
+            columns=["truth", "predicted", "pixels"],
+            data=[[names[i], names[j], int(count)] for (i, j), count in _entries(confusion)],
+        )
+        pictures = sorted((self.directory.path / "figures").glob("*.png"))
+        images = {f"figures/{picture.stem}": self.wandb.Image(str(picture)) for picture in pictures}
+        labels = self.directory.rows[-1]["n_labelled"]
+        self.run.log({"al/labels": labels, "confusion": table, **images})
+
+
+def _entries(confusion: Any) -> Iterator[tuple[tuple[int, int], int]]:  # noqa: ANN401
+    for i, row in enumerate(confusion.tolist()):
+        for j, count in enumerate(row):
+            yield (i, j), count
+
+
+@contextmanager
+def wandb_observer(
+    about: WandbRun, directory: RunDirectory, class_names: Mapping[int, str]
+) -> Iterator[tuple[WandbObserver, str]]:
+    """Start a W&B run, finish it whatever happens.
+
+    Yields:
+        The observer, and a line that says where the run is.
+    """
+    import wandb  # a second to import: only for those who log there
+
+    run, line = started(wandb, about, directory.path)
+    exit_code = 1
+    try:
+        yield WandbObserver(run, wandb, directory, class_names), line
+        exit_code = 0
+    finally:
+        run.finish(exit_code=exit_code)
+
+
+def started(wandb: ModuleType, about: WandbRun, folder: Path) -> tuple[Any, str]:
+    """Start online if asked or possible, else offline with the reason."""
+    mode, reason = resolved_mode(about.mode, os.environ.get("WANDB_BASE_URL") or wandb.Settings().base_url)
+    if mode == "online":
+        try:
+            run = initialised(wandb, about, folder, "online")
+            return run, f"W&B: {run.url}"
+        except (wandb.errors.CommError, wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
+            mode, reason = "offline", f"no connection: {str(error).splitlines()[0]}"
+            # In this process the id counts as in use by the attempt that failed.
+            about = replace(about, run_id=f"{about.run_id}-offline")
+    run = initialised(wandb, about, folder, mode)
+    if mode == "disabled":
+        return run, "W&B: disabled"
+    return run, f"W&B: offline ({reason}); upload with: wandb sync {Path(run.dir).parent}"
+
+
+def initialised(wandb: ModuleType, about: WandbRun, folder: Path, mode: str) -> Any:  # noqa: ANN401
+    """Call wandb.init with everything said explicitly."""
+    return wandb.init(
+        mode=mode,
+        id=about.run_id,
+        resume="allow",
+        name=about.name,
+        group=about.group,
+        job_type=about.job_type,
+        project=about.project,
+        entity=about.entity,
+        tags=list(about.tags),
+        config=dict(about.config),
+        dir=str(folder),
+        settings=wandb.Settings(init_timeout=INIT_TIMEOUT_SECONDS, silent=True, console="off"),
+    )
+
+
+def resolved_mode(asked: str, base_url: str) -> tuple[str, str]:
+    """Online only with a key, because W&B would ask for one; WANDB_MODE decides where `asked` is `auto`.
+
+    Returns:
+        Mode, and why it is not online.
+    """
+    mode = asked if asked != "auto" else os.environ.get("WANDB_MODE", "online")
+    if mode != "online":
+        return ("disabled" if mode == "disabled" else "offline"), "as asked"
+    return ("online", "") if has_key(base_url) else ("offline", "no key found")
+
+
+def has_key(base_url: str) -> bool:
+    """Whether the environment or the netrc file holds a key for the server."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    try:
+        known = netrc.netrc(os.environ.get("NETRC"))
+    except (OSError, netrc.NetrcParseError):
+        return False
+    return known.authenticators(urlparse(base_url).hostname or "") is not None

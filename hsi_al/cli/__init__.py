@@ -1,0 +1,1 @@
+"""What commands share: composing a configuration, sweeps, exit codes, sentences for errors."""

@@ -1,0 +1,52 @@
+"""Hydra: where the configuration lies and how it is composed."""
+
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, open_dict
+
+from hsi_al.config.checks import checked
+from hsi_al.config.schema import Config
+from hsi_al.errors import HsiAlError
+from hsi_al.methods.registry import added_methods, all_methods
+
+
+def configuration_folder() -> Path:
+    """conf/ inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise HsiAlError(f"The configuration folder conf/ is missing beside {package}; install hsi_al again.")
+
+
+def register() -> None:
+    """Give Hydra the schema, and the options of learners that other packages add.
+
+    Raises:
+        ConfigurationError: One of them can't be used.
+    """
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for name, method in all_methods().items():
+        store.store(group="learner", name=f"{name}_schema", node=method.settings)
+    for name, method in added_methods().items():
+        store.store(group="learner", name=name, node=method.settings(name=name, method=name))
+
+
+def composed(overrides: list[str]) -> tuple[Config, str]:
+    """The configuration that a command line stands for, and its run directory below outputs/.
+
+    Raises:
+        ConfigurationError: As for a run.
+    """
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        config: DictConfig = compose("config", overrides, return_hydra_config=True)
+        subdir: str = config.hydra.sweep.subdir
+    with open_dict(config):
+        del config.hydra
+    return checked(config), subdir

@@ -1,0 +1,77 @@
+"""One sentence out of what Hydra, OmegaConf and the system raise."""
+
+import difflib
+import re
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from hsi_al.config.schema import Config
+from hsi_al.errors import HsiAlError
+from hsi_al.methods.registry import all_methods
+
+UNKNOWN_KEY = re.compile(r"Key '[^']+' (?:is not in struct|not in '\w+')\s+full_key: (\S+)")
+NO_OPTION = re.compile(
+    r"Could not find '([^']+)/([^']+)'\s+Available options in '[^']+':\s+(.*?)(?:Config search|$)", re.S
+)
+SEARCH_PATH = re.compile(r"\s*Config search path:.*", re.S)
+TYPE_LINES = re.compile(r"^\s*(object_type|reference_type)=.*$", re.M)
+
+
+def explained(error: BaseException) -> str:
+    """The sentence of our own errors, a readable one for Hydra's and the system's."""
+    if isinstance(error, HsiAlError):
+        return str(error)
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
+        place, reason = error.filename or "the run directory", " ".join(str(error.strerror or error).split())
+        return f"{reason}: {place}; free space, or choose another path such as hydra.run.dir."
+    return one_sentence(error, schema_of_keys())
+
+
+def schema_of_keys() -> Any:  # noqa: ANN401
+    """All keys with their defaults, for naming the siblings of an unknown one; the learner is that of the command."""
+    asked = [argument.removeprefix("learner=") for argument in sys.argv[1:] if argument.startswith("learner=")]
+    known = all_methods()
+    method = known.get(asked[-1] if asked else "deep", known["deep"])
+    return OmegaConf.structured(Config(learner=method.settings()))
+
+
+def one_sentence(error: BaseException, schema: Any) -> str:  # noqa: ANN401
+    """What is wrong and what would be right, without search paths and tracebacks.
+
+    Args:
+        error: The exception; what it was raised from may hold the detail.
+        schema: The configuration with its defaults, for the siblings of an unknown key.
+    """
+    cause = error.__cause__ or error.__context__
+    for text in (str(error), str(cause or "")):
+        if unknown := UNKNOWN_KEY.search(text):
+            return unknown_key(unknown[1], schema)
+        if option := NO_OPTION.search(text):
+            return no_option(option[1], option[2], option[3].split())
+    text = str(cause) if cause is not None and "full_key" in str(cause) else str(error)
+    text = TYPE_LINES.sub("", SEARCH_PATH.sub("", text))
+    text = re.sub(r"full_key: (\S+)", r"(key \1)", text)
+    return " ".join(text.split()).rstrip(".") + "."
+
+
+def no_option(group: str, name: str, options: Iterable[str]) -> str:
+    """Name the options of a group; the schemas among them are no choices."""
+    names = sorted(option for option in options if not option.endswith("_schema"))
+    return f"There is no {group} {name!r}; choose one of {', '.join(names)}."
+
+
+def unknown_key(key: str, schema: Any) -> str:  # noqa: ANN401
+    """Name the siblings of an unknown key, and the nearest if one is near."""
+    *parents, last = key.split(".")
+    node = OmegaConf.select(schema, ".".join(parents)) if parents else schema
+    if not isinstance(node, DictConfig):
+        return f"There is no key {key}; --cfg job lists all keys."
+    siblings = [str(name) for name in node]
+    near = difflib.get_close_matches(last, siblings, n=1)
+    hint = f" did you mean {near[0]}?" if near else ""
+    where = f" in {'.'.join(parents)}" if parents else ""
+    return f"There is no key {last}{where};{hint} the keys there are {', '.join(siblings)}."

@@ -1,0 +1,63 @@
+"""Whether the values of a composed configuration can be used, alone and together."""
+
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from hsi_al.config.kept import flatten, to_dict
+from hsi_al.config.schema import Config
+from hsi_al.errors import ConfigurationError
+from hsi_al.options import options_of
+
+
+def checked(composed: Any) -> Config:  # noqa: ANN401
+    """Turn a composed configuration into `Config` and check what no single type can say.
+
+    Raises:
+        ConfigurationError: A value out of range or a combination that can't work.
+    """
+    config = OmegaConf.to_object(composed)
+    assert isinstance(config, Config)
+    known = flatten(to_dict(config))
+    if unknown := flatten(OmegaConf.to_container(composed)).keys() - known.keys():
+        raise ConfigurationError(f"There is no key {', '.join(sorted(unknown))}; --cfg job lists all keys.")
+    for key, value, allowed in options_of(config):
+        if problem := allowed.problem(value):
+            raise ConfigurationError(f"{key}={value} {problem}")
+    check_combinations(config)
+    return config
+
+
+def check_combinations(config: Config) -> None:
+    """Raise ConfigurationError for settings that exclude each other."""
+    protocol = config.protocol
+    if protocol.lr_warm_up and protocol.schedule == "one_cycle":
+        raise ConfigurationError(
+            f"protocol.schedule=one_cycle warms up by itself; leave out protocol.lr_warm_up={protocol.lr_warm_up:g}, "
+            "or take protocol.schedule=cosine or constant."
+        )
+    if config.acquisition.name == "none" and protocol.rounds > 0:
+        raise ConfigurationError(
+            f"acquisition=none never queries, but protocol.rounds={protocol.rounds}; set protocol.rounds=0."
+        )
+    if config.acquisition.name in ("loss_prediction", "loss_prediction_diverse") and protocol.batch_size % 2:
+        raise ConfigurationError(
+            f"protocol.batch_size={protocol.batch_size} is odd, but the ranking loss pairs the pixels of a batch; "
+            "take an even one."
+        )
+    if protocol.initial in ("kmeans", "typiclust") and (protocol.min_per_class or protocol.per_class):
+        raise ConfigurationError(
+            f"protocol.initial={protocol.initial} looks at no label, so it can't give every class some; leave out "
+            "protocol.min_per_class and protocol.per_class, or take protocol.initial=uniform."
+        )
+    if protocol.stop_at is not None and config.split.kind == "paper":
+        raise ConfigurationError(
+            f"protocol.stop_at={protocol.stop_at} needs test pixels that stay the same, but split=paper tests on what "
+            "is not labelled yet; take split=holdout, blocks or checkerboard, or protocol.stop_when_stable."
+        )
+    folders = {
+        f"{part}.name": getattr(config, part).name for part in ("dataset", "experiment", "acquisition", "protocol")
+    }
+    for key, name in (folders | {"learner.method": config.learner.method}).items():
+        if not name or set(name) & set("/\\=,\0") or name in (".", ".."):
+            raise ConfigurationError(f"{key}={name!r} names a folder: it can't hold any of / \\ = ,.")

@@ -1,1 +1,0 @@
-"""Patches gathered on the device, and the LightningDataModule that serves pixel ids."""

@@ -1,0 +1,67 @@
+"""The paper's method: a backbone and the loss prediction module, trained with the combined loss."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hsi_al.config.schema import LearnerConfig
+from hsi_al.methods.room import Method, Task, settings_in
+from hsi_al.options import option
+
+if TYPE_CHECKING:
+    from hsi_al.methods.deep.learner import DeepLearner
+
+FUSIONS = ("sum", "concat")
+NETWORKS_GIVE = frozenset({"probabilities_NC", "embeddings_ND", "mc_probabilities_NKC"})
+
+
+@dataclass
+class DeepLearnerConfig(LearnerConfig):
+    """The combined loss."""
+
+    detach: float | None = option(
+        0.6,
+        "part of the epochs after which the ranking loss no longer reaches the backbone; null: never",
+        low=0,
+        high=1,
+    )
+    ranking_weight: float = option(1.0, "of the ranking loss in equation (5)", low=0)
+    margin: float = option(1.0, "of the ranking loss", low=0)
+    fuse: str = option("sum", "how the loss prediction module joins the blocks", choices=FUSIONS)
+    class_weights: str = option("none", "of the cross-entropy", choices=("none", "balanced"))
+
+
+def build(task: Task) -> "DeepLearner":
+    """The learner."""
+    from hsi_al.methods.deep.backbones.registry import network
+    from hsi_al.methods.deep.learner import DeepLearner, DeepSettings
+
+    config = task.config
+    return DeepLearner(
+        task.cube,
+        task.n_classes,
+        task.candidates,
+        DeepSettings(
+            config.protocol,
+            config.backbone,
+            settings_in(config, DeepLearnerConfig),
+            config.trainer,
+            patch_size=1 if network(config.backbone.name).of_one_pixel else config.patch_size,
+            draws=config.acquisition.draws,
+        ),
+        task.needs,
+        task.limits,
+        task.ranks,
+    )
+
+
+METHOD = Method(
+    "deep",
+    "networks of this package",
+    DeepLearnerConfig,
+    build,
+    provides=NETWORKS_GIVE | {"predicted_loss_N"},
+    window=lambda config: config.patch_size,
+    in_windows=True,
+    batch_size=lambda config: config.protocol.batch_size,
+    keeps_network=True,
+)

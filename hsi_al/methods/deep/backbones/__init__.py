@@ -1,0 +1,1 @@
+"""Networks on patches: one file each, which lists what it can build in `NETWORKS`."""

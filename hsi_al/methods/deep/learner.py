@@ -1,0 +1,469 @@
+"""The deep learner: a backbone, trained and asked through Lightning, a fresh Trainer for every round."""
+
+import io
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hsi_al.config.schema import BackboneConfig, ProtocolConfig, TrainerConfig
+from hsi_al.errors import ConfigurationError, LearnerError, RunDirectoryError
+from hsi_al.files import replacing
+from hsi_al.methods.base import Estimate
+from hsi_al.methods.deep import NETWORKS_GIVE, DeepLearnerConfig
+from hsi_al.methods.deep.backbones.base import Backbone, Plan, count_parameters, stem_output_size
+from hsi_al.methods.deep.backbones.registry import build_backbone
+from hsi_al.methods.deep.classifier import ActiveClassifier, FitPlan
+from hsi_al.methods.deep.compiling import Backend, compile_step, pays, unchanged
+from hsi_al.methods.deep.loss_prediction import LossPredictionModule
+from hsi_al.outputs import Outputs, Progress
+from hsi_al.training.datamodule import HsiDataModule, batches_per_epoch
+from hsi_al.training.patches import Cube, gatherer_of
+from hsi_al.training.profiling import PhaseProfiler
+from hsi_al.training.ranks import ALONE, Ranks
+from hsi_al.training.scoring import halving, measured_size
+from hsi_al.training.trainer import EpochProgress, build_trainer, fitting_memory, quiet_lightning, seeded
+
+Ids = NDArray[np.int64]
+MAP_PIXELS_AT_ONCE = 2**14  # behind the stem; more outgrow a processor's cache: half the speed of DenseNet-121 with s1
+DROPOUT_FOR_DRAWS = 0.5  # where draws are needed and no dropout is given (Gal, Islam & Ghahramani 2017)
+
+
+@dataclass(frozen=True)
+class DeepSettings:
+    """Everything about the deep learner that is not the scene: groups of the configuration, and what follows from it.
+
+    Attributes:
+        protocol: How it trains.
+        backbone: The network.
+        loss: The combined loss.
+        trainer: The machine.
+        patch_size: Side P of the patches.
+        draws: Dropout masks behind `mc_probabilities_NKC`.
+    """
+
+    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    backbone: BackboneConfig = field(default_factory=lambda: BackboneConfig("densenet121"))
+    loss: DeepLearnerConfig = field(default_factory=DeepLearnerConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    patch_size: int = 32
+    draws: int = 16
+
+    def having(self, **values: Any) -> "DeepSettings":  # noqa: ANN401
+        """The same with other values, each by its key without the group; `backbone` and `stem` are the network's.
+
+        Raises:
+            TypeError: There is no such key.
+        """
+        changed: dict[str, Any] = {key: values.pop(key) for key in ("patch_size", "draws") if key in values}
+        names = {"backbone": "name"}
+        for group in ("backbone", "protocol", "loss", "trainer"):
+            part = getattr(self, group)
+            own = {key: names.get(key, key) for key in values}
+            taken = {own[key]: values[key] for key in values if own[key] in {item.name for item in fields(part)}}
+            for key in [key for key in values if own[key] in taken]:
+                del values[key]
+            changed[group] = replace(part, **taken)
+        if values:
+            raise TypeError(f"The deep learner has no {', '.join(values)}.")
+        return replace(self, **changed)
+
+    @property
+    def stem(self) -> str:
+        """The network's, by default the protocol's."""
+        return self.backbone.stem or self.protocol.stem
+
+
+class DeepLearner:
+    """The paper's classifier as a learner.
+
+    Args:
+        cube: (H, W, bands), in memory or in its file.
+        n_classes: Number of classes.
+        candidates: Pixel ids that may be labelled.
+        settings: See `DeepSettings`.
+        needs: Fields of `Outputs` that will be asked for; `predicted_loss_N` attaches the loss prediction module,
+            `mc_probabilities_NKC` switches dropout on.
+        limits: Minimum and maximum of the normalisation; default: those of the cube.
+        ranks: The processes that train and score together; default: this one alone.
+        network: Makes the backbone.
+
+    Raises:
+        LearnerError: A need that this backbone can't meet.
+        ConfigurationError: Settings that don't fit the scene or the machine.
+    """
+
+    def __init__(
+        self,
+        cube: Cube,
+        n_classes: int,
+        candidates: Ids,
+        settings: DeepSettings,
+        needs: frozenset[str] = frozenset(),
+        limits: tuple[float, float] | None = None,
+        ranks: Ranks | None = None,
+        network: Callable[[Plan], Backbone] = build_backbone,
+    ) -> None:
+        self.draws = settings.draws if "mc_probabilities_NKC" in needs else 0
+        if self.draws and not settings.backbone.dropout:
+            settings = settings.having(dropout=DROPOUT_FOR_DRAWS)
+        self.settings = settings
+        self.ranks = ranks = ranks or ALONE
+        self.progress: Progress | None = None
+        self.profiler: PhaseProfiler | None = None
+        height, width, n_bands = cube.shape
+        about, protocol, loss, trainer = settings.backbone, settings.protocol, settings.loss, settings.trainer
+        backbone = network(
+            Plan(
+                about.name,
+                n_bands,
+                n_classes,
+                settings.patch_size,
+                settings.stem,
+                about.dropout,
+                about.transition_pooling,
+                about.table1_widths,
+            )
+        )
+        self.provides = NETWORKS_GIVE
+        if backbone.tap_channels:
+            self.provides |= {"predicted_loss_N"}
+        if missing := needs - self.provides:
+            raise LearnerError(
+                f"The backbone {about.name} can't give {', '.join(sorted(missing))}: it has no blocks for the "
+                "loss prediction module; choose a DenseNet or ResNet, or another acquisition such as entropy."
+            )
+        head = None
+        if "predicted_loss_N" in needs:
+            head = LossPredictionModule(backbone.tap_channels, fuse=loss.fuse)
+        self.module = ActiveClassifier(backbone, head, loss.ranking_weight, loss.margin)
+        self.module.wanted = needs
+        self.module.masks_KD = torch.ones(self.draws, backbone.classifier.in_features)
+        if trainer.channels_last:
+            self.module = self.module.to(memory_format=torch.channels_last)
+        self.device: torch.device = build_trainer(
+            trainer.accelerator, trainer.precision, 1, ranks=ranks
+        ).strategy.root_device
+        self.tried_to_compile = False
+        self.knows_batch_size = trainer.predict_batch_size is not None or self.device.type != "cuda"
+        gatherer = gatherer_of(cube, settings.patch_size, limits)
+        self.datamodule = HsiDataModule(
+            gatherer,
+            height * width,
+            candidates,
+            protocol.batch_size,
+            self.predict_batch_size,
+            trainer.channels_last,
+            (ranks.rank, ranks.size),
+            protocol.augment,
+        )
+        self.n_classes = n_classes
+        for key in ("precision", "predict_precision"):
+            if getattr(trainer, key) == "16-mixed" and self.device.type == "cpu":
+                raise ConfigurationError(f"trainer.{key}=16-mixed needs a GPU; take bf16-mixed or 32-true on a CPU.")
+
+    def profile_to(self, trace: Path) -> None:
+        """Measure phases from now on, and trace some training steps into a file."""
+        self.profiler = PhaseProfiler(trace)
+
+    def phases(self) -> dict[str, float]:
+        """Seconds by phase; finishes the trace."""
+        if self.profiler is None:
+            return {}
+        self.profiler.finish_trace()
+        return self.profiler.phases()
+
+    keeps_state = True
+    backend: Backend = "inductor"
+
+    @property
+    def predict_batch_size(self) -> int:
+        """Pixels scored at once; by default on a processor as many as `MAP_PIXELS_AT_ONCE` allows, 256 at most.
+
+        On a GPU it is measured before the first prediction. Single pixels come in thousands: a batch costs about a
+        millisecond beside what is computed.
+        """
+        settings = self.settings
+        if settings.trainer.predict_batch_size:
+            return settings.trainer.predict_batch_size
+        if settings.patch_size == 1:
+            return 8192
+        if not self.module.backbone.tap_channels or self.device.type != "cpu":
+            return 256
+        return min(256, max(1, MAP_PIXELS_AT_ONCE // stem_output_size(settings.patch_size, settings.stem) ** 2))
+
+    @property
+    def warm(self) -> bool:
+        """Whether a round continues from the weights of the one before."""
+        return self.settings.protocol.warm_start
+
+    def describe(self) -> str:
+        """Name, stem and size of the network, and what deviates from the paper."""
+        settings, head = self.settings, self.module.loss_prediction
+        protocol, loss, backbone = settings.protocol, settings.loss, settings.backbone
+        stem = f" with stem {settings.stem}" if hasattr(self.module.backbone, "stem") else ""
+        parts = [f"{backbone.name}{stem}, {count_parameters(self.module.backbone):,} parameters"]
+        if head is not None:
+            parts.append(f"loss prediction module ({loss.fuse}) {count_parameters(head):,}")
+        if backbone.dropout:
+            draws = f" for {self.draws} draws" if self.draws else ""
+            parts.append(f"dropout {backbone.dropout}{draws} (the paper has none)")
+        recipe = {
+            f"class weights {loss.class_weights}": loss.class_weights != "none",
+            "flips and rotations": protocol.augment,
+            f"label smoothing {protocol.label_smoothing:g}": protocol.label_smoothing,
+            f"weights averaged with decay {protocol.average_weights}": protocol.average_weights,
+        }
+        parts += [f"{deviation} (the paper has none)" for deviation, applies in recipe.items() if applies]
+        return ", ".join(parts)
+
+    def epochs(self, round_: int) -> int:
+        """Epochs of a round."""
+        protocol = self.settings.protocol
+        return protocol.warm_epochs if self.warm and round_ > 0 else protocol.epochs
+
+    def steps(self, n_labelled: int, round_: int) -> int:
+        """Training steps of a round."""
+        return self.epochs(round_) * batches_per_epoch(n_labelled, min(self.settings.protocol.batch_size, n_labelled))
+
+    def fit(self, pixel_ids: Ids, labels: Ids, round_: int, rng: np.random.Generator) -> None:
+        """Train on the labelled pixels: from fresh weights, or in later warm rounds from those of the last round.
+
+        Raises:
+            KeyboardInterrupt: The user interrupted; Lightning turns it into an exit.
+            LearnerError: The training diverged.
+        """
+        weights_seed, shuffling_seed = (int(seed) for seed in rng.integers(2**63, size=2))
+        self.module.plan = self._plan(labels, round_)
+        self._compile_if_it_pays(pixel_ids, labels)
+        with seeded(weights_seed, self.device):
+            if round_ == 0 or not self.warm:
+                self.module.reset_parameters()
+            self.datamodule.set_labelled(pixel_ids, labels, shuffling_seed)
+            trainer = self._trainer(self.epochs(round_), together=True)
+            self.module.train()  # An interrupted prediction leaves evaluation mode behind.
+            self.module.divided = self.ranks.size > 1
+            with quiet_lightning(), fitting_memory():
+                trainer.fit(self.module, datamodule=self.datamodule)
+        self.module.masks_KD = self._masks(rng)
+        self.ranks.agreed(lambda: self._check_weights(round_))
+
+    def predict(self, pixel_ids: Ids) -> Outputs:
+        """One pass over the pixels: predicted class and everything that was declared as needed."""
+        if len(pixel_ids) == 0:
+            return Outputs(np.empty(0, np.int64))
+        ids = np.asarray(pixel_ids, dtype=np.int64)
+        parts = self.ranks.gathered(self._predict_part(np.array_split(ids, self.ranks.size)[self.ranks.rank]))
+        parts = [part for part in parts if part]  # fewer pixels than processes leave some without
+        return Outputs(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+    def _predict_part(self, pixel_ids: Ids) -> dict[str, NDArray[Any]]:
+        if len(pixel_ids) == 0:
+            return {}
+        self.datamodule.predict_ids = pixel_ids
+        with fitting_memory():
+            self._choose_batch_size()
+            batches = halving(self._scored, self.datamodule)
+        return {name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in batches[0]}
+
+    def estimate(
+        self, pixel_ids: Ids, labels: Ids, sizes: Sequence[tuple[int, int]], n_predicted: int, n_mapped: int
+    ) -> Estimate:
+        """Time some training steps and scored batches, put the weights back, and multiply by what the rounds hold."""
+        steps = [self.steps(n_labelled, round_) for round_, n_labelled in sizes]
+        batch, devices = min(self.settings.protocol.batch_size, len(pixel_ids)), self.ranks.size
+        if sizes:
+            self.module.plan = self._plan(labels, sizes[0][0])
+            self._compile_if_it_pays(pixel_ids, labels)
+        step_seconds, patch_seconds = self._measure(pixel_ids, labels, -(-batch // devices))
+        patch_seconds /= devices
+        patches = len(sizes) * n_predicted + n_mapped
+        kind = "compiled step" if self.module.compiled else "step"
+        work = (
+            f"{sum(steps):,} training steps of batch {batch} and {patches:,} patches to score "
+            f"({step_seconds:.2g} s a {kind}, {1000 * patch_seconds:.2g} ms a patch, measured here)"
+        )
+        return Estimate(
+            work,
+            fit_seconds=[step_seconds * count for count in steps],
+            predict_seconds=patch_seconds * n_predicted,
+            map_seconds=patch_seconds * n_mapped,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write weights and the limits of the normalisation."""
+        limits = torch.tensor(self.datamodule.gatherer.limits, dtype=torch.float64)
+        packed = io.BytesIO()  # a full disk is an OSError then, where torch makes a RuntimeError of it
+        weights = {name: value.cpu() for name, value in self.module.state_dict().items()}
+        torch.save({"weights": weights, "limits": limits}, packed)
+        with replacing(path) as temporary:
+            temporary.write_bytes(packed.getbuffer())
+
+    def load(self, path: Path) -> None:
+        """Read weights back; those of a loss prediction module that this learner lacks are left out.
+
+        Raises:
+            RunDirectoryError: The file is missing, corrupted or of another network.
+        """
+        try:
+            weights = dict(read_weights(path)["weights"])
+            if self.module.loss_prediction is None:
+                weights = {name: value for name, value in weights.items() if not name.startswith("loss_prediction.")}
+            self.module.load_state_dict(weights)
+        except (RuntimeError, LookupError, TypeError, AttributeError) as error:
+            raise RunDirectoryError(
+                f"The weights {path} are not those of {self.describe()}; delete the run directory to start anew."
+            ) from error
+
+    def _masks(self, rng: np.random.Generator) -> Tensor:
+        """Which features each draw keeps, scaled as dropout does while training, (K, D)."""
+        kept = rng.random(tuple(self.module.masks_KD.shape)) >= self.settings.backbone.dropout
+        return torch.from_numpy(kept / (1 - self.settings.backbone.dropout)).float()
+
+    def _check_weights(self, round_: int) -> None:
+        if not all(bool(parameter.isfinite().all()) for parameter in self.module.parameters()):
+            raise LearnerError(
+                f"The training of round {round_} diverged: weights are no longer finite; lower protocol.lr="
+                f"{self.settings.protocol.lr:g}, or take trainer.precision=32-true."
+            )
+
+    def _plan(self, labels: Ids, round_: int) -> FitPlan:
+        protocol, loss, epochs = self.settings.protocol, self.settings.loss, self.epochs(round_)
+        return FitPlan(
+            epochs,
+            protocol.lr,
+            protocol.schedule,
+            None if loss.detach is None else round(loss.detach * epochs),
+            balanced_weights(labels, self.n_classes).to(self.device) if loss.class_weights == "balanced" else None,
+            protocol.lr_warm_up,
+            protocol.label_smoothing,
+        )
+
+    def _trainer(self, epochs: int, scoring: bool = False, together: bool = False) -> L.Trainer:
+        machine, decay = self.settings.trainer, self.settings.protocol.average_weights
+        callbacks: list[L.Callback] = [EpochProgress(self.progress)]
+        if decay and not scoring:
+            callbacks.append(EMAWeightAveraging(self.device, decay=decay))
+        precision = (machine.predict_precision if scoring else None) or machine.precision
+        return build_trainer(
+            machine.accelerator,
+            precision,
+            epochs,
+            *callbacks,
+            profiler=self.profiler,
+            ranks=self.ranks,
+            together=together,
+            stay_on=self.device,
+        )
+
+    def _scored(self) -> list[dict[str, Tensor]]:
+        with quiet_lightning():
+            batches: Any = self._trainer(1, scoring=True).predict(self.module, datamodule=self.datamodule)
+        return list(batches)
+
+    def _batch(self, ids: Ids, *labels: Ids) -> tuple[Tensor, ...]:
+        """A batch as training and scoring get it; the module is on the device from here on."""
+        self.module.to(self.device)
+        tensors = tuple(torch.from_numpy(column).to(self.device) for column in (ids, *labels))
+        return self.datamodule.on_after_batch_transfer(tensors, 0)
+
+    def _compile_if_it_pays(self, pixel_ids: Ids, labels: Ids) -> None:
+        """Compile the step of full batches, once for all rounds; a pool that doesn't fill one is trained uncompiled.
+
+        So are batches that are divided among processes: a graph doesn't hold what they tell each other.
+        """
+        protocol, mode, n = self.settings.protocol, self.settings.trainer.compile, len(pixel_ids)
+        if self.ranks.size > 1:
+            return
+        steps = protocol.epochs * batches_per_epoch(n, protocol.batch_size)
+        if self.tried_to_compile or n < protocol.batch_size or not pays(mode, self.device, steps):
+            return
+        self.tried_to_compile = True
+        patches, classes = self._batch(pixel_ids[: protocol.batch_size], labels[: protocol.batch_size])
+        with seeded(0, self.device), self._trainer(1).precision_plugin.forward_context():
+            compile_step(self.module, (patches, classes), self.backend)
+
+    def _choose_batch_size(self) -> None:
+        """On a GPU, measure once what a scored patch needs."""
+        if not self.knows_batch_size:
+            self.knows_batch_size = True
+            with self._scoring():
+                self.datamodule.predict_batch_size = measured_size(self._score_some, self.device)
+
+    @contextmanager
+    def _scoring(self) -> Iterator[None]:
+        with self._trainer(1, scoring=True).precision_plugin.forward_context(), torch.inference_mode():
+            self.module.eval()
+            yield
+
+    def _score_some(self, n: int) -> None:
+        """Score n pixels of the scene, or some of them repeatedly."""
+        ids = torch.arange(n, device=self.device) % self.datamodule.n_pixels
+        self.module.predict_step((self.datamodule.gatherer.to(self.device)(ids),), 0)
+
+    def _measure(self, pixel_ids: Ids, labels: Ids, batch: int) -> tuple[float, float]:
+        """Seconds per training step and per scored patch of this process alone, after a first of each that warms up."""
+        self.module.to(self.device)
+        self.datamodule.gatherer.keep(pixel_ids)
+        optimiser = self.module.adam()
+
+        def step() -> None:
+            self.module.training_step(self._batch(pixel_ids[:batch], labels[:batch]), 0).backward()  # type: ignore[no-untyped-call,arg-type]
+            optimiser.step()
+            optimiser.zero_grad()
+
+        with unchanged(self.module), fitting_memory():
+            with seeded(0, self.device), self._trainer(1).precision_plugin.forward_context():
+                self.module.train()
+                step_seconds = median_seconds(step, self.device)
+            self._choose_batch_size()
+            n = self.datamodule.predict_batch_size
+            if self.device.type == "cpu" and self.settings.patch_size > 1:
+                n = min(64, n, self.datamodule.n_pixels)
+            with self._scoring():
+                return step_seconds, median_seconds(lambda: self._score_some(n), self.device) / n
+
+
+def median_seconds(work: Callable[[], None], device: torch.device) -> float:
+    """Median of up to five runs after two that warm up; slow work is run less often, twice at least."""
+    seconds: list[float] = []
+    while len(seconds) < 7 and (len(seconds) < 2 or sum(seconds) < 4):
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[min(2, len(seconds) - 1) :]))
+
+
+def balanced_weights(labels: Ids, n_classes: int) -> Tensor:
+    """Weights n / (C_present * n_c) per class, as scikit-learn's `balanced`; 0 for a class without a label, (C,)."""
+    counts = np.bincount(labels, minlength=n_classes)
+    present = counts > 0
+    weights = np.where(present, len(labels) / (present.sum() * np.maximum(counts, 1)), 0.0)
+    return torch.from_numpy(weights).float()
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """Weights and limits of a saved learner; nothing is unpickled but tensors.
+
+    Raises:
+        RunDirectoryError: The file is missing or corrupted.
+    """
+    try:
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return saved
+    except Exception as error:  # Damaged bytes can raise nearly anything in torch's unpickler.
+        reason = str(error) if isinstance(error, OSError) else "the file is damaged"
+        raise RunDirectoryError(
+            f"The weights {path} can't be read ({reason}); delete the run directory to start anew."
+        ) from error

@@ -1,0 +1,78 @@
+"""Features of deep few-shot learning (DFSL, Liu et al. 2019) on other scenes, and an RBF SVM."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hsi_al.config.schema import Config, EffortConfig
+from hsi_al.errors import LearnerError
+from hsi_al.methods.room import Method, Task, settings_in
+from hsi_al.options import option
+
+if TYPE_CHECKING:
+    from hsi_al.methods.svm import FeatureSvmLearner
+    from hsi_al.scenes.scene import Scene
+
+PATCH_SIZE = 9
+
+
+@dataclass
+class DfslSvmConfig(EffortConfig):
+    """Deep few-shot learning on other scenes, and an SVM."""
+
+    source_scenes: list[str] | None = option(
+        None, "scenes that it learns from, names or scene files; default: the other scenes at hand"
+    )
+
+
+def build(task: Task) -> "FeatureSvmLearner":
+    """The learner.
+
+    Raises:
+        SceneError: A named source scene can't be had.
+        LearnerError: None is named and none is at hand, or the target is among them.
+    """
+    from hsi_al.methods.dfsl_svm.extractor import EFFORTS, DfslExtractor
+    from hsi_al.methods.svm import GridSvm, feature_svm
+
+    config, settings = task.config, settings_in(task.config, DfslSvmConfig)
+    sources = source_scenes(config, settings.source_scenes)
+    extractor = DfslExtractor(task.array, sources, EFFORTS[settings.effort], config.trainer.accelerator)
+    return feature_svm(task, extractor, GridSvm("rbf", 4))
+
+
+def source_scenes(config: Config, names: list[str] | None) -> "list[Scene]":
+    """The scenes that DFSL learns from: those named, or all others that need no download.
+
+    Raises:
+        SceneError: A named scene can't be had.
+        LearnerError: None is named and none is at hand, or the target is among them.
+    """
+    from hsi_al.scenes.catalogue import CATALOGUE, data_folder, is_at_hand, load_catalogue_scene, whole_of
+    from hsi_al.scenes.scene import load_scene
+
+    folder, target = data_folder(config.data_dir), config.dataset.name
+    if names is None:
+        at_hand = [name for name in CATALOGUE if whole_of(name) != whole_of(target) and is_at_hand(name, folder)]
+        names = [name for name in at_hand if whole_of(name) == name or whole_of(name) not in at_hand]
+        if not names:
+            raise LearnerError(
+                f"learner=dfsl_svm learns from other scenes than {target}, and none is at hand; name some "
+                "with learner.source_scenes=[salinas,pavia_university], or set data_dir to a folder that holds some."
+            )
+    if same := [name for name in names if whole_of(name) == whole_of(target)]:
+        raise LearnerError(f"learner.source_scenes holds {', '.join(same)}, which shares pixels with {target}.")
+    return [
+        load_catalogue_scene(name, folder) if name in CATALOGUE else load_scene(Path(name).expanduser())
+        for name in names
+    ]
+
+
+METHOD = Method(
+    "dfsl_svm",
+    "DFSL+SVM",
+    DfslSvmConfig,
+    build,
+    provides=frozenset({"probabilities_NC", "embeddings_ND"}),
+    window=lambda config: PATCH_SIZE,
+)

@@ -1,0 +1,143 @@
+"""The methods by name: every room of `hsi_al.methods`, and what other packages add.
+
+Another package adds a method by an entry point of the group `hsi_al.learners` that names its `Method`.
+"""
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from hsi_al import methods as rooms
+from hsi_al.config.schema import Config, LearnerConfig
+from hsi_al.errors import ConfigurationError, LearnerError
+from hsi_al.methods.room import Method, Task
+
+if TYPE_CHECKING:
+    from hsi_al.methods.base import Learner
+
+GROUP = "hsi_al.learners"
+
+
+@cache
+def own_methods() -> dict[str, Method]:
+    """Those of this package, by name."""
+    found = [
+        import_module(f"{rooms.__name__}.{room.name}") for room in pkgutil.iter_modules(rooms.__path__) if room.ispkg
+    ]
+    return {room.METHOD.name: room.METHOD for room in found}
+
+
+@cache
+def added_methods() -> dict[str, Method]:
+    """Those of other installed packages, by name.
+
+    Raises:
+        ConfigurationError: One can't be imported, declares no `Method`, or takes the name of another.
+    """
+    found: dict[str, Method] = {}
+    for point in entry_points(group=GROUP):
+        try:
+            method = point.load()
+        except Exception as error:  # whatever the module of another package raises
+            raise ConfigurationError(f"The learner {point.name} ({point.value}) can't be imported: {error}") from error
+        if not isinstance(method, Method):
+            raise ConfigurationError(f"{point.value} is no hsi_al.methods.room.Method; mend its package or remove it.")
+        if method.name in own_methods() or method.name in found:
+            raise ConfigurationError(f"{point.value} takes the name {method.name} of another learner; rename it.")
+        found[method.name] = method
+    return found
+
+
+def all_methods() -> dict[str, Method]:
+    """All methods by name."""
+    return own_methods() | added_methods()
+
+
+def settings_of(name: str) -> type[LearnerConfig]:
+    """The dataclass of a learner's keys.
+
+    Raises:
+        KeyError: There is no such learner.
+    """
+    return all_methods()[name].settings
+
+
+def method_of(config: Config) -> Method:
+    """The method that a run asks for.
+
+    Raises:
+        ConfigurationError: There is none of this name.
+    """
+    name, known = config.learner.name, all_methods()
+    if name not in known:
+        raise ConfigurationError(f"learner.name={name} is unknown; choose one of {', '.join(known)}.")
+    return known[name]
+
+
+def check_method(config: Config) -> Method:
+    """The method of a run, if it can do what the other keys ask of it.
+
+    Raises:
+        ConfigurationError: A cube that stays in its file, or several devices, for a method that can't use them.
+    """
+    method = method_of(config)
+    if config.dataset.in_memory is False and not method.in_windows:
+        able = ", ".join(name for name, other in all_methods().items() if other.in_windows)
+        raise ConfigurationError(
+            f"learner={method.name} needs the whole cube, but dataset.in_memory=false leaves it in its file; "
+            f"take dataset.in_memory=true, or one of learner={able}."
+        )
+    check_devices(config, method)
+    return method
+
+
+def check_devices(config: Config, method: Method) -> None:
+    """Raise ConfigurationError where a run can't be divided among devices."""
+    devices = config.trainer.devices
+    if devices == 1:
+        return
+    if method.batch_size is None:
+        able = " or ".join(name for name, other in all_methods().items() if other.batch_size is not None)
+        raise ConfigurationError(
+            f"trainer.devices={devices} divides the training of a network, but learner={method.name} takes "
+            f"one device; set trainer.devices=1, or learner={able}."
+        )
+    if config.trainer.compile == "on":
+        raise ConfigurationError(
+            f"trainer.compile=on works within one process, not with trainer.devices={devices}; leave one of them out."
+        )
+    if devices > (batch_size := method.batch_size(config)) // 2:
+        raise ConfigurationError(
+            f"trainer.devices={devices} leaves some devices without a pair of pixels in batches of {batch_size}; take "
+            f"{batch_size // 2} at most" + (", or a larger protocol.batch_size." if method.name == "deep" else ".")
+        )
+
+
+def require_network(config: Config) -> None:
+    """Raise ConfigurationError for methods whose state is not a network's weights."""
+    if not method_of(config).keeps_network:
+        able = " and ".join(name for name, method in all_methods().items() if method.keeps_network)
+        raise ConfigurationError(
+            f"learner={config.learner.name} keeps no network that could be applied to another cube; {able} do."
+        )
+
+
+def build_learner(task: Task) -> "Learner":
+    """Build the learner of a run.
+
+    Raises:
+        LearnerError: It can't give what is needed, or lacks the scenes it learns from.
+        ConfigurationError: Settings that don't fit the scene or the machine.
+    """
+    method = method_of(task.config)
+    if missing := task.needs - method.provides:
+        from hsi_al.acquisition.factory import ACQUISITIONS, build_acquisition
+
+        works = [name for name in ACQUISITIONS if build_acquisition(name).needs <= method.provides]
+        raise LearnerError(
+            f"learner={method.name} can't give {', '.join(sorted(missing))}, which acquisition="
+            f"{task.config.acquisition.name} needs; with it work {', '.join(works)}."
+        )
+    return method.build(task)

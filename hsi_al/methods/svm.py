@@ -1,0 +1,231 @@
+"""Support vector machines on features: grid search, probabilities, and the learner that any feature extractor gets."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.svm import SVC
+
+from hsi_al import interrupts
+from hsi_al.methods.base import RefittedLearner
+from hsi_al.methods.room import Task
+from hsi_al.outputs import Outputs, Progress
+from hsi_al.randomness import generator
+
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Folds = list[tuple[Ids, Ids]]
+
+GRID = np.arange(-2, 9)  # exponents of two, for C and gamma (Wei Li's group, in two papers)
+LOWEST, HIGHEST = -6, 12  # how far the grid is extended where the best value lies on its edge
+CHUNK = 10_000  # pixels predicted at once
+
+
+class Extractor(Protocol):
+    """Turns pixels into features.
+
+    Attributes:
+        once: Whether `fit` learns at its first call, whatever is labelled, or anew from the labelled pixels.
+        progress: Told how far a fit is.
+    """
+
+    once: bool
+    progress: Progress | None
+
+    def fit(self, pixel_ids: Ids, labels: Ids, rng: np.random.Generator) -> None:
+        """Learn what the features need from labelled pixels (n,) and their class indices (n,)."""
+        ...
+
+    def features(self, pixel_ids: Ids) -> Floats:
+        """Features of pixels, (n, D)."""
+        ...
+
+    def describe(self) -> str:
+        """What it is, its size, and what deviates from its source."""
+        ...
+
+
+@dataclass
+class GridSvm:
+    """An SVM whose penalty, and for `rbf` width, are chosen by stratified cross-validation.
+
+    Features are scaled to [0, 1] by one minimum and maximum over all labelled ones, so that gamma keeps its meaning.
+    A grid whose best value lies on an edge is extended there by two octaves, at most to 2^-6 and 2^12.
+
+    Attributes:
+        kernel: `rbf` or `linear`.
+        folds: Folds of the cross-validation; fewer where a class has fewer pixels.
+    """
+
+    kernel: str = "rbf"
+    folds: int = 5
+
+    def fit(self, features: Floats, labels: Ids, rng: np.random.Generator, calibrated: bool = False) -> None:
+        """Search, then fit on all.
+
+        Args:
+            features: (n, D).
+            labels: Class indices, (n,).
+            rng: Source of the folds.
+            calibrated: Fit probabilities too (Platt's sigmoids on the folds).
+        """
+        self.limits = float(features.min()), float(features.max())
+        self.classes = np.unique(labels)
+        self.svm: SVC | None = None
+        self.calibration: CalibratedClassifierCV | None = None
+        if len(self.classes) == 1:  # nothing to separate
+            return
+        scaled, folds = self._scaled(features), stratified_folds(labels, self.folds, rng)
+        penalty, gamma = self._search(scaled, labels, folds)
+        self.svm = SVC(kernel=self.kernel, C=penalty, gamma=gamma, cache_size=1000).fit(scaled, labels)
+        if calibrated and folds:
+            plain = SVC(kernel=self.kernel, C=penalty, gamma=gamma, cache_size=1000)
+            self.calibration = CalibratedClassifierCV(plain, method="sigmoid", cv=folds).fit(scaled, labels)
+
+    def predict(self, features: Floats) -> Ids:
+        """Class indices, (n,)."""
+        if self.svm is None:
+            return np.full(len(features), self.classes[0])
+        predicted: Ids = self.svm.predict(self._scaled(features)).astype(np.int64)
+        return predicted
+
+    def probabilities(self, features: Floats, n_classes: int) -> Floats:
+        """Calibrated probabilities, 0 for classes without a label, (n, n_classes); not `predict`'s votes.
+
+        Without enough pixels to calibrate on, all mass is on the predicted class.
+        """
+        found = np.zeros((len(features), n_classes), dtype=np.float32)
+        if self.calibration is None:
+            found[np.arange(len(features)), self.predict(features)] = 1.0
+        else:
+            found[:, self.calibration.classes_] = self.calibration.predict_proba(self._scaled(features))
+        return found
+
+    @property
+    def parameters(self) -> str:
+        """What the search chose."""
+        if self.svm is None:
+            return "one class"
+        return f"C = {self.svm.C:g}" + (f", gamma = {self.svm.gamma:g}" if self.kernel == "rbf" else "")
+
+    def _scaled(self, features: Floats) -> Floats:
+        low, high = self.limits
+        return (features - np.float32(low)) / np.float32(high - low or 1.0)
+
+    def _search(self, scaled: Floats, labels: Ids, folds: Folds) -> tuple[float, float]:
+        if not folds:  # no class has two pixels
+            return 2.0**3, 1.0
+        penalties, gammas = GRID, GRID if self.kernel == "rbf" else np.array([0])
+        scores: dict[tuple[int, int], float] = {}
+        while True:
+            points = [point for point in itertools.product(penalties.tolist(), gammas.tolist()) if point not in scores]
+            search = GridSearchCV(
+                SVC(kernel=self.kernel, cache_size=1000),
+                [{"C": [2.0**penalty], "gamma": [2.0**gamma]} for penalty, gamma in points],
+                cv=folds,
+                refit=False,
+                scoring=hit_rate,
+            ).fit(scaled, labels)
+            scores |= dict(zip(points, search.cv_results_["mean_test_score"].tolist(), strict=True))
+            best = max(sorted(scores), key=lambda point: scores[point])  # the smoothest of equals
+            wider = extended(penalties, best[0]), extended(gammas, best[1])
+            if (len(wider[0]), len(wider[1])) == (len(penalties), len(gammas)):
+                return 2.0 ** best[0], 2.0 ** best[1]
+            penalties, gammas = wider
+
+
+def hit_rate(svm: SVC, features: Floats, labels: Ids) -> float:
+    """Share of the pixels that get their class; a safe place to interrupt the search."""
+    interrupts.check()
+    return float(svm.score(features, labels))
+
+
+def extended(grid: Ids, best: int) -> Ids:
+    """The exponents with two more behind the edge on which the best one lies, within `LOWEST` and `HIGHEST`."""
+    if len(grid) == 1:
+        return grid
+    low, high = int(grid[0]), int(grid[-1])
+    low = max(LOWEST, low - 2) if best == low else low
+    high = min(HIGHEST, high + 2) if best == high else high
+    return np.arange(low, high + 1)
+
+
+def stratified_folds(labels: Ids, folds: int, rng: np.random.Generator) -> Folds:
+    """Positions (train, test) of each fold; a class of one pixel is always trained on; [] if there are only such."""
+    classes, positions, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    several = np.flatnonzero(counts[positions] > 1)
+    if not len(several) or len(classes) < 2:
+        return []
+    folds = min(folds, int(counts[counts > 1].min()))
+    single = np.flatnonzero(counts[positions] == 1)
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
+    return [
+        (np.sort(np.concatenate([several[train], single])), several[test])
+        for train, test in splitter.split(several, labels[several])
+    ]
+
+
+class FeatureSvmLearner(RefittedLearner):
+    """An extractor, then an SVM.
+
+    Args:
+        extractor: Gives the features.
+        n_classes: Number of classes.
+        svm: The machine on the features.
+        needs: Fields of `Outputs` that will be asked for.
+        seed: For an extractor that learns once, so that a continued run has the features of an uninterrupted one.
+    """
+
+    provides = frozenset({"probabilities_NC", "embeddings_ND"})
+
+    def __init__(
+        self, extractor: Extractor, n_classes: int, svm: GridSvm, needs: frozenset[str] = frozenset(), seed: int = 0
+    ) -> None:
+        self.extractor, self.n_classes, self.svm = extractor, n_classes, svm
+        self.needs, self.seed = needs, seed
+
+    def describe(self) -> str:
+        """The extractor and the machine."""
+        return f"{self.extractor.describe()}, {self.svm.kernel} SVM"
+
+    def work(self, n_labelled: int, n_predicted: int) -> str:
+        """Fits of the search."""
+        candidates = len(GRID) ** 2 if self.svm.kernel == "rbf" else len(GRID)
+        return f"{candidates} x {self.svm.folds} SVM fits a round on up to {n_labelled:,} labels"
+
+    def fit(self, pixel_ids: Ids, labels: Ids, round_: int, rng: np.random.Generator) -> None:
+        """Fit the extractor, then the machine."""
+        self.extractor.progress = lambda text, part: self.report(text, part / 2)  # the other half is the SVM's
+        self.extractor.fit(pixel_ids, labels, np.random.default_rng(self.seed) if self.extractor.once else rng)
+        features = self.extractor.features(pixel_ids)
+        self.report("SVM", 0.5)
+        self.svm.fit(features, labels, rng, "probabilities_NC" in self.needs)
+
+    def predict(self, pixel_ids: Ids) -> Outputs:
+        """Classes by the machine's own vote; probabilities and features (as embeddings) if they are needed."""
+        if len(pixel_ids) == 0:
+            return Outputs(np.empty(0, np.int64))
+        parts = list(self._predicted(pixel_ids))
+        return Outputs(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+    def _predicted(self, pixel_ids: Ids) -> Iterator[dict[str, NDArray[Any]]]:
+        for start in range(0, len(pixel_ids), CHUNK):
+            features = self.extractor.features(pixel_ids[start : start + CHUNK])
+            outputs: dict[str, NDArray[Any]] = {"predicted_class": self.svm.predict(features)}
+            if "probabilities_NC" in self.needs:
+                outputs["probabilities_NC"] = self.svm.probabilities(features, self.n_classes)
+            if "embeddings_ND" in self.needs:
+                outputs["embeddings_ND"] = features
+            yield outputs
+            self.report("scoring", min(1.0, (start + CHUNK) / len(pixel_ids)))
+
+
+def feature_svm(task: Task, extractor: Extractor, svm: GridSvm) -> FeatureSvmLearner:
+    """The learner of a run: an extractor that learns once draws from the run's seed alone."""
+    seed = int(generator(task.config.seed, "features").integers(2**63))
+    return FeatureSvmLearner(extractor, task.n_classes, svm, task.needs, seed)

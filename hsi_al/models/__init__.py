@@ -1,1 +1,0 @@
-"""Backbones, the loss prediction module and the LightningModule that bundles them."""

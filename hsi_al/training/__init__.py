@@ -1,0 +1,1 @@
+"""Training and scoring on a device through Lightning, for whatever module; it knows no method."""

@@ -1,0 +1,197 @@
+"""Training through Lightning: nothing logged, nothing printed, progress reported, torch's draws seeded."""
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+
+from hsi_al import interrupts
+from hsi_al.errors import ConfigurationError, LearnerError
+from hsi_al.outputs import Progress
+from hsi_al.training.divided import SynchronisedLayers
+from hsi_al.training.ranks import ALONE, Ranks, kind_of
+
+
+class EpochProgress(L.Callback):
+    """Reports epochs while training and batches while scoring; between steps is a safe place to interrupt."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.report = progress or (lambda text, part: None)
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:  # noqa: ANN401
+        """Tell the epoch and the part of the steps done."""
+        interrupts.check()
+        epochs = trainer.max_epochs or 1
+        part = trainer.global_step / max(1, epochs * int(trainer.num_training_batches))
+        self.report(f"epoch {trainer.current_epoch + 1}/{epochs}", part)
+
+    def on_predict_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: object, batch: object, index: int, *_: object
+    ) -> None:
+        """Tell the part of the batches scored."""
+        interrupts.check()
+        self.report("scoring", (index + 1) / int(trainer.num_predict_batches[0]))
+
+
+class StayingStrategy(SingleDeviceStrategy):
+    """Leaves the module on its device at the end of a fit.
+
+    Lightning moves it to the CPU, from where the next fit gives its weights other addresses: CUDA graphs, which know
+    them by address, would be recorded again in every round. The optimiser, fresh in every fit, isn't moved either.
+    """
+
+    def teardown(self) -> None:
+        """As Lightning's, without moving anything."""
+        self.precision_plugin.teardown()
+        assert self.accelerator is not None
+        self.accelerator.teardown()
+        self.checkpoint_io.teardown()
+
+
+def build_trainer(
+    accelerator: str,
+    precision: str,
+    epochs: int,
+    *callbacks: L.Callback,
+    profiler: Profiler | None = None,
+    ranks: Ranks = ALONE,
+    together: bool = False,
+    stay_on: torch.device | None = None,
+) -> L.Trainer:
+    """A fresh Trainer: one that has fitted before would train no step.
+
+    Args:
+        accelerator: As Lightning names it.
+        precision: As Lightning names it, or `tf32`: as `32-true`, with matrix products in TensorFloat-32 on a GPU.
+        epochs: Passes over the data.
+        callbacks: Told what happens.
+        profiler: Measures phases.
+        ranks: The processes of the run; each computes on a device of its own.
+        together: Whether it computes together with the others, for a fit, or by itself.
+        stay_on: The device that the module of a single process stays on behind a fit; by default it ends on the CPU.
+
+    Raises:
+        ConfigurationError: This machine has no such accelerator, or it can't compute in this precision.
+    """
+    # For the whole process, so that a run doesn't inherit it from the one before.
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    with quiet_lightning():
+        try:
+            return L.Trainer(
+                accelerator=accelerator,
+                **placed(accelerator, ranks, together, stay_on),
+                precision="32-true" if precision == "tf32" else precision,  # type: ignore[arg-type]
+                max_epochs=epochs,
+                callbacks=list(callbacks),
+                profiler=profiler,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+        except (ValueError, RuntimeError, MisconfigurationException) as error:
+            raise ConfigurationError(
+                f"trainer.accelerator={accelerator} with trainer.precision={precision} can't be used on this machine: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+
+
+def placed(accelerator: str, ranks: Ranks, together: bool, stay_on: torch.device | None) -> dict[str, Any]:
+    """What the Trainer of a process is told about devices."""
+    if ranks.environment is None:
+        return {"devices": 1, "strategy": "auto" if stay_on is None else StayingStrategy(stay_on)}
+    on_gpu = kind_of(accelerator) == "cuda"
+    if not together:
+        return {"devices": [ranks.environment.local_rank()] if on_gpu else 1, "plugins": [ranks.environment]}
+    return {
+        "devices": ranks.size,
+        "strategy": DDPStrategy(gradient_as_bucket_view=True),
+        "plugins": [ranks.environment, SynchronisedLayers(on_gpu)],
+        "use_distributed_sampler": False,
+    }
+
+
+def train(
+    module: L.LightningModule,
+    batches: Iterable[Any],
+    epochs: int,
+    accelerator: str,
+    progress: Progress | None = None,
+) -> None:
+    """Train a module through Lightning; it ends in evaluation mode, on the CPU.
+
+    Args:
+        module: Its `training_step` gets a batch.
+        batches: What an epoch iterates over, mostly a DataLoader.
+        epochs: Passes over the batches.
+        accelerator: As Lightning names it.
+        progress: Told epoch and part done.
+
+    Raises:
+        LearnerError: The training diverged.
+    """
+    trainer = build_trainer(accelerator, "32-true", epochs, EpochProgress(progress))
+    with quiet_lightning():
+        trainer.fit(module.train(), train_dataloaders=batches)
+    module.cpu().eval()
+    if not all(bool(parameter.isfinite().all()) for parameter in module.parameters()):
+        raise LearnerError(f"The training of {type(module).__name__} diverged: weights are no longer finite.")
+
+
+@contextmanager
+def fitting_memory() -> Iterator[None]:
+    """Turn what torch says when there is no memory left into one sentence.
+
+    Raises:
+        LearnerError: The memory of the device, or this job's share of it, is used up.
+    """
+    try:
+        yield
+    except (
+        RuntimeError
+    ) as error:  # torch.OutOfMemoryError is one, but CUDA, cuBLAS and a processor's allocator raise others
+        if not any(words in str(error) for words in ("out of memory", "can't allocate memory", "ALLOC_FAILED")):
+            raise
+        raise LearnerError(
+            "The memory of the device is used up; run fewer jobs at once (hydra.launcher.n_jobs), or lower "
+            f"trainer.predict_batch_size or protocol.batch_size: {str(error).splitlines()[0]}"
+        ) from error
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Let torch draw from this seed inside, and restore its generators behind."""
+    devices = [device.index or 0] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Silence what Lightning says at every fit, and obey the signals at which it exits by itself."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+            warnings.filterwarnings("ignore", message=".*The `srun` command is available.*")
+            warnings.filterwarnings("ignore", message=".*available but not used.*")
+            warnings.filterwarnings("ignore", message=".*AMP with fp16 is not supported on CPU.*")
+            yield
+    except SystemExit:
+        interrupts.check()
+        raise
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,131 @@
+"""W&B through the command line, read back from its offline file."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hsi_al.active.observers.wandb_observer import has_key, resolved_mode
+from tests.conftest import CommandLine, tiny_arrays
+from tests.test_run import TINY_RUN, start
+
+
+@pytest.fixture(autouse=True)
+def no_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "wandb_data"))
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "wandb_cache"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "wandb_config"))
+
+
+def records(file: Path) -> dict[str, list[dict[str, Any]]]:
+    """The records of an offline file by type."""
+    wandb = Path(sys.executable).with_name("wandb")
+    done = subprocess.run([wandb, "leet", "inspect", "--json", file], capture_output=True, text=True, check=True)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in done.stdout.splitlines():
+        record = json.loads(line)
+        found.setdefault(record["type"], []).append(record[record["type"]])
+    return found
+
+
+def offline_files(run: Path) -> list[Path]:
+    return sorted(run.glob("wandb/offline-run-*/*.wandb"))
+
+
+@pytest.mark.slow
+def test_the_offline_file_holds_curve_axes_configuration_and_pictures(
+    command_line: CommandLine, tiny_scene: list[str]
+) -> None:
+    outcome = command_line(*tiny_scene, "logger=wandb", "protocol.full_map=true", "logger.tags=[first]")
+    assert outcome.code == 0, outcome.err
+    assert "W&B: offline (no key found); upload with: wandb sync" in outcome.out
+    (file,) = offline_files(TINY_RUN)
+    found = records(file)
+    (run,) = found["run"]
+    assert (run["project"], run["run_group"], run["job_type"]) == ("hsi_al", "main tiny smoke-paper", "entropy")
+    assert (run["display_name"], run["tags"]) == ("lenet entropy seed=0", ["first"])
+    assert run["config"]["update"]["protocol"]["initial_size"] == 12
+    assert run["run_id"] == json.loads((TINY_RUN / "meta.json").read_text())["wandb_id"]
+    metrics = {metric.get("name") or metric["glob_name"]: metric for metric in found["metric"]}
+    assert metrics["*"]["step_metric"] == "al/labels"
+    items = [record["item"] for record in found["history"]]
+    with (TINY_RUN / "curve.csv").open() as opened:
+        rows = list(csv.DictReader(opened))
+    for item, row in zip(items, rows, strict=False):
+        assert item["al/labels"] == int(row["n_labelled"])
+        for ours, theirs in (
+            ("al/oa_all", "oa_all"),
+            ("al/kappa_heldout", "kappa_heldout"),
+            ("recall/class 5", "recall_5"),
+        ):
+            assert item[ours] == pytest.approx(float(row[theirs]))
+    assert len(items) == len(rows) + 1
+    assert items[-1]["al/labels"] == 20
+    pictures = {name.split("/")[1].split(".")[0] for name in items[-1] if name.startswith("figures/")}
+    assert pictures == {"learning_curve", "map", "query_map", "confusion"}
+    assert len(list(file.parent.glob("files/media/images/figures/*.png"))) == 4
+    (table,) = file.parent.glob("files/media/table/*.json")
+    entries = json.loads(table.read_text())["data"]
+    assert sum(pixels for _, _, pixels in entries) == (tiny_arrays()[1] > 0).sum()
+    assert found["exit"][0].get("exit_code", 0) == 0
+
+
+@pytest.mark.slow
+def test_a_multirun_gives_a_run_each_and_a_continued_one_replays_its_rows(
+    command_line: CommandLine, tiny_scene: list[str]
+) -> None:
+    outcome = command_line("-m", *tiny_scene, "logger=wandb", "seed=0,1")
+    assert outcome.code == 0, outcome.err
+    runs = [TINY_RUN.parent / f"seed={seed}" for seed in (0, 1)]
+    ids = [records(offline_files(run)[0])["run"][0]["run_id"] for run in runs]
+    assert ids[0] != ids[1]
+    meta = runs[0] / "meta.json"
+    meta.write_text(meta.read_text().replace("finished", "running"))
+    assert command_line(*tiny_scene, "logger=wandb").code == 0
+    again = [file for file in offline_files(runs[0]) if len(records(file)["history"]) == 4]
+    assert len(again) == 2
+    for file in again:
+        found = records(file)
+        assert found["run"][0]["run_id"] == ids[0]
+        assert [record["item"]["al/labels"] for record in found["history"]] == [12, 16, 20, 20]
+
+
+@pytest.mark.slow
+def test_a_key_without_network_falls_back_to_offline(
+    tiny_scene: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    arguments = [*tiny_scene, "logger=wandb", "protocol.rounds=0", "acquisition=none"]
+    process = start(arguments, tmp_path)
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 0, err
+    assert "W&B: offline (no connection" in out
+    files = [file for file in tmp_path.rglob("offline-run-*/*.wandb")]
+    assert [len(records(file)["history"]) for file in files] == [2]
+
+
+def test_the_mode_never_needs_a_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = "https://wandb.example.org"
+    assert resolved_mode("auto", server) == ("offline", "no key found")
+    assert resolved_mode("online", server) == ("offline", "no key found")
+    (tmp_path / "netrc").write_text("machine wandb.example.org login user password secret\n")
+    assert has_key(server)
+    assert not has_key("https://other.example.org")
+    assert resolved_mode("auto", server) == ("online", "")
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert resolved_mode("auto", server) == ("disabled", "as asked")
+    assert resolved_mode("offline", server) == ("offline", "as asked")
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_API_KEY", "x")
+    assert resolved_mode("auto", "https://other.example.org") == ("online", "")
+    (tmp_path / "netrc").write_text("not a netrc file")
+    monkeypatch.delenv("WANDB_API_KEY")
+    assert not has_key(server)
