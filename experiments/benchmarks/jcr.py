@@ -3,7 +3,6 @@
 from functools import partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from experiments.benchmarks.measure import Row, medians
@@ -32,9 +31,9 @@ def looped(dictionaries: list[Doubles], queries: Doubles, penalty: float, kept_p
 
 def bracketed(dictionaries: list[Doubles], queries: Doubles, penalty: float) -> Ids:
     """Labels by what the learner calls, its preparation of the dictionaries included."""
-    classes = [Subspace(torch.from_numpy(dictionary)) for dictionary in dictionaries]
-    parts = torch.split(torch.from_numpy(queries), PIXELS)
-    return torch.cat([nearest(classes, pixels, penalty) for pixels in parts]).numpy()
+    classes = [Subspace(dictionary) for dictionary in dictionaries]
+    parts = [queries[start : start + PIXELS] for start in range(0, len(queries), PIXELS)]
+    return np.concatenate([nearest(classes, pixels, penalty) for pixels in parts])
 
 
 def measure(

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
-from torch import Tensor
 
 from hsi_al.errors import ConfigurationError, LearnerError
 from hsi_al.methods.base import RefittedLearner
-from hsi_al.methods.jcr.nrs import Subspace, nearest, residuals
+from hsi_al.methods.jcr.nrs import Doubles, Subspace, nearest, residuals
 from hsi_al.methods.svm import stratified_folds
 from hsi_al.outputs import Outputs
 
@@ -174,7 +172,7 @@ class JcrLearner(RefittedLearner):
                 classes = [Subspace(dictionary) for dictionary in self._dictionaries(atoms, labels, window)]
                 for column, penalty in enumerate(penalties):
                     parts = [nearest(classes, pixels, penalty) for pixels in self._parts(queries, window, text)]
-                    yield row, column, torch.cat(parts).numpy()
+                    yield row, column, np.concatenate(parts)
             return
         # The residual of a neighbour doesn't depend on whose neighbour it is: each is computed once.
         needed = np.zeros(self.height * self.width, dtype=bool)
@@ -182,35 +180,35 @@ class JcrLearner(RefittedLearner):
             needed[ids] = True
         dictionaries = self._dictionaries(atoms, labels, 1)
         for column, penalty in enumerate(penalties):
-            squared = torch.zeros(len(needed), len(dictionaries), dtype=torch.float64)
-            squared[torch.from_numpy(needed)] = torch.cat(
+            squared = np.zeros((len(needed), len(dictionaries)))
+            squared[needed] = np.concatenate(
                 [
-                    torch.stack([residuals(dictionary, pixels, penalty).square() for dictionary in dictionaries], dim=1)
+                    np.stack([np.square(residuals(dictionary, pixels, penalty)) for dictionary in dictionaries], axis=1)
                     for pixels in self._parts(np.flatnonzero(needed), 1, text)
                 ]
             )
             for row, window in enumerate(windows):
-                total = squared.new_zeros(len(queries), len(dictionaries))
+                total = np.zeros((len(queries), len(dictionaries)))
                 for ids in neighbours(queries, window, self.height, self.width):
-                    total += squared[torch.from_numpy(ids)]
-                yield row, column, total.argmin(1).numpy()
+                    total += squared[ids]
+                yield row, column, total.argmin(1)
 
-    def _dictionaries(self, atoms: Ids, labels: Ids, window: int) -> list[Tensor]:
+    def _dictionaries(self, atoms: Ids, labels: Ids, window: int) -> list[Doubles]:
         """Spectra (n, bands) of the atoms of each class, in ascending order of classes."""
         return [self._spectra(atoms[labels == c], window) for c in np.unique(labels)]
 
-    def _parts(self, queries: Ids, window: int, text: str) -> Iterator[Tensor]:
+    def _parts(self, queries: Ids, window: int, text: str) -> Iterator[Doubles]:
         """Spectra of so many pixels at a time, (n, bands); what is done with them is reported if there is a text."""
         for start in range(0, len(queries), PIXELS):
             yield self._spectra(queries[start : start + PIXELS], window)
             if text:
                 self.report(text, min(1.0, (start + PIXELS) / len(queries)))
 
-    def _spectra(self, pixel_ids: Ids, window: int) -> Tensor:
+    def _spectra(self, pixel_ids: Ids, window: int) -> Doubles:
         if window not in self.cubes:
             self.cubes[window] = window_means(self.cubes[1], window)
         rows, columns = np.divmod(pixel_ids, self.width)
-        return torch.from_numpy(self.cubes[window][rows, columns].astype(np.float64))
+        return self.cubes[window][rows, columns].astype(np.float64)
 
 
 def middle(values: Sequence[Number]) -> Number:

@@ -4,10 +4,14 @@ Source: W. Li et al., "Nearest Regularized Subspace for Hyperspectral Classifica
 class is found without solving a system for every pixel and class is our own: see `Subspace.bracket`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+Doubles = NDArray[np.float64]
+Ids = NDArray[np.int64]
 
 STACK_BYTES = 2**22  # of the systems solved at once: they stay in the cache, twice as fast or more
 EQUAL = 1e-13  # of the squared lengths: below it a squared distance is nothing but rounding
@@ -17,7 +21,7 @@ STEPS = (0, 3, 10)  # of conjugate gradients before the exact solution, for the 
 ROUNDING = 1e-6  # of a residual: what is closer counts as open
 
 
-def squared_distances(dictionary: Tensor, queries: Tensor) -> Tensor:
+def squared_distances(dictionary: Doubles, queries: Doubles) -> Doubles:
     """Gamma squared: ||y - x_i||^2, exactly 0 where the two are equal but for rounding.
 
     Args:
@@ -27,17 +31,17 @@ def squared_distances(dictionary: Tensor, queries: Tensor) -> Tensor:
     Returns:
         (N, n).
     """
-    return _squared_distances(dictionary, dictionary.square().sum(1), queries)
+    return _squared_distances(dictionary, _squares(dictionary), queries)
 
 
-def _squared_distances(dictionary: Tensor, lengths_n: Tensor, queries: Tensor) -> Tensor:
+def _squared_distances(dictionary: Doubles, lengths_n: Doubles, queries: Doubles) -> Doubles:
     """The same, given the squared lengths of the atoms, (n,)."""
-    lengths = queries.square().sum(1, keepdim=True) + lengths_n
-    distances = lengths - 2 * queries @ dictionary.T
-    return torch.where(distances > EQUAL * lengths, distances, 0.0)
+    lengths = _squares(queries)[:, None] + lengths_n
+    distances = lengths - (2 * queries) @ dictionary.T
+    return np.where(distances > EQUAL * lengths, distances, 0.0)
 
 
-def coefficients(dictionary: Tensor, queries: Tensor, penalty: float) -> Tensor:
+def coefficients(dictionary: Doubles, queries: Doubles, penalty: float) -> Doubles:
     """Weights alpha = argmin ||y - X alpha||^2 + lambda ||Gamma alpha||^2 = (X'X + lambda Gamma^2)^-1 X'y (NRS).
 
     Where an atom equals the pixel its weight is free, and alpha is this atom alone: the minimum, 0. Where rounding
@@ -55,30 +59,30 @@ def coefficients(dictionary: Tensor, queries: Tensor, penalty: float) -> Tensor:
     gram, products = dictionary @ dictionary.T, queries @ dictionary.T
     distances = squared_distances(dictionary, queries)
     equal = distances == 0
-    found = torch.zeros_like(distances)
-    for rows in _stacks((~equal.any(1)).nonzero()[:, 0], n * n):
-        systems = gram.expand(len(rows), n, n).clone()
-        systems.diagonal(dim1=1, dim2=2).add_(penalty * distances[rows])
-        factors, failed = torch.linalg.cholesky_ex(systems)
-        found[rows] = torch.cholesky_solve(products[rows, :, None], factors)[..., 0]
+    found = np.zeros_like(distances)
+    for rows in _stacks(np.flatnonzero(~equal.any(1)), n * n):
+        systems = _empty(len(rows), n)
+        systems[:] = gram
+        _diagonal(systems)[:] += penalty * distances[rows]
+        found[rows], failed = _cholesky_solve(systems, products[rows])
         if failed.any():
-            rows = rows[failed > 0]
-            found[rows] = _least_squares(dictionary, queries[rows], (penalty * distances[rows]).sqrt())
-    rows, atoms = equal.any(1).nonzero()[:, 0], equal.int().argmax(1)
+            rows = rows[failed]
+            found[rows] = _least_squares(dictionary, queries[rows], np.sqrt(penalty * distances[rows]))
+    rows, atoms = np.flatnonzero(equal.any(1)), equal.argmax(1)
     found[rows, atoms[rows]] = 1.0
     return found
 
 
-def _least_squares(dictionary: Tensor, queries: Tensor, weights: Tensor) -> Tensor:
+def _least_squares(dictionary: Doubles, queries: Doubles, weights: Doubles) -> Doubles:
     """The same minimum without X'X: (X; sqrt(lambda) Gamma) alpha = (y; 0), by singular values."""
-    above = dictionary.T.expand(len(queries), *dictionary.T.shape)
-    systems = torch.cat((above, torch.diag_embed(weights)), dim=1)
-    targets = torch.cat((queries, torch.zeros_like(weights)), dim=1)[..., None]
-    solved: Tensor = torch.linalg.lstsq(systems, targets, driver="gelsd").solution
-    return solved[..., 0]
+    found = np.empty_like(weights)
+    for row, (query, gamma) in enumerate(zip(queries, weights, strict=True)):
+        system = np.concatenate((dictionary.T, np.diag(gamma)))
+        found[row] = np.linalg.lstsq(system, np.concatenate((query, np.zeros_like(gamma))), rcond=None)[0]
+    return found
 
 
-def residual_vectors(dictionary: Tensor, queries: Tensor, penalty: float) -> Tensor:
+def residual_vectors(dictionary: Doubles, queries: Doubles, penalty: float) -> Doubles:
     """Differences y - X alpha = (I + X Gamma^-2 X' / lambda)^-1 y (Woodbury): systems of bands, not atoms.
 
     Args:
@@ -91,15 +95,18 @@ def residual_vectors(dictionary: Tensor, queries: Tensor, penalty: float) -> Ten
     """
     n, bands = dictionary.shape
     weights = 1 / (penalty * squared_distances(dictionary, queries))
-    found = torch.empty_like(queries)
-    for rows in _stacks(torch.arange(len(queries)), bands * (n + bands)):
-        systems = (weights[rows, None] * dictionary.T) @ dictionary
-        systems.diagonal(dim1=1, dim2=2).add_(1.0)
-        found[rows] = torch.cholesky_solve(queries[rows, :, None], torch.linalg.cholesky(systems))[..., 0]
+    found = np.empty_like(queries)
+    for rows in _stacks(np.arange(len(queries)), bands * (n + bands)):
+        systems = _empty(len(rows), bands)
+        np.matmul(weights[rows, None] * dictionary.T, dictionary, out=systems)
+        _diagonal(systems)[:] += 1.0
+        found[rows], failed = _cholesky_solve(systems, queries[rows])
+        if failed.any():
+            raise np.linalg.LinAlgError("A system in band space has no Cholesky factor.")
     return found
 
 
-def residuals(dictionary: Tensor, queries: Tensor, penalty: float) -> Tensor:
+def residuals(dictionary: Doubles, queries: Doubles, penalty: float) -> Doubles:
     """Lengths r = ||y - X alpha|| for one class, by the cheaper of both forms where Gamma allows the choice.
 
     Args:
@@ -113,10 +120,11 @@ def residuals(dictionary: Tensor, queries: Tensor, penalty: float) -> Tensor:
     n, bands = dictionary.shape
     if 3 * bands**2 * n + bands**3 >= n**3:  # additions and multiplications, a matrix product's half as dear
         return _lengths(queries - coefficients(dictionary, queries, penalty) @ dictionary)
-    weighed = dictionary.square().sum(1) / (penalty * squared_distances(dictionary, queries))
-    in_bands = weighed.sum(1) < WORST_CONDITION  # a zero distance makes it infinite
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        weighed = _squares(dictionary) / (penalty * squared_distances(dictionary, queries))
+        in_bands = weighed.sum(1) < WORST_CONDITION  # a zero distance makes it infinite
     rest = queries[~in_bands]
-    found = queries.new_empty(len(queries))
+    found = np.empty(len(queries))
     found[in_bands] = _lengths(residual_vectors(dictionary, queries[in_bands], penalty))
     found[~in_bands] = _lengths(rest - coefficients(dictionary, rest, penalty) @ dictionary)
     return found
@@ -129,22 +137,21 @@ class Subspace:
         dictionary: Labelled pixels of the class, (n, bands), float64.
     """
 
-    def __init__(self, dictionary: Tensor) -> None:
+    def __init__(self, dictionary: Doubles) -> None:
         self.dictionary = dictionary
         self.few = len(dictionary) <= 2 * AXES  # exact systems are the cheaper ones then
         if self.few:
             return
-        self.axes = torch.linalg.eigh(dictionary.T @ dictionary).eigenvectors.flip(1)
+        self.axes = np.ascontiguousarray(np.linalg.eigh(dictionary.T @ dictionary).eigenvectors[:, ::-1])
         self.atoms = dictionary @ self.axes
-        self.lengths = dictionary.square().sum(1)
-        self.head, self.tail = self.atoms[:, :AXES].contiguous(), self.atoms[:, AXES:].contiguous()
-        self.pairs = torch.tril_indices(self.head.shape[1], self.head.shape[1])
+        self.lengths = _squares(dictionary)
+        self.head, self.tail = np.ascontiguousarray(self.atoms[:, :AXES]), np.ascontiguousarray(self.atoms[:, AXES:])
+        self.pairs = np.tril_indices(self.head.shape[1])
         # Weighed by 1 / (lambda Gamma^2): the leading block of X Gamma^-2 X' / lambda, and the rest of its diagonal.
-        self.products = torch.cat(
-            (self.head[:, self.pairs[0]] * self.head[:, self.pairs[1]], self.tail.square()), dim=1
-        )
+        self.products = np.ascontiguousarray((self.head[:, self.pairs[0]] * self.head[:, self.pairs[1]]).T)
+        self.squares = np.square(self.tail)
 
-    def bracket(self, queries: Tensor, penalty: float, steps: int) -> tuple[Tensor, Tensor]:
+    def bracket(self, queries: Doubles, penalty: float, steps: int) -> tuple[Doubles, Doubles]:
         """A lower and an upper bound of the residual ||y - X alpha|| of each pixel.
 
         The residual vector solves M r = y with M = I + X Gamma^-2 X' / lambda. On the principal axes of the class, the
@@ -166,36 +173,34 @@ class Subspace:
         rotated = queries @ self.axes
         squares = _squared_distances(self.atoms, self.lengths, rotated)
         equal = (squares == 0).any(1)
-        weights = (penalty * squares).reciprocal_()
-        hard = weights @ self.lengths > WORST_CONDITION
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            weights = 1 / (penalty * squares)
+            hard = weights @ self.lengths > WORST_CONDITION
         weights[hard | equal] = 0.0
         found, error = self._solved(rotated, weights, steps)
         error += ROUNDING * found
         lower, upper = found - error, found + error
-        lower[hard | equal], upper[hard], upper[equal] = 0.0, torch.inf, 0.0
+        lower[hard | equal], upper[hard], upper[equal] = 0.0, np.inf, 0.0
         return lower, upper
 
-    def _solved(self, rotated: Tensor, weights: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    def _solved(self, rotated: Doubles, weights: Doubles, steps: int) -> tuple[Doubles, Doubles]:
         """Lengths of approximate residual vectors and bounds of their errors, (N,) each."""
         n_axes = self.head.shape[1]
-        products = weights @ self.products
-        blocks = rotated.new_zeros(len(rotated), n_axes, n_axes)
-        blocks[:, self.pairs[0], self.pairs[1]] = products[:, : self.pairs.shape[1]]
-        blocks.diagonal(dim1=1, dim2=2).add_(1.0)
-        factors, diagonal = torch.linalg.cholesky_ex(blocks).L, products[:, self.pairs.shape[1] :] + 1
+        blocks = np.empty((n_axes, n_axes, len(rotated)))
+        blocks[self.pairs] = self.products @ weights.T
+        _diagonal(blocks.T)[:] += 1.0
+        factors, diagonal = _factored(blocks), weights @ self.squares + 1
 
-        def solve(right: Tensor) -> Tensor:
-            return torch.cholesky_solve(right[..., None], factors)[..., 0]
-
-        def schur(tail: Tensor) -> tuple[Tensor, Tensor]:
+        def schur(tail: Doubles) -> tuple[Doubles, Doubles]:
             """S x, and the leading coordinates that go with x when nothing is asked of them."""
             along = tail @ self.tail.T
-            head = -solve((along * weights) @ self.head)
-            along.addmm_(head, self.head.T).mul_(weights)
-            return torch.addmm(tail, along, self.tail), head
+            head = -_substituted(factors, (along * weights) @ self.head)
+            along += head @ self.head.T
+            along *= weights
+            return tail + along @ self.tail, head
 
-        first = solve(rotated[:, :n_axes])
-        right = torch.addmm(rotated[:, n_axes:], (first @ self.head.T).mul_(weights), self.tail, alpha=-1)
+        first = _substituted(factors, rotated[:, :n_axes])
+        right = rotated[:, n_axes:] - ((first @ self.head.T) * weights) @ self.tail
         tail = right / diagonal
         image, head = schur(tail)
         missing = right - image
@@ -203,27 +208,27 @@ class Subspace:
             tail = _conjugate_gradients(lambda x: schur(x)[0], tail, missing, diagonal, steps)
             image, head = schur(tail)
             missing = right - image
-        return torch.sqrt((first + head).square().sum(1) + tail.square().sum(1)), _lengths(missing)
+        return np.sqrt(_squares(first + head) + _squares(tail)), _lengths(missing)
 
 
 def _conjugate_gradients(
-    multiply: Callable[[Tensor], Tensor], found: Tensor, missing: Tensor, diagonal: Tensor, steps: int
-) -> Tensor:
+    multiply: Callable[[Doubles], Doubles], found: Doubles, missing: Doubles, diagonal: Doubles, steps: int
+) -> Doubles:
     """Some steps from `found`, which leaves `missing` = b - S x, towards the solution of N systems S x = b at once."""
-    tiny = torch.finfo(found.dtype).tiny  # a system that is solved already stays where it is
+    tiny = np.finfo(found.dtype).tiny  # a system that is solved already stays where it is
     scaled = missing / diagonal
-    direction, square = scaled, (missing * scaled).sum(1, keepdim=True)
+    direction, square = scaled, _products(missing, scaled)[:, None]
     for _ in range(steps):
         image = multiply(direction)
-        length = square / (direction * image).sum(1, keepdim=True).clamp_min(tiny)
+        length = square / np.maximum(_products(direction, image)[:, None], tiny)
         found, missing = found + length * direction, missing - length * image
         scaled = missing / diagonal
-        before, square = square, (missing * scaled).sum(1, keepdim=True)
-        direction = scaled + square / before.clamp_min(tiny) * direction
+        before, square = square, _products(missing, scaled)[:, None]
+        direction = scaled + square / np.maximum(before, tiny) * direction
     return found
 
 
-def nearest(classes: Sequence[Subspace], queries: Tensor, penalty: float) -> Tensor:
+def nearest(classes: Sequence[Subspace], queries: Doubles, penalty: float) -> Ids:
     """The class of the smallest residual, the first of equal ones.
 
     Bounds rule classes out; only those that remain open after `STEPS` are solved exactly, so that the answer is that of
@@ -237,27 +242,90 @@ def nearest(classes: Sequence[Subspace], queries: Tensor, penalty: float) -> Ten
     Returns:
         Positions in `classes`, (N,).
     """
-    lower = queries.new_zeros(len(queries), len(classes))
-    upper = torch.full_like(lower, torch.inf)
+    lower = np.zeros((len(queries), len(classes)))
+    upper = np.full_like(lower, np.inf)
     for steps in (*STEPS, None):
-        smallest = upper.min(1, keepdim=True).values
+        smallest = upper.min(1, keepdims=True)
         open_ = lower <= smallest
-        open_ &= open_.sum(1, keepdim=True) > 1
+        open_ &= open_.sum(1, keepdims=True) > 1
         for index, subspace in enumerate(classes):
-            rows = open_[:, index].nonzero()[:, 0]
+            rows = np.flatnonzero(open_[:, index])
             if not len(rows):
                 continue
             if steps is None:
                 lower[rows, index] = upper[rows, index] = residuals(subspace.dictionary, queries[rows], penalty)
             else:
                 lower[rows, index], upper[rows, index] = subspace.bracket(queries[rows], penalty, steps)
-    return upper.argmin(1)
+    found: Ids = upper.argmin(1)
+    return found
 
 
-def _lengths(vectors: Tensor) -> Tensor:
-    return vectors.square().sum(1).sqrt()
+def _cholesky_solve(systems: Doubles, targets: Doubles) -> tuple[Doubles, NDArray[np.bool_]]:
+    """Solve symmetric systems (N, n, n), which are overwritten, for targets (N, n).
+
+    Returns:
+        Solutions, (N, n), and which systems have no Cholesky factor, (N,); their solutions mean nothing.
+    """
+    if systems.shape[1] <= AXES:
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            factors = _factored(systems.T)
+            return _substituted(factors, targets), np.isnan(factors[-1, -1])
+    found, failed = np.empty_like(targets), np.zeros(len(targets), np.bool_)
+    for row, (system, target) in enumerate(zip(systems, targets, strict=True)):
+        _, found[row], failed[row] = lapack.dposv(system.T, target, overwrite_a=True)
+    return found, failed
 
 
-def _stacks(rows: Tensor, values: int) -> tuple[Tensor, ...]:
+def _factored(systems: Doubles) -> Doubles:
+    """Lower Cholesky factors in the place of N small systems, (n, n, N), for all N at once: faster than one by one.
+
+    Without a factor the last number on the diagonal, as others before it, is no number.
+    """
+    for j in range(len(systems)):
+        systems[j:, j] -= np.einsum("ikn,kn->in", systems[j:, :j], systems[j, :j])
+        systems[j:, j] /= np.sqrt(systems[j, j])
+    return systems
+
+
+def _substituted(factors: Doubles, targets: Doubles) -> Doubles:
+    """Solve systems of which `factors` (n, n, N) are the lower Cholesky factors, for targets (N, n), (N, n)."""
+    found = targets.T.copy()
+    for j in range(len(found)):
+        found[j] -= np.einsum("kn,kn->n", factors[j, :j], found[:j])
+        found[j] /= factors[j, j]
+    for j in reversed(range(len(found))):
+        found[j] /= factors[j, j]
+        found[:j] -= factors[j, :j] * found[j]
+    return found.T
+
+
+def _empty(n_systems: int, n: int) -> Doubles:
+    """Room for systems (N, n, n), laid out for `_cholesky_solve`: the small ones lie side by side."""
+    return np.empty((n_systems, n, n), order="F" if n <= AXES else "C")
+
+
+def _diagonal(systems: Doubles) -> Doubles:
+    """The diagonals of systems (N, n, n), (N, n), which can be written to."""
+    diagonal: Doubles = np.einsum("nii->ni", systems)
+    return diagonal
+
+
+def _products(left: Doubles, right: Doubles) -> Doubles:
+    """Inner products row by row, (N,)."""
+    products: Doubles = np.einsum("nb,nb->n", left, right)
+    return products
+
+
+def _squares(vectors: Doubles) -> Doubles:
+    return _products(vectors, vectors)
+
+
+def _lengths(vectors: Doubles) -> Doubles:
+    return np.sqrt(_squares(vectors))
+
+
+def _stacks(rows: Ids, values: int) -> Iterator[Ids]:
     """Rows in stacks of `STACK_BYTES`, each row of so many float64 values."""
-    return torch.split(rows, max(1, STACK_BYTES // (8 * values)))
+    size = max(1, STACK_BYTES // (8 * values))
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
