@@ -9,6 +9,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from hydra.errors import HydraException
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from experiments.paper.artefacts import Artefact, build
 from experiments.paper.cells import ARTEFACTS, Plan, command, scene_of
+from experiments.paper.results import opened
 from hsi_al.cli.explain import explained
 from hsi_al.errors import HsiAlError
 from hsi_al.report.tables import print_table
@@ -27,17 +29,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parsed(argv)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     try:
-        plan = Plan(
-            tuple(arguments.overrides),
-            arguments.seeds,
-            {"protocol": arguments.protocol, "learner.effort": arguments.effort},
-            arguments.supervised,
-            arguments.runs or Path("outputs"),
-        )
-        scene, _ = scene_of(plan.overrides)
-        failed = [] if arguments.runs else run_missing(arguments.artefact, plan, console)
-        folder = arguments.output or Path("outputs") / "paper" / scene
-        show(build(arguments.artefact, plan, folder), console)
+        with opened(arguments.runs) if arguments.runs else nullcontext(Path("outputs")) as runs:
+            plan = Plan(
+                tuple(arguments.overrides),
+                arguments.seeds,
+                {"protocol": arguments.protocol, "learner.effort": arguments.effort},
+                arguments.supervised,
+                runs,
+            )
+            scene, _ = scene_of(plan.overrides)
+            failed = [] if arguments.runs else run_missing(arguments.artefact, plan, console)
+            folder = arguments.output or Path("outputs") / "paper" / scene
+            show(build(arguments.artefact, plan, folder), console)
     except KeyboardInterrupt:
         print("experiments.paper: interrupted; the same command continues.", file=sys.stderr)
         return 130
@@ -60,7 +63,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--protocol", default="paper", help="of the active runs (default: paper; short fits a CPU)")
     parser.add_argument("--effort", default="paper", choices=("paper", "short"), help="of the compared methods")
     parser.add_argument("--supervised", default="per_class", help="protocol of the compared methods")
-    parser.add_argument("--runs", type=Path, help="build from the runs in this folder, run nothing")
+    parser.add_argument("--runs", type=Path, help="build from the runs in this folder or its paper.zip, run nothing")
     parser.add_argument("--output", type=Path, help="folder of the files (default: outputs/paper/SCENE)")
     return parser.parse_intermixed_args(argv)
 

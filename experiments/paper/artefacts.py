@@ -137,7 +137,7 @@ def maps(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Arte
         for run in column.runs[:1]:
             predictions = read_predictions(run)
             if predictions is None:
-                without.append(f"{run} holds no map.")
+                without.append(f"{run.relative_to(plan.outputs)} holds no map.")
                 continue
             if predictions.ground_truth is not None:
                 panels.setdefault(f"({letter(0)}) ground truth\n", predictions.ground_truth)

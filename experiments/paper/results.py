@@ -1,31 +1,35 @@
 """`docs/results.md` from the recorded runs: `python -m experiments.paper.results [--record outputs]`.
 
-Numbers and pictures come from `experiments/results`, words from `results.template.md`, where `$scene_artefact` stands
-for a table or a picture. `--record` first adds the finished runs below a folder's `paper/` and `screen/`, without their
-weights.
+Numbers and pictures come from `paper.zip` and `screen.zip` in `experiments/results`, and from runs that lie only in
+folders `paper/` and `screen/` beside them; words from `results.template.md`, where `$scene_artefact` is a table or a
+picture.
+`--record` first adds the finished runs below a folder's `paper/` and `screen/` to the archives, without their weights.
 """
 
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from tempfile import TemporaryDirectory
 
 from experiments.paper.artefacts import build
 from experiments.paper.cells import Plan
+from hsi_al.errors import HsiAlError
 from hsi_al.files import replacing
+from hsi_al.report.archive import RUN_FILES, extract, pack
 from hsi_al.report.compare import write_comparison
 from hsi_al.report.contest_tables import markdown
-from hsi_al.report.run_files import read_meta
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = ROOT / "experiments" / "results"
 TEMPLATE = Path(__file__).with_name("results.template.md")
 # Experiment -> files that are kept of its runs; curves alone of what is only compared.
 FILES = {
-    "paper": ("meta.json", "config.yaml", "curve.csv", "confusion.h5", "pool.h5", "predictions.h5"),
+    "paper": RUN_FILES,
     "screen": ("meta.json", "config.yaml", "curve.csv"),
 }
 # What the screen's first seed chose, against the paper's strategy and the baseline: few enough tests to correct for.
@@ -41,6 +45,34 @@ class Section:
     name: str
     plan: Plan
     artefacts: tuple[str, ...]
+
+
+@contextmanager
+def opened(recorded: Path) -> Iterator[Path]:
+    """Give a folder with the runs of each experiment in `FILES` below its name: `recorded` if it has no archives.
+
+    Else a temporary one with the runs in the archives and with those that lie only in folders beside them.
+
+    Raises:
+        RunDirectoryError: An archive is damaged, or a file of a run; the sentence names `recorded`.
+    """
+    archives = {name: recorded / f"{name}.zip" for name in FILES if (recorded / f"{name}.zip").exists()}
+    if not archives:
+        yield recorded
+        return
+    with TemporaryDirectory(prefix="hsi_al-") as temporary:
+        for name, archive in archives.items():
+            extract(archive, Path(temporary) / name)
+        for meta in (meta for name in FILES for meta in (recorded / name).rglob("meta.json")):
+            place = temporary / meta.parent.relative_to(recorded)
+            if not place.exists():
+                place.mkdir(parents=True)
+                for file in (file for name in RUN_FILES if (file := meta.with_name(name)).exists()):
+                    shutil.copyfile(file, place / file.name)
+        try:
+            yield Path(temporary)
+        except HsiAlError as error:
+            raise type(error)(str(error).replace(temporary, str(recorded))) from error
 
 
 def sections(recorded: Path) -> list[Section]:
@@ -97,35 +129,34 @@ def page(recorded: Path, folder: Path) -> str:
         OSError: The folder can't be written.
     """
     values = {}
-    for section in sections(recorded):
-        target = folder / "results" / section.name
-        for artefact in section.artefacts:
-            built = build(artefact, section.plan, target)
-            path = f"results/{section.name}/{artefact}"
-            shown = (target / f"{artefact}.md").read_text(encoding="utf-8") if artefact != "maps" else ""
-            picture = f"![{artefact}]({path}.png)\n" if artefact != "table" else ""
-            notes = "" if shown else "\n".join(f"- {note}" for note in built.notes)
-            files = ", ".join(f"[{file.suffix[1:]}]({path}{file.suffix})" for file in built.files)
-            values[f"{section.name}_{artefact}"] = f"{picture}\n{shown}\n{notes}\n- Files: {files}"
-    for name, runs in comparisons(recorded).items():
-        values[name] = compared(runs, folder, f"results/{name}")
+    with opened(recorded) as runs_folder:
+        for section in sections(runs_folder):
+            target = folder / "results" / section.name
+            for artefact in section.artefacts:
+                values[f"{section.name}_{artefact}"] = shown(artefact, section, target)
+        for name, runs in comparisons(runs_folder).items():
+            values[name] = compared(runs, folder, f"results/{name}")
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(values)
 
 
+def shown(artefact: str, section: Section, target: Path) -> str:
+    """A table or a picture with notes and files; written into `target`."""
+    built = build(artefact, section.plan, target)
+    path = f"results/{section.name}/{artefact}"
+    text = (target / f"{artefact}.md").read_text(encoding="utf-8") if artefact != "maps" else ""
+    picture = f"![{artefact}]({path}.png)\n" if artefact != "table" else ""
+    notes = "" if text else "\n".join(f"- {note}" for note in built.notes)
+    files = ", ".join(f"[{file.suffix[1:]}]({path}{file.suffix})" for file in built.files)
+    return f"{picture}\n{text}\n{notes}\n- Files: {files}"
+
+
 def record(outputs: Path, recorded: Path) -> list[Path]:
-    """Copy the small files of the finished runs of the experiments in `FILES`; returns their new folders."""
-    kept = []
-    for experiment, names in FILES.items():
-        for meta in sorted((outputs / experiment).rglob("meta.json")):
-            if read_meta(meta.parent).state != "finished":
-                continue
-            folder = recorded / meta.parent.relative_to(outputs)
-            folder.mkdir(parents=True, exist_ok=True)
-            for name in names:
-                if (meta.parent / name).exists():
-                    shutil.copyfile(meta.parent / name, folder / name)
-            kept.append(folder)
-    return kept
+    """Pack the small files of the finished runs of the experiments in `FILES`; returns these runs."""
+    return [
+        run
+        for experiment, names in FILES.items()
+        for run in pack(outputs / experiment, recorded / f"{experiment}.zip", names)[0]
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -133,12 +164,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.paper.results", description=__doc__)
     parser.add_argument("--record", type=Path, metavar="FOLDER", help="where finished runs are, such as outputs")
     arguments = parser.parse_args(argv)
-    if arguments.record:
-        print(f"{len(record(arguments.record, RECORDED))} finished runs recorded")
     folder = ROOT / "docs"
-    text = page(RECORDED, folder)
-    with replacing(folder / "results.md") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    try:
+        if arguments.record:
+            print(f"{len(record(arguments.record, RECORDED))} finished runs recorded")
+        text = page(RECORDED, folder)
+        with replacing(folder / "results.md") as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except (HsiAlError, OSError) as error:
+        print(f"experiments.paper.results: error: {error}", file=sys.stderr)
+        return 2
     print(folder / "results.md")
     return 0
 

@@ -1,6 +1,7 @@
-"""Reports from run directories: `python -m hsi_al.report summary|compare|figures RUN...`.
+"""Reports from run directories: `python -m hsi_al.report summary|compare|figures RUN...`, and `pack FOLDER`.
 
-A RUN is a run directory or a folder with runs below it. Exit codes as in `hsi_al.run`.
+A RUN is a run directory, a folder with runs below it, an archive that `pack` wrote, or a folder inside of one
+(runs.zip/indian_pines). Exit codes as in `hsi_al.run`.
 """
 
 import argparse
@@ -10,7 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hsi_al.errors import HsiAlError
+from hsi_al.errors import HsiAlError, RunDirectoryError
+from hsi_al.report.archive import Opened, pack, unpacked
 from hsi_al.report.compare import LEVELS, summary, write_comparison
 from hsi_al.report.contest_tables import MEASURES
 from hsi_al.report.figures import draw
@@ -43,29 +45,67 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "--reference",
                 help="method or acquisition to test the others against (default: random, if there)",
             )
+        elif name == "figures":
+            command.add_argument(
+                "--output", type=Path, default=Path("figures"), help="folder for runs in archives (default: figures)"
+            )
+    text = "add the finished runs below a folder to an archive, without weights; the folder stays as it is"
+    command = commands.add_parser("pack", help=text, description=text)
+    command.add_argument("folder", type=Path, metavar="FOLDER")
+    command.add_argument("--output", type=Path, metavar="ARCHIVE", help="default: FOLDER.zip")
     arguments = parser.parse_args(argv)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     try:
-        runs = find_runs(arguments.runs)
-        if arguments.command == "summary":
-            print_table(summary(runs))
-        elif arguments.command == "compare":
-            begun = [run for run in runs if (run / "curve.csv").exists()]
-            for run in sorted(set(runs) - set(begun)):
-                console.print(f"Left out, no round committed yet: {run}")
-            found = write_comparison(begun, arguments.output, arguments.measure, arguments.levels, arguments.reference)
-            for section in found.sections:
-                console.print(f"\n{section.title}")
-                print_table(section.table)
-            for note in found.notes:
-                console.print(note)
-            print_paths(console, found.paths)
+        if arguments.command == "pack":
+            write_archive(arguments.folder, arguments.output, console)
         else:
-            print_paths(console, [path for run in runs for path in draw(run)])
+            with unpacked(arguments.runs) as opened:
+                report(arguments, opened, console)
     except (HsiAlError, OSError) as error:
         print(f"hsi_al: error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def report(arguments: argparse.Namespace, opened: Opened, console: Console) -> None:
+    """Summary, comparison or figures of the runs in the opened folders."""
+    runs = find_runs(opened.folders)
+    if arguments.command == "summary":
+        print_table([[opened.named(cell) for cell in row] for row in summary(runs)])
+    elif arguments.command == "compare":
+        begun = [run for run in runs if (run / "curve.csv").exists()]
+        for run in sorted(set(runs) - set(begun)):
+            console.print(f"Left out, no round committed yet: {opened.named(run)}")
+        found = write_comparison(
+            begun, arguments.output, arguments.measure, arguments.levels, arguments.reference, opened.named
+        )
+        for section in found.sections:
+            console.print(f"\n{section.title}")
+            print_table(section.table)
+        for note in found.notes:
+            console.print(note)
+        print_paths(console, found.paths)
+    else:
+        places = {run: opened.place(run) for run in runs}
+        folders = {run: arguments.output / place if place else run / "figures" for run, place in places.items()}
+        if len({*folders.values()}) < len(folders):
+            raise RunDirectoryError("Archives of the same name hold the same runs; draw one of them at a time.")
+        print_paths(console, [path for run, folder in folders.items() for path in draw(run, folder)])
+
+
+def write_archive(folder: Path, archive: Path | None, console: Console) -> None:
+    """Pack a folder and say what was packed and what wasn't.
+
+    Raises:
+        RunDirectoryError: No run is finished, or as `pack`.
+    """
+    archive = archive or Path(f"{folder.resolve()}.zip")
+    packed, left = pack(folder, archive)
+    if not packed:
+        raise RunDirectoryError(f"{folder} holds no finished run, in it or below, so there is nothing to pack.")
+    for run in left:
+        console.print(f"Left out, not finished: {run}")
+    console.print(f"{len(packed)} finished run{'s' if len(packed) > 1 else ''} packed into {archive}")
 
 
 def levels(text: str) -> list[float]:

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,6 +145,7 @@ def write_comparison(
     measure: str | None = None,
     levels: Sequence[float] = LEVELS,
     reference: str | None = None,
+    named: Callable[[str], str] = str,
 ) -> Comparison:
     """Write curves (in each arena the highest first), tables and tests: `comparison*.png`, `.csv` and `.md`.
 
@@ -154,6 +155,7 @@ def write_comparison(
         measure: Column of curve.csv; None = held-out OA where the split has a fixed test set, else OA over all pixels.
         levels: In percent, for the labels needed to reach them.
         reference: See `contests_of`.
+        named: What a reader is to see of a text that may hold a run's path.
 
     Raises:
         RunDirectoryError: No runs, a run's file is missing or malformed, a run is there twice, or no such reference.
@@ -173,7 +175,7 @@ def write_comparison(
     found += [section for contest in contests for section in sections(contest, levels)]
     said = [note for contest in contests for note in notes(contest)]
     said += [f"Not finished, not tested: {r.path}" for e in series for r in e.runs if r.meta.state == "running"]
-    said = list(dict.fromkeys(said))
+    said = list(dict.fromkeys(map(named, said)))
     tested = [contest for contest in contests if len(contest.methods) > 1 and contest.quantities()]
     for index, contest in enumerate(tested):
         name = "comparison_differences" + (f"_{index + 1}" if len(tested) > 1 else "") + ".png"

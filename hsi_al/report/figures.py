@@ -38,14 +38,17 @@ CURVES = (  # column, name, colour, marker, line style
 )
 
 
-def draw(run_dir: Path) -> list[Path]:
-    """Write `figures/*.png` of a run and return their paths; the maps only where `predictions.h5` exists.
+def draw(run_dir: Path, folder: Path | None = None) -> list[Path]:
+    """Write the pictures of a run and return their paths; the maps only where `predictions.h5` exists.
+
+    Args:
+        run_dir: The run.
+        folder: Where to; None = `figures` in the run directory.
 
     Raises:
         RunDirectoryError: A file of the run is missing or malformed.
-
     """
-    meta, folder = read_meta(run_dir), run_dir / "figures"
+    meta, folder = read_meta(run_dir), folder or run_dir / "figures"
     figures = {
         "learning_curve.png": learning_curve_figure(read_curve(run_dir), meta.title),
         "confusion.png": confusion_figure(read_confusions(run_dir), meta),

@@ -79,7 +79,8 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         found = sorted(meta.parent for meta in path.rglob("meta.json"))
         if not found:
-            raise RunDirectoryError(f"{path} holds no run (no meta.json in it or below).")
+            archives = [f"; name its archive {archive}" for archive in sorted(path.rglob("*.zip"))]
+            raise RunDirectoryError(f"{path} holds no run (no meta.json in it or below){''.join(archives[:1])}.")
         runs += [run for run in found if run not in runs]
     return runs
 

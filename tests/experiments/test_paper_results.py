@@ -6,7 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from experiments.paper.results import CHOSEN, FILES, RECORDED, ROOT, Section, compared, comparisons, page, record
+from experiments.paper.__main__ import main as paper
+from experiments.paper.results import (
+    CHOSEN,
+    FILES,
+    RECORDED,
+    ROOT,
+    Section,
+    compared,
+    comparisons,
+    main,
+    opened,
+    page,
+    record,
+)
+from hsi_al.errors import RunDirectoryError
+from hsi_al.report.archive import contents, pack
 from tests.experiments.test_paper import plan, write_finished
 
 RUN = "paper/indian_pines/jcr/none/per_class-paper"
@@ -20,11 +35,61 @@ def test_finished_runs_are_recorded_without_weights(tmp_path: Path) -> None:
     write_finished(outputs / "demo/indian_pines/jcr/none/per_class-paper/seed=0")
     screened = "screen/indian_pines/deep-lenet/random/short-holdout/seed=0"
     write_finished(outputs / screened)
-    assert record(outputs, recorded) == [recorded / RUN / "seed=0", recorded / screened]
-    assert {path.name for path in (recorded / screened).iterdir()} == {"meta.json", "curve.csv"}
-    kept = {path.name for path in (recorded / RUN / "seed=0").iterdir()}
-    assert kept == {"meta.json", "curve.csv", "confusion.h5", "predictions.h5"} <= set(FILES["paper"])
-    assert not (recorded / RUN / "seed=1").exists()
+    assert record(outputs, recorded) == [outputs / RUN / "seed=0", outputs / screened]
+    kept = {"meta.json", "curve.csv", "confusion.h5", "predictions.h5"}
+    assert kept <= set(FILES["paper"])
+    with opened(recorded) as folder:
+        files = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    assert files == {Path(RUN, "seed=0", name) for name in kept} | {
+        Path(screened, name) for name in ("meta.json", "curve.csv")
+    }
+    assert {path.name for path in recorded.iterdir()} == {"paper.zip", "screen.zip"}
+    write_finished(outputs / RUN / "seed=2")
+    record(outputs, recorded)
+    with opened(recorded) as folder:
+        assert {path.name for path in (folder / RUN).iterdir()} == {"seed=0", "seed=2"}
+
+
+def test_runs_that_lie_only_in_a_folder_are_read_with_the_archive(tmp_path: Path) -> None:
+    for seed, shift in enumerate((0, 1)):
+        write_finished(tmp_path / RUN / f"seed={seed}", shift)
+    pack(tmp_path / "paper", tmp_path / "paper.zip")
+    archived = contents(tmp_path / "paper.zip")
+    other = write_finished(tmp_path / RUN / "seed=2", state="running")
+    (other / "weights_0.pt").write_text("large")
+    (tmp_path / RUN / "seed=0/curve.csv").write_text("left behind")
+    with opened(tmp_path) as folder:
+        assert folder != tmp_path
+        assert (folder / RUN / "seed=2/curve.csv").exists() and not (folder / RUN / "seed=2/weights_0.pt").exists()
+        name = f"{RUN}/seed=0/curve.csv"
+        assert (folder / name).read_bytes() == archived[name.removeprefix("paper/")]
+    assert not folder.exists()
+    with pytest.raises(RunDirectoryError, match=f"^{tmp_path}/paper is odd$"), opened(tmp_path) as folder:
+        raise RunDirectoryError(f"{folder}/paper is odd")
+
+
+def test_the_table_is_built_from_an_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_finished(tmp_path / "runs" / RUN / "seed=0")
+    pack(tmp_path / "runs/paper", tmp_path / "sets/paper.zip")
+    made = {}
+    for name in ("runs", "sets"):
+        arguments = ["table", "dataset=indian_pines", "--protocol", "short", "--effort", "short"]
+        assert paper([*arguments, "--runs", str(tmp_path / name), "--output", str(tmp_path / f"{name}-out")]) == 0
+        made[name] = [path.read_text() for path in sorted((tmp_path / f"{name}-out").iterdir())]
+    assert made["runs"] == made["sets"] and len(made["runs"]) == 3
+    (tmp_path / "sets/paper.zip").write_text("no archive")
+    assert paper([*arguments, "--runs", str(tmp_path / "sets")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_damaged_archive_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "screen.zip").write_text("no archive")
+    monkeypatch.setattr("experiments.paper.results.RECORDED", tmp_path)
+    assert main([]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and str(tmp_path / "screen.zip") in error
 
 
 def test_a_page_is_made_of_tables_pictures_and_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +144,13 @@ def test_the_page_in_the_repository_is_that_of_the_recorded_runs(tmp_path: Path)
 
 
 def test_no_recorded_run_names_a_folder_of_the_machine_it_ran_on() -> None:
-    metas = [*RECORDED.glob("paper/**/meta.json"), *RECORDED.glob("paper/**/config.yaml")]
-    assert metas
-    assert not [meta for meta in metas if re.search(r"(?<![\w.])/(tmp|home|root|work|Users)/", meta.read_text())]
+    for archive in ("paper.zip", "screen.zip", "recipe/blocks.zip"):
+        texts = {name: text for name, text in contents(RECORDED / archive).items() if name.endswith((".json", ".yaml"))}
+        assert texts
+        assert not [name for name, text in texts.items() if re.search(rb"(?<![\w.])/(tmp|home|root|work|Users)/", text)]
+
+
+def test_every_folder_of_the_experiments_is_explained() -> None:
+    folders = {path.name for path in (ROOT / "experiments").iterdir() if path.is_dir() and any(path.glob("*.*"))}
+    explained = re.findall(r"^\| \[?`(\w+)/`", (ROOT / "experiments/README.md").read_text(), re.MULTILINE)
+    assert set(explained) == folders - {"__pycache__"}

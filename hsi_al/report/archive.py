@@ -1,0 +1,154 @@
+"""Recorded runs in one archive: packed to the same bytes every time, and read as if they lay in a folder."""
+
+import lzma
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from tempfile import TemporaryDirectory
+
+from hsi_al.errors import HsiAlError, RunDirectoryError
+from hsi_al.files import replacing
+from hsi_al.report.run_files import read_meta
+
+# What is packed of a run: everything that reports read, so no weights.
+RUN_FILES = ("meta.json", "config.yaml", "curve.csv", "confusion.h5", "pool.h5", "predictions.h5")
+# What zipfile and its decompressors raise on files that are no archives, or broken, locked or cut short.
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Folders to read.
+
+    Attributes:
+        folders: One for each path that was asked for, in their order.
+        archives: Archive -> the temporary folder that its files are in.
+    """
+
+    folders: list[Path]
+    archives: dict[Path, Path]
+
+    def named(self, text: object) -> str:
+        """A text with the archives' names in place of their temporary folders."""
+        named = str(text)
+        for archive, folder in self.archives.items():
+            named = named.replace(str(folder), str(archive))
+        return named
+
+    def place(self, run: Path) -> Path | None:
+        """The name of a run's archive without `.zip`, then where the run is in it; None outside archives."""
+        for archive, folder in self.archives.items():
+            if run.is_relative_to(folder):
+                return archive.stem / run.relative_to(folder)
+        return None
+
+
+@contextmanager
+def unpacked(paths: Sequence[Path]) -> Iterator[Opened]:
+    """Give a folder for every path: itself, or for an archive or a path inside one a temporary folder with its files.
+
+    Errors from the block name the archives instead of the temporary folders.
+
+    Raises:
+        RunDirectoryError: As `contents`, or the files can't be written.
+    """
+    with TemporaryDirectory(prefix="hsi_al-") as temporary:
+        opened = Opened([], {})
+        for path in paths:
+            archive = archive_of(path)
+            if archive is None:
+                opened.folders.append(path)
+                continue
+            if archive not in opened.archives:
+                opened.archives[archive] = Path(temporary) / f"{len(opened.archives)}-{archive.name}"
+                extract(archive, opened.archives[archive])
+            opened.folders.append(opened.archives[archive] / path.relative_to(archive))
+        try:
+            yield opened
+        except HsiAlError as error:
+            raise type(error)(opened.named(error)) from error
+
+
+def archive_of(path: Path) -> Path | None:
+    """The archive that a path names or leads into; None for all other paths."""
+    for place in (path, *path.parents):
+        if place.suffix == ".zip" and place.is_file():
+            return None if ".." in path.relative_to(place).parts else place
+    return None
+
+
+def extract(archive: Path, folder: Path) -> None:
+    """Write the files of an archive into a folder.
+
+    Raises:
+        RunDirectoryError: As `contents`, or the files can't be written.
+    """
+    for name, content in contents(archive).items():
+        try:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        except OSError as error:
+            raise RunDirectoryError(f"{name} of {archive} cannot be unpacked: {error.strerror or error}.") from error
+
+
+def contents(archive: Path) -> dict[str, bytes]:
+    """Name -> bytes of the files in an archive.
+
+    Raises:
+        RunDirectoryError: It can't be read, is damaged, or names files outside the folder it is unpacked into.
+    """
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            names = packed.namelist()
+            for path in map(PureWindowsPath, names):  # knows both slashes, and drives
+                if path.anchor or ".." in path.parts:
+                    raise RunDirectoryError(
+                        f"{archive} names a file outside of itself ({path.as_posix()}); take it from another source."
+                    )
+            return {name: packed.read(name) for name in names if not name.endswith("/")}
+    except DAMAGED as error:
+        reason = str(error) or type(error).__name__
+        raise RunDirectoryError(
+            f"{archive} cannot be read as a zip archive ({reason}); fetch it or pack it again."
+        ) from error
+
+
+def pack(folder: Path, archive: Path, names: Sequence[str] = RUN_FILES) -> tuple[list[Path], list[Path]]:
+    """Add the finished runs in or below a folder to an archive; the same runs give the same bytes.
+
+    Args:
+        folder: The archive's paths begin below it.
+        archive: Made if it isn't there. A run of the same path in it is replaced, the others stay.
+        names: Files that are kept of a run.
+
+    Returns:
+        The runs that were packed, and those left out because they aren't finished.
+
+    Raises:
+        RunDirectoryError: A run's meta.json or the archive can't be read.
+        OSError: A file can't be read, or the archive can't be written.
+    """
+    runs = sorted(meta.parent for meta in folder.rglob("meta.json"))
+    finished = [run for run in runs if read_meta(run).state == "finished"]
+    if finished:
+        inside = {PurePosixPath(run.relative_to(folder)): run for run in finished}
+        kept = contents(archive) if archive.exists() else {}
+        files = {name: content for name, content in kept.items() if PurePosixPath(name).parent not in inside}
+        for place, run in inside.items():
+            files |= {str(place / name): (run / name).read_bytes() for name in names if (run / name).exists()}
+        _write(archive, files)
+    return finished, [run for run in runs if run not in finished]
+
+
+def _write(archive: Path, files: dict[str, bytes]) -> None:
+    """Names in order, the earliest time that the format has, and no trace of the machine."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(archive) as temporary, zipfile.ZipFile(temporary, "w") as packed:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            entry.create_system, entry.external_attr = 3, 0o644 << 16  # a file of Unix that all may read
+            packed.writestr(entry, files[name], zipfile.ZIP_DEFLATED, 9)
