@@ -1,5 +1,6 @@
 """The command line in this process, on a tiny scene with the layout of a real one."""
 
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,12 @@ import scipy.io
 from hsi_al.run import main
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_finish() -> None:
+    """Everything is imported by now: the garbage collector, which the loop calls every round, need not look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass

@@ -110,7 +110,7 @@ def check_refused(code: int, err: str, words: str, directory: Path) -> None:
         ("learner.detach=2", "learner.detach=2"),
         ("dataset.class_names=[a,b]", "holds 2 names, but tiny has the 3 label values [2, 5, 9]"),
         ("learner.margin=inf", "learner.margin=inf"),
-        ("learner.name=svm", "learner.name=svm is unknown; choose one of deep"),
+        ("learner.name=svm", "learner.name=svm is unknown; choose one of cae3d_svm, cnn3d"),
         ("protocol.name=a/b", "protocol.name='a/b' names a folder"),
         ("split=holdout split.fraction=0.9999", "split=holdout leaves no test pixels of tiny"),
         ("trainer.precision=16-mixed", "trainer.precision=16-mixed needs a GPU"),

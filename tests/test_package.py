@@ -27,7 +27,7 @@ def test_a_wheel_runs_in_an_empty_folder(tmp_path: Path) -> None:
         "import hsi_al, hsi_al.run, sys; assert hsi_al.__file__.startswith(sys.argv[1]), hsi_al.__file__; "
         "sys.exit(hsi_al.run.main(sys.argv[2:]))"
     )
-    arguments = ["protocol=smoke", "protocol.max_pixels=100", "backbone=lenet", "acquisition=entropy"]
+    arguments = ["protocol=smoke", "protocol.max_pixels=100", "learner=emp_svm", "acquisition=entropy"]
     done = subprocess.run(
         [sys.executable, "-c", code, str(installed), *arguments, "trainer.threads=1"],
         cwd=empty,
@@ -37,7 +37,7 @@ def test_a_wheel_runs_in_an_empty_folder(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert (empty / "outputs/main/indian_pines/deep-lenet/entropy/smoke-paper/seed=0/curve.csv").exists()
+    assert (empty / "outputs/main/indian_pines/emp_svm/entropy/smoke-paper/seed=0/curve.csv").exists()
 
 
 def test_every_layer_speaks_only_of_itself() -> None:

@@ -20,6 +20,7 @@ from hsi_al.predict import main as predict_main
 from hsi_al.report.__main__ import main as main_of_report
 from hsi_al.scenes.scene import Scene, save_scene
 from tests.conftest import CommandLine, tiny_arrays
+from tests.processes import start, wait_for
 
 TINY_RUN = Path("outputs/main/tiny/deep-lenet/entropy/smoke-paper/seed=0")
 
@@ -168,26 +169,6 @@ def test_strategies_share_the_initial_labels_of_a_seed(
         pool = pool_arrays(tmp_path / name)
         initial.append([i for i, at in zip(pool["pixel_id"], pool["labelled_at"], strict=True) if at == 0])
     assert initial[0] == initial[1]
-
-
-def start(arguments: list[str], directory: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "hsi_al.run", *arguments],
-        cwd=directory,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        # ignored where the tests run in the background
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while not path.exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.slow

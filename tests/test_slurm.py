@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_run import pool_arrays, start, wait_for
+from tests.processes import start, wait_for
+from tests.test_run import pool_arrays
 
 
 def there_is_slurm() -> bool:

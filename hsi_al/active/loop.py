@@ -38,6 +38,20 @@ def timed(seconds: defaultdict[str, float], phase: str) -> Iterator[None]:
         seconds[phase] += time.perf_counter() - start
 
 
+@contextmanager
+def only_new_garbage() -> Iterator[None]:
+    """Let the garbage collector look only at what is made inside: all modules together take it 0.2 s, every round."""
+    if gc.get_freeze_count():
+        yield
+        return
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 @dataclass
 class ActiveLearningLoop:
     """An ordinary Python loop over rounds; it knows no dataset, network or strategy by name.
@@ -84,6 +98,11 @@ class ActiveLearningLoop:
 
     def run(self, first_round: int = 0) -> None:
         """Run the rounds from `first_round` on; a warm learner holds the state of the round before."""
+        with only_new_garbage():
+            self.play_rounds(first_round)
+
+    def play_rounds(self, first_round: int) -> None:
+        """The rounds from `first_round` to the last one."""
         for round_ in range(first_round, self.rounds + 1):
             interrupts.check()
             record = self.play(round_)

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hsi_al import interrupts
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 POLL_SECONDS = 0.2
+PRELOADED = ("lightning.pytorch", "hsi_al.active.experiment", "hsi_al.methods.deep.learner")
 GRACE_SECONDS = 5  # in which the other processes may end by themselves
 # What a process tells the others instead of leaving them waiting.
 TOLD = (HsiAlError, OSError)
@@ -200,9 +202,15 @@ def run_in_processes(size: int, work: Callable[..., None], *arguments: Any) -> N
 
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(find_free_network_port()), NODE_RANK="0")
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # it would name every process that it ends
-    told = multiprocessing.get_context("spawn").SimpleQueue()
+    # A server that has imported torch and Lightning once forks them all; it never touches a GPU.
+    multiprocessing.set_forkserver_preload([*PRELOADED])
+    told = multiprocessing.get_context("forkserver").SimpleQueue()
     context = start_processes(  # type: ignore[no-untyped-call]
-        _begin, (told, work, arguments), nprocs=size, join=False, start_method="spawn"
+        _begin,
+        (told, Path.cwd(), dict(os.environ), work, arguments),
+        nprocs=size,
+        join=False,
+        start_method="forkserver",
     )
     try:
         asked = False
@@ -227,8 +235,18 @@ def run_in_processes(size: int, work: Callable[..., None], *arguments: Any) -> N
             process.kill()
 
 
-def _begin(rank: int, told: Any, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:  # noqa: ANN401
+def _begin(
+    rank: int,
+    told: Any,  # noqa: ANN401
+    folder: Path,
+    variables: dict[str, str],
+    work: Callable[..., None],
+    arguments: tuple[Any, ...],
+) -> None:
     """In a new process: tell errors to the watching one and end with it; the first process obeys signals for all."""
+    os.chdir(folder)  # the server that forks processes keeps what it was started with
+    os.environ.clear()
+    os.environ.update(variables)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["LOCAL_RANK"] = str(rank)
     if rank > 0:

@@ -94,8 +94,7 @@ def test_every_experiment_runs_in_smoke_mode(command_line: CommandLine, name: st
     options = {
         "table": ["protocol.rounds=0"],
         "screen": ["protocol.rounds=0"],
-        "fig4": ["backbone=resnet18"],
-        "fig5": ["backbone=resnet18"],
+        **dict.fromkeys(("fig4", "fig5", "demo"), ["backbone=resnet18"]),
     }
     outcome = command_line(
         f"experiment={name}", "protocol=smoke", *options.get(name, []), "protocol.max_pixels=100", "trainer.threads=1"

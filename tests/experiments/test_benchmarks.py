@@ -1,7 +1,6 @@
 """The benchmarks run at tiny sizes; what they measure here says nothing."""
 
 import mmap
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,11 +8,10 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import acquisition, concurrent, delivery, large, layout, memory, peak, scoring, training
-from experiments.benchmarks.__main__ import table
+from experiments.benchmarks.__main__ import main, table
 from experiments.benchmarks.measure import Row, learner_on, medians, resident_memory, step_of, synthetic_cube
 from hsi_al.methods.deep.learner import DeepSettings
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.processes import forked_run
 
 
 def test_a_target_is_met_or_missed() -> None:
@@ -110,31 +108,32 @@ def test_acquisition_functions_are_measured_where_both_ways_agree(monkeypatch: p
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_is_measured_in_processes_of_their_own() -> None:
+def test_memory_is_measured_in_processes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.run", forked_run)
     peak, growth = memory.measure((40, 40, 4), rounds=3, stems=("s2_pool",), backbone="resnet18")
     assert 0 < peak.ratio < 1
     assert 0.5 < growth.ratio < 2
 
 
 @pytest.mark.slow
-def test_jobs_at_once_are_compared_with_jobs_one_after_the_other() -> None:
+def test_jobs_at_once_are_compared_with_jobs_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.run", forked_run)
     (row,) = concurrent.measure(n_jobs=1, runs_each=1, epochs=1, n_bands=3)
     assert row.ratio > 0
     assert "1 at once" in row.ours
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_large_scenes_are_measured_in_processes_of_their_own(tmp_path: Path) -> None:
-    run, top = large.run_on(tmp_path, 100_000), large.top_of(tmp_path, 1_000_000)
-    cost, peak, *_ = large.rows_of("x", (1, 100_000), [run, run])
+def test_large_scenes_are_measured_in_processes_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.run", forked_run)
+    run, top = large.run_on(tmp_path, 20_000), large.top_of(tmp_path, 1_000_000)
+    cost, peak, *_ = large.rows_of("x", (1, 20_000), [run, run])
     assert (cost.ratio, cost.verdict, peak.verdict) == (1.0, "yes", "yes")
     assert 100 < run[1] < 2000
     assert 0 < top[0] < 1e-4
 
 
-def test_an_unknown_benchmark_is_named() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.benchmarks", "speed"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert "There is no benchmark speed; there are delivery, scoring" in done.stderr
+def test_an_unknown_benchmark_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["benchmarks", "speed"])
+    with pytest.raises(SystemExit, match="There is no benchmark speed; there are delivery, scoring"):
+        main()

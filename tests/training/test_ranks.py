@@ -2,6 +2,7 @@
 
 import os
 import signal
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,16 @@ import torch.distributed as dist
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from torch.multiprocessing.spawn import ProcessExitedException
 
+from hsi_al import interrupts
 from hsi_al.errors import ConfigurationError, HsiAlError, LearnerError, RunDirectoryError
 from hsi_al.methods.deep.learner import DeepLearner, DeepSettings
-from hsi_al.training import ranks as ranks_module
 from hsi_al.training.ranks import ALONE, Ranks, check_devices, joined, run_in_processes
 from hsi_al.training.trainer import build_trainer, fitting_memory
 from tests.conftest import CommandLine
 from tests.fakes import gaussian_cube
 from tests.test_run import TINY_RUN, pool_arrays
 
+SPAWN = import_module("torch.multiprocessing.spawn")  # the package has a function of this name
 NEEDS = frozenset({"predicted_loss_N", "probabilities_NC"})
 IDS = np.arange(12) * 131  # batches of 10 and 2: five pairs don't divide by two, one pair leaves a process without
 
@@ -131,13 +133,13 @@ class FakeContext:
     def __init__(self, error: BaseException, *processes: Any) -> None:
         self.error, self.processes = error, processes
 
-    def join(self, grace_period: float) -> bool:
+    def join(self, timeout: float, grace_period: float) -> bool:
         raise self.error
 
 
 def test_a_killed_process_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     error = ProcessExitedException("gone", 1, 4711, -9, "SIGKILL")
-    monkeypatch.setattr(ranks_module, "start_processes", lambda *_, **__: FakeContext(error))
+    monkeypatch.setattr(SPAWN, "start_processes", lambda *_, **__: FakeContext(error))
     with pytest.raises(LearnerError, match=r"Process 2 of 2 was ended by SIGKILL.*fewer with trainer\.devices"):
         run_in_processes(2, print)
 
@@ -145,7 +147,7 @@ def test_a_killed_process_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 class Recorded:
     """A process that only keeps what is done to it."""
 
-    pid = os.getpid()
+    pid = 4711
 
     def __init__(self, done: list[str]) -> None:
         self.done = done
@@ -153,21 +155,44 @@ class Recorded:
     def is_alive(self) -> bool:
         return True
 
-    def join(self, seconds: float) -> None:
-        self.done.append("join")
-
     def kill(self) -> None:
         self.done.append("kill")
 
 
-def test_an_interrupt_lets_the_first_process_end_and_kills_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_handed_to_the_first_process_once_and_the_rest_is_killed(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
     done: list[str] = []
-    context = FakeContext(KeyboardInterrupt(), Recorded(done), Recorded(done))
-    monkeypatch.setattr(ranks_module, "start_processes", lambda *_, **__: context)
-    monkeypatch.setattr(os, "kill", lambda pid, number: done.append(signal.Signals(number).name))
-    with pytest.raises(KeyboardInterrupt):
+
+    class Working(FakeContext):
+        """Its first process ends at the third look, by the signal."""
+
+        looks = 0
+
+        def join(self, timeout: float, grace_period: float) -> bool:
+            self.looks += 1
+            if self.looks == 1:
+                signal.raise_signal(number)
+            if self.looks == 3:
+                raise self.error
+            return False
+
+    context = Working(ProcessExitedException("gone", 0, 4711, 128 + number), Recorded(done), Recorded(done))
+    monkeypatch.setattr(SPAWN, "start_processes", lambda *_, **__: context)
+    monkeypatch.setattr(os, "kill", lambda pid, sent: done.append(f"{pid} {signal.Signals(sent).name}"))
+    with interrupts.listening(), pytest.raises(interrupts.Interrupted) as caught:
         run_in_processes(2, print)
-    assert done == ["SIGINT", "join", "kill", "kill"]
+    assert caught.value.signal_number == number
+    assert done == [f"4711 {number.name}", "kill", "kill"]
+
+
+def test_a_first_process_that_was_asked_to_end_by_itself_ends_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = FakeContext(ProcessExitedException("gone", 0, 4711, 143))
+    monkeypatch.setattr(SPAWN, "start_processes", lambda *_, **__: context)
+    with pytest.raises(interrupts.Interrupted) as caught:
+        run_in_processes(2, print)
+    assert caught.value.exit_code == 143
 
 
 @pytest.mark.parametrize(

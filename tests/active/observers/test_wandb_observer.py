@@ -11,7 +11,8 @@ import pytest
 
 from hsi_al.active.observers.wandb_observer import has_key, resolved_mode
 from tests.conftest import CommandLine, tiny_arrays
-from tests.test_run import TINY_RUN, start
+from tests.processes import start
+from tests.test_run import TINY_RUN
 
 
 @pytest.fixture(autouse=True)

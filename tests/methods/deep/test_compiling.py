@@ -166,7 +166,8 @@ def test_the_module_stays_where_it_is_between_rounds(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
-def test_inductor_gives_the_written_rounds() -> None:
+def test_inductor_gives_the_written_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # or it starts processes that import torch
     # LeNet: forward and backward in generated C++, one graph.
     written, compiled = (learner(LENET, epochs=2, compile=mode) for mode in ("off", "on"))
     for round_ in range(2):
