@@ -89,6 +89,14 @@ def listening() -> Iterator[None]:
         _listener = None
 
 
+def forget() -> None:
+    """In a process forked from one that listens: hear nothing, as any new process."""
+    global _listener
+    _listener = None
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
 def noted() -> int | None:
     """The signal that was noted and not obeyed yet."""
     return None if _listener is None else _listener.noted

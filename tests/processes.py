@@ -8,13 +8,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hsi_al.training.ranks import PRELOADED
+from hsi_al import interrupts
+from hsi_al.training import ranks
 
-multiprocessing.set_forkserver_preload([*PRELOADED, "hsi_al.run", "wandb", "tests.processes"])
+multiprocessing.set_forkserver_preload([*ranks.PRELOADED, "hsi_al.run", "wandb", "tests.processes"])
 FORKED = multiprocessing.get_context("forkserver")
 
 
@@ -31,8 +34,10 @@ class Forked:
     ) -> None:
         written = written or folder
         self.out, self.err = (written / f".{name}-{time.monotonic_ns()}" for name in ("stdout", "stderr"))
+        self.ready = self.out.with_suffix(".ready")  # written once signals are heard
         variables = dict(os.environ if env is None else env)
-        self.process = FORKED.Process(target=begin, args=(work, arguments, folder, variables, self.out, self.err))
+        places = (folder, self.out, self.err, self.ready)
+        self.process = FORKED.Process(target=begin, args=(work, arguments, variables, places))
         self.process.start()
         assert self.process.pid is not None
         self.pid = self.process.pid
@@ -64,9 +69,13 @@ class Forked:
 
 
 def begin(
-    work: Callable[..., int], arguments: Sequence[object], folder: Path, variables: dict[str, str], out: Path, err: Path
+    work: Callable[..., int],
+    arguments: Sequence[object],
+    variables: dict[str, str],
+    places: tuple[Path, Path, Path, Path],
 ) -> None:
     """In the forked process: be as a shell would have started it, work, and leave with the exit code."""
+    folder, out, err, ready = places
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(variables)
@@ -75,7 +84,28 @@ def begin(
             os.dup2(file.fileno(), stream.fileno())
     for number in (signal.SIGINT, signal.SIGTERM):  # ignored where the tests run in the background
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    sys.exit(work(*arguments))
+    ranks.START_METHOD = "fork"  # this process has imported torch, too
+    noted = interrupts.listening.__wrapped__  # type: ignore[attr-defined]
+
+    @contextmanager
+    def listening() -> Iterator[None]:
+        with contextmanager(noted)():
+            ready.touch()
+            yield
+
+    interrupts.listening = listening
+    try:
+        code = work(*arguments)
+    except SystemExit as exit_:
+        code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    for worker in multiprocessing.active_children():  # joblib's are idle, and would be waited for
+        worker.terminate()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def command(*arguments: str) -> int:
@@ -108,6 +138,23 @@ def run_module(module: str, arguments: list[str]) -> int:
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
     return 0
+
+
+class ForkedPopen:
+    """Stands in for `subprocess.Popen([sys.executable, "-m", module, ...])`; what it writes is shown at its end."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        assert list(command[:2]) == [sys.executable, "-m"]
+        self.folder = tempfile.TemporaryDirectory()
+        self.forked = Forked(run_module, [command[2], list(command[3:])], Path.cwd(), Path(self.folder.name))
+
+    def wait(self) -> int:
+        out, err = self.forked.communicate()
+        self.folder.cleanup()
+        sys.stdout.write(out)
+        sys.stderr.write(err)
+        assert self.forked.returncode is not None
+        return self.forked.returncode
 
 
 started = subprocess.run

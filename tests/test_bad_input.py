@@ -2,8 +2,6 @@
 
 import resource
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,12 +11,13 @@ import pytest
 import scipy.io
 
 from tests.conftest import CommandLine, tiny_arrays
+from tests.processes import Forked, command
 from tests.test_run import TINY_RUN
 
 Breaker = Callable[[Path, np.ndarray, np.ndarray], list[str]]
 
 
-def check_refused(code: int, err: str, words: str, directory: Path) -> None:
+def check_refused(code: int | None, err: str, words: str, directory: Path) -> None:
     """Exit code 2, one line on stderr with the words, and no run files."""
     assert code == 2, err
     lines = err.strip().splitlines()
@@ -260,21 +259,18 @@ def unfinished_run(command_line: CommandLine, tiny_scene: list[str], run: Path) 
     (run / "meta.json").write_text((run / "meta.json").read_text().replace("finished", "running"))
 
 
+def limited(size: int, *arguments: str) -> int:
+    """The command line where no file may be larger."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    return command(*arguments)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "warm"), [(500, "false"), (2500, "false"), (3500, "true")])
 def test_a_full_disk(tiny_scene: list[str], tmp_path: Path, size: int, warm: str) -> None:
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-    done = subprocess.run(
-        [sys.executable, "-m", "hsi_al.run", *tiny_scene, f"protocol.warm_start={warm}"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=limit,
-    )
-    check_refused(done.returncode, done.stderr, "File too large", tmp_path)
+    process = Forked(limited, [size, *tiny_scene, f"protocol.warm_start={warm}"], tmp_path)
+    _, err = process.communicate(timeout=60)
+    check_refused(process.returncode, err, "File too large", tmp_path)
     assert not list(tmp_path.rglob("*.tmp"))
 
 

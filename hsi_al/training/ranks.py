@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 POLL_SECONDS = 0.2
+# A server that has imported torch and Lightning once forks the processes; it never touches a GPU.
+START_METHOD = "forkserver"
 PRELOADED = ("lightning.pytorch", "hsi_al.active.experiment", "hsi_al.methods.deep.learner")
 GRACE_SECONDS = 5  # in which the other processes may end by themselves
 # What a process tells the others instead of leaving them waiting.
@@ -202,16 +204,16 @@ def run_in_processes(size: int, work: Callable[..., None], *arguments: Any) -> N
 
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(find_free_network_port()), NODE_RANK="0")
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # it would name every process that it ends
-    # A server that has imported torch and Lightning once forks them all; it never touches a GPU.
     multiprocessing.set_forkserver_preload([*PRELOADED])
-    told = multiprocessing.get_context("forkserver").SimpleQueue()
-    context = start_processes(  # type: ignore[no-untyped-call]
-        _begin,
-        (told, Path.cwd(), dict(os.environ), work, arguments),
-        nprocs=size,
-        join=False,
-        start_method="forkserver",
-    )
+    told = multiprocessing.get_context(START_METHOD).SimpleQueue()
+    with interrupts.at_once():  # it waits for the imports
+        context = start_processes(  # type: ignore[no-untyped-call]
+            _begin,
+            (told, Path.cwd(), dict(os.environ), work, arguments),
+            nprocs=size,
+            join=False,
+            start_method=START_METHOD,
+        )
     try:
         asked = False
         while not context.join(timeout=POLL_SECONDS, grace_period=GRACE_SECONDS):
@@ -219,13 +221,14 @@ def run_in_processes(size: int, work: Callable[..., None], *arguments: Any) -> N
                 os.kill(context.processes[0].pid, number)  # the first one commits, so it ends at a safe place
                 asked = True
     except (ProcessExitedException, ProcessRaisedException) as error:
+        interrupts.check()  # the others fail when the first one leaves
+        context.processes[0].join(GRACE_SECONDS)
+        if (code := context.processes[0].exitcode or 0) > 128:
+            raise interrupts.Interrupted(code - 128) from None
         if not told.empty():
             raise told.get() from None
         if isinstance(error, ProcessRaisedException):
             raise
-        interrupts.check()
-        if (error.exit_code or 0) > 128:
-            raise interrupts.Interrupted(error.exit_code - 128) from None
         raise LearnerError(
             f"Process {error.error_index + 1} of {size} was ended by {error.signal_name or 'the system'}, often for "
             "want of memory; take fewer with trainer.devices, or smaller batches. The same command continues."
@@ -249,6 +252,7 @@ def _begin(
     os.environ.update(variables)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["LOCAL_RANK"] = str(rank)
+    interrupts.forget()
     if rank > 0:
         for number in interrupts.SIGNALS:
             signal.signal(number, signal.SIG_IGN)

@@ -189,8 +189,10 @@ def quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*available but not used.*")
             warnings.filterwarnings("ignore", message=".*AMP with fp16 is not supported on CPU.*")
             yield
-    except SystemExit:
+    except SystemExit as exit_:
         interrupts.check()
+        if isinstance(exit_.__context__, KeyboardInterrupt):  # outside of `interrupts.listening`
+            raise KeyboardInterrupt from exit_
         raise
     finally:
         for logger, level in zip(loggers, levels, strict=True):

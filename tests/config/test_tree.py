@@ -94,7 +94,7 @@ def test_every_experiment_runs_in_smoke_mode(command_line: CommandLine, name: st
     options = {
         "table": ["protocol.rounds=0"],
         "screen": ["protocol.rounds=0"],
-        **dict.fromkeys(("fig4", "fig5", "demo"), ["backbone=resnet18"]),
+        **{name: ["backbone=resnet18"] for name in ("fig4", "fig5", "demo")},
     }
     outcome = command_line(
         f"experiment={name}", "protocol=smoke", *options.get(name, []), "protocol.max_pixels=100", "trainer.threads=1"

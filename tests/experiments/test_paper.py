@@ -20,6 +20,7 @@ from hsi_al.config.kept import to_yaml
 from hsi_al.errors import RunDirectoryError
 from hsi_al.report.maps import maps_figure
 from tests.config.test_tree import composed
+from tests.processes import ForkedPopen
 from tests.report.fakes import write_h5
 from tests.report.test_figures import SIXTEEN, assert_apart
 
@@ -339,6 +340,7 @@ def test_missing_runs_are_made_once_and_failures_named(
     tmp_path: Path, tiny_scene: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("experiments.paper.__main__.subprocess.Popen", ForkedPopen)
     keep = ("MaxEntropy+LeNet", "MaxEntropy+EMP+SVM")
     monkeypatch.setitem(ARTEFACTS, "fig5", tuple(cell for cell in ARTEFACTS["fig5"] if cell.name in keep))
     scene = [

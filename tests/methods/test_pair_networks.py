@@ -115,7 +115,7 @@ def test_ppf_loss_is_the_cross_entropy_with_one_output_for_different_pixels() ->
 def test_scnn_parameters(n_bands: int, size: int) -> None:
     network = ScnnNetwork(n_bands)
     assert count_parameters(network) == size
-    features = network(torch.rand(3, n_bands, PATCH_SIZE))
+    features = network(torch.rand(3, n_bands, PATCH_SIZE, PATCH_SIZE))
     assert features.shape == (3, 128)
     assert torch.allclose(features.norm(dim=1), torch.ones(3))
 

@@ -20,6 +20,7 @@ from hsi_al.training.ranks import ALONE, Ranks, check_devices, joined, run_in_pr
 from hsi_al.training.trainer import build_trainer, fitting_memory
 from tests.conftest import CommandLine
 from tests.fakes import gaussian_cube
+from tests.processes import start
 from tests.test_run import TINY_RUN, pool_arrays
 
 SPAWN = import_module("torch.multiprocessing.spawn")  # the package has a function of this name
@@ -94,10 +95,11 @@ def test_the_command_line_with_two_devices_asks_for_the_same_pixels(
 ) -> None:
     options = [*tiny_scene, "protocol.rounds=1", "trainer.profile=true"]
     one = command_line(*options, f"hydra.run.dir={tmp_path / 'one'}")
-    two = command_line(*options, f"hydra.run.dir={tmp_path / 'two'}", "trainer.devices=2")
-    assert (one.code, two.code) == (0, 0), two.err
+    two = start([*options, f"hydra.run.dir={tmp_path / 'two'}", "trainer.devices=2"], tmp_path)
+    out, err = two.communicate(timeout=120)
+    assert (one.code, two.returncode) == (0, 0), err
     assert pool_arrays(tmp_path / "one") == pool_arrays(tmp_path / "two")
-    assert two.out.count("round 1/1") == 1 and "in 2 processes with 1 threads each" in two.out
+    assert out.count("round 1/1") == 1 and "in 2 processes with 1 threads each" in out
     for run, devices in (("one", 1), ("two", 2)):
         assert f'"devices": {devices}' in (tmp_path / run / "meta.json").read_text()
         table = (tmp_path / run / "profile.md").read_text()
@@ -127,11 +129,28 @@ def test_alone_nothing_is_exchanged() -> None:
     assert ALONE.is_first
 
 
+class Recorded:
+    """A process that only keeps what is done to it."""
+
+    pid = 4711
+
+    def __init__(self, done: list[str], exitcode: int | None = None) -> None:
+        self.done, self.exitcode = done, exitcode
+
+    def join(self, seconds: float) -> None: ...
+
+    def is_alive(self) -> bool:
+        return True
+
+    def kill(self) -> None:
+        self.done.append("kill")
+
+
 class FakeContext:
-    """Processes that are never there."""
+    """Processes that are never there, or that only keep what is done to them."""
 
     def __init__(self, error: BaseException, *processes: Any) -> None:
-        self.error, self.processes = error, processes
+        self.error, self.processes = error, processes or (Recorded([]),)
 
     def join(self, timeout: float, grace_period: float) -> bool:
         raise self.error
@@ -142,21 +161,6 @@ def test_a_killed_process_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SPAWN, "start_processes", lambda *_, **__: FakeContext(error))
     with pytest.raises(LearnerError, match=r"Process 2 of 2 was ended by SIGKILL.*fewer with trainer\.devices"):
         run_in_processes(2, print)
-
-
-class Recorded:
-    """A process that only keeps what is done to it."""
-
-    pid = 4711
-
-    def __init__(self, done: list[str]) -> None:
-        self.done = done
-
-    def is_alive(self) -> bool:
-        return True
-
-    def kill(self) -> None:
-        self.done.append("kill")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -188,7 +192,8 @@ def test_a_signal_is_handed_to_the_first_process_once_and_the_rest_is_killed(
 
 
 def test_a_first_process_that_was_asked_to_end_by_itself_ends_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    context = FakeContext(ProcessExitedException("gone", 0, 4711, 143))
+    error = ProcessExitedException("gone", 1, 4711, 2)  # the other one, which then has nobody to talk to
+    context = FakeContext(error, Recorded([], exitcode=143), Recorded([]))
     monkeypatch.setattr(SPAWN, "start_processes", lambda *_, **__: context)
     with pytest.raises(interrupts.Interrupted) as caught:
         run_in_processes(2, print)

@@ -11,7 +11,6 @@ import pytest
 
 from hsi_al.active.observers.wandb_observer import has_key, resolved_mode
 from tests.conftest import CommandLine, tiny_arrays
-from tests.processes import start
 from tests.test_run import TINY_RUN
 
 
@@ -100,15 +99,15 @@ def test_a_multirun_gives_a_run_each_and_a_continued_one_replays_its_rows(
 
 @pytest.mark.slow
 def test_a_key_without_network_falls_back_to_offline(
-    tiny_scene: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command_line: CommandLine, tiny_scene: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("hsi_al.active.observers.wandb_observer.INIT_TIMEOUT_SECONDS", 0.5)
     arguments = [*tiny_scene, "logger=wandb", "protocol.rounds=0", "acquisition=none"]
-    process = start(arguments, tmp_path)
-    out, err = process.communicate(timeout=90)
-    assert process.returncode == 0, err
-    assert "W&B: offline (no connection" in out
+    outcome = command_line(*arguments)
+    assert outcome.code == 0, outcome.err
+    assert "W&B: offline (no connection" in outcome.out
     files = [file for file in tmp_path.rglob("offline-run-*/*.wandb")]
     assert [len(records(file)["history"]) for file in files] == [2]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hsi_al.config.schema import STEMS
 from hsi_al.errors import ConfigurationError
 from hsi_al.methods.deep.backbones import densenet, resnet
-from hsi_al.methods.deep.backbones.base import Backbone, Plan, count_parameters, stem, stem_output_size
+from hsi_al.methods.deep.backbones.base import Backbone, Network, Plan, count_parameters, stem, stem_output_size
 from hsi_al.methods.deep.backbones.registry import build_backbone, networks
 from hsi_al.methods.deep.loss_prediction import LossPredictionModule
 
@@ -70,6 +70,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resnet, "WIDTHS", (16, 24, 32, 40))
     monkeypatch.setitem(resnet.LAYERS, "basic", ((2, 1, 1, 1), 1))
     monkeypatch.setitem(resnet.LAYERS, "bottleneck", ((1, 1, 1, 1), 4))
+    for name, build in (("dense", densenet.build), ("basic", resnet.build), ("bottleneck", resnet.build)):
+        monkeypatch.setitem(networks(), name, Network(build))
 
 
 def patches(n: int = 4, n_bands: int = 3, size: int = 8, seed: int = 0) -> Tensor:

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch._dynamo.utils import counters
 
 from hsi_al.methods.deep.backbones import resnet
+from hsi_al.methods.deep.backbones.base import Network
+from hsi_al.methods.deep.backbones.registry import networks
 from hsi_al.methods.deep.compiling import STEPS_THAT_PAY, pays, reason_of, unchanged
 from hsi_al.methods.deep.learner import DeepLearner, DeepSettings
 from tests.methods.deep.test_learner import ALL, CLASSES, LENET, LOSS, NARROW, fit, labelled, same, scene, weights
@@ -21,6 +23,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 def narrow_resnet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resnet, "WIDTHS", (8, 12, 16, 20))
     monkeypatch.setitem(resnet.LAYERS, "narrow", ((1, 1, 1, 1), 1))
+    monkeypatch.setitem(networks(), "narrow", Network(resnet.build))
 
 
 @pytest.fixture

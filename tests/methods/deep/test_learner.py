@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from hsi_al.errors import ConfigurationError, LearnerError, PoolError, RunDirectoryError
 from hsi_al.methods.deep.backbones import resnet
+from hsi_al.methods.deep.backbones.base import Network
+from hsi_al.methods.deep.backbones.registry import networks
 from hsi_al.methods.deep.learner import DeepLearner, DeepSettings, balanced_weights, read_weights
 from hsi_al.training.trainer import quiet_lightning
 
@@ -33,6 +35,7 @@ EVERYTHING = LOSS | {"probabilities_NC", "embeddings_ND"}
 def narrow_resnet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resnet, "WIDTHS", (8, 12, 16, 20))
     monkeypatch.setitem(resnet.LAYERS, "narrow", ((1, 1, 1, 1), 1))
+    monkeypatch.setitem(networks(), "narrow", Network(resnet.build))
 
 
 def scene(seed: int = 0) -> NDArray[np.float32]:
