@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hsi_al.acquisition.factory import ACQUISITIONS
+from hsi_al.acquisition.registry import acquisitions
 from hsi_al.methods.deep.backbones.densenet import BLOCKS
 from hsi_al.methods.deep.backbones.resnet import LAYERS as RESNETS
 from hsi_al.scenes.catalogue import CATALOGUE
@@ -166,7 +166,7 @@ def strings_of(text: str) -> list[str]:
 def named_in_the_loop(sources: Sources) -> list[str]:
     """Datasets and networks anywhere in a string; strategies as a whole one, for some of them are plain words."""
     names = "|".join([*CATALOGUE, *BLOCKS, *RESNETS, "lenet"])
-    pattern = re.compile(rf"\b({names})\b|^({'|'.join(ACQUISITIONS)})$", re.IGNORECASE)
+    pattern = re.compile(rf"\b({names})\b|^({'|'.join(acquisitions())})$", re.IGNORECASE)
     return [
         f"{module} names {match.group()}"
         for module in sources

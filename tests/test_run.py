@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hsi_al.acquisition.factory import ACQUISITIONS
+from hsi_al.acquisition.registry import acquisitions
 from hsi_al.active.run_directory import locked
 from hsi_al.predict import main as predict_main
 from hsi_al.report.__main__ import main as main_of_report
@@ -139,7 +139,7 @@ def test_options_run(command_line: CommandLine, tiny_scene: list[str], arguments
     assert "Work: " in outcome.out
 
 
-@pytest.mark.parametrize("name", [name for name in ACQUISITIONS if name not in RUN_WITH_OPTIONS])
+@pytest.mark.parametrize("name", [name for name in acquisitions() if name not in RUN_WITH_OPTIONS])
 def test_every_other_acquisition_runs(
     command_line: CommandLine, tiny_scene: list[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from experiments.benchmarks.measure import Row
 from hsi_al.acquisition.ranking import highest
 from hsi_al.active.meta import peak_memory_mb
-from hsi_al.scenes.readers import blocks
+from hsi_al.scenes.arrays import blocks
 from hsi_al.scenes.stored import BLOCK_BYTES, stored_cube
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from hsi_al.cli import composition
 from hsi_al.config.kept import differing_keys
-from hsi_al.config.schema import Config
+from hsi_al.config.schema import Config, EffortConfig
+from hsi_al.methods.registry import all_methods
+from hsi_al.methods.room import Method
 from hsi_al.report.run_files import read_meta
 from hsi_al.scenes.catalogue import CATALOGUE
 
@@ -39,8 +41,20 @@ class Cell:
     caveat: str = ""
 
 
-def _compared(name: str, learner: str, mode: str = "learner.effort", band: float = 3.0, caveat: str = "") -> Cell:
-    return Cell(name, ("experiment=table", f"learner={learner}"), mode, learner, band, caveat)
+def compared_methods() -> list[Method]:
+    """All methods but the networks: those of the published tables in their order, then the others."""
+    with PUBLISHED.open(newline="", encoding="utf-8") as lines:
+        columns = next(csv.reader(lines))
+    known = all_methods()
+    published = [name for name in columns if name in known]
+    return [known[name] for name in [*published, *(name for name in known if name not in (*published, "deep"))]]
+
+
+def compared(method: Method) -> Cell:
+    """The column of a compared method."""
+    mode = "learner.effort" if issubclass(method.settings, EffortConfig) else ""
+    options = ("experiment=table", f"learner={method.name}")
+    return Cell(method.title, options, mode, method.name, method.band, method.caveat)
 
 
 BACKBONES = {
@@ -49,16 +63,7 @@ BACKBONES = {
 }
 ACTIVE = Cell("Active+DenseNet121", ("experiment=fig5",), key="active")
 RANDOM = Cell("Random+DenseNet121", ("experiment=fig5", "acquisition=random"))
-METHODS = (
-    _compared("EMP+SVM", "emp_svm", "", 1.5),
-    _compared("JCR", "jcr", "", 1.5),
-    _compared("3D-CNN", "cnn3d", caveat="which 3-D CNN the paper compares with can't be recovered"),
-    _compared("3DCAE", "cae3d_svm"),
-    _compared("CNN-PPF", "cnn_ppf"),
-    _compared("S-CNN+SVM", "scnn_svm", caveat="the layers of the paper's S-CNN can't be recovered"),
-    _compared("DFSL+SVM", "dfsl_svm", band=1.5),
-    ACTIVE,
-)
+METHODS = (*(compared(method) for method in compared_methods()), ACTIVE)
 ARTEFACTS: dict[str, tuple[Cell, ...]] = {
     "fig4": tuple(Cell(name, ("experiment=fig4", f"backbone={backbone}")) for name, backbone in BACKBONES.items()),
     "fig5": (

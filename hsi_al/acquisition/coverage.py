@@ -17,6 +17,7 @@ from hsi_al.acquisition.distances import (
     squared_distances,
 )
 from hsi_al.acquisition.ranking import best
+from hsi_al.acquisition.registry import batch
 
 MOST_CLUSTERS = 500
 SMALLEST_CLUSTER = 6  # smaller ones come last
@@ -26,6 +27,7 @@ TARGETS = 5000  # pixels that balls should cover; all pairs would cost the squar
 IMPURE = 0.05
 
 
+@batch("typiclust", "embeddings_ND")
 def typiclust(query: Query, neighbours: int) -> Picks:
     """TypiClust (Hacohen, Dekel & Weinshall 2022): the most typical pixel of every cluster without a label.
 
@@ -63,6 +65,7 @@ def typicality(points_ND: Floats, neighbours: int, rng: np.random.Generator) -> 
     return found
 
 
+@batch("prob_cover", "embeddings_ND")
 def prob_cover(query: Query, radius: float | None) -> Picks:
     """ProbCover (Yehuda et al. 2022): the pixel in whose ball lie most pixels that no labelled or picked one covers.
 

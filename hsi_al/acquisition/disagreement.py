@@ -13,22 +13,26 @@ from sklearn.linear_model import LogisticRegression
 
 from hsi_al.acquisition.base import Floats, Picks, Query, Scores
 from hsi_al.acquisition.ranking import in_order, ranked
+from hsi_al.acquisition.registry import batch, score
 from hsi_al.acquisition.uncertainty import entropy_N
 
 Ids = NDArray[np.int64]
 
 
+@score("mean_entropy")
 def mean_entropy_N(mc_probabilities_NKC: Floats) -> Scores:
     """Entropy of the mean over the draws, H(1/K sum_k p_k) in nats (Gal, Islam & Ghahramani 2017), (N,)."""
     return entropy_N(mc_probabilities_NKC.mean(axis=1, dtype=np.float64))
 
 
+@score("bald")
 def mutual_information_N(mc_probabilities_NKC: Floats) -> Scores:
     """BALD (Houlsby et al. 2011; by dropout, Gal et al. 2017): H(1/K sum_k p_k) - 1/K sum_k H(p_k) in nats, (N,)."""
     entropies = entr(mc_probabilities_NKC.astype(np.float64)).sum(axis=2)
     return mean_entropy_N(mc_probabilities_NKC) - np.asarray(entropies.mean(axis=1), dtype=np.float64)
 
 
+@score("variation_ratio")
 def variation_ratio_N(mc_probabilities_NKC: Floats) -> Scores:
     """Part of the draws that don't vote for the most voted class, 1 - f / K (Freeman 1965; Gal et al. 2017), (N,)."""
     n_classes = mc_probabilities_NKC.shape[2]
@@ -42,6 +46,7 @@ def vote_shares_NC(votes_NK: Ids, n_classes: int) -> Scores:
     return np.stack(shares, axis=1)
 
 
+@batch("committee", "embeddings_ND")
 def committee(query: Query, draws: int) -> Picks:
     """Query by committee with the entropy of the votes, known in remote sensing as entropy query-by-bagging.
 

@@ -9,15 +9,18 @@ import numpy as np
 from hsi_al.acquisition.base import Floats, Picks, Positions, Query, Scores
 from hsi_al.acquisition.distances import nearest_squared, squared_norms
 from hsi_al.acquisition.ranking import best, in_order, ranked
+from hsi_al.acquisition.registry import batch
 from hsi_al.acquisition.uncertainty import predicted_loss_N
 
 
+@batch("core_set", "embeddings_ND")
 def core_set(query: Query) -> Picks:
     """k-centre greedy (Sener & Savarese 2018): argmax over u of min over s of |h_u - h_s|, s labelled or picked."""
     everyone = np.arange(len(query.free))
     return farthest_first(query, query.of_free("embeddings_ND"), everyone)
 
 
+@batch("loss_prediction_diverse", "predicted_loss_N", "embeddings_ND")
 def loss_prediction_diverse(query: Query, shortlist: int) -> Picks:
     """Predicted loss (Yoo & Kweon 2019), then diversity, in the two steps of Zhdanov 2019.
 
@@ -45,6 +48,7 @@ def farthest_first(query: Query, points_MD: Floats, among: Positions) -> Picks:
         np.minimum(nearest, np.maximum(distances, 0), out=nearest)
 
 
+@batch("badge", "embeddings_ND", "probabilities_NC")
 def badge(query: Query) -> Picks:
     """Batch active learning by diverse gradient embeddings (Ash et al. 2020).
 

@@ -1,77 +1,18 @@
 """The acquisition functions by name, and one's own."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import partial
 from importlib import import_module
 from inspect import signature
 
-from hsi_al.acquisition.base import Acquisition, NoAcquisition, Picks
-from hsi_al.acquisition.coverage import prob_cover, typiclust
-from hsi_al.acquisition.disagreement import committee, mean_entropy_N, mutual_information_N, variation_ratio_N
-from hsi_al.acquisition.diversity import badge, core_set, loss_prediction_diverse
-from hsi_al.acquisition.ranking import ByScore, Score, random
+from hsi_al.acquisition.base import Acquisition, NoAcquisition
+from hsi_al.acquisition.ranking import ByScore, Score
+from hsi_al.acquisition.registry import BATCHES, SCORES, Batch, acquisitions
 from hsi_al.acquisition.selection import Selection
-from hsi_al.acquisition.shortlist import cluster_margin
-from hsi_al.acquisition.uncertainty import (
-    entropy_N,
-    least_confidence_N,
-    negative_margin_N,
-    predicted_loss_N,
-    second_probability_N,
-)
 from hsi_al.config.schema import WRAPPERS, AcquisitionConfig
 from hsi_al.errors import ConfigurationError
 from hsi_al.outputs import Outputs
 
-
-@dataclass(frozen=True)
-class Batch:
-    """A function that picks a batch.
-
-    Attributes:
-        picks: The query, and its `options` by name -> picks.
-        needs: Fields of `Outputs` that it reads.
-    """
-
-    picks: Callable[..., Picks]
-    needs: tuple[str, ...]
-
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """Names of the options that `picks` gets."""
-        return tuple(signature(self.picks).parameters)[1:]
-
-    @property
-    def options(self) -> set[str]:
-        """Names of the options that make a difference."""
-        by_score = {"score"} if isinstance(self.picks, ByScore) else set()
-        by_draws = {"draws"} if "mc_probabilities_NKC" in self.needs else set()
-        return by_score | by_draws | set(self.arguments)
-
-
-SCORES: dict[str, Score] = {
-    "loss_prediction": predicted_loss_N,
-    "entropy": entropy_N,
-    "least_confidence": least_confidence_N,
-    "margin": negative_margin_N,
-    "breaking_ties": negative_margin_N,
-    "modified_breaking_ties": second_probability_N,
-    "bald": mutual_information_N,
-    "mean_entropy": mean_entropy_N,
-    "variation_ratio": variation_ratio_N,
-}
-BATCHES: dict[str, Batch] = {
-    "loss_prediction_diverse": Batch(loss_prediction_diverse, ("predicted_loss_N", "embeddings_ND")),
-    "core_set": Batch(core_set, ("embeddings_ND",)),
-    "badge": Batch(badge, ("embeddings_ND", "probabilities_NC")),
-    "typiclust": Batch(typiclust, ("embeddings_ND",)),
-    "prob_cover": Batch(prob_cover, ("embeddings_ND",)),
-    "cluster_margin": Batch(cluster_margin, ("embeddings_ND", "probabilities_NC")),
-    "committee": Batch(committee, ("embeddings_ND",)),
-    "random": Batch(random, ()),
-}
-ACQUISITIONS = (*SCORES, *BATCHES, "none")
 DEFAULTS = AcquisitionConfig()
 
 
@@ -79,7 +20,7 @@ def build_acquisition(name: str, options: AcquisitionConfig = DEFAULTS) -> Acqui
     """Build an acquisition function.
 
     Args:
-        name: One of `ACQUISITIONS`, or any other with `options.score`.
+        name: One of `acquisitions()`, or any other with `options.score`.
         options: Its keys but the name.
 
     Raises:
@@ -90,6 +31,7 @@ def build_acquisition(name: str, options: AcquisitionConfig = DEFAULTS) -> Acqui
     if name == "none":
         refuse(name, changed)
         return NoAcquisition()
+    acquisitions()  # finds them
     batch = BATCHES.get(name) or batch_of_score(name, options.score)
     refuse(name, changed - {*batch.options, *WRAPPERS})
     return Selection(
@@ -113,7 +55,7 @@ def batch_of_score(name: str, path: str | None) -> Batch:
     """The function that takes the highest scores: of one's own `path`, or of the score with this name."""
     if path is None and name not in SCORES:
         raise ConfigurationError(
-            f"There is no acquisition {name!r}; there are {', '.join(ACQUISITIONS)}; acquisition.score adds one."
+            f"There is no acquisition {name!r}; there are {', '.join(acquisitions())}; acquisition.score adds one."
         )
     if path is not None and name in SCORES:
         raise ConfigurationError(f"acquisition={name} has its score; give acquisition.score={path} another name.")

@@ -91,11 +91,3 @@ def best(values: NDArray[np.floating], open_: NDArray[np.bool_], rng: np.random.
     wanted = np.where(open_, values, -np.inf)
     highest = np.flatnonzero(wanted == wanted.max())
     return int(highest[0] if len(highest) == 1 else rng.choice(highest))
-
-
-def random(query: Query) -> Picks:
-    """Uniform draws: the baseline beside every method."""
-    everything = len(query.free)
-    drawn = query.rng.choice(everything, query.n, replace=False)
-    rest = np.setdiff1d(np.arange(everything), drawn)
-    yield from in_order(np.concatenate([drawn, query.rng.permutation(rest)]), query)

@@ -7,11 +7,13 @@ from scipy.cluster.hierarchy import fcluster, linkage
 
 from hsi_al.acquisition.base import Picks, Query
 from hsi_al.acquisition.ranking import in_order, ranked
+from hsi_al.acquisition.registry import batch
 from hsi_al.acquisition.uncertainty import negative_margin_N
 
 LARGEST = 5000  # pixels that are clustered, 100 MB of distances
 
 
+@batch("cluster_margin", "embeddings_ND", "probabilities_NC")
 def cluster_margin(query: Query, shortlist: int) -> Picks:
     """Cluster-Margin (Citovsky et al. 2021): of the `shortlist` * n smallest margins, one of every cluster in turn.
 

@@ -8,31 +8,38 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr
 
+from hsi_al.acquisition.registry import score
+
 Scores = NDArray[np.float64]
 
 
+@score("loss_prediction")
 def predicted_loss_N(predicted_loss_N: NDArray[np.floating]) -> Scores:
     """The loss that the loss prediction module expects (Yoo & Kweon 2019), (N,)."""
     return predicted_loss_N.astype(np.float64)
 
 
+@score("entropy")
 def entropy_N(probabilities_NC: NDArray[np.floating]) -> Scores:
     """Shannon entropy in nats, with 0 ln 0 = 0, (N,)."""
     return np.asarray(entr(probabilities_NC.astype(np.float64)).sum(axis=1), dtype=np.float64)
 
 
+@score("least_confidence")
 def least_confidence_N(probabilities_NC: NDArray[np.floating]) -> Scores:
     """One minus the highest probability, (N,)."""
     top: Scores = probabilities_NC.astype(np.float64).max(axis=1)
     return 1.0 - top
 
 
+@score("margin", "breaking_ties")
 def negative_margin_N(probabilities_NC: NDArray[np.floating]) -> Scores:
     """Minus the gap between the two highest probabilities (breaking ties, Luo et al. 2005), (N,)."""
     top = np.partition(probabilities_NC.astype(np.float64), -2, axis=1)[:, -2:]
     return top[:, 0] - top[:, 1]
 
 
+@score("modified_breaking_ties")
 def second_probability_N(probabilities_NC: NDArray[np.floating]) -> Scores:
     """The second highest probability, (N,).
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hsi_al.config.checks import checked
 from hsi_al.config.schema import Config
@@ -28,12 +28,18 @@ def register() -> None:
     Raises:
         ConfigurationError: One of them can't be used.
     """
+    OmegaConf.register_new_resolver("compared_learners", compared_learners, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for name, method in all_methods().items():
         store.store(group="learner", name=f"{name}_schema", node=method.settings)
     for name, method in added_methods().items():
         store.store(group="learner", name=name, node=method.settings(name=name, method=name))
+
+
+def compared_learners() -> str:
+    """All learners but the networks, as a sweep takes them: what the paper compares with, and what came after."""
+    return ",".join(name for name in all_methods() if name != "deep")
 
 
 def composed(overrides: list[str]) -> tuple[Config, str]:

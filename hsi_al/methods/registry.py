@@ -133,9 +133,10 @@ def build_learner(task: Task) -> "Learner":
     """
     method = method_of(task.config)
     if missing := task.needs - method.provides:
-        from hsi_al.acquisition.factory import ACQUISITIONS, build_acquisition
+        from hsi_al.acquisition.factory import build_acquisition
+        from hsi_al.acquisition.registry import acquisitions
 
-        works = [name for name in ACQUISITIONS if build_acquisition(name).needs <= method.provides]
+        works = [name for name in acquisitions() if build_acquisition(name).needs <= method.provides]
         raise LearnerError(
             f"learner={method.name} can't give {', '.join(sorted(missing))}, which acquisition="
             f"{task.config.acquisition.name} needs; with it work {', '.join(works)}."

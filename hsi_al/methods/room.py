@@ -60,6 +60,8 @@ class Method:
         in_windows: Whether it reads the cube patch by patch, so that a large one may stay in its file.
         batch_size: Pixels of a training step that several devices may divide; None: it takes one device.
         keeps_network: Whether a finished run can be applied to other scenes.
+        band: Percentage points of OA around the published value within which it counts as reproduced: wider where the
+            paper leaves architecture or training open.
         caveat: What a reader must know beside its numbers in the paper's tables.
     """
 
@@ -72,6 +74,7 @@ class Method:
     in_windows: bool = False
     batch_size: Callable[[Config], int] | None = None
     keeps_network: bool = False
+    band: float = 1.5
     caveat: str = ""
 
 

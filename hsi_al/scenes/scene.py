@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from hsi_al.errors import SceneError
 from hsi_al.files import replacing_hdf5
+from hsi_al.scenes.arrays import blocks, reading
 from hsi_al.scenes.checks import checked_cube, checked_ground_truth, checked_rgb_bands, checked_wavelengths
-from hsi_al.scenes.readers import blocks, existing_file, reading
+from hsi_al.scenes.readers import existing_file
 from hsi_al.scenes.stored import StoredCube, stored_cube
 
 FORMAT = "hsi_al scene 1"

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
+from hsi_al.scenes.arrays import Rows
 from hsi_al.scenes.checks import Labels, finite_cube, require_cube, require_map, require_range, whole_labels
-from hsi_al.scenes.readers import Rows, opened_rows, readable_in_windows
+from hsi_al.scenes.readers import opened_rows, readable_in_windows
 
 BLOCK_BYTES = 2**26  # of a file that are in memory at once where values are only looked through
 

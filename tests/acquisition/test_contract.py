@@ -11,8 +11,8 @@ from threadpoolctl import threadpool_limits
 
 from hsi_al.acquisition import factory
 from hsi_al.acquisition.base import Acquisition, PoolView
-from hsi_al.acquisition.factory import ACQUISITIONS, SCORES
 from hsi_al.acquisition.ranking import highest
+from hsi_al.acquisition.registry import SCORES, acquisitions
 from hsi_al.acquisition.selection import scores_of
 from hsi_al.config.schema import AcquisitionConfig
 from hsi_al.errors import AcquisitionError, ConfigurationError, PoolExhaustedError
@@ -20,7 +20,7 @@ from hsi_al.outputs import Outputs
 
 Ids = NDArray[np.int64]
 N = 60
-QUERYING = [name for name in ACQUISITIONS if name != "none"]
+QUERYING = [name for name in acquisitions() if name != "none"]
 SCORING = [name for name in SCORES if name != "variation_ratio"]  # whose scores are no small fractions
 CERTAIN = [*SCORING, "core_set", "loss_prediction_diverse"]  # nothing is drawn where there are no ties
 DRAWN = ["random", "badge"]
@@ -341,8 +341,8 @@ def test_none_never_queries() -> None:
 def test_an_unknown_name_lists_the_names() -> None:
     with pytest.raises(ConfigurationError, match="'entropi'") as caught:
         build_acquisition("entropi")
-    assert all(name in str(caught.value) for name in ACQUISITIONS)
-    assert {"loss_prediction", "entropy", "least_confidence", "margin", "random", "none"} <= set(ACQUISITIONS)
+    assert all(name in str(caught.value) for name in acquisitions())
+    assert {"loss_prediction", "entropy", "least_confidence", "margin", "random", "none"} <= set(acquisitions())
 
 
 @pytest.mark.parametrize("n", [1, 7, 40, 199, 200])

@@ -7,7 +7,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from hsi_al.acquisition.factory import ACQUISITIONS, build_acquisition
+from hsi_al.acquisition.factory import build_acquisition
+from hsi_al.acquisition.registry import acquisitions
 from hsi_al.active.parts import build_scene
 from hsi_al.cli import composition
 from hsi_al.cli.composition import configuration_folder
@@ -81,8 +82,8 @@ def test_files_and_code_name_the_same_things() -> None:
     }
     assert names["dataset"] == {*CATALOGUE, "custom"}
     assert names["backbone"] == set(networks())
-    assert names["acquisition"] == set(ACQUISITIONS)
-    assert all(build_acquisition(name).name == name for name in ACQUISITIONS)
+    assert names["acquisition"] == set(acquisitions())
+    assert all(build_acquisition(name).name == name for name in acquisitions())
     choices = {key: allowed.choices for key, _, allowed in options_of(Config(learner=DeepLearnerConfig()))}
     assert set(choices["protocol.initial"]) == {*DRAWS, *COLD_STARTS}
     assert names["learner"] == set(own_methods())

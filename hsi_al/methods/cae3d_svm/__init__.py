@@ -34,4 +34,5 @@ METHOD = Method(
     build,
     provides=frozenset({"probabilities_NC", "embeddings_ND"}),
     window=lambda config: WINDOW,
+    band=3.0,
 )

@@ -66,5 +66,6 @@ METHOD = Method(
     in_windows=True,
     batch_size=lambda config: BATCH_SIZE,
     keeps_network=True,
+    band=3.0,
     caveat="which 3-D CNN the paper compares with can't be recovered",
 )

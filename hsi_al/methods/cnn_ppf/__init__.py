@@ -23,4 +23,4 @@ def build(task: Task) -> "PpfLearner":
     return PpfLearner(task.array, task.n_classes, EFFORTS[effort], task.config.trainer.accelerator)
 
 
-METHOD = Method("cnn_ppf", "CNN-PPF", CnnPpfConfig, build)
+METHOD = Method("cnn_ppf", "CNN-PPF", CnnPpfConfig, build, band=3.0)

@@ -34,5 +34,6 @@ METHOD = Method(
     build,
     provides=frozenset({"probabilities_NC", "embeddings_ND"}),
     window=lambda config: PATCH_SIZE,
+    band=3.0,
     caveat="the layers of the paper's S-CNN can't be recovered",
 )

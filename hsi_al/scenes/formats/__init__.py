@@ -1,0 +1,1 @@
+"""Kinds of scene files: one file each, which lists what it can read in `FORMATS`."""
