@@ -3,6 +3,8 @@ PYTHON ?= python3
 # More arguments for pip when it installs torch, such as the index of another build.
 TORCH_ARGS ?=
 BIN := .venv/bin
+# Every process would compile torch and Lightning anew where Python may not keep what it has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 # Of fig4, fig5, table and maps: the scene, and how often and how thoroughly; ARGS takes more options of every run.
 DATASET ?= indian_pines
 SEEDS ?= 0

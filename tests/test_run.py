@@ -143,7 +143,7 @@ def test_options_run(command_line: CommandLine, tiny_scene: list[str], arguments
 def test_every_other_acquisition_runs(
     command_line: CommandLine, tiny_scene: list[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("hsi_al.active.experiment.draw_figures", lambda path: None)  # which takes longest
+    monkeypatch.setattr("hsi_al.active.experiment.draw", lambda path: None)  # which takes longest
     outcome = command_line(*tiny_scene, f"acquisition={name}", "protocol.rounds=1", "protocol.max_pixels=60")
     assert outcome.code == 0, outcome.err
     assert "16" in outcome.out
@@ -254,7 +254,8 @@ def test_wrappers_have_folders_of_their_own(command_line: CommandLine, tiny_scen
 def test_parallel_jobs_end_with_a_summary_and_a_failing_one_is_named(tiny_scene: list[str], tmp_path: Path) -> None:
     arguments = [
         "-m",
-        *tiny_scene,
+        *(argument for argument in tiny_scene if not argument.startswith("backbone")),
+        "learner=emp_svm",
         "hydra/launcher=joblib",
         "hydra.launcher.n_jobs=2",
         "acquisition=none,entropy,random",
@@ -267,7 +268,7 @@ def test_parallel_jobs_end_with_a_summary_and_a_failing_one_is_named(tiny_scene:
     assert last == "hsi_al: error: 1 job(s) of the multirun failed; the others went on."
     assert "Error executing job" not in err
     for acquisition in ("entropy", "random"):
-        run = Path(str(TINY_RUN).replace("entropy", acquisition))
+        run = Path(str(TINY_RUN).replace("deep-lenet/entropy", f"emp_svm/{acquisition}"))
         assert re.search(f"│ {run} +│ finished │", out)
         meta = json.loads((tmp_path / run / "meta.json").read_text())
         assert meta["threads"] == int(os.environ["OMP_NUM_THREADS"])  # conftest sees to it

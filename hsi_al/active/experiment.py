@@ -27,8 +27,6 @@ from hsi_al.files import replacing
 from hsi_al.methods.base import Estimate, predicted_map
 from hsi_al.methods.registry import check_method
 from hsi_al.randomness import generator
-from hsi_al.report.contest_tables import markdown
-from hsi_al.report.figures import draw as draw_figures
 from hsi_al.report.tables import print_table
 from hsi_al.training.ranks import ALONE, Ranks, check_devices, cores_here, joined, run_in_processes, started_by_slurm
 
@@ -74,7 +72,7 @@ def run_here(config: Config, path: Path, ranks: Ranks = ALONE) -> None:
             if is_finished:
                 console.print(f"{short_path(path)} is finished already.")
                 if not (path / "figures" / "learning_curve.png").exists():
-                    ranks.from_first(lambda: draw_figures(path))
+                    ranks.from_first(lambda: draw(path))
             else:
                 ranks.agreed(lambda: Experiment(config, path, console, ranks)).play()
             ranks.from_first(lambda: print_report(path, console))
@@ -101,6 +99,13 @@ def opened(config: Config, path: Path, held: ExitStack) -> tuple[bool, bool]:
             "hydra.run.dir or experiment.name, or delete it."
         )
     return is_new, read_meta(path).get("state") == "finished"
+
+
+def draw(path: Path) -> None:
+    """Draw the figures of a run; loads matplotlib."""
+    from hsi_al.report import figures
+
+    figures.draw(path)
 
 
 class Experiment:
@@ -176,7 +181,7 @@ class Experiment:
     def show_results(self, loggers: Sequence[Logger]) -> None:
         """Draw the figures and show them elsewhere."""
         interrupts.check()
-        draw_figures(self.path)
+        draw(self.path)
         interrupts.check()
         for logger in loggers:
             logger.log_results()
@@ -237,6 +242,8 @@ class Experiment:
 
     def write_profile(self, seconds: dict[str, float]) -> None:
         """Seconds per phase of this call, as `profile.md`."""
+        from hsi_al.report.contest_tables import markdown
+
         learner = self.parts.learner
         phases = {**learner.phases(), **dict.fromkeys(PHASES, 0.0), **seconds}
         table = phase_table(phases, time.monotonic() - self.began)

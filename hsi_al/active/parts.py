@@ -18,8 +18,7 @@ from hsi_al.errors import ConfigurationError, PoolError, PoolExhaustedError
 from hsi_al.methods.base import Learner
 from hsi_al.methods.registry import build_learner, method_of
 from hsi_al.methods.room import Task
-from hsi_al.pool.cold_start import COLD_STARTS, draw_cold
-from hsi_al.pool.initial import draw_initial, draw_per_class
+from hsi_al.pool.initial import DRAWS, draw_initial, draw_per_class
 from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import GroundTruthOracle, Oracle
 from hsi_al.pool.splits import Split, divide_holdout, divide_paper, divide_spatially, with_missing
@@ -268,6 +267,8 @@ def draw(config: Config, scene: Scene, candidates: Ids) -> Ids:
     if protocol.per_class is not None:
         return draw_per_class(candidates, labels, protocol.per_class, rng, protocol.take_existing, names)
     size, kind = protocol.initial_size, protocol.initial
-    if kind in COLD_STARTS:
-        return draw_cold(candidates, scene.cube.reshape(-1, scene.n_bands)[candidates], size, kind, rng)
-    return draw_initial(candidates, labels, size, kind, rng, protocol.min_per_class, names)
+    if kind in DRAWS:
+        return draw_initial(candidates, labels, size, kind, rng, protocol.min_per_class, names)
+    from hsi_al.pool.cold_start import draw_cold  # loads scikit-learn
+
+    return draw_cold(candidates, scene.cube.reshape(-1, scene.n_bands)[candidates], size, kind, rng)

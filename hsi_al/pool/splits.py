@@ -5,7 +5,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 
 from hsi_al.errors import PoolError
 
@@ -125,6 +124,8 @@ def guarded(
 
 def in_patches(pixel_ids: Ids, shape: tuple[int, int], patch_size: int) -> NDArray[np.bool_]:
     """Whether each pixel of the scene lies in the patch [i - P//2, i - P//2 + P) of one of these, (H * W,)."""
+    from scipy.ndimage import maximum_filter  # takes half as long to load as all else that a run starts with
+
     centres = np.zeros(shape, dtype=np.uint8)
     centres.ravel()[pixel_ids] = 1
     # A patch contains t where its centre i lies in [t - P + P//2 + 1, t + P//2]: the mirrored window.

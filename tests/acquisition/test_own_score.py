@@ -41,6 +41,7 @@ def test_one_function_and_one_yaml_in_twenty_lines(command_line: CommandLine, ti
 
 
 def test_a_generator_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    build_acquisition("badge")  # finds all
     monkeypatch.setitem(BATCHES, "explore", BATCHES["badge"])  # so that it goes behind the test
     exec(block("python", 1), {})
     assert BATCHES["explore"].needs == ("probabilities_NC",)
