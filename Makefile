@@ -2,6 +2,8 @@
 PYTHON ?= python3
 # More arguments for pip when it installs torch, such as the index of another build.
 TORCH_ARGS ?=
+# Of pytest: one more than two cores, since tests also wait, for signals and for processes.
+WORKERS ?= 3
 BIN := .venv/bin
 # Every process would compile torch and Lightning anew where Python may not keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
@@ -11,6 +13,8 @@ SEEDS ?= 0
 PROTOCOL ?= paper
 EFFORT ?= paper
 ARGS ?=
+# Of pytest: one more than two cores, since tests also wait, for signals and for processes.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test pytest test-fast fig4 fig5 table maps results bench lint type format check build clean
@@ -34,10 +38,10 @@ demo: .venv/.ok  ## Active learning on Indian Pines: 4 to 7 minutes on two CPU c
 test: lint type pytest  ## Lint, types and all tests; make -j2 test at once
 
 pytest: .venv/.ok
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test-fast: .venv/.ok  ## The tests without those that train through the command line
-	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not slow'
+test-fast: .venv/.ok  ## Under a minute: the tests that need neither the command line nor a process of their own
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not slow'
 
 fig4 fig5 table maps: .venv/.ok  ## The paper's: make fig4 DATASET=salinas SEEDS=0,1,2 PROTOCOL=short EFFORT=short
 	$(BIN)/python -m experiments.paper $@ dataset=$(DATASET) $(ARGS) --seeds $(SEEDS) --protocol $(PROTOCOL) --effort $(EFFORT)

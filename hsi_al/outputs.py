@@ -13,7 +13,7 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Outputs:
-    """Arrays over N pixels; those that nobody needs are None.
+    """Arrays over N pixels; an array that nobody needs is None.
 
     Attributes:
         predicted_class: Class indices, (N,). Accuracy comes from it alone.

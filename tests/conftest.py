@@ -33,6 +33,13 @@ def parsed_once(stream: Any, Loader: Any) -> Any:
 yaml.load = parsed_once
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that go through the command line are slow ones: `make test-fast` is for the inner loop."""
+    for item in items:
+        if "command_line" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_collection_finish() -> None:
     """Everything is imported by now: the garbage collector, which the loop calls every round, need not look at it."""
     gc.collect()
@@ -70,6 +77,12 @@ def command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.
         return Outcome(code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw nothing, which takes them longest: tests of their own look at pictures."""
+    monkeypatch.setattr("hsi_al.active.experiment.draw", lambda path: None)
 
 
 def tiny_arrays() -> tuple[np.ndarray, np.ndarray]:

@@ -189,7 +189,7 @@ SEED = int(os.environ.get("HSI_AL_SIGNAL_SEED", "0"))
 KINDS = {
     "cold": ["protocol.warm_start=false"],
     "warm": ["protocol.warm_start=true"],
-    "emp_svm": ["learner=emp_svm"],
+    "emp_svm": ["learner=emp_svm", "protocol.rounds=1"],
     "two_devices": ["trainer.devices=2", "protocol.rounds=1"],
 }
 SHOTS = 3 * int(os.environ.get("HSI_AL_SIGNALS", "1"))  # signals for each of them

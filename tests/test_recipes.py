@@ -62,7 +62,7 @@ NEIGHBOURS = """
 
 
 @pytest.fixture(autouse=True)
-def found_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def found_anew(no_figures: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What is found once per process is looked for again, before and after."""
     found = (registry.own_methods, registry.added_methods, backbone_registry.networks)
     before = set(sys.modules)

@@ -133,6 +133,7 @@ RUN_WITH_OPTIONS = (
         ["protocol.batch_size=64", "protocol.schedule=one_cycle", "trainer.channels_last=false"],
     ],
 )
+@pytest.mark.usefixtures("no_figures")
 def test_options_run(command_line: CommandLine, tiny_scene: list[str], arguments: list[str]) -> None:
     outcome = command_line(*tiny_scene, *arguments)
     assert outcome.code == 0, outcome.err
@@ -140,15 +141,14 @@ def test_options_run(command_line: CommandLine, tiny_scene: list[str], arguments
 
 
 @pytest.mark.parametrize("name", [name for name in acquisitions() if name not in RUN_WITH_OPTIONS])
-def test_every_other_acquisition_runs(
-    command_line: CommandLine, tiny_scene: list[str], monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setattr("hsi_al.active.experiment.draw", lambda path: None)  # which takes longest
+@pytest.mark.usefixtures("no_figures")
+def test_every_other_acquisition_runs(command_line: CommandLine, tiny_scene: list[str], name: str) -> None:
     outcome = command_line(*tiny_scene, f"acquisition={name}", "protocol.rounds=1", "protocol.max_pixels=60")
     assert outcome.code == 0, outcome.err
     assert "16" in outcome.out
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(
     command_line: CommandLine, tiny_scene: list[str], tmp_path: Path
 ) -> None:
@@ -160,6 +160,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(
     assert curve_without_seconds(tmp_path / "a") == curve_without_seconds(tmp_path / "b")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_strategies_share_the_initial_labels_of_a_seed(
     command_line: CommandLine, tiny_scene: list[str], tmp_path: Path
 ) -> None:
@@ -216,6 +217,7 @@ def test_a_second_process_is_refused(command_line: CommandLine, tiny_scene: list
     assert not (run / "config.yaml").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_one_failing_job_of_a_multirun_leaves_the_others_alone(
     command_line: CommandLine, tiny_scene: list[str]
 ) -> None:
@@ -233,6 +235,7 @@ def test_one_failing_job_of_a_multirun_leaves_the_others_alone(
         assert json.loads((run / "meta.json").read_text())["state"] == "finished"
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_wrappers_have_folders_of_their_own(command_line: CommandLine, tiny_scene: list[str]) -> None:
     sweep = ["acquisition.min_distance=null,3", "acquisition.class_balance=false,true", "protocol.rounds=1"]
     outcome = command_line("-m", *tiny_scene, *sweep)
@@ -282,6 +285,7 @@ def test_names_and_bands_of_a_scene_of_ones_own(command_line: CommandLine, tiny_
     assert meta["rgb_bands"] == [3, 2, 1]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_classes_that_a_spatial_split_lacks_are_named(command_line: CommandLine, tiny_scene: list[str]) -> None:
     arguments = ["split=checkerboard", "split.block_size=13", "patch_size=16", "protocol.rounds=0", "acquisition=none"]
     outcome = command_line(*tiny_scene, *arguments)

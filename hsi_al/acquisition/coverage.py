@@ -1,4 +1,4 @@
-"""Pixels that stand for many others, for few labels: typical ones, and those that cover most.
+"""Pixels that stand for many others, for few labels: typical pixels, and pixels that cover most others.
 
 Axes: M candidates, L labelled pixels, D features. Both take embeddings of length 1, as their authors' code does; there
 they come from self-supervised training, here from the round's network.

@@ -24,7 +24,7 @@ def core_set(query: Query) -> Picks:
 def loss_prediction_diverse(query: Query, shortlist: int) -> Picks:
     """Predicted loss (Yoo & Kweon 2019), then diversity, in the two steps of Zhdanov 2019.
 
-    Of the `shortlist` * n highest predicted losses those that are farthest from the labelled pixels and from one
+    Of the `shortlist` * n highest predicted losses, the pixels that are farthest from the labelled pixels and from one
     another, by k-centre greedy instead of Zhdanov's k-means; behind them the other pixels by predicted loss.
     """
     order = ranked(predicted_loss_N(query.of_free("predicted_loss_N")), query.rng)

@@ -65,7 +65,7 @@ def highest(scores: Scores, ties: Positions, n: int) -> Positions:
     """Positions of the n highest scores, highest first, equal ones by ascending ties; as if all N were sorted.
 
     Args:
-        scores: (N,); those that are no numbers come last.
+        scores: (N,); NaN comes last.
         ties: A different number for every position, (N,).
         n: At most N.
     """

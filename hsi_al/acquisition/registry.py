@@ -72,7 +72,7 @@ def batch(name: str, *needs: str) -> Callable[[F], F]:
 
 
 def acquisitions() -> tuple[str, ...]:
-    """All names; the modules of this folder are imported for it."""
+    """All names in alphabetical order, `none` last; the modules of this folder are imported for it."""
     for module in pkgutil.iter_modules(acquisition.__path__):
         import_module(f"{acquisition.__name__}.{module.name}")
-    return (*SCORES, *BATCHES, "none")
+    return (*sorted({*SCORES, *BATCHES}), "none")

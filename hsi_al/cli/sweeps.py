@@ -168,7 +168,7 @@ def is_multirun(argv: Sequence[str]) -> bool:
 
 
 def launcher_of(argv: Sequence[str]) -> str:
-    """The launcher that a multirun is asked for."""
+    """The launcher of a multirun, `basic` unless hydra/launcher names another."""
     asked = [argument.partition("=")[2] for argument in argv if argument.startswith("hydra/launcher=")]
     return asked[-1] if asked and is_multirun(argv) else "basic"
 

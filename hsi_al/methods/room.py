@@ -27,7 +27,7 @@ class Task:
         cube: (H, W, bands), in memory, or in its file for methods that declare `in_windows`.
         n_classes: Number of classes.
         candidates: Pixel ids that may be labelled, (N,).
-        needs: Fields of `Outputs` that will be asked for.
+        needs: Fields of `Outputs` that `predict` has to give.
         limits: Minimum and maximum of the normalisation; default: those of the cube.
         ranks: The processes that train and score together; None for one alone.
     """

@@ -177,7 +177,7 @@ class FeatureSvmLearner(RefittedLearner):
         extractor: Gives the features.
         n_classes: Number of classes.
         svm: The machine on the features.
-        needs: Fields of `Outputs` that will be asked for.
+        needs: Fields of `Outputs` that `predict` has to give.
         seed: For an extractor that learns once, so that a continued run has the features of an uninterrupted one.
     """
 

@@ -25,7 +25,7 @@ class Opened:
     """Folders to read.
 
     Attributes:
-        folders: One for each path that was asked for, in their order.
+        folders: One for each given path, in the same order.
         archives: Archive -> the temporary folder that its files are in.
     """
 

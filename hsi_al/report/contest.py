@@ -108,7 +108,7 @@ class Contest:
 
     @property
     def rivals(self) -> list[str]:
-        """Whose last accuracy the others are asked for: everybody's, or of many methods the reference's."""
+        """The methods whose last accuracy the others have to reach: all, or among many methods the reference alone."""
         if not self.grid or len(self.methods) < 2:
             return []
         return list(self.methods) if len(self.methods) <= MANY else [self.reference] if self.reference else []
@@ -131,7 +131,7 @@ def contests_of(series: Sequence[Series], measure: str | None, reference: str | 
         reference: Name of a method, or one of its settings such as an acquisition function; None = `random`, if there.
 
     Raises:
-        RunDirectoryError: A reference is asked for that no contest, or in one contest more than one method, answers to.
+        RunDirectoryError: No contest has a method named as the reference, or one contest has several.
     """
     arenas: dict[tuple[str, ...], list[Series]] = {}
     for entry in series:

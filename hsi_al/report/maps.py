@@ -1,4 +1,4 @@
-"""Pictures of a scene: what was predicted where, and which pixels were asked for."""
+"""Pictures of a scene: the predicted classes, and the queried pixels."""
 
 import math
 from collections.abc import Iterable, Sequence

@@ -107,7 +107,7 @@ def series_of(paths: Sequence[Path]) -> list[Series]:
 
 
 def distinct_names(groups: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
-    """Name each group by the settings that not all share, those that are off or all only where no other is left."""
+    """Name each group by the settings in which groups differ; a setting that is off counts only if no other differs."""
     shared = set.intersection(*(set(settings) for settings in groups))
     own = {key: [part for part in key if part not in shared] for key in groups}
     on = {key: [part for part in parts if not part.endswith("=None")] for key, parts in own.items()}

@@ -117,7 +117,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def chosen(path: Path, variables: list[Variable], key: str | None) -> str:
-    """Give the key to read: the one asked for, or that of the only candidate."""
+    """The key to read: the given one, or that of the only array of two or more dimensions."""
     numeric = [variable.key for variable in variables if variable.numeric]
     pictures = [variable.key for variable in variables if variable.is_picture]
     if key in numeric:

@@ -77,7 +77,7 @@ def checked_ground_truth(name: str, ground_truth: ArrayLike, cube_shape: tuple[i
         found = f"only the class {present[0]}" if present.size else "no class at all (every value is 0)"
         raise SceneError(
             f"Scene {name!r}: the ground truth of shape {array.shape} labels {found}, two or more are needed; "
-            "check the ground truth's file and key and the classes asked for."
+            "check dataset.ground_truth_file, dataset.ground_truth_key and dataset.classes."
         )
     return labels
 

@@ -72,7 +72,7 @@ def read_array(path: Path, key: str | None = None) -> NDArray[Any]:
 
 
 def readable_in_windows(path: Path) -> bool:
-    """Whether `opened_rows` reads no more of the file than it is asked for.
+    """Whether `opened_rows` reads single windows of the file, and not all of it at once.
 
     Raises:
         SceneError: The file is missing or empty, or of an unknown kind.
@@ -81,7 +81,7 @@ def readable_in_windows(path: Path) -> bool:
 
 
 def opened_rows(path: Path, key: str | None = None) -> Rows:
-    """An array of `read_array` that is read in windows: only what is asked for, where `readable_in_windows`.
+    """The array of `read_array`, opened to be read window by window where `readable_in_windows`.
 
     Raises:
         SceneError: As `read_array`.

@@ -162,7 +162,7 @@ class HsiDataModule(L.LightningDataModule):
     def on_after_batch_transfer(self, batch: tuple[Tensor, ...], dataloader_idx: int) -> tuple[Tensor, ...]:
         """Replace the pixel ids, which are on the device now, by their patches (B, bands, P, P).
 
-        The patches of a batch are gone when the next one is asked for: all use the same memory, since fetching fresh
+        The next batch overwrites the patches of this one: all use the same memory, since fetching fresh
         pages from the system takes longer than filling them (experiments/benchmarks).
         """
         pixel_ids, *rest = batch

@@ -12,7 +12,7 @@ TRACED = range(3, 6)  # training steps in the trace: the first ones warm up
 class PhaseProfiler(SimpleProfiler):
     """Adds up Lightning's actions as phases, and traces a few training steps.
 
-    On a GPU it waits at the borders of every action, so that work is counted where it was asked for; that makes the run
+    On a GPU it waits at the borders of every action, so that work is counted where it was launched; that makes the run
     itself slower.
 
     Args:

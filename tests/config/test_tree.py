@@ -91,11 +91,12 @@ def test_files_and_code_name_the_same_things() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for group, name in OPTIONS if group == "experiment"])
+@pytest.mark.usefixtures("no_figures")
 def test_every_experiment_runs_in_smoke_mode(command_line: CommandLine, name: str) -> None:
     options = {
         "table": ["protocol.rounds=0"],
         "screen": ["protocol.rounds=0"],
-        **{name: ["backbone=resnet18"] for name in ("fig4", "fig5", "demo")},
+        **{name: ["backbone=spectral"] for name in ("fig4", "fig5", "demo")},
     }
     outcome = command_line(
         f"experiment={name}", "protocol=smoke", *options.get(name, []), "protocol.max_pixels=100", "trainer.threads=1"

@@ -91,7 +91,7 @@ class DeepLearner:
         n_classes: Number of classes.
         candidates: Pixel ids that may be labelled.
         settings: See `DeepSettings`.
-        needs: Fields of `Outputs` that will be asked for; `predicted_loss_N` attaches the loss prediction module,
+        needs: Fields of `Outputs` that `predict` has to give; `predicted_loss_N` attaches the loss prediction module,
             `mc_probabilities_NKC` switches dropout on.
         limits: Minimum and maximum of the normalisation; default: those of the cube.
         ranks: The processes that train and score together; default: this one alone.

@@ -11,7 +11,7 @@ class Plan:
     """What a backbone is built for.
 
     Attributes:
-        name: One of those that its file lists.
+        name: `backbone=<name>`.
         n_bands: Input channels.
         n_classes: Number of logits.
         patch_size: Side P of the patches.

@@ -1,4 +1,4 @@
-"""The backbones by name: those that the files of this folder list in `NETWORKS`."""
+"""The backbones by name: what the files of this folder list in `NETWORKS`."""
 
 import pkgutil
 from functools import cache
