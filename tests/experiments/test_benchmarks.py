@@ -110,7 +110,7 @@ def test_acquisition_functions_are_measured_where_both_ways_agree(monkeypatch: p
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_is_measured_in_processes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("subprocess.run", forked_run)
-    peak, growth = memory.measure((40, 40, 4), rounds=3, stems=("s2_pool",), backbone="resnet18")
+    peak, growth = memory.measure((40, 40, 4), rounds=3, stems=("s2_pool",), backbone="spectral")
     assert 0 < peak.ratio < 1
     assert 0.5 < growth.ratio < 2
 
