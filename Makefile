@@ -2,8 +2,8 @@
 PYTHON ?= python3
 # More arguments for pip when it installs torch, such as the index of another build.
 TORCH_ARGS ?=
-# Of pytest: one more than two cores, since tests also wait, for signals and for processes.
-WORKERS ?= 3
+# Of pytest.
+WORKERS ?= 2
 BIN := .venv/bin
 # Every process would compile torch and Lightning anew where Python may not keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
@@ -13,8 +13,8 @@ SEEDS ?= 0
 PROTOCOL ?= paper
 EFFORT ?= paper
 ARGS ?=
-# Of pytest: one more than two cores, since tests also wait, for signals and for processes.
-WORKERS ?= 3
+# Of pytest.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test pytest test-fast fig4 fig5 table maps results bench lint type format check build clean

@@ -34,11 +34,10 @@ yaml.load = parsed_once
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that go through the command line are slow ones, which `make test-fast` leaves out; slow ones come first."""
+    """Tests of the command line and of experiments are slow ones, which `make test-fast` leaves out."""
     for item in items:
-        if "command_line" in getattr(item, "fixturenames", ()):
+        if "command_line" in getattr(item, "fixturenames", ()) or "experiments" in item.path.parts:
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)  # so that no worker ends with a long one
 
 
 def pytest_collection_finish() -> None:

@@ -173,6 +173,7 @@ def stubborn() -> int:
     return guarded(work)
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_second_signal_ends_a_process_that_looks_at_none(tmp_path: Path, number: signal.Signals) -> None:
     process = Forked(stubborn, [], tmp_path)
@@ -192,7 +193,7 @@ KINDS = {
     "emp_svm": ["learner=emp_svm", "protocol.rounds=1"],
     "two_devices": ["trainer.devices=2", "protocol.rounds=1"],
 }
-SHOTS = 3 * int(os.environ.get("HSI_AL_SIGNALS", "1"))  # signals for each of them
+SHOTS = 2 * int(os.environ.get("HSI_AL_SIGNALS", "1"))  # signals for each of them
 
 
 def arguments_of(tiny_scene: list[str], kind: str) -> list[str]:

@@ -93,6 +93,7 @@ def test_probabilities_sum_to_one_are_zero_without_labels_and_fit_the_truth() ->
     assert (found.argmax(axis=1) == np.array([0, 2, 3])[truth]).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_few_and_single_pixels_of_a_class_are_handled() -> None:
     features, labels = blobs(31)
     labels = labels.copy()
@@ -135,6 +136,7 @@ class Table:
         return "a table"
 
 
+@pytest.mark.slow
 def test_the_learner_gives_what_was_declared_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hsi_al.methods.svm.CHUNK", 7)
     features, labels = blobs(60)

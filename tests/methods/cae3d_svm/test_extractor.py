@@ -191,6 +191,7 @@ def test_errors() -> None:
 # With the machine behind it
 
 
+@pytest.mark.slow
 def test_the_learner_separates_classes_and_repeats_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(svm, "GRID", np.arange(1, 5))  # a smaller search
     monkeypatch.setattr(cae3d, "TESTED", 8)

@@ -85,6 +85,7 @@ def test_weights_are_drawn_from_the_current_generator() -> None:
     assert 0.99 * bound < network.kernels()[0].max().item() <= bound
 
 
+@pytest.mark.slow
 def test_it_learns_to_rebuild_few_patches() -> None:
     # In seconds it only gets well below the spectra's variance, the error of one constant.
     places = torch.linspace(0, 6, 224)

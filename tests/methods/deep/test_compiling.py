@@ -76,6 +76,7 @@ def test_when_compiling_pays(mode: str, device: torch.device, steps: int, expect
 
 
 @pytest.mark.usefixtures("cheap_backend")
+@pytest.mark.slow
 def test_compiled_rounds_are_the_written_ones() -> None:
     # 25 labels: two full batches and a short one, 35: three and one; the detach epoch is the second of three.
     written, compiled = (learner(NARROW, LOSS, epochs=3, detach=0.4, compile=mode) for mode in ("off", "on"))
