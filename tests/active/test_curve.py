@@ -2,7 +2,9 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from torchmetrics.functional.classification import multiclass_cohen_kappa, multiclass_confusion_matrix
 
 from hsi_al.active.curve import (
     RoundRecord,
@@ -113,3 +115,15 @@ def test_a_row_of_the_curve() -> None:
     assert list(row.values()) == pytest.approx(expected, nan_ok=True)
     with pytest.raises(ValueError, match="argument 2"):
         record.row(np.array([1, 3]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_numbers_are_those_of_torchmetrics(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth, predicted = rng.integers(0, 5, 200), rng.integers(0, 5, 200)
+    theirs = multiclass_confusion_matrix(torch.from_numpy(predicted), torch.from_numpy(truth), 5)
+    ours = confusion_matrix(truth, predicted, 5)
+    assert ours.dtype == np.int64
+    assert np.array_equal(ours, theirs.numpy())
+    kappa = multiclass_cohen_kappa(torch.from_numpy(predicted), torch.from_numpy(truth), 5)
+    assert cohen_kappa(ours) == pytest.approx(float(kappa), abs=1e-6)
