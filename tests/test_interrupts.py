@@ -217,7 +217,7 @@ def test_runs_end_by_signals_at_any_moment_and_continue_to_the_same_digits(
     wait_for(process.ready, process)
     began = time.monotonic()
     process.communicate(timeout=120)
-    seconds = time.monotonic() - began
+    seconds = min(3.0, time.monotonic() - began)  # more on a busy machine, where nothing but waiting is gained
     assert process.returncode == 0
     shots, n_runs = 0, 0
     while shots < SHOTS:
