@@ -64,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (HsiAlError, OSError) as error:
         print(f"hsi_al: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("hsi_al: interrupted; run the same command again.", file=sys.stderr)
+        return 130
     return 0
 
 
