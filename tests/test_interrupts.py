@@ -16,7 +16,13 @@ import pytest
 
 from hsi_al import interrupts
 from hsi_al.cli.console import guarded
+from hsi_al.methods.base import RefittedLearner
+from hsi_al.methods.svm import GridSvm
+from hsi_al.outputs import Outputs
+from tests.active.test_loop import NearestMean, contents
+from tests.active.test_loop import run as run_loop
 from tests.conftest import CommandLine
+from tests.methods.deep.test_learner import ALL, fit, learner
 from tests.processes import Forked, start, wait_for
 from tests.test_run import curve_without_seconds, pool_arrays
 
@@ -280,7 +286,6 @@ def test_folders_of_killed_sweeps_go_and_those_of_sweeps_at_work_stay(
 
 def test_a_prediction_is_interrupted_between_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hsi_al.methods.base import predicted_map
-    from tests.active.test_loop import NearestMean
 
     class Signalled(NearestMean):
         parts = 0
@@ -295,3 +300,52 @@ def test_a_prediction_is_interrupted_between_its_parts(tmp_path: Path, monkeypat
     with interrupts.listening(), pytest.raises(interrupts.Interrupted):
         predicted_map(learner, 100, 3, none, none)  # type: ignore[arg-type]
     assert learner.parts == 1
+
+
+@pytest.mark.parametrize("during", ["fit", "predict"])
+def test_training_and_scoring_stop_between_two_steps(during: str) -> None:
+    deep = fit(learner(predict_batch_size=50))
+    told: list[str] = []
+
+    def signalled(text: str, part: float) -> None:
+        told.append(text)
+        signal.raise_signal(signal.SIGTERM)
+
+    deep.progress = signalled
+    with interrupts.listening(), pytest.raises(interrupts.Interrupted):
+        _ = fit(deep) if during == "fit" else deep.predict(ALL)
+    assert len(told) == 1
+
+
+def test_a_search_stops_between_two_fits() -> None:
+    labels = np.repeat([0, 1], 20)
+    features = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    with interrupts.listening(), pytest.raises(interrupts.Interrupted):
+        signal.raise_signal(signal.SIGTERM)
+        GridSvm().fit(features, labels, np.random.default_rng(0))
+
+
+def test_a_learner_stops_where_it_reports() -> None:
+    with interrupts.listening(), pytest.raises(interrupts.Interrupted):
+        signal.raise_signal(signal.SIGTERM)
+        RefittedLearner().report("representing", 0.5)
+
+
+@pytest.mark.parametrize("when", ["fit", "predict"])
+def test_a_round_in_which_a_signal_came_is_not_committed(tmp_path: Path, when: str) -> None:
+    class Signalled(NearestMean):
+        def fit(self, pixel_ids: np.ndarray, labels: np.ndarray, round_: int, rng: np.random.Generator) -> None:
+            super().fit(pixel_ids, labels, round_, rng)
+            self.signal("fit")
+
+        def predict(self, pixel_ids: np.ndarray) -> Outputs:
+            self.signal("predict")
+            return super().predict(pixel_ids)
+
+        def signal(self, place: str) -> None:
+            if place == when and self.fits[-1][0] == 1:
+                signal.raise_signal(signal.SIGINT)
+
+    with interrupts.listening(), pytest.raises(interrupts.Interrupted):
+        run_loop(tmp_path, learner=Signalled())
+    assert contents(tmp_path)["next_round"] == 1
