@@ -40,7 +40,7 @@ test: lint type pytest  ## Lint, types and all tests; make -j2 test at once
 pytest: .venv/.ok
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-test-fast: .venv/.ok  ## Under a minute: the tests that need neither the command line nor a process of their own
+test-fast: .venv/.ok  ## About a minute: the tests that need neither the command line nor a process of their own
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not slow'
 
 fig4 fig5 table maps: .venv/.ok  ## The paper's: make fig4 DATASET=salinas SEEDS=0,1,2 PROTOCOL=short EFFORT=short
