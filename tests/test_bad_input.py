@@ -96,7 +96,7 @@ def check_refused(code: int | None, err: str, words: str, directory: Path) -> No
         ("acquisition=core_set acquisition.radius=1", "acquisition=core_set doesn't take acquisition.radius"),
         ("acquisition=prob_cover acquisition.radius=3", "acquisition.radius=3.0 must be between 0 and 2"),
         ("acquisition=none protocol.rounds=0 acquisition.class_balance=true", "acquisition=none doesn't take"),
-        ("acquisition.score=math.sin", "acquisition=entropy has its score"),
+        ("acquisition.score=math.sin", "acquisition=entropy has a score already"),
         ("acquisition=badge acquisition.score=math.sin", "acquisition=badge doesn't take acquisition.score"),
         ("acquisition.name=mine acquisition.score=math.sine", "acquisition.score=math.sine is no function"),
         ("acquisition.name=mine acquisition.score=sine", "acquisition.score=sine is no function"),

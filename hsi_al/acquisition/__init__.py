@@ -1,1 +1,1 @@
-"""Acquisition functions: what to ask next. Pure functions on arrays, no torch and no files."""
+"""Acquisition functions, which select the pixels to label next: pure functions on arrays, no torch and no files."""

@@ -1,4 +1,4 @@
-"""What an acquisition function sees and what it must do."""
+"""Interface of acquisition functions, and the view of the pool and the query that they work on."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,15 +17,16 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class PoolView:
-    """Arrays over all N candidates.
+    """The label pool as an acquisition function sees it: arrays over all N candidates.
 
     Attributes:
-        outputs: The learner's outputs that the function needs.
-        is_labelled: (N,).
+        outputs: The learner's outputs, with the fields that the acquisition function needs.
+        is_labelled: Whether each candidate is labelled, (N,).
         labels: Class indices, -1 = unlabelled, (N,).
         row: Row in the scene, (N,).
         column: Column in the scene, (N,).
-        scores: What `scores_of` gave while predicting, (N,); the outputs then lack what they were made of.
+        scores: Scores computed by `scores_of` during prediction, (N,); `outputs` then lacks the fields they were
+            computed from. None = not computed yet.
     """
 
     outputs: Outputs
@@ -37,10 +38,10 @@ class PoolView:
 
 
 class Acquisition(Protocol):
-    """An acquisition function declares what it needs before anything is built.
+    """Interface of an acquisition function, which declares the outputs it needs before a learner is built.
 
     Attributes:
-        name: Its name in configuration.
+        name: Its name in the configuration.
         needs: Fields of `Outputs` that it reads.
     """
 
@@ -51,21 +52,22 @@ class Acquisition(Protocol):
     def needs(self) -> frozenset[str]: ...  # noqa: D102
 
     def select(self, view: PoolView, n: int, rng: np.random.Generator) -> Positions:
-        """Positions of n unlabelled candidates, most wanted first, (n,)."""
+        """Return the positions in the pool of n unlabelled candidates, most wanted first, (n,)."""
         ...
 
 
 @dataclass(frozen=True)
 class Query:
-    """What a function picks from, one pixel after another.
+    """Input of a function that picks the pixels of a query one after another.
 
     Attributes:
         view: The pool.
-        free: Positions in the pool of the M unlabelled candidates that may be asked, (M,).
-        labelled: Positions of the labelled ones, (L,).
-        n: Pixels wanted.
+        free: Positions in the pool of the M unlabelled candidates that this query may hold, (M,).
+        labelled: Positions in the pool of the L labelled candidates, (L,).
+        n: Number of pixels to pick.
         rng: Source of all draws.
-        open_M: Which of `free` may be picked next; it changes between two picks, and one is open while any is wanted.
+        open_M: Whether each of `free` may be picked next, (M,). It changes after each pick; until n pixels are picked,
+            at least one candidate is open.
     """
 
     view: PoolView
@@ -76,29 +78,29 @@ class Query:
     open_M: NDArray[np.bool_]
 
     def of_free(self, name: str) -> NDArray[Any]:
-        """A copy of a field of the outputs over the candidates that may be asked, (M, ...)."""
+        """Copy a field of the outputs at the candidates in `free`, (M, ...)."""
         field: NDArray[Any] = getattr(self.view.outputs, name)[self.free]
         return field
 
     def of_labelled(self, name: str) -> NDArray[Any]:
-        """A copy of a field of the outputs over the labelled candidates, (L, ...)."""
+        """Copy a field of the outputs at the labelled candidates, (L, ...)."""
         field: NDArray[Any] = getattr(self.view.outputs, name)[self.labelled]
         return field
 
 
-# Yields indices into `Query.free`, each open at its time.
+# Yields indices into `Query.free`; each is open when it is yielded.
 Picks = Iterator[int]
 
 
 @dataclass(frozen=True)
 class NoAcquisition:
-    """Never asks: supervised training on the initial labels."""
+    """The acquisition function `none`, which never queries: supervised training on the initial labels."""
 
     name: str = "none"
     needs: frozenset[str] = frozenset()
 
     def select(self, view: PoolView, n: int, rng: np.random.Generator) -> Positions:
-        """Nothing can be selected.
+        """Raise, because this function never queries.
 
         Raises:
             ConfigurationError: Always.
@@ -107,10 +109,10 @@ class NoAcquisition:
 
 
 def unlabelled_positions(view: PoolView, n: int) -> Positions:
-    """Positions of the unlabelled candidates, ascending.
+    """Return the positions of all unlabelled candidates, ascending.
 
     Raises:
-        PoolExhaustedError: Fewer than n.
+        PoolExhaustedError: There are fewer than n unlabelled candidates.
     """
     free = np.flatnonzero(~view.is_labelled)
     if n > len(free):

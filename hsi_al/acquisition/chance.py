@@ -1,4 +1,4 @@
-"""Random queries: the baseline beside every method."""
+"""Random queries, the baseline of every acquisition function."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from hsi_al.acquisition.registry import batch
 
 @batch("random")
 def random(query: Query) -> Picks:
-    """Uniform draws."""
+    """Draw pixels uniformly, without replacement."""
     everything = len(query.free)
     drawn = query.rng.choice(everything, query.n, replace=False)
     rest = np.setdiff1d(np.arange(everything), drawn)

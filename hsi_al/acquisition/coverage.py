@@ -1,7 +1,7 @@
-"""Pixels that stand for many others, for few labels: typical pixels, and pixels that cover most others.
+"""Representative pixels, for small budgets: typical pixels (TypiClust) and pixels that cover most others (ProbCover).
 
-Axes: M candidates, L labelled pixels, D features. Both take embeddings of length 1, as their authors' code does; there
-they come from self-supervised training, here from the round's network.
+Axes: N points, D features. Both functions normalise the embeddings to length 1, as their authors' code does. The
+authors' embeddings come from self-supervised training, these from the network trained in the round.
 """
 
 import numpy as np
@@ -20,19 +20,20 @@ from hsi_al.acquisition.ranking import best
 from hsi_al.acquisition.registry import batch
 
 MOST_CLUSTERS = 500
-SMALLEST_CLUSTER = 6  # smaller ones come last
-LARGEST_CLUSTER = 5000  # of more pixels so many are drawn: neighbours cost the square
-SAMPLE = 2000  # balls whose purity is looked at
-TARGETS = 5000  # pixels that balls should cover; all pairs would cost the square
-IMPURE = 0.05
+SMALLEST_CLUSTER = 6  # pixels; smaller clusters come last
+LARGEST_CLUSTER = 5000  # pixels; a larger cluster is sampled, because neighbours cost the square
+SAMPLE = 2000  # balls whose purity is measured
+TARGETS = 5000  # pixels to cover, at most; all pairs would cost the square
+IMPURE = 0.05  # share of the balls that may hold points of several clusters
 
 
 @batch("typiclust", "embeddings_ND")
 def typiclust(query: Query, neighbours: int) -> Picks:
     """TypiClust (Hacohen, Dekel & Weinshall 2022): the most typical pixel of every cluster without a label.
 
-    k-means with L + n clusters (500 at most); clusters with the fewest labels come first, among them the largest. How
-    typical: (1/K sum of the distances to the K nearest neighbours in the cluster)^-1, K = `neighbours` at most.
+    k-means with L + n clusters (500 at most), where L pixels are labelled. Clusters with the fewest labels come first,
+    among these the largest; clusters of fewer than `SMALLEST_CLUSTER` pixels come last. The typicality of a pixel is
+    (1/K sum of the distances to its K nearest neighbours in the cluster)^-1, with K = `neighbours` at most.
     """
     points = normalised(np.concatenate([query.of_free("embeddings_ND"), query.of_labelled("embeddings_ND")]))
     n_free, n_clusters = len(query.free), min(len(query.labelled) + query.n, MOST_CLUSTERS, len(points))
@@ -51,7 +52,10 @@ def typiclust(query: Query, neighbours: int) -> Picks:
 
 
 def typicality(points_ND: Floats, neighbours: int, rng: np.random.Generator) -> Scores:
-    """One by the mean distance to the nearest others, (N,); 0 for points of a large cluster that weren't drawn."""
+    """Return 1 / (mean distance to the `neighbours` nearest other points of the cluster), (N,).
+
+    It is 0 for a single point, and for points of a cluster above `LARGEST_CLUSTER` that are not in the drawn sample.
+    """
     found = np.zeros(len(points_ND))
     drawn = np.arange(len(points_ND))
     if len(drawn) > LARGEST_CLUSTER:
@@ -67,10 +71,12 @@ def typicality(points_ND: Floats, neighbours: int, rng: np.random.Generator) -> 
 
 @batch("prob_cover", "embeddings_ND")
 def prob_cover(query: Query, radius: float | None) -> Picks:
-    """ProbCover (Yehuda et al. 2022): the pixel in whose ball lie most pixels that no labelled or picked one covers.
+    """ProbCover (Yehuda et al. 2022): the pixel whose ball holds most pixels not yet covered.
 
-    Without a radius, the largest one whose balls are to 95 % pure, see `pure_radius`. Of many candidates, `TARGETS` are
-    drawn and counted in the balls of all.
+    A pixel is covered if it lies in the ball of a labelled or picked pixel.
+
+    If `radius` is None, `pure_radius` chooses it. If there are more than `TARGETS` candidates, only a random sample of
+    `TARGETS` has to be covered; all candidates may be picked.
     """
     points, known = normalised(query.of_free("embeddings_ND")), normalised(query.of_labelled("embeddings_ND"))
     if radius is None:
@@ -88,7 +94,7 @@ def prob_cover(query: Query, radius: float | None) -> Picks:
 
 
 def pure_radius(points_ND: Floats, n_classes: int, rng: np.random.Generator) -> float:
-    """The largest radius at which 95 % of the balls hold one cluster only, of as many as there are classes.
+    """Return the largest radius at which 95 % of the balls hold points of one of `n_classes` k-means clusters only.
 
     A ball is pure up to the distance of the nearest point of another cluster, so the radius is the 5 % quantile of
     these distances, over `SAMPLE` points.

@@ -1,6 +1,7 @@
-"""How much several opinions about a pixel differ: dropout draws of one network, or a committee of small classifiers.
+"""Disagreement of several predictions for a pixel: dropout draws of one network, or a committee of small classifiers.
 
-Axes: N pixels, K opinions, C classes, L labelled pixels, M candidates, D features.
+Axes: N pixels, K predictions (by dropout draws or committee members), C classes, L labelled pixels, M candidates,
+D features.
 """
 
 import warnings
@@ -21,7 +22,7 @@ Ids = NDArray[np.int64]
 
 @score("mean_entropy")
 def mean_entropy_N(mc_probabilities_NKC: Floats) -> Scores:
-    """Entropy of the mean over the draws, H(1/K sum_k p_k) in nats (Gal, Islam & Ghahramani 2017), (N,)."""
+    """Entropy of the mean of the K draws, H(1/K sum_k p_k) in nats (Gal, Islam & Ghahramani 2017), (N,)."""
     return entropy_N(mc_probabilities_NKC.mean(axis=1, dtype=np.float64))
 
 
@@ -34,14 +35,17 @@ def mutual_information_N(mc_probabilities_NKC: Floats) -> Scores:
 
 @score("variation_ratio")
 def variation_ratio_N(mc_probabilities_NKC: Floats) -> Scores:
-    """Part of the draws that don't vote for the most voted class, 1 - f / K (Freeman 1965; Gal et al. 2017), (N,)."""
+    """Share of the draws against the majority class, (N,): 1 - f / K, with f of K draws for the class with most votes.
+
+    Freeman 1965; Gal et al. 2017.
+    """
     n_classes = mc_probabilities_NKC.shape[2]
     highest: Scores = vote_shares_NC(mc_probabilities_NKC.argmax(axis=2), n_classes).max(axis=1)
     return 1.0 - highest
 
 
 def vote_shares_NC(votes_NK: Ids, n_classes: int) -> Scores:
-    """Part of the K votes for each class, (N, C)."""
+    """Return the share of the K votes that each class gets, (N, C)."""
     shares = [(votes_NK == c).mean(axis=1) for c in range(n_classes)]
     return np.stack(shares, axis=1)
 
@@ -50,9 +54,9 @@ def vote_shares_NC(votes_NK: Ids, n_classes: int) -> Scores:
 def committee(query: Query, draws: int) -> Picks:
     """Query by committee with the entropy of the votes, known in remote sensing as entropy query-by-bagging.
 
-    The committee is `draws` logistic regressions on the round's embeddings, each fitted to L labelled pixels drawn with
-    replacement (bagging: Abe & Mamitsuka 1998; entropy of votes: Dagan & Engelson 1995; both: Tuia et al., IEEE TGRS
-    2009): argmax of - sum_c v_c ln v_c, where v_c is the part of the members that vote for class c.
+    The committee consists of `draws` logistic regressions on the embeddings of the round, each fitted to L labelled
+    pixels drawn with replacement (bagging: Abe & Mamitsuka 1998; entropy of votes: Dagan & Engelson 1995; both: Tuia et
+    al., IEEE TGRS 2009): argmax of - sum_c v_c ln v_c, where v_c is the share of the members that vote for class c.
     """
     classes, labels = np.unique(query.view.labels[query.labelled], return_inverse=True)
     known, asked = query.of_labelled("embeddings_ND"), query.of_free("embeddings_ND")
@@ -65,9 +69,9 @@ def committee(query: Query, draws: int) -> Picks:
 
 
 def member_votes(known_LD: Floats, labels: Ids, asked_MD: Floats, rng: np.random.Generator) -> Ids:
-    """Classes that a logistic regression on a bootstrap of the labelled pixels gives to the others, (M,)."""
+    """Return the classes that a logistic regression, fitted to a bootstrap of the labelled pixels, predicts, (M,)."""
     drawn = rng.integers(len(labels), size=len(labels))
-    if len(np.unique(labels[drawn])) == 1:  # nothing to separate
+    if len(np.unique(labels[drawn])) == 1:  # one class: nothing to fit
         return np.full(len(asked_MD), labels[drawn[0]])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -1,6 +1,6 @@
-"""Squared distances and clusters of embeddings, a block at a time: no N x N matrix.
+"""Squared distances and clusters of embeddings, computed in blocks, so no N x N matrix is held.
 
-In float32 by |x - y|^2 = |x|^2 + |y|^2 - 2 x.y, whose error is about 1e-6 of the squared norms.
+Distances are float32: |x - y|^2 = |x|^2 + |y|^2 - 2 x.y, with an error of about 1e-6 of the squared norms.
 """
 
 import warnings
@@ -15,13 +15,13 @@ Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 BLOCK = 2048  # rows and columns of a block of distances
-MOST_EXACT_CLUSTERS = 50  # beyond, k-means in small batches, as TypiClust's authors do
-EPOCHS = 10  # of these
-LEAST_SAMPLE = 300  # the first centres are drawn from three points per cluster, as if there were so many at least
+MOST_EXACT_CLUSTERS = 50  # for more clusters, mini-batch k-means, as in TypiClust's code
+EPOCHS = 10  # of mini-batch k-means
+LEAST_SAMPLE = 300  # clusters; the first centres are drawn from 3 points per cluster, at least 3 x 300 points
 
 
 def normalised(embeddings_ND: Floats) -> Floats:
-    """Rows of length 1, zeros left as they are, (N, D)."""
+    """Return the rows scaled to length 1, (N, D); rows of zeros stay zero."""
     lengths = np.linalg.norm(embeddings_ND, axis=1, keepdims=True)
     lengths[lengths == 0] = 1
     unit: Floats = embeddings_ND / lengths
@@ -29,13 +29,13 @@ def normalised(embeddings_ND: Floats) -> Floats:
 
 
 def squared_norms(points_ND: Floats) -> Floats:
-    """|x|^2, (N,)."""
+    """Return |x|^2 of every row, (N,)."""
     norms: Floats = np.einsum("nd,nd->n", points_ND, points_ND)
     return norms
 
 
 def squared_distances(x_ND: Floats, y_MD: Floats) -> Floats:
-    """Of all pairs, (N, M): for blocks."""
+    """Return the squared distances of all pairs, (N, M); call it on blocks, because it holds the whole matrix."""
     products: Floats = x_ND @ y_MD.T
     products *= -2
     products += squared_norms(x_ND)[:, None]
@@ -45,12 +45,12 @@ def squared_distances(x_ND: Floats, y_MD: Floats) -> Floats:
 
 
 def blocks(n: int) -> Iterator[slice]:
-    """Slices of up to `BLOCK` that cover n rows."""
+    """Yield slices of at most `BLOCK` rows that together cover n rows."""
     return (slice(start, start + BLOCK) for start in range(0, n, BLOCK))
 
 
 def nearest_squared(points_MD: Floats, centres_LD: Floats) -> Floats:
-    """Squared distance of every point to its nearest centre, infinite without centres, (M,)."""
+    """Return the squared distance of every point to its nearest centre, (M,); infinite if there are no centres."""
     nearest = np.full(len(points_MD), np.inf, dtype=np.float32)
     for rows in blocks(len(points_MD)):
         for columns in blocks(len(centres_LD)):
@@ -60,7 +60,7 @@ def nearest_squared(points_MD: Floats, centres_LD: Floats) -> Floats:
 
 
 def count_within(points_MD: Floats, others_LD: Floats, radius: float) -> Ids:
-    """How many of the others lie within a radius of every point, (M,)."""
+    """Return for every point how many of the others lie within `radius` of it, (M,)."""
     counts = np.zeros(len(points_MD), dtype=np.int64)
     for rows in blocks(len(points_MD)):
         for columns in blocks(len(others_LD)):
@@ -70,7 +70,7 @@ def count_within(points_MD: Floats, others_LD: Floats, radius: float) -> Ids:
 
 
 def k_means(points_ND: Floats, n_clusters: int, rng: np.random.Generator) -> Ids:
-    """Cluster of every point, (N,); some stay empty where fewer points differ."""
+    """Return the cluster of every point, (N,); with fewer distinct points than clusters, some clusters are empty."""
     seed = int(rng.integers(2**31))
     sample = points_ND[rng.permutation(len(points_ND))[: 3 * max(n_clusters, LEAST_SAMPLE)]]
     with warnings.catch_warnings():

@@ -1,7 +1,7 @@
-"""Batches of pixels that differ from one another and from the labelled ones.
+"""Diverse batches: pixels that differ from one another and, in k-centre greedy, from the labelled pixels.
 
 Axes: M candidates, L labelled pixels, D features, C classes. A pick costs one product of the (M, D) embeddings with a
-vector; nothing larger than they are is held.
+vector; no array larger than the embeddings is held.
 """
 
 import numpy as np
@@ -24,8 +24,8 @@ def core_set(query: Query) -> Picks:
 def loss_prediction_diverse(query: Query, shortlist: int) -> Picks:
     """Predicted loss (Yoo & Kweon 2019), then diversity, in the two steps of Zhdanov 2019.
 
-    Of the `shortlist` * n highest predicted losses, the pixels that are farthest from the labelled pixels and from one
-    another, by k-centre greedy instead of Zhdanov's k-means; behind them the other pixels by predicted loss.
+    From the `shortlist` * n pixels with the highest predicted losses, pick those farthest from the labelled pixels and
+    from one another, by k-centre greedy instead of Zhdanov's k-means. The other pixels follow by predicted loss.
     """
     order = ranked(predicted_loss_N(query.of_free("predicted_loss_N")), query.rng)
     wanted = order[: shortlist * query.n]
@@ -36,8 +36,14 @@ def loss_prediction_diverse(query: Query, shortlist: int) -> Picks:
 
 
 def farthest_first(query: Query, points_MD: Floats, among: Positions) -> Picks:
-    """Picks `among` indices, whose embeddings are `points_MD`, until none of them is open."""
-    mean = points_MD.mean(axis=0)  # distances lose less to rounding between short vectors
+    """Pick the indices in `among` by k-centre greedy until none of them is open.
+
+    Args:
+        query: The query.
+        points_MD: Embeddings of the pixels in `among`; overwritten.
+        among: Indices into `query.free`.
+    """
+    mean = points_MD.mean(axis=0)  # shorter vectors make the rounding error of distances smaller
     points_MD -= mean
     nearest = nearest_squared(points_MD, query.of_labelled("embeddings_ND") - mean)
     norms = squared_norms(points_MD)
@@ -53,8 +59,9 @@ def badge(query: Query) -> Picks:
     """Batch active learning by diverse gradient embeddings (Ash et al. 2020).
 
     The gradient embedding of a pixel is g = (p - onehot(argmax p)) x h, the loss gradient of the last layer's weights
-    if the prediction were right. The longest one comes first, then k-means++: the next is drawn with a probability
-    proportional to its squared distance to the nearest picked one. The C * D outer products are never formed:
+    if the prediction were right. The longest g comes first, then k-means++: the next pixel is drawn with a probability
+    proportional to the squared distance of its g to the nearest g of a picked pixel. The C * D outer products are never
+    formed:
     |g_i - g_j|^2 = |a_i|^2 |h_i|^2 + |a_j|^2 |h_j|^2 - 2 (a_i . a_j) (h_i . h_j), where a = p - onehot.
     """
     embeddings, residuals = query.of_free("embeddings_ND"), residuals_MC(query.of_free("probabilities_NC"))
@@ -69,16 +76,16 @@ def badge(query: Query) -> Picks:
 
 
 def residuals_MC(probabilities_MC: Floats) -> Scores:
-    """Probabilities minus onehot(argmax), (M, C)."""
+    """Return the probabilities minus onehot(argmax), (M, C)."""
     residuals = probabilities_MC.astype(np.float64)
     residuals[np.arange(len(residuals)), residuals.argmax(axis=1)] -= 1
     return residuals
 
 
 def drawn(weights_M: Scores, query: Query) -> int:
-    """One index with a probability proportional to its weight; any open one if all weights are 0."""
+    """Draw an index with a probability proportional to its weight; if all weights are 0, any open index."""
     sums = np.cumsum(weights_M)
     if sums[-1] == 0:
         return int(query.rng.choice(np.flatnonzero(query.open_M)))
-    last = np.flatnonzero(weights_M)[-1]  # where rounding puts the draw on the end
+    last = np.flatnonzero(weights_M)[-1]  # rounding may put the draw past the last weight
     return int(min(np.searchsorted(sums, query.rng.random() * sums[-1], side="right"), last))

@@ -1,4 +1,4 @@
-"""The acquisition functions by name, and one's own."""
+"""Building of acquisition functions: those of the registry, and the user's own scores."""
 
 from dataclasses import fields
 from functools import partial
@@ -20,18 +20,19 @@ def build_acquisition(name: str, options: AcquisitionConfig = DEFAULTS) -> Acqui
     """Build an acquisition function.
 
     Args:
-        name: One of `acquisitions()`, or any other with `options.score`.
-        options: Its keys but the name.
+        name: One of `acquisitions()`, or any other name with `options.score`.
+        options: The options; their `name` is ignored.
 
     Raises:
-        ConfigurationError: Unknown name, a score that can't be had, or an option that this function doesn't take.
+        ConfigurationError: The name is unknown, `options.score` can't be used, or an option is set that this function
+            doesn't take.
     """
     keys = [key.name for key in fields(options) if key.name != "name"]
     changed = {key for key in keys if getattr(options, key) != getattr(DEFAULTS, key)}
     if name == "none":
         refuse(name, changed)
         return NoAcquisition()
-    acquisitions()  # finds them
+    acquisitions()  # fills the registry
     batch = BATCHES.get(name) or batch_of_score(name, options.score)
     refuse(name, changed - {*batch.options, *WRAPPERS})
     return Selection(
@@ -45,29 +46,35 @@ def build_acquisition(name: str, options: AcquisitionConfig = DEFAULTS) -> Acqui
 
 
 def refuse(name: str, keys: set[str]) -> None:
-    """Raise ConfigurationError if there are options that a function doesn't take."""
+    """Raise ConfigurationError if `keys`, the options that an acquisition function doesn't take, is not empty."""
     if keys:
         named = " and ".join(f"acquisition.{key}" for key in sorted(keys))
         raise ConfigurationError(f"acquisition={name} doesn't take {named}; leave it out.")
 
 
 def batch_of_score(name: str, path: str | None) -> Batch:
-    """The function that takes the highest scores: of one's own `path`, or of the score with this name."""
+    """Return the function that picks the highest scores, by the user's score `path` or the registered score `name`.
+
+    Raises:
+        ConfigurationError: No score has the name and there is no `path`, both exist, or `path` can't be used.
+    """
     if path is None and name not in SCORES:
         raise ConfigurationError(
-            f"There is no acquisition {name!r}; there are {', '.join(acquisitions())}; acquisition.score adds one."
+            f"There is no acquisition {name!r}; choose one of {', '.join(acquisitions())}, or set acquisition.score."
         )
     if path is not None and name in SCORES:
-        raise ConfigurationError(f"acquisition={name} has its score; give acquisition.score={path} another name.")
+        raise ConfigurationError(
+            f"acquisition={name} has a score already; give acquisition.score={path} another acquisition.name."
+        )
     by_score = ByScore(SCORES[name] if path is None else imported(path))
     return Batch(by_score, by_score.fields)
 
 
 def imported(path: str) -> Score:
-    """One's own score by `module.function`.
+    """Import the user's score function from `module.function`.
 
     Raises:
-        ConfigurationError: It can't be imported, or its arguments aren't fields of `Outputs`.
+        ConfigurationError: The function can't be imported, or its arguments aren't fields of `Outputs`.
     """
     module, _, function = path.rpartition(".")
     try:
@@ -75,8 +82,8 @@ def imported(path: str) -> Score:
         arguments = set(signature(score).parameters)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ConfigurationError(
-            f"acquisition.score={path} is no function that can be imported ({error}); give module.function, and start "
-            "in the module's folder or set PYTHONPATH."
+            f"acquisition.score={path} is no function that can be imported ({error}); write it as module.function, "
+            "and start the run in the module's folder or set PYTHONPATH."
         ) from error
     known = {field.name for field in fields(Outputs)}
     if not arguments or arguments - known:

@@ -1,4 +1,4 @@
-"""What closes pixels while a query grows: they were picked, lie too near, or their class has its share."""
+"""Limits on the next pick: a pixel is closed once it is picked, too near to a picked pixel, or its class is full."""
 
 from dataclasses import dataclass, field
 
@@ -10,18 +10,18 @@ Ids = NDArray[np.int64]
 
 @dataclass
 class Limits:
-    """Keeps the mask of the M candidates that may be picked next.
+    """Mask of the M candidates that may be picked next, updated after every pick.
 
-    Where no candidate is left at the distance, the distance is halved for the rest of the query, as often as it takes;
-    shares of classes always hold, because they are made to be reachable.
+    If no candidate is open at `min_distance`, the distance is halved for the rest of the query, as often as needed. The
+    share of a class is never exceeded: `share` makes it large enough for n picks.
 
     Attributes:
-        row: Rows in the scene, (M,).
-        column: Columns, (M,).
-        n: Pixels wanted, at most M.
-        min_distance: Two picks differ by so many rows or so many columns at least (Chebyshev), pixels.
-        classes: Predicted classes, of each of which equally many are picked where there are, (M,); None = any.
-        open_M: The mask, (M,); always the same array.
+        row: Row in the scene, (M,).
+        column: Column in the scene, (M,).
+        n: Number of pixels to pick, at most M.
+        min_distance: Smallest Chebyshev distance of two picks, max(|rows|, |columns|), in pixels.
+        classes: Predicted classes, to pick equally many pixels of each as far as possible, (M,); None = no balance.
+        open_M: Whether each candidate may be picked next, (M,); updated in place.
         picks: Indices picked so far.
     """
 
@@ -37,7 +37,7 @@ class Limits:
         self.left = None if self.classes is None else np.full(self.classes.max() + 1, share(self.classes, self.n))
 
     def take(self, index: int) -> None:
-        """Pick an open candidate."""
+        """Record the pick of an open candidate and close the candidates that it excludes."""
         assert self.open_M[index]
         self.picks.append(index)
         if self.left is not None and self.classes is not None:
@@ -59,7 +59,10 @@ class Limits:
 
 
 def share(classes: Ids, n: int) -> int:
-    """The fewest pixels per class that make n possible: ceil(n / classes) unless some classes (M,) have fewer."""
+    """Return the smallest limit per class that allows n picks from `classes` (M,).
+
+    It is ceil(n / number of classes), or more if some classes have fewer candidates.
+    """
     counts = np.bincount(classes)
     counts = counts[counts > 0]
     fewest = -(-n // len(counts))

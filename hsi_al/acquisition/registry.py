@@ -1,4 +1,4 @@
-"""The acquisition functions by name: a decorator beside each function puts it here."""
+"""The registry of acquisition functions by name, which the decorators `score` and `batch` fill."""
 
 import pkgutil
 from collections.abc import Callable
@@ -16,10 +16,10 @@ F = TypeVar("F", bound=Callable[..., object])
 
 @dataclass(frozen=True)
 class Batch:
-    """A function that picks a batch.
+    """A registered function that picks the pixels of a query.
 
     Attributes:
-        picks: The query, and its `options` by name -> picks.
+        picks: Function (query, its options by name) -> picks.
         needs: Fields of `Outputs` that it reads.
     """
 
@@ -28,12 +28,12 @@ class Batch:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """Names of the options that `picks` gets."""
+        """Names of the options that `picks` takes as arguments."""
         return tuple(signature(self.picks).parameters)[1:]
 
     @property
     def options(self) -> set[str]:
-        """Names of the options that make a difference."""
+        """Names of the options that affect this function."""
         by_score = {"score"} if isinstance(self.picks, ByScore) else set()
         by_draws = {"draws"} if "mc_probabilities_NKC" in self.needs else set()
         return by_score | by_draws | set(self.arguments)
@@ -44,9 +44,9 @@ BATCHES: dict[str, Batch] = {}
 
 
 def score(*names: str) -> Callable[[F], F]:
-    """Under these names a run asks for the pixels with the highest values of the function.
+    """Register a score function under these names; a query holds the pixels with the highest scores.
 
-    Its arguments' names are the fields of `Outputs` that it reads; it gives a number for each pixel, (N,).
+    The names of the function's arguments are the fields of `Outputs` that it reads. It returns a score per pixel, (N,).
     """
 
     def put(function: F) -> F:
@@ -57,10 +57,10 @@ def score(*names: str) -> Callable[[F], F]:
 
 
 def batch(name: str, *needs: str) -> Callable[[F], F]:
-    """Under this name a run asks for what the function picks, one pixel after another.
+    """Register a function that picks the pixels of a query one after another.
 
     Args:
-        name: Of the acquisition function.
+        name: Name of the acquisition function.
         needs: Fields of `Outputs` that it reads.
     """
 
@@ -72,7 +72,7 @@ def batch(name: str, *needs: str) -> Callable[[F], F]:
 
 
 def acquisitions() -> tuple[str, ...]:
-    """All names in alphabetical order, `none` last; the modules of this folder are imported for it."""
+    """Import all modules of this folder and return the registered names, in alphabetical order, `none` last."""
     for module in pkgutil.iter_modules(acquisition.__path__):
         import_module(f"{acquisition.__name__}.{module.name}")
     return (*sorted({*SCORES, *BATCHES}), "none")

@@ -1,4 +1,4 @@
-"""From a function that picks to a query: random subset -> function -> distance and class balance."""
+"""Selection of a query: a random subset of the candidates, the acquisition function, distance and class balance."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from hsi_al.outputs import Outputs
 
 @dataclass(frozen=True)
 class Selection:
-    """An acquisition function with what is asked of every query.
+    """An acquisition function together with the options that apply to any such function.
 
     Attributes:
-        name: Its name in configuration.
+        name: Name of the acquisition function in the configuration.
         needs: Fields of `Outputs` that it reads.
-        picks: The function.
-        subset: Let it see only so many randomly drawn unlabelled candidates, against near-duplicates (Yoo & Kweon
-            2019); None = all of them, as in the paper.
-        min_distance: Between two pixels of a query, see `Limits`.
-        class_balance: As many of every predicted class where there are.
+        picks: Function that picks the pixels one after another.
+        subset: Number of randomly drawn unlabelled candidates that the function may pick from, against near-duplicates
+            (Yoo & Kweon 2019); None = all of them, as in the paper.
+        min_distance: Smallest distance between two pixels of a query, in pixels, see `Limits`.
+        class_balance: Whether to pick equally many pixels of every predicted class, as far as possible.
     """
 
     name: str
@@ -36,13 +36,13 @@ class Selection:
     class_balance: bool = False
 
     def select(self, view: PoolView, n: int, rng: np.random.Generator) -> Positions:
-        """Positions of n unlabelled candidates, most wanted first, (n,).
+        """Return the positions in the pool of n unlabelled candidates, most wanted first, (n,).
 
-        The same pixels whatever the order of the pool and the number of threads.
+        The selected pixels depend neither on the order of the pool nor on the number of threads.
 
         Raises:
             PoolExhaustedError: Fewer than n candidates are unlabelled.
-            AcquisitionError: What it needs holds NaN or infinite values.
+            AcquisitionError: An output that the function needs holds NaN or infinite values.
         """
         free = in_scene_order(view, unlabelled_positions(view, n))
         self._check_finite(view)
@@ -51,7 +51,7 @@ class Selection:
         classes = view.outputs.predicted_class[free] if self.class_balance else None
         limits = Limits(view.row[free], view.column[free], n, self.min_distance, classes)
         labelled = in_scene_order(view, np.flatnonzero(view.is_labelled))
-        with thread_pools().limit(limits=1):  # sums of several threads depend on their number
+        with thread_pools().limit(limits=1):  # the rounding of sums depends on the number of threads
             picks = self.picks(Query(view, free, labelled, n, rng, limits.open_M))
             while len(limits.picks) < n:
                 limits.take(next(picks))
@@ -63,14 +63,14 @@ class Selection:
             if not (np.isfinite(values.min()) and np.isfinite(values.max())):
                 raise AcquisitionError(
                     f"acquisition={self.name} can't choose: {name} holds NaN or infinite values, so the training has "
-                    "diverged; lower protocol.lr, or take trainer.precision=32-true."
+                    "diverged; lower protocol.lr, or set trainer.precision=32-true."
                 )
 
 
 def scores_of(acquisition: Acquisition, outputs: Outputs) -> Scores | None:
-    """Scores of some pixels, (N,), where one number says all that the function wants to know of a pixel; else None.
+    """Return the scores of the pixels of these outputs, (N,); None if the acquisition function does not rank by score.
 
-    They are made as the pixels are predicted, so that nobody holds N x C probabilities of a large scene.
+    Called on parts of the outputs during prediction, so that the N x C probabilities of a large scene are never held.
     """
     picks = getattr(acquisition, "picks", None)
     function = picks.func if isinstance(picks, partial) else picks
@@ -79,12 +79,12 @@ def scores_of(acquisition: Acquisition, outputs: Outputs) -> Scores | None:
 
 @cache
 def thread_pools() -> ThreadpoolController:
-    """Those of the libraries that are loaded; finding them takes 10 ms."""
+    """Return the thread pools of the loaded libraries; cached, because finding them takes 10 ms."""
     return ThreadpoolController()
 
 
 def in_scene_order(view: PoolView, positions: Positions) -> Positions:
-    """Positions by row and column, so that the order of the pool doesn't matter."""
+    """Return the positions sorted by row and column, so that the order of the pool doesn't matter."""
     row, column = view.row[positions], view.column[positions]
     if ((np.diff(row) > 0) | ((np.diff(row) == 0) & (np.diff(column) > 0))).all():
         return positions

@@ -1,4 +1,4 @@
-"""Uncertain pixels first, then clusters among them."""
+"""Two-step queries: a short list of uncertain pixels, then one pixel of every cluster in it."""
 
 from collections import deque
 
@@ -10,16 +10,16 @@ from hsi_al.acquisition.ranking import in_order, ranked
 from hsi_al.acquisition.registry import batch
 from hsi_al.acquisition.uncertainty import negative_margin_N
 
-LARGEST = 5000  # pixels that are clustered, 100 MB of distances
+LARGEST = 5000  # pixels to cluster, at most: 100 MB of distances
 
 
 @batch("cluster_margin", "embeddings_ND", "probabilities_NC")
 def cluster_margin(query: Query, shortlist: int) -> Picks:
-    """Cluster-Margin (Citovsky et al. 2021): of the `shortlist` * n smallest margins, one of every cluster in turn.
+    """Cluster-Margin (Citovsky et al. 2021): of the `shortlist` * n smallest margins, one pixel per cluster in turn.
 
-    Clusters by average linkage of the embeddings; the smallest comes first, within one any pixel. The source clusters
-    the whole pool once, to ten pixels a cluster on average; here the short list is clustered, into n, in every round.
-    Behind it come the other pixels by margin.
+    The short list holds `LARGEST` pixels at most. Its embeddings are clustered by average linkage into n clusters in
+    every round (the source clusters the whole pool once, into clusters of ten pixels on average). Smaller clusters come
+    first; within a cluster the order is random. The pixels outside the short list follow by margin.
     """
     order = ranked(negative_margin_N(query.of_free("probabilities_NC")), query.rng)
     wanted = query.rng.permutation(order[: min(shortlist * query.n, LARGEST)])

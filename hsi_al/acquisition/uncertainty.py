@@ -1,7 +1,7 @@
-"""Scores of how unsure a classifier is about a pixel (Settles 2009, section 3.1); higher = more wanted.
+"""Scores of the uncertainty of a classifier about a pixel (Settles 2009, section 3.1); higher = more wanted.
 
-Axes: N pixels, C classes. All in float64, so that near-certain pixels still differ, but for
-`least_confidence_N`, where the highest probability itself has been rounded to 1 in float32.
+Axes: N pixels, C classes. All scores are computed in float64, so that near-certain pixels still differ, except in
+`least_confidence_N`: there the highest probability itself is already rounded to 1 in float32.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ Scores = NDArray[np.float64]
 
 @score("loss_prediction")
 def predicted_loss_N(predicted_loss_N: NDArray[np.floating]) -> Scores:
-    """The loss that the loss prediction module expects (Yoo & Kweon 2019), (N,)."""
+    """Loss predicted by the loss prediction module (Yoo & Kweon 2019), (N,)."""
     return predicted_loss_N.astype(np.float64)
 
 
@@ -34,7 +34,7 @@ def least_confidence_N(probabilities_NC: NDArray[np.floating]) -> Scores:
 
 @score("margin", "breaking_ties")
 def negative_margin_N(probabilities_NC: NDArray[np.floating]) -> Scores:
-    """Minus the gap between the two highest probabilities (breaking ties, Luo et al. 2005), (N,)."""
+    """Negative difference of the two highest probabilities (breaking ties, Luo et al. 2005), (N,)."""
     top = np.partition(probabilities_NC.astype(np.float64), -2, axis=1)[:, -2:]
     return top[:, 0] - top[:, 1]
 

@@ -1,1 +1,1 @@
-"""Who may be labelled, who is, and who is tested: label pool, splits, initial draws, oracles (numpy only)."""
+"""The pixels to label and to test: splits, the label pool, initial draws and oracles (no torch)."""

@@ -1,4 +1,4 @@
-"""Initial draws that look at spectra and at no label: a pixel from each cluster."""
+"""Initial draws that use spectra but no labels: one pixel from each cluster."""
 
 from collections.abc import Callable
 from warnings import catch_warnings, simplefilter
@@ -20,12 +20,12 @@ NEIGHBOURS = 20  # Hacohen et al. 2022
 
 
 def central(features: Floats) -> int:
-    """Position of the row nearest to the mean of all rows (n, D): k-means' centre."""
+    """Return the index of the row nearest to the mean of all rows (n, D), the centre of a k-means cluster."""
     return int(((features - features.mean(axis=0)) ** 2).sum(axis=1).argmin())
 
 
 def typical(features: Floats) -> int:
-    """Position of the row with the smallest mean distance to its nearest rows (n, D), 20 or half of all.
+    """Return the index of the most typical row (n, D): smallest mean distance to its 20 nearest rows, or to n // 2.
 
     G. Hacohen, A. Dekel, D. Weinshall, "Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets",
     ICML 2022, eq. (4): typicality is the inverse of that distance.
@@ -33,7 +33,7 @@ def typical(features: Floats) -> int:
     count = min(NEIGHBOURS, max(1, len(features) // 2), len(features) - 1)
     if count < 1:
         return 0
-    distances, _ = NearestNeighbors(n_neighbors=count).fit(features).kneighbors()  # without themselves
+    distances, _ = NearestNeighbors(n_neighbors=count).fit(features).kneighbors()  # a row is not its own neighbour
     return int(distances.mean(axis=1).argmin())
 
 
@@ -41,25 +41,27 @@ COLD_STARTS: dict[str, Callable[[Floats], int]] = {"kmeans": central, "typiclust
 
 
 def draw_cold(candidates: Ids, spectra: NDArray[np.generic], size: int, kind: str, rng: np.random.Generator) -> Ids:
-    """One pixel from each of `size` clusters of the candidates' spectra (k-means on 10 principal components).
+    """Draw one pixel from each of `size` clusters of the candidates' spectra (k-means on 10 principal components).
 
     Args:
         candidates: Pixel ids, (N,).
-        spectra: Theirs, (N, bands).
-        size: Pixels to draw.
-        kind: `kmeans`, the pixel nearest to the centre, or `typiclust`, the most typical one.
-        rng: Seeds the clustering, and draws what is missing where spectra are too alike for so many clusters.
+        spectra: Spectra of the candidates, (N, B).
+        size: Number of pixels to draw.
+        kind: `kmeans`, the pixel nearest to the cluster's centre, or `typiclust`, the most typical one.
+        rng: Seeds the clustering; draws the missing pixels if too few spectra differ to form `size` clusters.
 
     Returns:
         Pixel ids, ascending, (size,).
 
     Raises:
-        PoolExhaustedError: More pixels are wanted than there are.
+        PoolExhaustedError: `size` exceeds the number of candidates.
     """
     if size > len(candidates):
-        raise PoolExhaustedError(f"{size} initial labels are more than the {len(candidates)} candidates.")
+        raise PoolExhaustedError(
+            f"{size} initial labels are more than the {len(candidates)} candidates; lower protocol.initial_size."
+        )
     seed = int(rng.integers(2**31))
-    # One thread: sums of several would differ in their last bits. Spectra all alike warn, and are dealt with below.
+    # One thread: the rounding of sums depends on their number. Identical spectra cause warnings; see `missing` below.
     with threadpool_limits(1), np.errstate(invalid="ignore"), catch_warnings():
         simplefilter("ignore", ConvergenceWarning)
         n_components = min(COMPONENTS, *spectra.shape)

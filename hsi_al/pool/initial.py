@@ -11,16 +11,15 @@ Ids = NDArray[np.int64]
 
 
 def shares_uniform(counts_C: Ids, size: int, rng: np.random.Generator) -> Ids:
-    """Labels per class of a draw without regard to the class (multivariate hypergeometric)."""
+    """Return the pixels per class of a draw that ignores classes (multivariate hypergeometric), (C,)."""
     shares: Ids = rng.multivariate_hypergeometric(counts_C, size)
     return shares
 
 
 def shares_per_class(counts_C: Ids, size: int, rng: np.random.Generator) -> Ids:
-    """The same number for every class; a remainder goes to classes drawn at random.
+    """Return the same number for every class, (C,); a remainder goes to classes drawn at random.
 
-    Raises:
-        PoolError: A class has fewer pixels than its share.
+    A share may exceed the pixels of its class; `draw_initial` checks that.
     """
     shares: Ids = np.full(len(counts_C), size // len(counts_C), dtype=np.int64)
     shares[rng.permutation(len(counts_C))[: size % len(counts_C)]] += 1
@@ -28,8 +27,8 @@ def shares_per_class(counts_C: Ids, size: int, rng: np.random.Generator) -> Ids:
 
 
 def shares_stratified(counts_C: Ids, size: int, rng: np.random.Generator) -> Ids:
-    """In proportion to the classes' candidates, largest remainders rounded up (ties at random)."""
-    # In whole numbers: equal remainders must be equal, and no class may be left to share from.
+    """Return shares in proportion to `counts_C`, (C,), largest remainders rounded up (ties at random)."""
+    # Integers, so that equal remainders compare equal; the sum is 0 if `min_per_class` took all candidates.
     shares, remainders = np.divmod(counts_C * size, max(1, int(counts_C.sum())))
     order = np.lexsort((rng.permutation(len(counts_C)), -remainders))
     shares[order[: size - shares.sum()]] += 1
@@ -52,26 +51,28 @@ def draw_initial(
     min_per_class: int = 0,
     class_names: list[str] | None = None,
 ) -> Ids:
-    """Draw the initial labels; within a class every pixel is equally likely.
+    """Draw the pixels that are labelled before the first training; within a class every pixel is equally likely.
 
     Args:
         candidates: Pixel ids, (N,).
-        labels: Their class indices, (N,).
-        size: Pixels to draw.
+        labels: Class indices of the candidates, (N,).
+        size: Number of pixels to draw.
         kind: `uniform` (the paper), `per_class` or `stratified`.
         rng: Source of the draw.
-        min_per_class: Labels that every class gets before the rest is drawn (the paper: 0).
-        class_names: By class index, for errors.
+        min_per_class: Pixels drawn from every class before the rest is drawn (the paper: 0).
+        class_names: Names by class index, for errors.
 
     Returns:
         Pixel ids, ascending, (size,).
 
     Raises:
-        PoolExhaustedError: More pixels are wanted than there are.
-        PoolError: A class has too few pixels, or the minimum alone exceeds `size`.
+        PoolExhaustedError: `size` exceeds the number of candidates.
+        PoolError: A class has too few pixels, or `min_per_class` of every class is more than `size`.
     """
     if size > len(candidates):
-        raise PoolExhaustedError(f"{size} initial labels are more than the {len(candidates)} candidates.")
+        raise PoolExhaustedError(
+            f"{size} initial labels are more than the {len(candidates)} candidates; lower protocol.initial_size."
+        )
     classes, positions, counts = np.unique(labels, return_inverse=True, return_counts=True)
     reserved = np.full(len(classes), min_per_class, dtype=np.int64)
     if reserved.sum() > size:
@@ -92,21 +93,21 @@ def draw_initial(
 def draw_per_class(
     candidates: Ids, labels: Ids, n: int, rng: np.random.Generator, take_existing: bool, class_names: list[str]
 ) -> Ids:
-    """Draw n pixels of every class that occurs, uniformly within it, as supervised comparisons do.
+    """Draw n pixels of every class that occurs, uniformly within the class, as for supervised training.
 
     Args:
         candidates: Pixel ids, (N,).
-        labels: Their class indices, (N,).
+        labels: Class indices of the candidates, (N,).
         n: Pixels per class.
         rng: Source of the draw.
-        take_existing: Take all pixels of a class that has fewer.
-        class_names: By class index, for errors.
+        take_existing: Take all pixels of a class that has fewer than n.
+        class_names: Names by class index, for errors.
 
     Returns:
         Pixel ids, ascending.
 
     Raises:
-        PoolError: A class has fewer pixels.
+        PoolError: A class has fewer than n pixels, and `take_existing` is false.
     """
     drawn = []
     for index in np.unique(labels).tolist():
@@ -114,17 +115,17 @@ def draw_per_class(
         if len(members) < n and not take_existing:
             raise PoolError(
                 f"{class_names[index]} has {len(members)} candidates, but protocol.per_class={n}; lower it, or take "
-                "what exists with protocol.take_existing=true."
+                "all pixels of such classes with protocol.take_existing=true."
             )
         drawn.append(rng.choice(members, min(n, len(members)), replace=False))
     return np.sort(np.concatenate(drawn))
 
 
 def require(counts_C: Ids, shares_C: Ids, names: list[str]) -> None:
-    """Raise PoolError naming the first class with fewer pixels than its share."""
+    """Raise PoolError if a class has fewer pixels than its share, naming the first such class."""
     for count, share, name in zip(counts_C.tolist(), shares_C.tolist(), names, strict=True):
         if count < share:
             raise PoolError(
-                f"{name} has {count} candidates, but the initial draw wants {share} of it; "
-                "take protocol.initial=uniform or a smaller protocol.initial_size."
+                f"{name} has {count} candidates, but the initial draw needs {share} of this class; "
+                "set protocol.initial=uniform or lower protocol.initial_size."
             )

@@ -1,4 +1,4 @@
-"""The label pool: which candidate was labelled, and in which round."""
+"""The label pool: the candidates, the label of each, and the round in which it was labelled."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,18 +10,18 @@ UNLABELLED = -1
 
 
 class LabelPool:
-    """Candidates with the round in which each was labelled.
+    """The candidates of a run, with the labels given so far and the round of each label.
 
     Attributes:
         candidates: Pixel ids, ascending, (N,).
         labelled_at: Round in which a candidate was labelled, 0 = initial draw, -1 = unlabelled, (N,).
-        label: Class index given by the oracle, -1 = unlabelled, (N,).
+        label: Class index from the oracle, -1 = unlabelled, (N,).
 
     Args:
         candidates: Pixel ids, in any order.
 
     Raises:
-        PoolError: No candidates, or the same pixel twice.
+        PoolError: There are no candidates, or a pixel id occurs twice.
     """
 
     def __init__(self, candidates: ArrayLike) -> None:
@@ -29,37 +29,37 @@ class LabelPool:
         if len(self.candidates) == 0:
             raise PoolError("There are no candidates: the scene or the split leaves no pixel that may be labelled.")
         if (np.diff(self.candidates) == 0).any():
-            raise PoolError("A pixel is a candidate twice.")
+            raise PoolError("The candidates hold the same pixel id twice; give every id once.")
         self.labelled_at: Ids = np.full(len(self.candidates), UNLABELLED, dtype=np.int64)
         self.label: Ids = np.full(len(self.candidates), UNLABELLED, dtype=np.int64)
 
     @property
     def is_labelled(self) -> NDArray[np.bool_]:
-        """Over the candidates, (N,)."""
+        """Whether each candidate is labelled, (N,)."""
         return np.not_equal(self.labelled_at, UNLABELLED)
 
     @property
     def n_labelled(self) -> int:
-        """Number of labels so far."""
+        """Number of labelled candidates."""
         return int(self.is_labelled.sum())
 
     @property
     def labelled_ids(self) -> Ids:
-        """Pixel ids with a label, ascending."""
+        """Pixel ids of the labelled candidates, ascending."""
         return self.candidates[self.is_labelled]
 
     @property
     def labels(self) -> Ids:
-        """Class indices of `labelled_ids`."""
+        """Class indices of `labelled_ids`, in the same order."""
         return self.label[self.is_labelled]
 
     @property
     def unlabelled_ids(self) -> Ids:
-        """Pixel ids without a label, ascending."""
+        """Pixel ids of the unlabelled candidates, ascending."""
         return self.candidates[~self.is_labelled]
 
     def positions(self, pixel_ids: ArrayLike) -> Ids:
-        """Positions of pixel ids among the candidates.
+        """Return the position of each pixel id in `candidates`, in the order of `pixel_ids`.
 
         Raises:
             PoolError: A pixel is no candidate.
@@ -72,15 +72,16 @@ class LabelPool:
         return found
 
     def add(self, pixel_ids: ArrayLike, labels: ArrayLike, round_: int) -> None:
-        """Label pixels.
+        """Record the labels of pixels.
 
         Args:
             pixel_ids: Unlabelled candidates, each once, (n,).
-            labels: Class indices, (n,).
-            round_: The round from which on they are labelled.
+            labels: Class indices of these pixels, (n,).
+            round_: First round that trains on these labels.
 
         Raises:
-            PoolError: A pixel twice, no candidate or labelled already, or a label that is no class; nothing changes.
+            PoolError: A pixel occurs twice, is no candidate or is labelled already, or the labels are not n class
+                indices from 0; the pool is then unchanged.
         """
         positions = self.positions(pixel_ids)
         classes = np.asarray(labels, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Where labels come from."""
+"""Oracles, which give the labels of queried pixels."""
 
 from typing import Protocol
 
@@ -11,34 +11,34 @@ Ids = NDArray[np.int64]
 
 
 class Oracle(Protocol):
-    """Answers a query."""
+    """Interface of an oracle, which gives the labels of queried pixels."""
 
     def label(self, pixel_ids: Ids) -> Ids:
-        """Class indices of pixels, (n,)."""
+        """Return the class indices of pixels, (n,)."""
         ...
 
 
 class GroundTruthOracle:
-    """Answers from the scene's ground truth.
+    """Oracle that takes the labels from the ground truth of the scene.
 
     Args:
         pixel_ids: The labelled pixels of the scene, ascending, (N,).
-        labels: Their class indices, (N,).
+        labels: Class indices of these pixels, (N,).
 
     Raises:
-        ValueError: Another number of labels than pixels.
+        ValueError: `labels` and `pixel_ids` differ in length.
     """
 
     def __init__(self, pixel_ids: Ids, labels: Ids) -> None:
         if labels.shape != pixel_ids.shape:
-            raise ValueError(f"argument 2 holds {len(labels)} labels for {len(pixel_ids)} pixels")
+            raise ValueError(f"labels has length {len(labels)}, but there are {len(pixel_ids)} pixels")
         self._pixel_ids, self._labels = pixel_ids, labels
 
     def label(self, pixel_ids: Ids) -> Ids:
-        """Class indices of pixels, (n,).
+        """Return the class indices of pixels, (n,).
 
         Raises:
-            PoolError: The ground truth has no label there.
+            PoolError: The ground truth has no label at a pixel.
         """
         unknown = ~np.isin(pixel_ids, self._pixel_ids)
         if unknown.any():

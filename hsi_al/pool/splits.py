@@ -1,4 +1,4 @@
-"""Candidates and test pixels: the four splits."""
+"""The four splits of the labelled pixels of a scene into candidates and test pixels."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,20 +9,20 @@ from numpy.typing import NDArray
 from hsi_al.errors import PoolError
 
 Ids = NDArray[np.int64]
-LAYOUTS = 200
+LAYOUTS = 200  # random layouts of blocks that are compared
 
 
 @dataclass(frozen=True)
 class Split:
-    """Who may be labelled and who is tested.
+    """The pixels that may be labelled (candidates) and the pixels that only test the learner.
 
     Attributes:
-        kind: Name of the split.
+        kind: Name of the split: `paper`, `holdout`, `blocks` or `checkerboard`.
         candidates: Pixel ids that may be labelled, ascending.
         test: Pixel ids that are never labelled, ascending; empty for `paper`, whose held-out pixels are the
             candidates not (yet) labelled.
         missing_in_candidates: Class indices without a candidate.
-        missing_in_test: Class indices without a test pixel (where there is a test side).
+        missing_in_test: Class indices without a test pixel; empty if there are no test pixels.
     """
 
     kind: str
@@ -33,20 +33,20 @@ class Split:
 
     @cached_property
     def scored_ids(self) -> Ids:
-        """Every pixel that counts: candidates and test, ascending."""
+        """Pixel ids that the learner predicts after every training: candidates and test pixels, ascending."""
         return np.union1d(self.candidates, self.test)
 
     def heldout(self, labelled_ids: Ids) -> Ids:
-        """The pixels that test a learner: the test side, for `paper` the candidates without a label; ascending."""
+        """Return the pixel ids that test the learner, ascending: `test`, or for `paper` the unlabelled candidates."""
         return self.test if len(self.test) else np.setdiff1d(self.candidates, labelled_ids, assume_unique=True)
 
     def overlap(self, labelled_ids: Ids, shape: tuple[int, int], patch_size: int) -> tuple[int, int]:
-        """How many held-out pixels lie in the patch of a labelled one, and how many held-out pixels there are."""
+        """Return how many held-out pixels lie in the patch of a labelled pixel, and how many there are in total."""
         heldout = self.heldout(labelled_ids)
         return int(in_patches(labelled_ids, shape, patch_size)[heldout].sum()), len(heldout)
 
     def thinned(self, size: int, rng: np.random.Generator) -> "Split":
-        """About `size` of the scored pixels, drawn uniformly on each side: for trying things out."""
+        """Return the split with about `size` of its pixels, drawn uniformly from each side, for quick trials."""
         part = min(1.0, size / len(self.scored_ids))
         candidates, test = (
             np.sort(rng.choice(side, int(np.ceil(part * len(side))), replace=False))
@@ -56,12 +56,12 @@ class Split:
 
 
 def divide_paper(pixel_ids: Ids) -> Split:
-    """Every labelled pixel of the scene is a candidate, as in the paper."""
+    """Make every labelled pixel of the scene a candidate, as in the paper."""
     return Split("paper", pixel_ids, np.empty(0, np.int64))
 
 
 def divide_holdout(pixel_ids: Ids, labels: Ids, rng: np.random.Generator, fraction: float = 0.5) -> Split:
-    """A fixed random part of every class is candidates (rounded up), the rest is test."""
+    """Make a random `fraction` of every class candidates (rounded up) and the rest test pixels."""
     order = rng.permutation(len(pixel_ids))
     chosen = np.zeros(len(pixel_ids), dtype=bool)
     for value in np.unique(labels):
@@ -79,15 +79,15 @@ def divide_spatially(
     block_size: int = 48,
     patch_size: int = 32,
 ) -> Split:
-    """Pixels in blocks of one kind are candidates, those in blocks of the other kind are test, with a guard.
+    """Divide the scene into square blocks, whose pixels are either all candidates or all test pixels, with a guard.
 
     The guard drops test pixels that lie in the patch of a candidate, so no training patch contains a test pixel.
-    Seeded layouts (`blocks`: every block drawn; `checkerboard`: alternating cells; both with a random offset) are
-    searched for the one that keeps most classes on both sides, then most pixels on the smaller side.
+    Of `LAYOUTS` seeded layouts (`blocks`: each block is drawn; `checkerboard`: blocks alternate; both with a random
+    offset), the one is taken that keeps most classes on both sides, then most pixels on the smaller side.
 
     Args:
         pixel_ids: Labelled pixels, ascending, (N,).
-        labels: Their class indices, (N,).
+        labels: Class indices of these pixels, (N,).
         shape: Height and width of the scene.
         kind: `blocks` or `checkerboard`.
         rng: Source of the layouts.
@@ -117,14 +117,14 @@ def divide_spatially(
 def guarded(
     pixel_ids: Ids, shape: tuple[int, int], is_candidate_block: NDArray[np.bool_], patch_size: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Over the labelled pixels: candidate or not, and test or not, with the guard between them."""
+    """Return which labelled pixels are candidates, and which are test pixels outside candidates' patches, (N,) each."""
     chosen = is_candidate_block.ravel()[pixel_ids]
     return chosen, ~chosen & ~in_patches(pixel_ids[chosen], shape, patch_size)[pixel_ids]
 
 
 def in_patches(pixel_ids: Ids, shape: tuple[int, int], patch_size: int) -> NDArray[np.bool_]:
-    """Whether each pixel of the scene lies in the patch [i - P//2, i - P//2 + P) of one of these, (H * W,)."""
-    from scipy.ndimage import maximum_filter  # takes half as long to load as all else that a run starts with
+    """Return whether each pixel of the scene is in a patch [i - P//2, i - P//2 + P) around one of the ids, (H * W,)."""
+    from scipy.ndimage import maximum_filter  # not at the top: takes half as long as a run's other imports
 
     centres = np.zeros(shape, dtype=np.uint8)
     centres.ravel()[pixel_ids] = 1
@@ -135,27 +135,27 @@ def in_patches(pixel_ids: Ids, shape: tuple[int, int], patch_size: int) -> NDArr
 
 
 def block_kinds(shape: tuple[int, int], size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Each block at random candidate or test, (H, W)."""
+    """Draw for each block whether its pixels are candidates (true) or test pixels, (H, W)."""
     rows, columns = cells(shape, size, rng)
     kinds: NDArray[np.bool_] = rng.random((rows.max() + 1, columns.max() + 1)) < 0.5
     return kinds[rows[:, None], columns[None, :]]
 
 
 def checkerboard_kinds(shape: tuple[int, int], size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Blocks alternate, (H, W)."""
+    """Alternate blocks of candidates (true) and of test pixels, the first at random, (H, W)."""
     rows, columns = cells(shape, size, rng)
     kinds: NDArray[np.bool_] = (rows[:, None] + columns[None, :]) % 2 == rng.integers(2)
     return kinds
 
 
 def cells(shape: tuple[int, int], size: int, rng: np.random.Generator) -> tuple[Ids, Ids]:
-    """Block row of every row and block column of every column, with a random offset."""
+    """Return the block index of every row, (H,), and of every column, (W,), with a random offset."""
     row_offset, column_offset = rng.integers(size, size=2)
     return (np.arange(shape[0]) + row_offset) // size, (np.arange(shape[1]) + column_offset) // size
 
 
 def with_missing(kind: str, pixel_ids: Ids, labels: Ids, chosen: NDArray[np.bool_], test: NDArray[np.bool_]) -> Split:
-    """Build the split and name the classes that a side lacks."""
+    """Build the split from masks over the labelled pixels, with the classes that each side lacks."""
     every = np.unique(labels)
     return Split(
         kind,

@@ -1,1 +1,1 @@
-"""What a hyperspectral scene is and where it comes from (numpy, scipy and h5py only)."""
+"""Hyperspectral scenes: the `Scene` class, the catalogue of public scenes, and readers of scene files (no torch)."""

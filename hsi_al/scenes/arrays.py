@@ -1,4 +1,4 @@
-"""What the readers of scene files share: windows of an array, the choice among several, damage as one sentence."""
+"""Parts shared by the readers of scene files: windows of an array, the choice of a key, failures as a SceneError."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,7 +14,14 @@ from hsi_al.errors import SceneError
 
 
 class Variable(NamedTuple):
-    """An array in a file: key, shape as its own software shows it, type, and whether it holds real numbers."""
+    """Description of an array in a file.
+
+    Attributes:
+        key: Name of the array in the file.
+        shape: Axis sizes in the order of the software that wrote the file (MATLAB's order for .mat files).
+        kind: Name of the value type.
+        numeric: Whether the values are real numbers.
+    """
 
     key: str
     shape: tuple[int, ...]
@@ -23,8 +30,8 @@ class Variable(NamedTuple):
 
     @property
     def is_picture(self) -> bool:
-        """Whether it has two or more dimensions."""
-        # MATLAB has no vectors: a 1 x N array counts as one-dimensional here.
+        """Whether the array is numeric and has two or more dimensions longer than 1."""
+        # MATLAB stores vectors as 1 x N arrays, which count as one-dimensional here.
         return self.numeric and sum(size > 1 for size in self.shape) >= 2
 
     def __str__(self) -> str:
@@ -33,14 +40,14 @@ class Variable(NamedTuple):
 
 @dataclass(frozen=True)
 class Rows:
-    """An array of two or more dimensions in a file, read in windows; close it, or leave it open as long as it is used.
+    """An array of two or more dimensions in a file, read in windows; a context manager that closes the file.
 
     Attributes:
         path: The file.
-        shape: Rows, columns, and what else there is.
-        dtype: Its number type.
-        source: (slice of rows, slice of columns) -> that window.
-        close: Gives the file back.
+        shape: Rows, columns, and any further axes.
+        dtype: Number type of the array.
+        source: Function (slice of rows, slice of columns) -> values of that window.
+        close: Function that closes the file.
     """
 
     path: Path
@@ -50,16 +57,16 @@ class Rows:
     close: Callable[[], None] = lambda: None
 
     def read(self, first: int, last: int, left: int = 0, right: int | None = None) -> NDArray[Any]:
-        """Rows from `first` to before `last`, columns from `left` to before `right`, by default all.
+        """Read rows `first` to `last` - 1 and columns `left` to `right` - 1, by default all columns.
 
         Raises:
-            SceneError: The file is damaged there.
+            SceneError: The file is damaged in this window.
         """
         with reading(self.path):
             return self.source(slice(first, last), slice(left, right))
 
     def blocks(self, n_bytes: int) -> Iterator[tuple[int, int]]:
-        """First and last row (exclusive) of blocks of about so many bytes, of one row at least."""
+        """Yield first and last row (exclusive) of consecutive blocks of at most `n_bytes` bytes, or of one row."""
         row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:]))
         yield from blocks(self.shape[0], max(1, n_bytes // max(1, row_bytes)))
 
@@ -71,21 +78,22 @@ class Rows:
 
 
 def blocks(n: int, size: int) -> Iterator[tuple[int, int]]:
-    """First and last (exclusive) of n things, `size` at a time."""
+    """Yield first and last index (exclusive) of consecutive blocks of `size` out of n items."""
     for first in range(0, n, size):
         yield first, min(first + size, n)
 
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of scene file.
+    """A file format for scenes.
 
     Attributes:
-        suffixes: Its extensions, in small letters.
-        read: (path, key or None) -> the whole array, in the axis order in which its own software shows it.
-        rows: (path, key or None) -> the same in windows; None where a file can only be read whole.
-        matches: Whether a file with one of the extensions is of this kind; the first that says so reads it.
-        order: Formats with smaller numbers are asked first.
+        suffixes: File extensions, in lower case.
+        read: Function (path, key or None) -> the whole array, in the axis order of the software that writes the format.
+        rows: Function (path, key or None) -> the same array as `Rows`; None if a file can only be read whole.
+        matches: Function (path) -> whether a file with one of the extensions is of this format; the first format that
+            matches reads the file.
+        order: Formats with smaller numbers are tried first.
     """
 
     suffixes: tuple[str, ...]
@@ -97,10 +105,10 @@ class Format:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn any failure of a reader into a SceneError, and keep its warnings quiet.
+    """Turn any exception of a file reader inside this context into a SceneError, and silence the reader's warnings.
 
     Raises:
-        SceneError: The file is truncated, damaged, of another kind than its name says, or may not be read.
+        SceneError: The file is truncated, damaged, of another format than its extension, or not readable by the user.
     """
     try:
         with warnings.catch_warnings():
@@ -117,7 +125,11 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def chosen(path: Path, variables: list[Variable], key: str | None) -> str:
-    """The key to read: the given one, or that of the only array of two or more dimensions."""
+    """Choose the key to read: the given one, or that of the only numeric array of two or more dimensions.
+
+    Raises:
+        SceneError: No numeric array has the key, or no key is given and not exactly one such array exists.
+    """
     numeric = [variable.key for variable in variables if variable.numeric]
     pictures = [variable.key for variable in variables if variable.is_picture]
     if key in numeric:

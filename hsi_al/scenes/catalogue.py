@@ -1,4 +1,4 @@
-"""The public scenes by name, and scenes of one's own."""
+"""The catalogue of public scenes, and loading of catalogue scenes and of custom scenes."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -25,17 +25,17 @@ class CatalogueEntry:
     """A public scene.
 
     Attributes:
-        title: Name for people.
+        title: Full name of the scene, for messages.
         shape: Cube shape (H, W, B).
-        cube: File of the cube.
-        ground_truth: File of the label map.
+        cube: Published file of the cube.
+        ground_truth: Published file of the ground truth.
         class_names: Label value -> published name.
-        licence: Terms of the data.
-        citation: Whom to cite for the data.
+        licence: Licence of the data.
+        citation: Source to cite for the data.
         classes: Label values kept by default; None keeps all.
-        rgb_bands: Bands (from 0) for a false-colour picture.
-        embedded: Whether the scene comes with the package.
-        page: Where the files are described and offered.
+        rgb_bands: Bands (from 0) shown as red, green and blue in a false-colour picture.
+        embedded: Whether the package contains the scene; other scenes are downloaded.
+        page: Web page that describes and offers the files.
     """
 
     title: str
@@ -132,7 +132,7 @@ _SALINAS = CatalogueEntry(
     rgb_bands=(43, 21, 11),
 )
 
-# A window of Salinas that keeps the label values of the whole: 1 and 10 to 14.
+# A window of Salinas with the same label values, here 1 and 10 to 14.
 _SALINAS_A = replace(
     _SALINAS,
     title="Salinas-A",
@@ -166,11 +166,13 @@ def load_catalogue_scene(name: str, data_dir: Path | None, classes: Sequence[int
 
     Args:
         name: A key of `CATALOGUE`.
-        data_dir: Folder that holds the files or will; default: the user's cache. Not needed for Indian Pines.
-        classes: Label values to keep instead of the entry's own.
+        data_dir: Existing folder of the files, where missing ones are downloaded to; None = the user's cache folder.
+            Not used for Indian Pines.
+        classes: Label values to keep; None = those of the catalogue entry.
 
     Raises:
-        SceneError: The name is unknown, files can't be had or used, or a class is absent.
+        SceneError: The name is unknown, `data_dir` is no folder, a file can't be downloaded or read, or a class is
+            absent.
     """
     if name not in CATALOGUE:
         raise SceneError(f"There is no scene {name!r} in the catalogue; it has {', '.join(CATALOGUE)}.")
@@ -186,7 +188,7 @@ def _downloaded(name: str, entry: CatalogueEntry, data_dir: Path | None) -> Scen
     if cube.shape != entry.shape:
         raise SceneError(
             f"{cube_path} holds a cube of shape {cube.shape} where {entry.title} has {entry.shape}; "
-            f"download {entry.cube.name} again, or use another scene or a cut of one as a custom scene."
+            f"download {entry.cube.name} again, or load another cube with dataset=custom."
         )
     return Scene(
         name=name,
@@ -200,18 +202,18 @@ def _downloaded(name: str, entry: CatalogueEntry, data_dir: Path | None) -> Scen
 
 
 def data_folder(data_dir: str | None) -> Path | None:
-    """Where scene files are: as `data_dir` says, else the environment variable HSI_AL_DATA; None = the user's cache."""
+    """Return the folder of scene files: `data_dir`, else the variable HSI_AL_DATA, else None (the user's cache)."""
     folder = data_dir or os.environ.get(DATA_DIR_VARIABLE)
     return Path(folder).expanduser() if folder else None
 
 
 def whole_of(name: str) -> str:
-    """The scene of the catalogue that holds all pixels and classes of this one, maybe itself."""
+    """Return the catalogue scene that holds all pixels and classes of scene `name`; it may be `name` itself."""
     return {"indian_pines": "indian_pines_16", "salinas_a": "salinas"}.get(name, name)
 
 
 def is_at_hand(name: str, data_dir: Path | None) -> bool:
-    """Whether `load_catalogue_scene` would need no download."""
+    """Return whether `load_catalogue_scene` can load the scene without a download."""
     entry, folder = CATALOGUE[name], cache_folder() if data_dir is None else data_dir
     return entry.embedded or all(_present(name, file, folder) for file in (entry.cube, entry.ground_truth))
 
@@ -221,9 +223,9 @@ def _present(name: str, file: SceneFile, folder: Path) -> list[Path]:
 
 
 def _located(name: str, entry: CatalogueEntry, data_dir: Path | None) -> list[Path]:
-    """Find cube and ground truth in `data_dir` or its folder `name`; else download them there, or to the cache."""
+    """Find cube and ground truth in `data_dir` (or the cache) or its subfolder `name`; download what is missing."""
     if data_dir is not None and not data_dir.is_dir():
-        raise SceneError(f"data_dir={data_dir} is no folder; make it, or leave data_dir away to use {cache_folder()}.")
+        raise SceneError(f"data_dir={data_dir} is no folder; create it, or leave data_dir out to use {cache_folder()}.")
     folder = cache_folder() if data_dir is None else data_dir
     found, downloaded = [], False
     for file in (entry.cube, entry.ground_truth):
@@ -247,22 +249,23 @@ def load_custom_scene(
     wavelengths: ArrayLike | None = None,
     in_memory: bool = True,
 ) -> Scene:
-    """Load a scene of one's own from arrays in files, or from a file written by `save_scene`.
+    """Load a custom scene from arrays in files, or from a file written by `save_scene`.
 
     Args:
-        name: How messages and files call the scene.
-        cube_file: File of the cube (H, W, B), or a whole scene when neither keys nor a ground truth file are given.
-        cube_key: Key of the cube; needed when the file holds several arrays.
-        ground_truth_file: File of the label map (H, W); None for the file of the cube.
-        ground_truth_key: Key of the label map.
+        name: Name of the scene in messages and run files.
+        cube_file: File of the cube (H, W, B); or a file written by `save_scene`, if `cube_key`, `ground_truth_file`
+            and `ground_truth_key` are None.
+        cube_key: Key of the cube; needed if the file holds several arrays.
+        ground_truth_file: File of the ground truth (H, W); None = `cube_file`.
+        ground_truth_key: Key of the ground truth; needed if its file holds several arrays.
         classes: Label values to keep; None keeps all.
         class_names: Label value -> name.
-        rgb_bands: Bands (from 0) for a false-colour picture.
+        rgb_bands: Bands (from 0) shown as red, green and blue in a false-colour picture.
         wavelengths: Band centres (B,) in nm.
-        in_memory: Read the whole cube, or let it stay in its file.
+        in_memory: Whether to read the whole cube into memory; False leaves it in its file.
 
     Raises:
-        SceneError: A file or the scene in it is unusable, or a class is absent.
+        SceneError: A file can't be read, its arrays are no usable scene, or a class is absent.
     """
     cube_file = Path(cube_file)
     given = (cube_key, ground_truth_file, ground_truth_key)

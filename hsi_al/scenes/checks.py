@@ -1,4 +1,4 @@
-"""What makes a cube, a ground truth and their companions usable; every refusal is one sentence with the way out."""
+"""Checks of a scene's cube, ground truth, wavelengths and colour bands; each SceneError names the way out."""
 
 from collections.abc import Sequence
 from itertools import permutations
@@ -13,7 +13,7 @@ Labels = NDArray[np.unsignedinteger[Any]]
 
 
 def checked_cube(name: str, cube: ArrayLike) -> NDArray[Any]:
-    """Give the cube (H, W, B) in C order and native byte order, its number type unchanged.
+    """Return the cube (H, W, B) in C order and native byte order, with its number type unchanged.
 
     Raises:
         SceneError: The cube is not 3-D, is empty, holds no real numbers, NaN or infinite values, or is constant.
@@ -33,7 +33,7 @@ def require_range(name: str, shape: tuple[int, ...], low: float, high: float) ->
 
 
 def finite_cube(name: str, cube: ArrayLike) -> NDArray[Any]:
-    """As `checked_cube`, but a constant cube will do: normalised by the limits of another one.
+    """Return the cube as `checked_cube` does, but allow a constant one, such as a window of a larger cube.
 
     Raises:
         SceneError: The cube is not 3-D, is empty, holds no real numbers, NaN or infinite values.
@@ -63,10 +63,10 @@ def require_cube(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Non
 
 
 def checked_ground_truth(name: str, ground_truth: ArrayLike, cube_shape: tuple[int, ...]) -> Labels:
-    """Give the ground truth (H, W) in the smallest type; a floating one with whole values is fine (MATLAB's double).
+    """Return the ground truth (H, W) in the smallest unsigned integer type; whole floating values (MATLAB) are allowed.
 
     Raises:
-        SceneError: It is not 2-D, does not fit the cube, holds other values than whole numbers from 0,
+        SceneError: The ground truth is not 2-D, does not fit the cube, holds values other than whole numbers from 0,
             or labels fewer than two classes.
     """
     array = np.asarray(ground_truth)
@@ -83,7 +83,7 @@ def checked_ground_truth(name: str, ground_truth: ArrayLike, cube_shape: tuple[i
 
 
 def require_map(name: str, shape: tuple[int, ...], cube_shape: tuple[int, ...]) -> None:
-    """Raise SceneError if a ground truth of this shape isn't (H, W) of the cube."""
+    """Raise SceneError if the shape of a ground truth isn't the (H, W) of the cube."""
     if len(shape) != 2:
         raise SceneError(
             f"Scene {name!r}: the ground truth has shape {shape}, (height, width) is needed; "
@@ -106,7 +106,7 @@ def _shape_hint(cube_shape: tuple[int, ...], truth_shape: tuple[int, ...]) -> st
 
 
 def whole_labels(name: str, array: NDArray[Any]) -> Labels:
-    """Give labels of any real type in the smallest unsigned one that holds them.
+    """Return labels of any real type in the smallest unsigned integer type that holds them.
 
     Raises:
         SceneError: A value is no whole number from 0.
@@ -135,7 +135,7 @@ def _compact(labels: NDArray[Any]) -> Labels:
 
 
 def checked_wavelengths(name: str, wavelengths: ArrayLike, n_bands: int) -> NDArray[np.float64]:
-    """Give the band centres (B,) in nm as float64.
+    """Return the band centres (B,) in nm as float64.
 
     Raises:
         SceneError: There is not exactly one finite wavelength per band.
@@ -150,7 +150,7 @@ def checked_wavelengths(name: str, wavelengths: ArrayLike, n_bands: int) -> NDAr
 
 
 def checked_rgb_bands(name: str, rgb_bands: Sequence[int], n_bands: int) -> tuple[int, int, int]:
-    """Give the red, green and blue band numbers, counted from 0.
+    """Return the red, green and blue band numbers, counted from 0.
 
     Raises:
         SceneError: They are not three, or one is not a band of the cube.

@@ -1,4 +1,4 @@
-"""Public scene files arrive by themselves, once, checked by their sha256 (pooch)."""
+"""Downloads of public scene files: each file once, checked against its sha256 (pooch)."""
 
 import os
 import sys
@@ -18,7 +18,14 @@ RETRIES = 2
 
 @dataclass(frozen=True)
 class SceneFile:
-    """A published file: its path below the page's base address, size in bytes, checksum and the array's key."""
+    """A published scene file.
+
+    Attributes:
+        url_path: Path below the base address of the downloads.
+        size: Size in bytes.
+        sha256: Checksum, hexadecimal.
+        key: Key of the array in the file.
+    """
 
     url_path: str
     size: int
@@ -32,25 +39,26 @@ class SceneFile:
 
 
 def cache_folder() -> Path:
-    """Where files are kept when no `data_dir` is named, such as ~/.cache/hsi_al."""
+    """Return the user's cache folder, used if no `data_dir` is given, such as ~/.cache/hsi_al."""
     return Path(pooch.os_cache("hsi_al"))
 
 
 def download(base: str, file: SceneFile, folder: Path) -> Path:
-    """Fetch a file into a folder unless it is there already; parallel jobs wait for the first one.
+    """Download a file into a folder unless it is there already; parallel jobs wait for the first one.
 
-    A broken connection, a short or a wrong file is tried again; nothing but the whole, right file ever appears.
+    The download is repeated after a broken connection and after a truncated or wrong file. The file appears under its
+    name only when it is complete and its checksum is right.
 
     Args:
-        base: Address that the file's path continues; the environment variable HSI_AL_DOWNLOAD_BASE names a mirror.
-        file: What to fetch.
-        folder: Where it goes; made if missing.
+        base: Address before `file.url_path`; the environment variable HSI_AL_DOWNLOAD_BASE replaces it by a mirror.
+        file: The file to download.
+        folder: Folder to download to; created if missing.
 
     Returns:
-        The file's path.
+        Path of the file.
 
     Raises:
-        SceneError: It can't be had or written: one sentence with address, path and checksum.
+        SceneError: The file can't be downloaded or written; the message gives address, path and checksum.
     """
     url = os.environ.get(BASE_VARIABLE, base).rstrip("/") + "/" + file.url_path
     path = folder / file.name
@@ -64,14 +72,14 @@ def download(base: str, file: SceneFile, folder: Path) -> Path:
                 retrieve(url, path, file.sha256)
     except (OSError, ValueError, requests.exceptions.RequestException) as error:
         raise SceneError(
-            f"{url} can't be downloaded ({cause_of(error)}); fetch it by hand as {path} ({file.size} bytes, sha256 "
+            f"{url} can't be downloaded ({cause_of(error)}); download it by hand to {path} ({file.size} bytes, sha256 "
             f"{file.sha256}), or set data_dir to a folder that holds it."
         ) from error
     return path
 
 
 def retrieve(url: str, path: Path, sha256: str) -> None:
-    """Download with retries, and a progress bar where there is a terminal."""
+    """Download a file and check its sha256, with retries, and with a progress bar if stderr is a terminal."""
     pooch.get_logger().setLevel("WARNING")
     source = pooch.create(
         path=path.parent,
@@ -88,7 +96,7 @@ def retrieve(url: str, path: Path, sha256: str) -> None:
 
 
 def cause_of(error: Exception) -> str:
-    """A few words instead of a library's paragraph."""
+    """Return the cause of a failed download in a few words, instead of the long message of a library."""
     if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
         return f"no answer within {TIMEOUT_SECONDS:g} s"
     if isinstance(error, requests.exceptions.HTTPError) and error.response is not None:
@@ -97,4 +105,4 @@ def cause_of(error: Exception) -> str:
         return "no connection, or it broke off"
     if isinstance(error, OSError):
         return f"{error.strerror or error}: {error.filename}"
-    return "what arrived is not the published file"
+    return "the downloaded file is not the published one"

@@ -1,6 +1,6 @@
-"""One array out of a scene file; whatever is wrong with the file becomes one sentence.
+"""Reading of one array from a scene file of any known format; failures become a SceneError of one sentence.
 
-`formats/` has a file for each kind of scene file.
+`formats/` has a module for each file format.
 """
 
 import pkgutil
@@ -16,13 +16,13 @@ from hsi_al.scenes.arrays import Format, Rows, reading
 
 
 def all_formats() -> list[Format]:
-    """Those that the files of `formats/` list, in the order in which they are asked."""
+    """Return the formats that the modules of `formats/` list in `FORMATS`, in the order in which they are tried."""
     files = [import_module(f"{formats.__name__}.{file.name}") for file in pkgutil.iter_modules(formats.__path__)]
     return sorted((form for file in files for form in file.FORMATS), key=lambda form: form.order)
 
 
 def existing_file(path: Path) -> None:
-    """Refuse what cannot be a data file before any reader sees it.
+    """Check that a path is a file and not empty.
 
     Raises:
         SceneError: The path is missing, a directory or an empty file.
@@ -36,10 +36,10 @@ def existing_file(path: Path) -> None:
 
 
 def format_of(path: Path) -> Format:
-    """The format that reads a file.
+    """Return the format that reads a file.
 
     Raises:
-        SceneError: The file is missing or empty, or of an unknown kind.
+        SceneError: The file is missing, empty or of an unknown format.
     """
     existing_file(path)
     suffix, known = path.suffix.lower(), all_formats()
@@ -52,12 +52,13 @@ def format_of(path: Path) -> Format:
 
 
 def read_array(path: Path, key: str | None = None) -> NDArray[Any]:
-    """Read one array in the axis order in which its own software shows it.
+    """Read one array, in the axis order of the software that wrote the file (MATLAB's order for .mat files).
 
-    Without a key the only array of two or more dimensions is taken.
+    Without a key, the only numeric array of two or more dimensions is read.
 
     Raises:
-        SceneError: The file is missing, empty, damaged or of an unknown kind, or the key gives no numeric array.
+        SceneError: The file is missing, empty, damaged or of an unknown format; no numeric array has the key; or no
+            key is given and there are several arrays or none.
     """
     path = Path(path)
     form = format_of(path)
@@ -72,16 +73,16 @@ def read_array(path: Path, key: str | None = None) -> NDArray[Any]:
 
 
 def readable_in_windows(path: Path) -> bool:
-    """Whether `opened_rows` reads single windows of the file, and not all of it at once.
+    """Return whether `opened_rows` can read single windows of the file instead of all of it.
 
     Raises:
-        SceneError: The file is missing or empty, or of an unknown kind.
+        SceneError: The file is missing, empty or of an unknown format.
     """
     return format_of(path).rows is not None
 
 
 def opened_rows(path: Path, key: str | None = None) -> Rows:
-    """The array of `read_array`, opened to be read window by window where `readable_in_windows`.
+    """Open the array that `read_array` reads, to read windows of it; unless `readable_in_windows`, it is loaded whole.
 
     Raises:
         SceneError: As `read_array`.

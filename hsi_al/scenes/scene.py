@@ -1,4 +1,4 @@
-"""A hyperspectral scene: cube, ground truth and names, and its form on disk."""
+"""The `Scene` class (cube, ground truth, class names), its false-colour picture, and its HDF5 file."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -20,26 +20,25 @@ from hsi_al.scenes.stored import StoredCube, stored_cube
 
 FORMAT = "hsi_al scene 1"
 RGB_WAVELENGTHS_NM = (650.0, 550.0, 450.0)
-MOST_FOR_PERCENTILES = 2**22  # pixels; of more, only every n-th row and column counts
+MOST_FOR_PERCENTILES = 2**22  # pixels; of a larger scene only every n-th row and column is used
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A cube with the label of every pixel; a pixel id is `row * width + column`.
+    """A hyperspectral cube with a label for every pixel; a pixel id is `row * width + column`.
 
     Attributes:
-        name: How messages and files call the scene.
-        source: The cube (H, W, B) in its original number type, or what reads it from its file as it is needed.
-        ground_truth: Original label values (H, W), 0 = unlabelled background, in the smallest type.
-        class_names: Label value -> name, for the values present; missing names become "class <value>".
+        name: Name of the scene in messages and run files.
+        source: The cube (H, W, B) in its original number type, or a `StoredCube` that reads it from its file.
+        ground_truth: Original label values (H, W), 0 = unlabelled background, in the smallest unsigned type.
+        class_names: Label value -> name, for the label values that occur; missing names become "class <value>".
         wavelengths: Band centres (B,) in nm, when known.
-        rgb_bands: Bands (from 0) shown as red, green and blue; without them the nearest to 650, 550 and 450 nm,
-            and without wavelengths three bands spread over the spectrum.
-        licence: Terms of the data.
-        citation: Whom to cite for the data.
+        rgb_bands: Bands (from 0) shown as red, green and blue; None = see `colour_bands`.
+        licence: Licence of the data.
+        citation: Source to cite for the data.
 
     Raises:
-        SceneError: The arrays cannot be used, alone or together.
+        SceneError: An array is invalid, or the arrays do not fit together.
     """
 
     name: str
@@ -71,44 +70,46 @@ class Scene:
         """The cube in memory, (H, W, B).
 
         Raises:
-            SceneError: It stays in its file.
+            SceneError: The cube stays in its file.
         """
         if isinstance(self.source, StoredCube):
-            raise SceneError(f"Scene {self.name!r} stays in {self.source.rows.path}; load it with in_memory=True.")
+            raise SceneError(
+                f"The cube of scene {self.name!r} stays in {self.source.rows.path}; load the scene with in_memory=True."
+            )
         return self.source
 
     @property
     def height(self) -> int:
-        """Rows H."""
+        """Number H of rows."""
         return int(self.source.shape[0])
 
     @property
     def width(self) -> int:
-        """Columns W."""
+        """Number W of columns."""
         return int(self.source.shape[1])
 
     @property
     def n_bands(self) -> int:
-        """Bands B."""
+        """Number B of bands."""
         return int(self.source.shape[2])
 
     @property
     def n_classes(self) -> int:
-        """Number C of label values present, background left out."""
+        """Number C of classes: label values that occur, without the background."""
         return len(self.label_values)
 
     @cached_property
     def label_values(self) -> NDArray[np.int64]:
-        """Original label values present (C,), ascending, without 0."""
+        """Original label values that occur (C,), ascending, without 0."""
         return np.unique(self.ground_truth[self.ground_truth > 0]).astype(np.int64)
 
     @cached_property
     def labelled_ids(self) -> NDArray[np.int64]:
-        """Pixel ids of every labelled pixel, ascending."""
+        """Pixel ids of all pixels with a label in the ground truth, ascending."""
         return np.flatnonzero(self.ground_truth).astype(np.int64, copy=False)
 
     def labels_of(self, pixel_ids: ArrayLike) -> NDArray[np.int64]:
-        """Give the class indices 0..C-1, in ascending order of the label values, of labelled pixels.
+        """Return the class indices of labelled pixels: 0 to C - 1, in ascending order of the label values.
 
         Raises:
             SceneError: A pixel lies outside the scene or is unlabelled.
@@ -130,10 +131,10 @@ class Scene:
         return np.searchsorted(self.label_values, values).astype(np.int64)
 
     def keeping(self, values: Iterable[int]) -> "Scene":
-        """Give the scene with only these label values; the pixels of all others become background.
+        """Return the scene with only these label values; pixels of all other classes become background.
 
         Raises:
-            SceneError: A value is absent from the ground truth, or fewer than two remain.
+            SceneError: A value is absent from the ground truth, or fewer than two classes remain.
         """
         wanted = {int(value) for value in values}
         absent = sorted(wanted.difference(self.label_values.tolist()))
@@ -145,12 +146,15 @@ class Scene:
         return replace(self, ground_truth=np.where(kept, self.ground_truth, 0))
 
     def false_colour(self) -> NDArray[np.uint8]:
-        """Give a picture (H, W, 3) of the `colour_bands`."""
+        """Return a false-colour picture (H, W, 3) of the `colour_bands`."""
         return false_colour(self.source, self.colour_bands)
 
     @property
     def colour_bands(self) -> tuple[int, ...]:
-        """Bands shown as red, green and blue: those given, else by wavelength, else spread over the spectrum."""
+        """Bands shown as red, green and blue: `rgb_bands`, else those nearest to 650, 550 and 450 nm.
+
+        Without wavelengths, the bands at 75, 50 and 25 % of the spectrum.
+        """
         if self.rgb_bands is not None:
             return self.rgb_bands
         if self.wavelengths is not None:
@@ -159,24 +163,24 @@ class Scene:
 
 
 def false_colour(cube: NDArray[np.generic] | StoredCube, bands: Sequence[int]) -> NDArray[np.uint8]:
-    """Give a picture (H, W, 3) of three bands, each stretched from its 2nd to its 98th percentile."""
+    """Return a picture (H, W, 3) of three bands, each stretched from its 2nd to its 98th percentile."""
     channels = cube.bands(list(bands)) if isinstance(cube, StoredCube) else cube[:, :, list(bands)]
     height, width, _ = channels.shape
     step = math.ceil(math.sqrt(height * width / MOST_FOR_PERCENTILES))
     low, high = np.percentile(channels[::step, ::step].astype(np.float64), (2, 98), axis=(0, 1))
-    span = np.where(high > low, high - low, 1.0)  # a flat channel must not divide by zero
+    span = np.where(high > low, high - low, 1.0)  # no division by zero for a constant band
     picture = np.empty(channels.shape, np.uint8)
-    for first, last in blocks(height, max(1, MOST_FOR_PERCENTILES // width)):  # in float64, so part by part
+    for first, last in blocks(height, max(1, MOST_FOR_PERCENTILES // width)):  # float64 only for a block
         stretched = np.clip((channels[first:last].astype(np.float64) - low) / span, 0, 1)
         picture[first:last] = np.rint(255 * stretched)
     return picture
 
 
 def save_scene(scene: Scene, path: Path) -> None:
-    """Write the scene as one HDF5 file, the same bytes for the same scene.
+    """Write a scene to one HDF5 file; equal scenes give identical bytes.
 
     Raises:
-        OSError: The folder is missing or cannot be written; a file already there is then untouched.
+        OSError: The folder is missing or cannot be written; an existing file is left unchanged.
     """
     # Several bands in full width compress best and are read whole anyway.
     chunks = tuple(min(size, most) for size, most in zip(scene.cube.shape, (256, 256, 8), strict=True))
@@ -196,7 +200,7 @@ def save_scene(scene: Scene, path: Path) -> None:
 
 
 def is_scene_file(path: Path) -> bool:
-    """Tell whether the file was written by `save_scene`, in any version of its form.
+    """Return whether the file was written by `save_scene`, in any version of its format.
 
     Raises:
         SceneError: The file is missing, empty or damaged.
@@ -209,20 +213,20 @@ def is_scene_file(path: Path) -> bool:
 
 
 def load_scene(path: Path, in_memory: bool = True) -> Scene:
-    """Read a scene written by `save_scene`; its cube may stay in the file.
+    """Read a scene written by `save_scene`; with `in_memory=False` its cube stays in the file.
 
     Raises:
-        SceneError: The file is missing, empty, damaged, of another kind, or holds no usable scene.
+        SceneError: The file is missing, empty, damaged, not written by `save_scene`, or holds no usable scene.
     """
     existing_file(path)
     if not h5py.is_hdf5(path):
-        raise SceneError(f"{path} is no HDF5 file, so no scene of this package; give its cube and ground truth keys.")
+        raise SceneError(f"{path} is no HDF5 file, so no file of save_scene; load its arrays with load_custom_scene.")
     with reading(path), h5py.File(path, "r") as file:
         found = file.attrs.get("format")
         if found != FORMAT:
             raise SceneError(
                 f"{path} has the format attribute {found!r} where a scene has {FORMAT!r}; "
-                "write it with save_scene or give its cube and ground truth keys."
+                "write it with save_scene, or load its arrays with load_custom_scene and their keys."
             )
         names = dict(zip(file["label_values"][()].tolist(), file["class_names"].asstr()[()].tolist(), strict=True))
         return Scene(

@@ -13,18 +13,18 @@ from hsi_al.scenes.arrays import Rows
 from hsi_al.scenes.checks import Labels, finite_cube, require_cube, require_map, require_range, whole_labels
 from hsi_al.scenes.readers import opened_rows, readable_in_windows
 
-BLOCK_BYTES = 2**26  # of a file that are in memory at once where values are only looked through
+BLOCK_BYTES = 2**26  # of a file held in memory at once while it is scanned
 
 
 @dataclass(frozen=True, eq=False)
 class StoredCube:
-    """A cube (H, W, B) in a file, of which windows are read.
+    """A cube (H, W, B) that stays in its file and is read in windows.
 
     Args:
-        rows: The opened file.
+        rows: The opened array of the cube.
 
     Raises:
-        SceneError: It holds no cube of real numbers.
+        SceneError: The array is no cube of real numbers.
     """
 
     rows: Rows
@@ -34,24 +34,24 @@ class StoredCube:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """H, W, B."""
+        """Shape of the cube: (H, W, B)."""
         height, width, n_bands = self.rows.shape
         return height, width, n_bands
 
     def read(self, first: int, last: int, left: int = 0, right: int | None = None) -> NDArray[Any]:
-        """Rows from `first` to before `last`, columns from `left` to before `right`, by default all; (h, w, B).
+        """Read rows `first` to `last` - 1 and columns `left` to `right` - 1, by default all columns; (h, w, B).
 
         Raises:
-            SceneError: The file is damaged there, or holds NaN or infinite values.
+            SceneError: The file is damaged in this window, or the window holds NaN or infinite values.
         """
         return finite_cube(f"{self.rows.path}, rows {first} to {last - 1}", self.rows.read(first, last, left, right))
 
     @cached_property
     def limits(self) -> tuple[float, float]:
-        """Minimum and maximum over all pixels and bands, by one pass over the file.
+        """Minimum and maximum over all pixels and bands, found in one pass over the file.
 
         Raises:
-            SceneError: The file is damaged, holds NaN or infinite values, or the same value everywhere.
+            SceneError: The file is damaged, holds NaN or infinite values, or has the same value everywhere.
         """
         parts = (self.read(first, last) for first, last in self.rows.blocks(BLOCK_BYTES))
         lows, highs = zip(*((part.min(), part.max()) for part in parts), strict=True)
@@ -60,7 +60,7 @@ class StoredCube:
         return float(low), float(high)
 
     def bands(self, chosen: list[int]) -> NDArray[Any]:
-        """Some bands of every pixel, (H, W, n)."""
+        """Read the n chosen bands of every pixel, (H, W, n)."""
         picture = np.empty((*self.shape[:2], len(chosen)), self.rows.dtype.newbyteorder("="))
         for first, last in self.rows.blocks(BLOCK_BYTES):
             picture[first:last] = self.read(first, last)[:, :, chosen]
@@ -71,21 +71,28 @@ def stored_cube(path: Path, key: str | None = None) -> StoredCube:
     """Open the cube in a file that can be read in windows.
 
     Raises:
-        SceneError: Another kind of file, or as `opened_rows`.
+        SceneError: The file can only be read whole, or the array is no cube; else as `opened_rows`.
     """
     if not readable_in_windows(path):
         raise SceneError(
-            f"{path} can't be read in parts, as dataset.in_memory=false needs it: save the cube with MATLAB's -v7.3, "
-            "or as .npy or HDF5 file, or take dataset.in_memory=true."
+            f"{path} can't be read in parts, as dataset.in_memory=false requires; save the cube with MATLAB's -v7.3 "
+            "or as .npy or HDF5 file, or set dataset.in_memory=true."
         )
     return StoredCube(opened_rows(path, key))
 
 
 def read_labels(name: str, path: Path, key: str | None, cube_shape: tuple[int, ...]) -> Labels:
-    """A ground truth (H, W) in the smallest type, read block by block.
+    """Read a ground truth (H, W) block by block, in the smallest unsigned integer type.
+
+    Args:
+        name: Name of the scene, for errors.
+        path: File of the ground truth.
+        key: Key of the ground truth; None = the only array of two or more dimensions.
+        cube_shape: Shape (H, W, B) of the cube.
 
     Raises:
-        SceneError: It doesn't fit the cube, holds no whole numbers from 0, or as `opened_rows`.
+        SceneError: The ground truth doesn't fit the cube or holds values other than whole numbers from 0; else as
+            `opened_rows`.
     """
     with opened_rows(path, key) as rows:
         require_map(name, rows.shape, cube_shape)

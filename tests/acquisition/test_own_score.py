@@ -70,7 +70,7 @@ def test_its_arguments_are_its_needs(own: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "body", "message"),
     [
-        ("short", "embeddings_ND): return embeddings_ND[1:, 0]", "must give 4 scores, .* shape \\(3,\\)"),
+        ("short", "embeddings_ND): return embeddings_ND[1:, 0]", "must return 4 scores, .* shape \\(3,\\)"),
         ("nan", "embeddings_ND): return embeddings_ND[:, 0] * np.nan", "NaN or infinite"),
     ],
 )

@@ -87,7 +87,7 @@ def test_per_class_gives_equal_shares_and_the_remainder_at_random() -> None:
 
 def test_per_class_names_the_class_that_has_too_few() -> None:
     ids, labels = candidates_of(50, 4, 50)
-    with pytest.raises(PoolError, match=r"Oats has 4 candidates.*wants 5") as caught:
+    with pytest.raises(PoolError, match=r"Oats has 4 candidates.*needs 5 of this class") as caught:
         draw_initial(ids, labels, 15, "per_class", generator(0, "initial"), class_names=["Corn", "Oats", "Hay"])
     assert "protocol.initial" in str(caught.value)
     with pytest.raises(PoolError, match="class 1 has 4"):

@@ -27,5 +27,5 @@ def test_a_pixel_without_a_label_is_named() -> None:
 
 
 def test_pixels_and_labels_must_match() -> None:
-    with pytest.raises(ValueError, match="argument 2"):
+    with pytest.raises(ValueError, match="labels has length 1, but there are 2 pixels"):
         GroundTruthOracle(np.array([3, 8]), np.array([2]))

@@ -98,7 +98,7 @@ def test_a_passing_fault_is_tried_again(server: Server, tmp_path: Path, fault: s
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("corrupted", "what arrived is not the published file"),
+        ("corrupted", "the downloaded file is not the published one"),
         ("dropped", "no connection, or it broke off"),
         ("missing", "the server answered 404"),
         ("slow", "no answer within 0.2 s"),

@@ -1,1 +1,1 @@
-"""Kinds of scene files: one file each, which lists what it can read in `FORMATS`."""
+"""File formats of scenes: each module lists the formats that it reads in `FORMATS`."""

@@ -12,19 +12,19 @@ from hsi_al.scenes.arrays import Format, Rows, Variable, chosen
 from hsi_al.scenes.formats.matlab import MATLAB_NUMBERS
 
 SUFFIXES = (".h5", ".hdf5", ".he5")
-# Strips may cut a row of chunks: while it fits in here, every chunk is unpacked once.
+# A strip of rows may end inside a row of chunks; a cache that holds such a row unpacks every chunk only once.
 CHUNK_CACHE = {"rdcc_nbytes": 2**28, "rdcc_nslots": 100_003}
 
 
 def is_matlab73(path: Path) -> bool:
-    """Whether a file says that it is one of MATLAB 7.3, or is HDF5 with its extension."""
+    """Return whether a file has the header of MATLAB 7.3, or is an HDF5 file with the extension .mat."""
     with path.open("rb") as file:
         head = file.read(19)
     return head == b"MATLAB 7.3 MAT-file" or (path.suffix.lower() == ".mat" and bool(h5py.is_hdf5(path)))
 
 
 def read(path: Path, key: str | None, matlab: bool) -> NDArray[Any]:
-    """The dataset with this key, or the only one of two or more dimensions."""
+    """Read the dataset with this key, or the only numeric one of two or more dimensions."""
     with h5py.File(path, "r") as file:
         array = np.asarray(_hdf5_dataset(file, path, key, matlab)[()])
     return array.T if matlab else array
@@ -34,7 +34,7 @@ def _hdf5_dataset(file: h5py.File, path: Path, key: str | None, matlab: bool) ->
     variables: list[Variable] = []
 
     def note(name: str, node: h5py.Dataset | h5py.Group) -> None:
-        if isinstance(node, h5py.Dataset) and not name.startswith("#"):  # "#refs#" holds MATLAB's own matters
+        if isinstance(node, h5py.Dataset) and not name.startswith("#"):  # "#refs#" is internal to MATLAB
             variables.append(_hdf5_variable(name, node, matlab))
 
     file.visititems(note)
@@ -42,7 +42,7 @@ def _hdf5_dataset(file: h5py.File, path: Path, key: str | None, matlab: bool) ->
 
 
 def rows(path: Path, key: str | None, matlab: bool) -> Rows:
-    """Windows of the dataset."""
+    """Open the dataset that `read` reads, for reading in windows."""
     file = h5py.File(path, "r", **CHUNK_CACHE)
     try:
         stored = _hdf5_dataset(file, path, key, matlab)
@@ -58,7 +58,7 @@ def _hdf5_variable(name: str, node: h5py.Dataset, matlab: bool) -> Variable:
     shape = tuple(node.shape or ())  # an HDF5 null has no shape
     kind, numeric = str(node.dtype), node.dtype.kind in "buif"
     if matlab:
-        # Text and empty arrays are numbers to HDF5; only these attributes tell them apart.
+        # HDF5 stores MATLAB's text and empty arrays as numbers; only these attributes reveal them.
         matlab_class = node.attrs.get("MATLAB_class", b"double")
         kind = matlab_class.decode() if isinstance(matlab_class, bytes) else str(matlab_class)
         numeric = numeric and kind in MATLAB_NUMBERS and "MATLAB_empty" not in node.attrs

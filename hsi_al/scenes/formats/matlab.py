@@ -1,4 +1,4 @@
-"""MATLAB files of version 4 to 7; those of 7.3 are HDF5."""
+"""MATLAB files of versions 4 to 7; files of version 7.3 are HDF5, see `hdf5.py`."""
 
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,16 @@ MATLAB_NUMBERS = {
 
 
 def read(path: Path, key: str | None) -> NDArray[Any]:
-    """The variable with this key, or the only one of two or more dimensions."""
+    """Read the variable with this key, or the only numeric one of two or more dimensions."""
     variables = [
         Variable(name, tuple(shape), kind, kind in MATLAB_NUMBERS)
         for name, shape, kind in scipy.io.whosmat(str(path), appendmat=False)
     ]
     name = chosen(path, variables, key)
     array = scipy.io.loadmat(str(path), variable_names=[name], appendmat=False)[name]
-    if not isinstance(array, np.ndarray):  # scipy hands a damaged variable back as the text of its error
+    if not isinstance(array, np.ndarray):  # for a damaged variable scipy returns the text of the error
         raise ValueError(array)
     return array
 
 
-FORMATS = (Format((".mat",), read, order=1),)  # after MATLAB 7.3
+FORMATS = (Format((".mat",), read, order=1),)  # tried after MATLAB 7.3

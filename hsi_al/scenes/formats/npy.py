@@ -1,4 +1,4 @@
-"""NumPy's .npy files; they hold one array and have no keys."""
+"""NumPy's .npy files, which hold one array; a key is ignored."""
 
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,13 @@ from hsi_al.scenes.arrays import Format, Rows
 
 
 def read(path: Path, key: str | None) -> NDArray[Any]:
-    """The array."""
-    with path.open("rb") as file:  # numpy.load would also take zip archives and pickles
+    """Read the array."""
+    with path.open("rb") as file:  # numpy.load would also read zip archives and pickles
         return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
 def rows(path: Path, key: str | None) -> Rows:
-    """Windows of the array."""
+    """Open the array for reading in windows."""
     mapped = np.lib.format.open_memmap(path, mode="r")
     return Rows(path, mapped.shape, mapped.dtype, lambda rows, columns: np.array(mapped[rows, columns]))
 
