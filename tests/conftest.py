@@ -3,6 +3,7 @@
 import copy
 import gc
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,11 @@ def parsed_once(stream: Any, Loader: Any) -> Any:
 
 
 yaml.load = parsed_once
+
+
+def pytest_configure() -> None:
+    """Hear SIGINT where a script has started the tests in the background, which makes shells ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from experiments.recipe import __main__ as recipe
 from hsi_al.methods.deep.learner import DeepSettings
+from tests.experiments.test_compared import tiny
 
 
 def test_parts_are_joined() -> None:
@@ -33,6 +34,7 @@ def test_differences_are_those_on_shared_seeds() -> None:
 def test_what_is_there_is_not_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(recipe, "load_catalogue_scene", lambda *_: tiny())
     out = tmp_path / "runs.json"
     arguments = ["recipe", str(out), "--backbone=lenet", "--epochs=1", "--labels=20", "--seeds=0", "--threads=1"]
     monkeypatch.setattr("sys.argv", [*arguments, "--recipes=plain"])
