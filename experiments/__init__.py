@@ -1,1 +1,1 @@
-"""What reproduces, measures and records; not installed with the package."""
+"""Scripts that reproduce the paper, measure the framework and record results; not installed with the package."""

@@ -2,7 +2,8 @@
 
 Run from the repository root: python -m experiments.build_indian_pines
 
-All 16 classes, 200 corrected bands. The wavelengths of these bands are not published with them and stay unset.
+The scene has all 16 classes and the 200 corrected bands. Their wavelengths are not published with the arrays and stay
+unset.
 """
 
 from importlib.util import find_spec
@@ -18,7 +19,7 @@ CLASS_COUNTS = [46, 1428, 830, 237, 483, 730, 28, 478, 20, 972, 2455, 593, 205, 
 
 
 def tensorly_data() -> Path:
-    """Find the folder with tensorly's arrays without importing tensorly.
+    """Return the folder of tensorly's arrays, without importing tensorly.
 
     Raises:
         ModuleNotFoundError: tensorly is not installed.
@@ -30,7 +31,7 @@ def tensorly_data() -> Path:
 
 
 def indian_pines() -> Scene:
-    """Give the complete scene (145, 145, 200) in uint16, checked against the published class counts.
+    """Return the complete scene (145, 145, 200) in uint16, checked against the published class counts.
 
     Raises:
         ValueError: The arrays are not those of the published scene.

@@ -1,1 +1,1 @@
-"""Speed and memory as ratios against references measured in the same run."""
+"""Benchmarks: speed and memory as ratios to references measured in the same run."""

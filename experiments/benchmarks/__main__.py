@@ -1,6 +1,6 @@
-"""`make bench`, or `python -m experiments.benchmarks [NAME ...]`: one table of ratios, kept under results/.
+"""Run benchmarks: `make bench`, or `python -m experiments.benchmarks [NAME ...]`; the table is written to results/.
 
-Needs an idle machine: every ratio compares two things measured in turn in this run, medians of several repetitions.
+The machine should be idle. Every ratio compares the medians of two measurements that alternate in this run.
 """
 
 import os
@@ -46,14 +46,14 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def table(rows: list[Row]) -> str:
-    """Markdown."""
+    """Format the rows as a Markdown table."""
     header = ["what", "reference", "ours", "ratio", "target", "met"]
     lines = [[row.name, row.reference, row.ours, f"{row.ratio:.2f}", row.target, row.verdict] for row in rows]
     return markdown([header, *lines])
 
 
 def main() -> None:
-    """Measure what is named, all by default; exit code 1 if a target is missed."""
+    """Run the named benchmarks, by default all; the exit code is 1 if a target is missed."""
     names = sys.argv[1:] or list(BENCHMARKS)
     if unknown := set(names) - set(BENCHMARKS):
         sys.exit(f"There is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}.")

@@ -1,4 +1,4 @@
-"""Core-set and BADGE against plain NumPy on the same pool: the same pixels, sooner, without a matrix of all pairs."""
+"""Time of core-set and BADGE queries against plain NumPy versions that select the same pixels of the same pool."""
 
 from functools import partial
 
@@ -16,7 +16,7 @@ Ids = NDArray[np.int64]
 
 
 def explicit_core_set(view: PoolView, n: int, rng: np.random.Generator) -> Ids:
-    """k-centre greedy that takes differences in float64 to one centre after another."""
+    """Select n pixels by k-centre greedy, with distances to one centre after another in float64."""
     assert view.outputs.embeddings_ND is not None
     points, picked = view.outputs.embeddings_ND.astype(np.float64), list[int]()
     nearest = np.full(len(points), np.inf)
@@ -29,7 +29,10 @@ def explicit_core_set(view: PoolView, n: int, rng: np.random.Generator) -> Ids:
 
 
 def explicit_badge(view: PoolView, n: int, rng: np.random.Generator) -> Ids:
-    """k-means++ on the outer products in float32, which need C times the memory of the embeddings."""
+    """Select n pixels by k-means++ on float32 gradient vectors, which need C times the memory of the embeddings.
+
+    A gradient vector is the outer product of a pixel's embedding and its C residuals.
+    """
     outputs, free = view.outputs, np.flatnonzero(~view.is_labelled)
     assert outputs.embeddings_ND is not None and outputs.probabilities_NC is not None
     residuals = outputs.probabilities_NC[free]
@@ -45,7 +48,7 @@ def explicit_badge(view: PoolView, n: int, rng: np.random.Generator) -> Ids:
 
 
 def pool(n: int, size: int, n_labelled: int, n_classes: int) -> PoolView:
-    """Pixels around one centre per class, with features above 0 as behind a ReLU."""
+    """Return a synthetic pool of n pixels: embeddings of `size` features around one centre per class, cut off at 0."""
     rng = np.random.default_rng(0)
     classes, centres = rng.integers(n_classes, size=n), rng.normal(size=(n_classes, size))
     embeddings = np.maximum(centres[classes] + rng.normal(size=(n, size)), 0).astype(np.float32)
@@ -62,9 +65,10 @@ def measure(
     n_classes: int = 16,
     repeats: int = 1,
 ) -> list[Row]:
-    """Seconds per query; pools are (pixels, features, labelled pixels).
+    """Measure seconds per query of n pixels; pools are given as (pixels, features, labelled pixels).
 
-    Core-set on Salinas and DenseNet-121; BADGE's outer products would be 3.5 GB there, so its pool is smaller.
+    The pool of core-set has the size of Salinas and DenseNet-121. There the outer products of the BADGE reference would
+    take 3.5 GB, so its pool is smaller.
     """
     references = {"core_set": explicit_core_set, "badge": explicit_badge}
     rows = []

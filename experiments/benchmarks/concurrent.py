@@ -1,4 +1,4 @@
-"""Runs per hour of a sweep: several jobs at once (`hydra/launcher=concurrent`) against one after the other."""
+"""Runs per hour of a sweep: several runs at once (`hydra/launcher=concurrent`) against one after the other."""
 
 import os
 import subprocess
@@ -17,7 +17,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def measure(n_jobs: int | None = None, runs_each: int = 4, epochs: int = 40, n_bands: int = 100) -> list[Row]:
-    """Runs on one thread each, on the GPUs if there are any; the time is that of the whole command line."""
+    """Measure runs of one thread each, on the GPUs if there are any; the time is that of the whole command.
+
+    Args:
+        n_jobs: Runs at once; None = as many as `hydra/launcher=concurrent` finds room for.
+        runs_each: Runs of the sweep per run at once.
+        epochs: Epochs of each fit.
+        n_bands: Bands of the synthetic scene.
+    """
     gpus = gpus_here()
     n_jobs = n_jobs or jobs_that_fit(gpus, cores_here(), free_ram())
     with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +57,7 @@ def measure(n_jobs: int | None = None, runs_each: int = 4, epochs: int = 40, n_b
 
 
 def seconds(folder: str, *arguments: str) -> float:
-    """How long a sweep takes."""
+    """Return how many seconds the command of a sweep takes."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "hsi_al.run", "-m", *arguments]

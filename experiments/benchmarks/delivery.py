@@ -1,4 +1,4 @@
-"""Patches for the network: our gathering against the field's Dataset that slices one patch per pixel."""
+"""Time to deliver patches to the network: gathering whole batches against a Dataset that slices one patch per pixel."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -15,7 +15,10 @@ from hsi_al.training.patches import PatchGatherer
 
 
 class SlicingDataset(Dataset[tuple[Tensor, int]]):
-    """The usual one: pad once, then slice, copy, transpose for every pixel; the loader collates."""
+    """The usual Dataset of the field: pads once, then slices, copies and transposes one patch per pixel.
+
+    The DataLoader collates the patches to batches.
+    """
 
     def __init__(self, cube: NDArray[np.uint16], patch_size: int) -> None:
         before, after = patch_size // 2, patch_size - patch_size // 2 - 1
@@ -33,13 +36,17 @@ class SlicingDataset(Dataset[tuple[Tensor, int]]):
 
 
 def ours(data: HsiDataModule) -> Iterator[Tensor]:
-    """What Lightning does with a batch of ids on the way to the network."""
+    """Yield the batches of patches as Lightning makes them from batches of pixel ids."""
     for batch in data.predict_dataloader():
         yield data.on_after_batch_transfer(batch, 0)[0]
 
 
 def consume(batches: Iterator[object], n: int) -> None:
-    """Take n batches."""
+    """Iterate over n batches.
+
+    Raises:
+        RuntimeError: There are fewer.
+    """
     if sum(1 for _ in islice(batches, n)) != n:
         raise RuntimeError("Too few batches.")
 
@@ -47,7 +54,7 @@ def consume(batches: Iterator[object], n: int) -> None:
 def measure(
     bands: tuple[int, ...] = (103, 204), batch_size: int = 256, n_batches: int = 4, repeats: int = 5
 ) -> list[Row]:
-    """Seconds per batch of 32 x 32 patches, in both memory layouts."""
+    """Measure the time per batch of 32 x 32 patches, in both memory layouts."""
     return [
         compare(n_bands, channels_last, batch_size, n_batches, repeats)
         for n_bands in bands
@@ -56,7 +63,7 @@ def measure(
 
 
 def compare(n_bands: int, channels_last: bool, batch_size: int, n_batches: int, repeats: int) -> Row:
-    """One number of bands, one layout."""
+    """Measure one number of bands in one memory layout."""
     cube = synthetic_cube(145, 145, n_bands)
     loader = DataLoader(SlicingDataset(cube, 32), batch_size=batch_size)
     ids = np.arange(batch_size * n_batches)
@@ -72,5 +79,5 @@ def compare(n_bands: int, channels_last: bool, batch_size: int, n_batches: int, 
         f"per-pixel Dataset {1e3 * theirs / n_batches:.0f} ms a batch",
         f"{1e3 * mine / n_batches:.0f} ms",
         theirs / mine,
-        ">= 5" if channels_last else "",  # the default; channels first has to transpose as the reference does
+        ">= 5" if channels_last else "",  # channels first must transpose as the reference does
     )

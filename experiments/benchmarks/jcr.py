@@ -1,4 +1,4 @@
-"""Labels by JCR: bounds that rule classes out, then few systems, against a loop over pixels and classes."""
+"""Time of classification by JCR: bounds that rule out most classes against a solve per pixel and class."""
 
 from functools import partial
 
@@ -16,7 +16,14 @@ Ids = NDArray[np.int64]
 
 
 def looped(dictionaries: list[Doubles], queries: Doubles, penalty: float, kept_products: bool) -> Ids:
-    """Labels by one `solve` per pixel and class; X'X is formed once per class, or at each pixel."""
+    """Return labels (n,) by one `solve` per pixel and class.
+
+    Args:
+        dictionaries: Atoms of each class, (atoms, bands).
+        queries: Spectra of the pixels, (n, bands).
+        penalty: Weight of the regularisation.
+        kept_products: Whether the products of the atoms, X'X, are formed once per class or again for each pixel.
+    """
     kept = [dictionary @ dictionary.T for dictionary in dictionaries]
     labels = np.empty(len(queries), np.int64)
     for i, query in enumerate(queries):
@@ -30,7 +37,7 @@ def looped(dictionaries: list[Doubles], queries: Doubles, penalty: float, kept_p
 
 
 def bracketed(dictionaries: list[Doubles], queries: Doubles, penalty: float) -> Ids:
-    """Labels by what the learner calls, its preparation of the dictionaries included."""
+    """Return labels (n,) by the functions that the learner calls, including the preparation of the dictionaries."""
     classes = [Subspace(dictionary) for dictionary in dictionaries]
     parts = [queries[start : start + PIXELS] for start in range(0, len(queries), PIXELS)]
     return np.concatenate([nearest(classes, pixels, penalty) for pixels in parts])
@@ -39,7 +46,7 @@ def bracketed(dictionaries: list[Doubles], queries: Doubles, penalty: float) -> 
 def measure(
     per_class: int = 200, n_pixels: int = 2_000, window: int = 9, penalty: float = 0.1, repeats: int = 2
 ) -> list[Row]:
-    """Milliseconds per pixel of Indian Pines, nine classes, for pixels that are not in the dictionaries."""
+    """Measure milliseconds per pixel on Indian Pines with nine classes, for pixels outside the dictionaries."""
     scene = load_catalogue_scene("indian_pines", None)
     rng = np.random.default_rng(0)
     ids, labels = scene.labelled_ids, scene.labels_of(scene.labelled_ids)

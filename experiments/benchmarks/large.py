@@ -1,4 +1,7 @@
-"""Scenes larger than memory: cost per pixel and peak memory of runs on a cube in its file; I/O and top-k alone."""
+"""Scenes larger than memory: cost per pixel and peak memory of runs on a cube that stays in its file.
+
+The same is measured for reading and top-k selection alone.
+"""
 
 import csv
 import json
@@ -26,7 +29,10 @@ ALLOWED_MB = 4096
 def measure(
     sizes: tuple[int, int] = (100_000, 10_000_000), sparse: tuple[int, int] = (10_000_000, 100_000_000)
 ) -> list[Row]:
-    """Seconds per pixel of a few pixels against many, and the peak with many, imports included."""
+    """Compare seconds per pixel of a small and a large scene, and the peak memory (with imports) of the large one.
+
+    `sizes` and `sparse` are the numbers of pixels of the scenes of runs, and of the sparse files.
+    """
     with tempfile.TemporaryDirectory() as folder:
         runs = [run_on(Path(folder), n) for n in sizes]
         tops = [top_of(Path(folder), n) for n in sparse]
@@ -37,7 +43,7 @@ def measure(
 
 
 def rows_of(what: str, sizes: tuple[int, int], measured: list[tuple[float, int]]) -> list[Row]:
-    """Cost and memory of two sizes as lines of the table."""
+    """Return rows for cost and memory from (seconds per pixel, peak MB) of two sizes."""
     (few, _), (many, peak) = measured
     return [
         Row(
@@ -52,7 +58,7 @@ def rows_of(what: str, sizes: tuple[int, int], measured: list[tuple[float, int]]
 
 
 def run_on(folder: Path, n_pixels: int) -> tuple[float, int]:
-    """Seconds per pixel to score and query in the middle rounds of a run, and its peak memory in MB."""
+    """Return the least seconds per pixel to score and query in a middle round of a run, and its peak memory in MB."""
     scene, run = folder / f"{n_pixels}.h5", folder / f"run-{n_pixels}"
     write_scene(scene, n_pixels)
     command = [
@@ -68,13 +74,13 @@ def run_on(folder: Path, n_pixels: int) -> tuple[float, int]:
         raise RuntimeError(done.stderr)
     scene.unlink()
     with (run / "curve.csv").open(newline="") as file:
-        rounds = list(csv.DictReader(file))[1:-1]  # the first warms up, the last asks nothing
+        rounds = list(csv.DictReader(file))[1:-1]  # the first warms up, the last queries nothing
     seconds = min(float(row["seconds_predict"]) + float(row["seconds_query"]) for row in rounds)
     return seconds / n_pixels, int(json.loads((run / "meta.json").read_text())["peak_memory_mb"])
 
 
 def write_scene(path: Path, n_pixels: int) -> None:
-    """A cube of noisy spectra in chunks, and the class of every pixel, strip by strip."""
+    """Write a chunked cube of noisy spectra and the class of every pixel to an HDF5 file, strip by strip."""
     rng = np.random.default_rng(0)
     spectra = rng.integers(1000, 8000, (N_CLASSES, N_BANDS))
     height = n_pixels // WIDTH
@@ -90,7 +96,7 @@ def write_scene(path: Path, n_pixels: int) -> None:
 
 
 def top_of(folder: Path, n_pixels: int) -> tuple[float, int]:
-    """Seconds per pixel and peak memory in MB of `main` below, in a fresh interpreter."""
+    """Run `main` below in a new interpreter on a sparse file; return seconds per pixel and peak memory in MB."""
     path, height = folder / f"sparse-{n_pixels}.h5", n_pixels // SPARSE_WIDTH
     with h5py.File(path, "w") as file:
         cube = file.create_dataset(
@@ -106,7 +112,10 @@ def top_of(folder: Path, n_pixels: int) -> tuple[float, int]:
 
 
 def main() -> None:
-    """In the child: the highest means over the bands, strip by strip; print seconds and the peak memory."""
+    """In the child process: find the pixels of the highest mean over the bands, strip by strip.
+
+    Print the seconds and the peak memory in MB.
+    """
     began, rng = time.perf_counter(), np.random.default_rng(0)
     cube = stored_cube(Path(sys.argv[1]))
     height, width, _ = cube.shape
@@ -118,7 +127,7 @@ def main() -> None:
         chosen = highest(joined[1], joined[2], TOP)
         best = joined[0][chosen], joined[1][chosen], joined[2][chosen]
     if best[0].tolist() != (height // 2 * width + np.arange(TOP)[::-1]).tolist():
-        raise RuntimeError("The highest scores are where they were written.")
+        raise RuntimeError("The pixels found are not those whose values were written.")
     print(time.perf_counter() - began, peak_memory_mb())
 
 

@@ -1,4 +1,4 @@
-"""Which memory layout and precision each stem is fastest with: what the defaults of conf/trainer rest on."""
+"""Speed of each stem in several memory layouts and precisions, from which the defaults of conf/trainer were chosen."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ def measure(
     repeats: int = 3,
     n_bands: int = 200,
 ) -> list[Row]:
-    """Steps of batch 10 and scoring, against channels first in float32."""
+    """Measure training steps (batch 10) and scoring against channels first in float32."""
     cube = synthetic_cube(145, 145, n_bands)
     return [
         row
@@ -37,7 +37,7 @@ def compare(
     n_scored: int,
     repeats: int,
 ) -> list[Row]:
-    """One stem in one layout and precision: a row for training, one for scoring."""
+    """Measure one stem in one layout and precision: a row for training and one for scoring."""
     plain, other = (
         learner_on(
             cube,

@@ -1,4 +1,4 @@
-"""What all benchmarks share: interleaved medians, a row of the table, a scene of any size, the memory in use."""
+"""Helpers of all benchmarks: timing, rows of the table, synthetic cubes, learners and the memory in use."""
 
 import time
 from collections.abc import Callable
@@ -17,14 +17,14 @@ MEGABYTE = 2**20
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table.
+    """A row of the table.
 
     Attributes:
         name: What is measured.
-        reference: What it is compared with, and its value.
-        ours: Our value.
-        ratio: What the target is about.
-        target: `>= x` or `<= x`; empty = only reported.
+        reference: Name and value of the reference.
+        ours: Value of hsi_al.
+        ratio: Ratio that the target bounds.
+        target: `>= x` or `<= x`; empty = the ratio is only reported.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """`yes` or `NO` for a target, else empty."""
+        """`yes` or `NO`: whether the target is met; empty without a target."""
         if not self.target:
             return ""
         sign, bound = self.target.split()
@@ -43,7 +43,7 @@ class Row:
 
 
 def medians(reference: Callable[[], object], ours: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """Median seconds of both, called in turn after one call each that warms up."""
+    """Return the median seconds of the reference and of ours, called alternately after one warm-up call each."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for repeat in range(repeats + 1):
         for work, kept in zip((reference, ours), seconds, strict=True):
@@ -55,12 +55,12 @@ def medians(reference: Callable[[], object], ours: Callable[[], object], repeats
 
 
 def synthetic_cube(height: int, width: int, n_bands: int) -> NDArray[np.uint16]:
-    """A cube (height, width, n_bands) of noise: time and memory don't depend on the values."""
+    """Return a cube (height, width, n_bands) of noise, since time and memory don't depend on the values."""
     return np.random.default_rng(0).integers(0, 9000, (height, width, n_bands), dtype=np.uint16)
 
 
 def learner_on(cube: NDArray[np.uint16], n_classes: int, needs: frozenset[str], settings: DeepSettings) -> DeepLearner:
-    """The deep learner on a whole cube, with fresh weights."""
+    """Return a deep learner with fresh weights, with all pixels of a cube as candidates."""
     candidates = np.arange(cube.shape[0] * cube.shape[1])
     learner = DeepLearner(cube, n_classes, candidates, settings, needs)
     learner.module.reset_parameters()
@@ -68,7 +68,7 @@ def learner_on(cube: NDArray[np.uint16], n_classes: int, needs: frozenset[str], 
 
 
 def step_of(learner: DeepLearner, optimiser: torch.optim.Optimizer) -> Callable[[], None]:
-    """One training step of a full batch on a CPU, without what a fit sets up once (weights, Trainer)."""
+    """Return a function that does one training step of a full batch on a CPU, without the set-up of a fit."""
     module, size = learner.module, learner.settings.protocol.batch_size
     ids = torch.arange(size)
 
@@ -85,6 +85,6 @@ def step_of(learner: DeepLearner, optimiser: torch.optim.Optimizer) -> Callable[
 
 
 def resident_memory() -> float:
-    """Memory that this process holds now, MB (Linux)."""
+    """Return the resident memory of this process in MB (Linux)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096 / MEGABYTE

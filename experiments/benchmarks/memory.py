@@ -1,4 +1,4 @@
-"""Peak memory on a scene of Salinas' size, and memory over the rounds; each in a process of its own."""
+"""Peak memory on a scene of Salinas' size, and growth of memory over the rounds; each in its own process."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ def measure(
     stems: tuple[str, ...] = ("s2_pool", "s1"),
     backbone: str = "densenet121",
 ) -> list[Row]:
-    """Megabytes above the imports for a run through the command line, and of late rounds against early ones."""
+    """Measure the peak memory of a run above that of the imports, and the memory of late rounds against early ones."""
     with tempfile.TemporaryDirectory() as folder:
         cube_file, truth_file = Path(folder) / "cube.npy", Path(folder) / "truth.npy"
         np.save(cube_file, synthetic_cube(*shape))
@@ -49,7 +49,7 @@ def measure(
 
 
 def scene_of(cube_file: Path, truth_file: Path, backbone: str) -> list[str]:
-    """A short run on a scene of one's own, with the loss prediction module."""
+    """Return the overrides of a short run on a custom scene, with the loss prediction module."""
     return [
         f"backbone={backbone}",
         "dataset=custom",
@@ -62,7 +62,7 @@ def scene_of(cube_file: Path, truth_file: Path, backbone: str) -> list[str]:
 
 
 def child(what: str, folder: str, *overrides: str) -> float:
-    """Run `main` below in a fresh interpreter and return what it measured."""
+    """Run `main` below in a new interpreter and return the number it prints."""
     command = [sys.executable, "-m", "experiments.benchmarks.memory", what, folder, *overrides]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -71,7 +71,11 @@ def child(what: str, folder: str, *overrides: str) -> float:
 
 
 def main() -> None:
-    """In the child: import everything, run, print one number."""
+    """In the child process: import everything, do the run, print one number.
+
+    With `peak` the number is the peak memory above that of the imports in MB, with `growth` the memory after the last
+    round divided by that after the third.
+    """
     from rich.console import Console
 
     from hsi_al.active.curve import RoundRecord

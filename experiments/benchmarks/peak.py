@@ -1,8 +1,8 @@
-"""What part of the processor's matrix-multiply peak a step and scoring reach, per backbone and stem.
+"""Part of the processor's peak FLOP/s that training steps and scoring reach, per backbone and stem.
 
-Before: channels first, float32, torch's default Adam, batches of 256 scored. Now: the product's defaults. FLOPs are
-counted by torch (two per multiply-add, of convolutions and matrix products), the peak is that of a large matrix product
-in float32, measured beside every row.
+"Before" means channels first, float32, torch's default Adam, and scoring in batches of 256; "now" means the defaults.
+FLOPs are counted by torch (two per multiply-add, of convolutions and matrix products). The peak is that of a large
+matrix product in float32, measured for every network.
 """
 
 import time
@@ -30,13 +30,13 @@ CASES = (
 def measure(
     cases: tuple[tuple[str, str], ...] = CASES, n_steps: int = 9, n_scored: int = 256, repeats: int = 3
 ) -> list[Row]:
-    """A row for training and one for scoring, each network; the last column is the part of the peak."""
+    """Return a row for training and one for scoring per network; the ratio is the part of the peak reached now."""
     cube = synthetic_cube(145, 145, 200)
     return [row for case in cases for row in compare(cube, *case, n_steps, n_scored, repeats)]
 
 
 def compare(cube: NDArray[np.uint16], backbone: str, stem: str, n_steps: int, n_scored: int, repeats: int) -> list[Row]:
-    """One network before and now."""
+    """Measure one network with the settings of before and of now."""
     settings = DeepSettings().having(backbone=backbone, stem=stem, accelerator="cpu")
     needs = NEEDS if backbone != "lenet" else frozenset[str]()
     plain = settings.having(channels_last=False, predict_batch_size=256)
@@ -62,7 +62,7 @@ def compare(cube: NDArray[np.uint16], backbone: str, stem: str, n_steps: int, n_
 
 
 def flops(learner: DeepLearner) -> tuple[int, int]:
-    """FLOPs of a training step of a full batch, forward and backward, and of scoring one patch."""
+    """Return the FLOPs of a training step of a full batch, forward and backward, and of scoring one patch."""
     module, size = learner.module, learner.settings.protocol.batch_size
     patches = learner.datamodule.gatherer(torch.arange(size))
     module.train()
@@ -77,13 +77,13 @@ def flops(learner: DeepLearner) -> tuple[int, int]:
 
 
 def peak_flops(size: int = 1536, repeats: int = 3) -> float:
-    """FLOP/s of the fastest of some products of two square matrices, with as many threads as the networks have."""
+    """Return the FLOP/s of the fastest of several products of two square matrices, with the networks' threads."""
     left, right = torch.rand(size, size), torch.rand(size, size)
     return 2 * size**3 / min(seconds(lambda: torch.mm(left, right)) for _ in range(repeats + 1))
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Of one call."""
+    """Return the seconds of one call."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began

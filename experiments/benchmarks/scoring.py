@@ -1,4 +1,4 @@
-"""Scoring the pool: `learner.predict` end to end against the network's bare forward on ready patches."""
+"""Time of scoring: the whole of `learner.predict` against the network's forward pass on patches already in memory."""
 
 import numpy as np
 import torch
@@ -15,12 +15,12 @@ def measure(
     batches: tuple[tuple[str, int], ...] = (("s1", 16), ("s2", 8), ("s2_pool", 6)),
     repeats: int = 3,
 ) -> list[Row]:
-    """Milliseconds per patch of Indian Pines' size."""
+    """Measure milliseconds per patch on a scene of Indian Pines' size; `batches` are stems and numbers of batches."""
     return [compare(backbone, stem, n_batches, repeats) for stem, n_batches in batches]
 
 
 def compare(backbone: str, stem: str, n_batches: int, repeats: int) -> Row:
-    """One stem; the reference holds all its patches in memory."""
+    """Measure one stem; the reference has all patches in memory."""
     settings = DeepSettings().having(backbone=backbone, stem=stem, accelerator="cpu")
     learner = learner_on(synthetic_cube(145, 145, 200), 9, NEEDS, settings)
     size, module = learner.predict_batch_size, learner.module

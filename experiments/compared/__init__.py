@@ -1,1 +1,1 @@
-"""Why a compared method is off its published accuracy: its open choices varied, one at a time."""
+"""Why a compared method misses or exceeds its published accuracy: choices its paper leaves open, varied one by one."""

@@ -1,4 +1,4 @@
-"""What the variants share: the draw of `protocol=per_class`, accuracies, and the table under results/compared."""
+"""Helpers of the variants: the training pixels of `protocol=per_class`, accuracies, and tables in results/compared."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,14 @@ RESULTS = Path(__file__).parents[1] / "results" / "compared"
 
 @dataclass(frozen=True)
 class Draw:
-    """Labelled pixels (n,) and their classes, and all others (m,) and theirs."""
+    """The pixels with ground truth, divided into training and test pixels.
+
+    Attributes:
+        ids: Pixel ids of the training pixels, (n,).
+        labels: Class indices of the training pixels, (n,).
+        rest: Pixel ids of the test pixels, (m,).
+        truth: Class indices of the test pixels, (m,).
+    """
 
     ids: Ids
     labels: Ids
@@ -29,14 +36,14 @@ class Draw:
     truth: Ids
 
     def accuracy(self, predict: Callable[[Ids], Ids]) -> list[str]:
-        """OA in percent on all labelled pixels and on those not drawn."""
+        """Return the OA in percent, as text, over all pixels with ground truth and over the test pixels."""
         drawn, rest = int((predict(self.ids) == self.labels).sum()), int((predict(self.rest) == self.truth).sum())
         everything = 100 * (drawn + rest) / (len(self.ids) + len(self.rest))
         return [f"{everything:.2f}", f"{100 * rest / len(self.rest):.2f}"]
 
 
 def draw(scene: Scene, per_class: int, seed: int = 0) -> Draw:
-    """The labels that `protocol=per_class` draws."""
+    """Draw the training pixels as `protocol=per_class` does, `per_class` of each class."""
     everything, names = scene.labelled_ids, list(scene.class_names.values())
     labels = scene.labels_of(everything)
     ids = draw_per_class(everything, labels, per_class, generator(seed, "initial"), False, names)
@@ -45,13 +52,13 @@ def draw(scene: Scene, per_class: int, seed: int = 0) -> Draw:
 
 
 def by_svm(features: NDArray[np.float32], drawn: Draw, svm: GridSvm) -> list[str]:
-    """Accuracies of an SVM on features of the whole scene (H * W, D)."""
+    """Train an SVM on features of the whole scene (H * W, D) and return its accuracies, see `Draw.accuracy`."""
     svm.fit(features[drawn.ids], drawn.labels, generator(0, "learner"))
     return drawn.accuracy(lambda ids: svm.predict(features[ids]))
 
 
 def write(name: str, arguments: str, rows: list[list[str]]) -> None:
-    """Keep a table with its command, setting and commit."""
+    """Write a table to results/compared/NAME.md, below a line with its command, setting and commit."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     about = f"`python -m experiments.compared.{name}{arguments}`, Indian Pines, 9 classes, 200 labels of each, seed 0"
     with replacing(RESULTS / f"{name}.md") as temporary:
@@ -59,5 +66,5 @@ def write(name: str, arguments: str, rows: list[list[str]]) -> None:
 
 
 def said(rows: list[list[str]]) -> None:
-    """Print the newest row."""
+    """Print the last row, as soon as it is measured."""
     print(" | ".join(rows[-1]), flush=True)

@@ -1,8 +1,8 @@
-"""How much does DFSL's meta-training give? `python -m experiments.compared.dfsl SCENE ...` (names or scene files).
+"""How much DFSL's meta-training adds to DFSL+SVM: `python -m experiments.compared.dfsl SCENE ...`.
 
-The SVM on an untrained embedding, on one meta-trained as `learner.effort=short` on the scenes named, and on one
-meta-trained on Indian Pines itself, which knows the test labels: a bound for what better source scenes can give, and
-no method.
+A SCENE is a name of the catalogue or a scene file. The SVM is trained on an untrained embedding, on one meta-trained
+on the given scenes (as `learner.effort=short`), and on one meta-trained on Indian Pines itself. The last one has seen
+the test labels: it is not a method, but bounds what better source scenes can give.
 """
 
 import sys
@@ -25,7 +25,10 @@ BOUND = "meta-trained on the scene itself (a bound: knows the test labels)"
 
 
 def embedded(extractor: DfslExtractor, scene: Scene, trained: bool) -> NDArray[np.float32]:
-    """Features of the labelled pixels in a table of the whole scene, (H * W, D)."""
+    """Return the embeddings of the pixels with ground truth in a table of the whole scene, (H * W, D), zero elsewhere.
+
+    Without `trained` the embedding has fresh weights.
+    """
     if trained:
         extractor.fit(scene.labelled_ids, scene.labels_of(scene.labelled_ids), generator(0, "features"))
     else:
@@ -38,14 +41,14 @@ def embedded(extractor: DfslExtractor, scene: Scene, trained: bool) -> NDArray[n
 
 
 def without_last_row(scene: Scene) -> Scene:
-    """Nearly the whole scene: the extractor refuses the very cube that it is to classify."""
+    """Return the scene without its last row: the extractor refuses the cube it classifies as a source scene."""
     return replace(scene, source=scene.cube[:-1], ground_truth=scene.ground_truth[:-1])
 
 
 def measure(
     scene: Scene, sources: Sequence[Scene], per_class: int = 200, settings: DfslSettings = EFFORTS["short"]
 ) -> list[list[str]]:
-    """Header and one row per embedding."""
+    """Return a header and one row per embedding."""
     drawn, svm = draw(scene, per_class), GridSvm("rbf", 4)
     names = " and ".join(source.name for source in sources)
     cases = {
@@ -66,7 +69,7 @@ def measure(
 def main(names: Sequence[str]) -> None:
     """Measure on Indian Pines and write the table."""
     if not names:
-        sys.exit("Name one source scene at least, such as salinas_a.")
+        sys.exit("Name at least one source scene, such as salinas_a.")
     folder = data_folder(None)
     sources = [load_catalogue_scene(name, folder) if name in CATALOGUE else load_scene(Path(name)) for name in names]
     write("dfsl", f" {' '.join(names)}", measure(load_catalogue_scene("indian_pines", None), sources))

@@ -1,6 +1,6 @@
-"""Why is EMP+SVM better here than published? Its open choices: `python -m experiments.compared.emp`.
+"""Why EMP+SVM is better here than published: choices its paper leaves open. `python -m experiments.compared.emp`.
 
-The SVM on principal components alone shows what the profiles add.
+The SVM on principal components alone shows what the morphological profiles add.
 """
 
 from experiments.compared.common import by_svm, draw, said, write
@@ -21,7 +21,7 @@ VARIANTS = {
 
 
 def measure(scene: Scene, per_class: int = 200) -> list[list[str]]:
-    """Header and one row per variant."""
+    """Return a header and one row per variant."""
     drawn, svm = draw(scene, per_class), GridSvm()
     tables = {name: EmpExtractor(scene.cube, settings).table for name, settings in VARIANTS.items()}
     tables["no profile: 3 components"] = principal_components(scene.cube, 3).reshape(3, -1).T

@@ -1,4 +1,7 @@
-"""Does CNN-PPF fall short for want of training? Fewer epochs than `short`: `python -m experiments.compared.ppf`."""
+"""Whether CNN-PPF falls short because of too little training: `python -m experiments.compared.ppf`.
+
+It is trained for fewer epochs than with `learner.effort=short`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +18,7 @@ SHORT = replace(EFFORTS["short"], least_steps=0)
 def measure(
     scene: Scene, epochs: Sequence[int] = (1, 2), per_class: int = 200, settings: PpfSettings = SHORT
 ) -> list[list[str]]:
-    """Header and one row per number of epochs in each stage."""
+    """Return a header and one row per number of epochs in each stage."""
     drawn, rows = draw(scene, per_class), [["epochs in all", "OA all %", "OA held-out %"]]
     for count in epochs:
         learner = PpfLearner(scene.cube, scene.n_classes, replace(settings, epochs_per_stage=count), "cpu")

@@ -1,1 +1,1 @@
-"""What a GPU makes of training and scoring: measure.sh runs everything, one file of results per step."""
+"""Training and scoring measured on a GPU: measure.sh runs all steps and writes one file of results per step."""

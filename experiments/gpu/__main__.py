@@ -1,6 +1,7 @@
-"""One step of measure.sh: `python -m experiments.gpu STEP RESULTS [--dry]`; a step whose file is there is skipped.
+"""One step of measure.sh: `python -m experiments.gpu STEP RESULTS [--dry]`.
 
-Steps: steps, accuracy-PRECISION, scoring, concurrent, protocol, full, report.
+STEP is steps, accuracy-PRECISION, scoring, concurrent, protocol or report. A step whose file is already in the folder
+RESULTS is skipped. --dry only shows that the step works; its numbers mean nothing.
 """
 
 import json
@@ -16,7 +17,7 @@ from hsi_al.report.contest_tables import markdown
 
 
 def measured(step: str, sizes: Sizes, results: Path) -> tuple[list[dict[str, Any]], torch.device]:
-    """The rows of a step and where they were measured."""
+    """Return the rows of a step and the device they were measured on."""
     device = torch.device("cpu" if sizes is DRY else "cuda")
     if step == "steps":
         return steps.measure(sizes)
@@ -32,7 +33,7 @@ def measured(step: str, sizes: Sizes, results: Path) -> tuple[list[dict[str, Any
 
 
 def report(results: Path) -> str:
-    """All results as Markdown."""
+    """Format all results in the folder as Markdown."""
     parts = []
     for path in sorted(results.glob("*.json")):
         found = json.loads(path.read_text())
@@ -45,7 +46,7 @@ def report(results: Path) -> str:
 
 
 def shown(value: Any) -> str:  # noqa: ANN401
-    """A cell."""
+    """Format a value as a cell of a table."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -61,7 +62,7 @@ def main() -> None:
         return
     path = results / f"{step}.json"
     if path.exists():
-        print(f"{step}: {path} is there already.")
+        print(f"{step}: skipped, {path} exists already.")
         return
     print(f"{step} ...", flush=True)
     rows, device = measured(step, sizes, results)

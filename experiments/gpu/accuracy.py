@@ -1,6 +1,6 @@
-"""What a precision of training does to the accuracy: the same fits, in a process of its own for each precision.
+"""Accuracy by precision of training: the same fits, in a separate process for each precision.
 
-The caller sets NVIDIA_TF32_OVERRIDE=0 for `ieee`: torch lets convolutions use TensorFloat-32 in float32 too.
+For `ieee` the caller must set NVIDIA_TF32_OVERRIDE=0, since torch lets convolutions in float32 use TensorFloat-32.
 """
 
 import time
@@ -15,7 +15,7 @@ PRECISIONS = ("ieee", "32-true", "tf32", "bf16-mixed")
 
 
 def measure(sizes: Sizes, precision: str) -> tuple[list[dict[str, Any]], torch.device]:
-    """A row per seed: overall accuracy over all labelled pixels, and seconds."""
+    """Return a row per seed: overall accuracy over the pixels with ground truth, and seconds of the fit."""
     backbone, stem, _ = sizes.networks[0]
     scene, learner, ids = indian_pines_learner(
         sizes,

@@ -1,4 +1,4 @@
-"""What the steps share: the sizes of a real and of a dry run, a learner on Indian Pines, results as files."""
+"""Helpers of the steps: sizes of a real and of a dry run, a learner on Indian Pines, and files of results."""
 
 import json
 import platform
@@ -21,18 +21,21 @@ LOSS = frozenset({"predicted_loss_N"})
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured; a dry run only shows that every step works.
+    """The sizes of all measurements; a dry run only shows that every step works.
 
     Attributes:
-        networks: Backbone, stem and precisions of the timed steps.
-        epochs: Of a timed fit on `labels` pixels.
-        accuracy_epochs: Of a fit whose accuracy counts, on `accuracy_labels` pixels.
-        seeds: Of those fits.
-        pool: Pixels scored.
-        batches: Sizes of scored batches beside the chosen one.
-        concurrent: How many runs share the GPU.
-        run: Overrides of a run whose seconds count.
-        backend: Of torch.compile.
+        networks: Backbone, stem and precisions of the timed training steps.
+        epochs: Epochs of a timed fit.
+        labels: Labelled pixels of a timed fit.
+        accuracy_epochs: Epochs of a fit whose accuracy is measured.
+        accuracy_labels: Labelled pixels of such a fit.
+        seeds: Seeds of these fits.
+        pool: Number of pixels scored.
+        batches: Batch sizes of scoring that are measured beside the learner's own choice.
+        concurrent: Numbers of runs that share the GPU.
+        run: Overrides of the timed runs.
+        backend: Backend of torch.compile.
+        accelerator: Lightning's name of the accelerator.
     """
 
     networks: tuple[tuple[str, str, tuple[str, ...]], ...]
@@ -87,7 +90,7 @@ DRY = Sizes(
 
 
 def indian_pines_learner(sizes: Sizes, n_labelled: int, **settings: Any) -> tuple[Scene, DeepLearner, Ids]:  # noqa: ANN401
-    """The scene, the deep learner on it, and random labelled pixels, the same for everybody."""
+    """Return Indian Pines, a deep learner on it, and random labelled pixels (n_labelled,), the same in every call."""
     scene = load_catalogue_scene("indian_pines", None)
     chosen = DeepSettings().having(accelerator=sizes.accelerator, **settings)
     needs = LOSS if chosen.backbone.name != "lenet" else frozenset({"probabilities_NC"})
@@ -98,18 +101,18 @@ def indian_pines_learner(sizes: Sizes, n_labelled: int, **settings: Any) -> tupl
 
 
 def with_precision(learner: DeepLearner, precision: str | None) -> None:
-    """Score in this precision from now on."""
+    """Set the precision of scoring; None = that of training."""
     learner.settings = learner.settings.having(predict_precision=precision)
 
 
 def waited(device: torch.device) -> None:
-    """Return when the device has done what it was asked for."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def write(path: Path, device: torch.device, rows: list[dict[str, Any]]) -> None:
-    """Rows and where they come from, as JSON, whole or not at all."""
+    """Write rows, with device, versions and commit, as JSON, as a whole or not at all."""
     about = {
         "device": device_name(device),
         "torch": torch.__version__,

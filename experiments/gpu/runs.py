@@ -1,4 +1,4 @@
-"""Whole runs of the product: several at once on one GPU, and the paper's protocol from the rounds of a short one."""
+"""Whole runs by the command line: several at once on one GPU, and the paper's protocol estimated from a short run."""
 
 import csv
 import subprocess
@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def concurrent(sizes: Sizes, outputs: Path) -> list[dict[str, Any]]:
-    """A row per number of runs at once: steps per second of the fits, all together.
+    """Return a row per number of runs at once: training steps per second, summed over the runs.
 
-    Seeds differ and folders are fresh; a fit's seconds come from the run's own curve. The first run has filled torch's
-    cache of compiled code.
+    The runs have different seeds and new folders; the seconds of a fit come from the run's curve.csv. The step
+    `protocol`, which measure.sh does before, has filled torch's cache of compiled code.
     """
     rows = []
     for count in sizes.concurrent:
@@ -27,7 +27,7 @@ def concurrent(sizes: Sizes, outputs: Path) -> list[dict[str, Any]]:
         if failed:
             raise RuntimeError(f"These runs failed: {failed}")
         curves = [curve(folder) for folder in folders]
-        # The first round holds the compilation.
+        # The second round, since the first includes the compilation.
         rates = [steps(rounds[1]) / float(rounds[1]["seconds_fit"]) for rounds in curves]
         rows.append({"runs": count, "steps/s": sum(rates), "wall s": time.monotonic() - began})
         print(rows[-1], flush=True)
@@ -35,8 +35,11 @@ def concurrent(sizes: Sizes, outputs: Path) -> list[dict[str, Any]]:
 
 
 def protocol(sizes: Sizes, folder: Path) -> list[dict[str, Any]]:
-    """The paper's 33 rounds from the second of a run (160 + 10 labels): steps grow with the labels, scoring doesn't."""
-    if start(sizes, folder, "seed=0").wait():  # one that is finished already only says so
+    """Estimate the hours of the paper's 33 rounds from the second round of a run (160 + 10 labels).
+
+    The number of training steps grows with the labels; the time of scoring stays the same.
+    """
+    if start(sizes, folder, "seed=0").wait():  # a finished run only says that it is finished
         raise RuntimeError(f"The run in {folder} failed.")
     first, second = curve(folder)[:2]
     per_step = float(second["seconds_fit"]) / steps(second)
@@ -55,17 +58,17 @@ def protocol(sizes: Sizes, folder: Path) -> list[dict[str, Any]]:
 
 
 def start(sizes: Sizes, folder: Path, *overrides: str) -> subprocess.Popen[bytes]:
-    """A run as a user starts it."""
+    """Start a run by its command line."""
     command = [sys.executable, "-m", "hsi_al.run", *sizes.run, *overrides, f"hydra.run.dir='{folder.resolve()}'"]
     return subprocess.Popen(command, cwd=ROOT)
 
 
 def curve(folder: Path) -> list[dict[str, str]]:
-    """The rounds of a run."""
+    """Return the rows of a run's curve.csv."""
     with (folder / "curve.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
 def steps(row: dict[str, str]) -> float:
-    """Training steps of a round of the paper's protocol; of a dry run a number without meaning."""
+    """Return the training steps of a round of the paper's protocol; meaningless for a dry run."""
     return 200 * int(row["n_labelled"]) / 10

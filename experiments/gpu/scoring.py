@@ -1,4 +1,4 @@
-"""Patches scored per second: by batch size, the chosen one included, and precision."""
+"""Patches scored per second, by precision and batch size, including the size that the learner chooses."""
 
 import time
 from typing import Any
@@ -13,12 +13,12 @@ PRECISIONS = ("32-true", "tf32", "bf16-mixed")
 
 
 def measure(sizes: Sizes) -> tuple[list[dict[str, Any]], torch.device]:
-    """A row per network, precision and batch size."""
+    """Return a row per network, precision and batch size."""
     rows = []
     for backbone, stem, _ in sizes.networks:
         scene, learner, _ = indian_pines_learner(sizes, 20, backbone=backbone, stem=stem)
         ids = np.resize(scene.labelled_ids, max(sizes.pool, 2 * max(sizes.batches)))
-        learner.predict(ids[: min(sizes.batches)])  # chooses the size
+        learner.predict(ids[: min(sizes.batches)])  # makes the learner choose its batch size
         chosen = learner.datamodule.predict_batch_size
         for precision in PRECISIONS:
             with_precision(learner, precision)
@@ -31,7 +31,7 @@ def measure(sizes: Sizes) -> tuple[list[dict[str, Any]], torch.device]:
 
 
 def scored(learner: DeepLearner, ids: Ids) -> float:
-    """Seconds of a second prediction."""
+    """Return the seconds of a prediction after a first one that warms up."""
     for _ in range(2):
         began = time.perf_counter()
         learner.predict(ids)

@@ -1,4 +1,4 @@
-"""Milliseconds of a training step as written and compiled, through Lightning, end to end, and whether both agree."""
+"""Milliseconds of a training step through Lightning, compiled and not, and whether both give the same classes."""
 
 import time
 from typing import Any
@@ -12,7 +12,7 @@ from hsi_al.methods.deep.learner import DeepLearner
 
 
 def measure(sizes: Sizes) -> tuple[list[dict[str, Any]], torch.device]:
-    """A row per network and precision."""
+    """Return a row per network and precision."""
     rows = []
     for backbone, stem, precisions in sizes.networks:
         for precision in precisions:
@@ -23,7 +23,10 @@ def measure(sizes: Sizes) -> tuple[list[dict[str, Any]], torch.device]:
 
 
 def compare(sizes: Sizes, backbone: str, stem: str, precision: str) -> tuple[dict[str, Any], torch.device]:
-    """One network: a fit in each mode that warms up, and one that counts; the third round shows no new graphs."""
+    """Measure one network without ("written") and with compilation: a fit that warms up, then the faster of two.
+
+    The row also says whether the later fits compiled any new graphs; they should not.
+    """
     row: dict[str, Any] = {"network": f"{backbone} {stem}", "precision": precision}
     classes = []
     for mode in ("off", "on"):
@@ -54,7 +57,7 @@ def compare(sizes: Sizes, backbone: str, stem: str, precision: str) -> tuple[dic
 
 
 def fitted(learner: DeepLearner, ids: Ids, labels: Ids, round_: int) -> float:
-    """Seconds of a fit from fresh weights."""
+    """Return the seconds of a fit from fresh weights."""
     began = time.perf_counter()
     learner.fit(ids, labels, round_, np.random.default_rng(round_))
     waited(learner.device)

@@ -1,1 +1,1 @@
-"""Why ranking by predicted loss helps or fails."""
+"""Why querying by predicted loss helps or fails."""

@@ -1,4 +1,4 @@
-r"""The conditions of `study.py` in one table and one picture.
+r"""Compare the conditions of `study.py` in one table and one picture.
 
 python -m experiments.loss_prediction.report outputs/study --output experiments/results/short \
   --beside outputs/main/indian_pines/deep-densenet121/random/short-paper
@@ -28,7 +28,14 @@ WATCHED = {
 
 
 def conditions(folder: Path, beside: Path) -> dict[str, list[Path]]:
-    """The runs of every condition by its name, and those of the random baseline, whose queries nobody watched."""
+    """Return the runs of every condition by its name, and as `random` those of the baseline.
+
+    Runs without a round are left out. The baseline's runs are ordinary ones, without recorded statistics of queries.
+
+    Args:
+        folder: Folder of the conditions, written by `study.py`.
+        beside: Folder of the baseline's seeds.
+    """
     runs = {"random": sorted(beside.glob("seed=*/"))}
     for run in sorted(folder.glob("*/seed=*/")):
         runs.setdefault(run.parent.name, []).append(run)
@@ -37,7 +44,7 @@ def conditions(folder: Path, beside: Path) -> dict[str, list[Path]]:
 
 
 def watched(runs: Sequence[Path]) -> dict[str, float]:
-    """Means over the queries of all runs of what `study.py` wrote down; nan where it does not apply."""
+    """Return the means, over the queries of all runs, of the statistics that `study.py` recorded; nan without any."""
     files = [run.with_suffix(".csv") for run in runs if run.with_suffix(".csv").exists()]
     if not files:
         return dict.fromkeys(WATCHED, float("nan"))
@@ -46,7 +53,10 @@ def watched(runs: Sequence[Path]) -> dict[str, float]:
 
 
 def table(curves: dict[str, Curve], seen: dict[str, dict[str, float]], labels: Sequence[int]) -> str:
-    """Markdown: OA in percent by labels, then what was watched, means over rounds and seeds."""
+    """Format a Markdown table with a row per condition: OA in percent by labels, and the statistics of the queries.
+
+    The statistics are means over rounds and seeds.
+    """
     head = ["asked by", "seeds", *(f"OA at {n}" for n in labels), *(text for _, text in WATCHED.values())]
     lines = [head]
     for name, curve in curves.items():
@@ -59,12 +69,18 @@ def table(curves: dict[str, Curve], seen: dict[str, dict[str, float]], labels: S
 
 
 def shown(mean: float, spread: float) -> str:
-    """Percent, with the standard deviation over seeds if there are several."""
+    """Format a fraction in percent, with the standard deviation over seeds if there are several."""
     return f"{100 * mean:.1f}" + ("" if np.isnan(spread) else f" ± {100 * spread:.1f}")
 
 
 def figure(curves: dict[str, Curve], seen: dict[str, dict[str, float]], seeds: str) -> Figure:
-    """Left the learning curves of the shared seeds, right how many places a query covers and how much was wrong."""
+    """Draw the learning curves (left), and by condition how many places a query covers and how many pixels were wrong.
+
+    Args:
+        curves: Averaged learning curve of each condition.
+        seen: Statistics of the queries of each condition, see `watched`.
+        seeds: Names of the seeds, for the label of the axis.
+    """
     drawn = Figure(figsize=(10.5, 4.6), layout="constrained")
     left, right = drawn.subplots(1, 2, width_ratios=(1.15, 1))
     for index, (name, curve) in enumerate(curves.items()):
@@ -94,12 +110,14 @@ def figure(curves: dict[str, Curve], seen: dict[str, dict[str, float]], seeds: s
 
 
 def main() -> None:
-    """Write study.md, study.png and the watched rows."""
+    """Write study.md, with all runs, and study.png, with the seeds that all conditions share; print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, help="folder of the conditions, such as outputs/study")
     parser.add_argument("--beside", type=Path, required=True, help="folder of the random baseline's seeds")
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--labels", type=int, nargs="+", default=[160, 240, 320, 400, 480])
+    parser.add_argument("--output", type=Path, required=True, help="folder of study.md and study.png")
+    parser.add_argument(
+        "--labels", type=int, nargs="+", default=[160, 240, 320, 400, 480], help="numbers of labels in the table"
+    )
     arguments = parser.parse_args()
     found = conditions(arguments.folder, arguments.beside)
     curves = {name: Curve(name, points_of([read_curve(run) for run in runs])) for name, runs in found.items()}

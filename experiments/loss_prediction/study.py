@@ -1,12 +1,18 @@
-"""Why does ranking by predicted loss help or fail? A run of the product, watched at every query.
+"""Why querying by predicted loss helps or fails: a normal run that also records statistics of every query.
 
     python experiments/loss_prediction/study.py CONDITION [key=value ...]
 
-CONDITION says what is queried: `configured` (whatever the keys say), or with the loss prediction module attached
-`true_loss` (the actual cross-entropy: what a perfect prediction would ask), `entropy_with_head`, `random_with_head`,
-`spread` (highest predicted loss, no two within 8 pixels). The run goes to outputs/study/NAME/seed=N; what was watched
-is written beside it as seed=N.csv, where NAME is the value of experiment.name. Ground truth is used to watch, and by
-`true_loss` to ask, which makes it a bound and no method.
+CONDITION says how pixels are queried:
+
+    configured          by the acquisition function of the configuration
+    true_loss           highest actual cross-entropy, which a perfect loss prediction would give
+    entropy_with_head   highest entropy
+    random_with_head    at random
+    spread              highest predicted loss, no two pixels within 8 pixels of each other
+
+All but `configured` train with the loss prediction module. The run is written to outputs/study/NAME/seed=N, where NAME
+is the value of experiment.name, and its statistics beside it to seed=N.csv. They use the ground truth of unlabelled
+pixels. `true_loss` also queries by it, so it is not a method but a bound.
 """
 
 import csv
@@ -34,14 +40,14 @@ NEAR = 8  # pixels; two 32x32 patches this close share more than half of their c
 
 
 def true_loss(view: PoolView, truth: Positions) -> Floats:
-    """The actual cross-entropy of every candidate, (N,)."""
+    """Return the actual cross-entropy of every candidate, (N,), from its true class index in `truth` (N,)."""
     assert view.outputs.probabilities_NC is not None
     right = view.outputs.probabilities_NC[np.arange(len(truth)), truth].astype(np.float64)
     return -np.log(np.maximum(right, np.finfo(np.float32).tiny))
 
 
 def apart(view: PoolView, ranked: Positions, n: int) -> Positions:
-    """The first n of `ranked` of which no two are within `NEAR` pixels of each other, (n,)."""
+    """Return the first positions of `ranked`, at most n, of which no two are within `NEAR` pixels of each other."""
     chosen: list[int] = []
     for position in ranked.tolist():
         rows, columns = view.row[chosen], view.column[chosen]
@@ -54,7 +60,7 @@ def apart(view: PoolView, ranked: Positions, n: int) -> Positions:
 
 
 def area_under_roc(score: Floats, wrong: NDArray[np.bool_]) -> float:
-    """Probability that a wrong pixel has a higher score than a right one; nan if there are only such or such."""
+    """Return the probability that a wrong pixel has a higher score than a right one; nan if either kind is missing."""
     n_wrong, n_right = int(wrong.sum()), int((~wrong).sum())
     if not n_wrong or not n_right:
         return float("nan")
@@ -63,7 +69,14 @@ def area_under_roc(score: Floats, wrong: NDArray[np.bool_]) -> float:
 
 @dataclass
 class Watched:
-    """An acquisition that also writes down what its query was worth."""
+    """An acquisition function that queries as a condition says and records statistics of every query.
+
+    Attributes:
+        condition: How pixels are queried, see the module.
+        configured: Acquisition function of the configuration.
+        truth: True class index of every candidate, (N,).
+        path: CSV file of the statistics, one row per query.
+    """
 
     condition: str
     configured: Acquisition
@@ -72,17 +85,21 @@ class Watched:
 
     @property
     def name(self) -> str:
-        """The condition."""
+        """The name of the condition."""
         return self.condition
 
     @property
     def needs(self) -> frozenset[str]:
-        """What the configured acquisition and the watching read."""
+        """The outputs that the configured acquisition function, the condition and the statistics read."""
         head = {"predicted_loss_N"} if self.condition != "configured" else set()
         return self.configured.needs | {"probabilities_NC"} | head
 
     def select(self, view: PoolView, n: int, rng: np.random.Generator) -> Positions:
-        """Ask as the condition says, and append a row to the file of what was watched."""
+        """Return the positions of n queried pixels and append a row of statistics to the file.
+
+        Raises:
+            ValueError: There is no such condition.
+        """
         free = unlabelled_positions(view, n)
         loss = true_loss(view, self.truth)
         assert view.outputs.probabilities_NC is not None
@@ -129,7 +146,11 @@ class Watched:
     def worth(
         self, view: PoolView, query: Positions | None, wrong: NDArray[np.bool_], loss: Floats
     ) -> dict[str, float]:
-        """Of a query: part that was wrong, median loss, part with another query nearby, groups, classes."""
+        """Return statistics of a query; nan for each if there is no query.
+
+        They are the part of its pixels that were misclassified, their median loss, the part that has another queried
+        pixel within `NEAR` pixels, the number of places (pixels farther apart than that), and the number of classes.
+        """
         if query is None:
             return dict.fromkeys(("wrong", "loss", "near", "groups", "classes"), float("nan"))
         place = np.stack([view.row[query], view.column[query]], axis=1)
@@ -144,11 +165,11 @@ class Watched:
 
 
 class WatchedExperiment(Experiment):
-    """An experiment that asks through `Watched`."""
+    """An experiment whose acquisition function is `Watched`."""
 
     def __init__(self, config: Config, path: Path, console: Console, condition: str) -> None:
         if condition not in ("configured", "random_with_head", "true_loss", "entropy_with_head", "spread"):
-            sys.exit(f"There is no condition {condition}.")
+            sys.exit(f"There is no condition {condition}; --help lists them.")
         super().__init__(config, path, console)
         parts = self.parts
         truth = parts.scene.labels_of(parts.split.candidates)
@@ -163,10 +184,10 @@ def main() -> None:
     """Run one condition, or continue it."""
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         sys.exit(__doc__)
-    condition = sys.argv.pop(1)  # meta.json names the product's command with the rest
+    condition = sys.argv.pop(1)  # so that the command in meta.json holds the overrides only
     overrides = sys.argv[1:]
     config, _ = composed(overrides)
-    if condition != "configured":  # the loss prediction module is attached, whatever is asked
+    if condition != "configured":  # attaches the loss prediction module, however pixels are queried
         config = replace(config, acquisition=replace(config.acquisition, name="loss_prediction"))
     path = Path("outputs/study") / config.experiment.name / f"seed={config.seed}"
     path.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """The paper's figures and tables: `python -m experiments.paper fig4|fig5|table|maps [OVERRIDE ...]`.
 
-Runs what is missing, one run after the other, then builds the artefact from the run directories; the same command
-continues after an interruption. An OVERRIDE is an option of every run, such as dataset=salinas. Exit code 2: bad input,
-or a run failed.
+Makes the missing runs one after the other, then builds the figure or table from the run directories. After an
+interruption the same command continues. An OVERRIDE is an option of every run, such as dataset=salinas. Exit code 2:
+bad input, or a run failed.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from hsi_al.report.tables import print_table
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line and return the exit code."""
     arguments = parsed(argv)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     try:
@@ -48,33 +48,44 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"experiments.paper: error: {explained(error)}", file=sys.stderr)
         return 2
     if failed:
-        print(f"experiments.paper: error: {len(failed)} run(s) failed, see above; the others went on.", file=sys.stderr)
+        print(f"experiments.paper: error: {len(failed)} run(s) failed, see their errors above.", file=sys.stderr)
     return 2 if failed else 0
 
 
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m experiments.paper", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("artefact", choices=ARTEFACTS)
-    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="option of every run: dataset=salinas")
-    parser.add_argument("--seeds", type=numbers, default=(0,), help="such as 0,1,2 (default: 0)")
-    parser.add_argument("--protocol", default="paper", help="of the active runs (default: paper; short fits a CPU)")
-    parser.add_argument("--effort", default="paper", choices=("paper", "short"), help="of the compared methods")
-    parser.add_argument("--supervised", default="per_class", help="protocol of the compared methods")
-    parser.add_argument("--runs", type=Path, help="build from the runs in this folder or its paper.zip, run nothing")
+    parser.add_argument("artefact", choices=ARTEFACTS, help="figure or table to build")
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="option of every run, such as dataset=salinas")
+    parser.add_argument("--seeds", type=numbers, default=(0,), help="seeds of the runs, such as 0,1,2 (default: 0)")
+    parser.add_argument(
+        "--protocol",
+        default="paper",
+        help="protocol of the active learning runs (default: paper; short is feasible on a CPU)",
+    )
+    parser.add_argument(
+        "--effort",
+        default="paper",
+        choices=("paper", "short"),
+        help="training effort of the compared methods (default: paper)",
+    )
+    parser.add_argument(
+        "--supervised", default="per_class", help="protocol of the compared methods (default: per_class)"
+    )
+    parser.add_argument("--runs", type=Path, help="use only the runs in this folder or its paper.zip; make none")
     parser.add_argument("--output", type=Path, help="folder of the files (default: outputs/paper/SCENE)")
     return parser.parse_intermixed_args(argv)
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """Integers between commas."""
+    """Parse integers that are separated by commas; duplicates are dropped."""
     return tuple(dict.fromkeys(int(part) for part in text.split(",")))
 
 
 def run_missing(artefact: str, plan: Plan, console: Console) -> list[list[str]]:
-    """Make the missing runs; returns the options of those that failed."""
+    """Make the missing runs one after the other and return the options of the runs that failed."""
     missing = [run for cell in ARTEFACTS[artefact] for run in plan.column(cell).missing]
     failed = []
     for index, options in enumerate(missing, 1):
@@ -82,7 +93,7 @@ def run_missing(artefact: str, plan: Plan, console: Console) -> list[list[str]]:
         process = subprocess.Popen([sys.executable, "-m", "hsi_al.run", *options])
         try:
             code = process.wait()
-        except KeyboardInterrupt:  # the run gets the same signal, and ends by itself
+        except KeyboardInterrupt:  # the run gets the same signal and ends on its own
             process.wait()
             raise
         if code == 130:
@@ -93,7 +104,7 @@ def run_missing(artefact: str, plan: Plan, console: Console) -> list[list[str]]:
 
 
 def show(artefact: Artefact, console: Console) -> None:
-    """Tables, notes and paths."""
+    """Print the tables, notes and paths of an artefact."""
     for heading, rows in artefact.tables:
         console.print(heading)
         print_table(rows)

@@ -1,4 +1,4 @@
-"""Figures and tables as files, built from finished runs alone."""
+"""The paper's figures and tables, built as files from finished runs."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -32,7 +32,13 @@ PICTURES = ("png", "pdf")
 
 @dataclass(frozen=True)
 class Artefact:
-    """What was built: tables for the screen, each with a heading, notes below them, and the files."""
+    """A figure or table that was built.
+
+    Attributes:
+        tables: Tables to print, each with its heading.
+        notes: Sentences below the tables.
+        files: Paths of the written files.
+    """
 
     tables: list[tuple[str, list[list[str]]]]
     notes: list[str]
@@ -40,12 +46,12 @@ class Artefact:
 
 
 def build(name: str, plan: Plan, folder: Path) -> Artefact:
-    """Write an artefact's files from the runs there are; what is missing is among the notes.
+    """Build an artefact from the finished runs and write its files; the notes name the missing runs.
 
     Args:
         name: A key of `ARTEFACTS`.
-        plan: Scene, seeds and modes.
-        folder: Where the files go.
+        plan: Scene, seeds and modes of the runs.
+        folder: Folder of the files.
 
     Raises:
         RunDirectoryError: No run is finished, or a file of one is missing or malformed.
@@ -73,7 +79,7 @@ def build(name: str, plan: Plan, folder: Path) -> Artefact:
 
 
 def curves(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Artefact:
-    """Fig. 4 or Fig. 5: OA against the labels."""
+    """Build Fig. 4 or Fig. 5: OA against the number of labels."""
     shown = [column for column in columns if column.runs]
     modes = dict.fromkeys(column.mode for column in shown)
     title = f"{scene_of(plan.overrides)[1]}, protocol {' and '.join(modes)}"
@@ -89,7 +95,7 @@ def curves(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Ar
 
 
 def published_end(plan: Plan) -> str:
-    """What the paper's figure can be compared by."""
+    """Return a sentence with the published OA that the figure can be compared with."""
     known = published_for(plan.overrides)
     if not known:
         return "No published values."
@@ -97,7 +103,7 @@ def published_end(plan: Plan) -> str:
 
 
 def table(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Artefact:
-    """Tables II to IV, for all pixels and for those that were never labelled."""
+    """Build Tables II to IV, over all pixels with ground truth and over the held-out pixels."""
     title, known = scene_of(plan.overrides)[1], published_for(plan.overrides)
     tables = [paper_table(columns, known, pixels) for pixels in PIXELS]
     agreed = agreement(tables[0], known)
@@ -122,13 +128,13 @@ def table(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Art
 
 
 def footnote(column: Column) -> str:
-    """What a column's learner is, for every seed where that differs."""
+    """Return a sentence that describes the learner of a column; seeds with different learners are all described."""
     about = "; or ".join(dict.fromkeys(read_meta(run).learner for run in column.runs))
     return f"{column.cell.name}: {about}{f'; {column.cell.caveat}' if column.cell.caveat else ''}."
 
 
 def maps(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Artefact:
-    """Figs. 6 to 8: the ground truth and every method's map of the whole scene, its OA in the caption."""
+    """Build Figs. 6 to 8: the ground truth and each method's map of the whole scene, with its OA in the caption."""
     panels: dict[str, np.ndarray] = {}
     names: dict[int, str] = {}
     without: list[str] = []
@@ -155,12 +161,12 @@ def maps(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Arte
 
 
 def letter(index: int) -> str:
-    """Panel's letter."""
+    """Return the letter of a panel."""
     return "abcdefghijklmnopqrstuvwxyz"[index]
 
 
 def how_to_cite(name: str, plan: Plan) -> list[str]:
-    """How to make the artefact again, and whom to cite."""
+    """Return a note with the command that makes the artefact again, and one that says what to cite."""
     scene, _ = scene_of(plan.overrides)
     whole = [CATALOGUE[scene].citation] if scene in CATALOGUE else []
     again = ["python", "-m", "experiments.paper", name, *plan.overrides, "--seeds", ",".join(map(str, plan.seeds))]

@@ -1,4 +1,4 @@
-"""What every figure and table is made of: its cells, the runs behind a cell, and the commands that make them."""
+"""The cells (curves, columns or maps) of every figure and table, their runs, and the commands that make the runs."""
 
 import csv
 import shlex
@@ -16,21 +16,22 @@ from hsi_al.report.run_files import read_meta
 from hsi_al.scenes.catalogue import CATALOGUE
 
 PUBLISHED = Path(__file__).with_name("published.csv")
-MODES = {"protocol": ("paper", "warm", "short"), "learner.effort": ("paper", "short")}  # the most thorough first
+MODES = {"protocol": ("paper", "warm", "short"), "learner.effort": ("paper", "short")}  # most thorough first
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A curve or a column.
+    """A method of a figure or table: a curve, a column or a map.
 
     Attributes:
-        name: As the paper writes it.
-        options: What makes its runs, without scene, mode and seed.
-        mode: The option that says how thoroughly it is trained; empty where there is one way only.
-        key: Its column of `published.csv`; empty where nothing was published.
-        band: Percentage points of OA around the published value within which it counts as reproduced. Wider where the
+        name: Name of the method in the paper.
+        options: Options of its runs, without scene, mode and seed.
+        mode: Key of the option that says how thoroughly the method is trained (a key of `MODES`); empty if it has no
+            such option.
+        key: Column of `published.csv`; empty if nothing was published.
+        band: Percentage points of OA by which a reproduced result may differ from the published one; wider where the
             paper leaves architecture or training open.
-        caveat: What a reader must know beside the number.
+        caveat: What a reader must know about the result, for a note below the table.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Cell:
 
 
 def compared_methods() -> list[Method]:
-    """All methods but the networks: those of the published tables in their order, then the others."""
+    """Return all methods but `deep`: those of the published tables in their order, then the others."""
     with PUBLISHED.open(newline="", encoding="utf-8") as lines:
         columns = next(csv.reader(lines))
     known = all_methods()
@@ -51,7 +52,7 @@ def compared_methods() -> list[Method]:
 
 
 def compared(method: Method) -> Cell:
-    """The column of a compared method."""
+    """Return the cell of a compared method."""
     mode = "learner.effort" if issubclass(method.settings, EffortConfig) else ""
     options = ("experiment=table", f"learner={method.name}")
     return Cell(method.title, options, mode, method.name, method.band, method.caveat)
@@ -80,14 +81,14 @@ ARTEFACTS: dict[str, tuple[Cell, ...]] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """On what, how often and how thoroughly.
+    """The scene, seeds and modes of the runs of an artefact.
 
     Attributes:
         overrides: Options of every run, such as dataset=salinas.
-        seeds: Seeds of every cell.
-        modes: Wanted option of each key of `MODES`.
+        seeds: Seeds of the runs of every cell.
+        modes: Requested value of each key of `MODES`.
         supervised: Protocol of the compared methods in the table and the maps.
-        outputs: Folder of the runs, `outputs` where they are made.
+        outputs: Folder of the runs; new runs are made in `outputs`.
     """
 
     overrides: tuple[str, ...]
@@ -97,7 +98,7 @@ class Plan:
     outputs: Path = Path("outputs")
 
     def options(self, cell: Cell, mode: str, seed: int) -> list[str]:
-        """Command line of a run."""
+        """Return the options of the command line of a run."""
         options = [*cell.options, *self.overrides]
         if cell.mode:
             options.append(f"{cell.mode}={mode}")
@@ -106,21 +107,22 @@ class Plan:
         return [*options, f"seed={seed}"]
 
     def column(self, cell: Cell) -> "Column":
-        """The finished runs of a cell in the wanted mode or a more thorough one: where most seeds are.
+        """Return the finished runs of a cell in the requested mode or a more thorough one.
 
-        What is missing is asked for in the wanted mode, unless a more thorough one has every seed.
+        The mode with the most finished seeds is taken, the most thorough one of equals. Unless it has every seed, the
+        missing runs are those of the requested mode.
         """
         wanted = self.modes.get(cell.mode, "")
         known = MODES.get(cell.mode, ())
         better = known[: known.index(wanted)] if wanted in known else ()
         columns = [self.column_in(cell, mode) for mode in (*better, wanted)]
-        fullest = max(columns, key=lambda column: len(column.runs))  # the most thorough of equals
+        fullest = max(columns, key=lambda column: len(column.runs))  # of equals the first, the most thorough
         if not fullest.runs:
             return columns[-1]
         return replace(fullest, missing=columns[-1].missing if fullest.missing else ())
 
     def column_in(self, cell: Cell, mode: str) -> "Column":
-        """The finished runs of a cell in one mode."""
+        """Return the finished and missing runs of a cell in one mode."""
         runs, missing = [], []
         differing: dict[str, None] = {}
         config, subdir = composed(tuple(self.options(cell, mode, self.seeds[0])))
@@ -138,9 +140,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Column:
-    """A cell with its finished runs, one per seed, and the options of those that are missing.
+    """A cell with its finished and missing runs.
 
-    `differing` says in what the runs were made otherwise than their command line here would make them.
+    Attributes:
+        cell: The cell.
+        mode: Value of the cell's mode in the finished runs.
+        runs: Directories of the finished runs, one per seed.
+        missing: Options of the command lines of the missing runs.
+        differing: Configuration keys in which finished runs differ from what their command line would now make.
     """
 
     cell: Cell
@@ -151,30 +158,33 @@ class Column:
 
 
 def command(options: Sequence[str]) -> str:
-    """What fills a missing run."""
+    """Return the command line of a run."""
     return shlex.join(["python", "-m", "hsi_al.run", *options])
 
 
 @cache
 def composed(options: tuple[str, ...]) -> tuple[Config, str]:
-    """As `hsi_al.cli.composition.composed`, once for every command line."""
+    """Return the configuration and folder of a run; `hsi_al.cli.composition.composed` with a cache."""
     return composition.composed(list(options))
 
 
 def scene_of(overrides: Sequence[str]) -> tuple[str, str]:
-    """Name of the scene in folders, and for people."""
+    """Return the scene's name in paths and its title for readers."""
     name = composed(tuple(overrides))[0].dataset.name
     return name, CATALOGUE[name].title if name in CATALOGUE else name.replace("_", " ")
 
 
 def published_for(overrides: Sequence[str]) -> dict[tuple[str, str], float]:
-    """What was published for these options: nothing but for the split that the paper has."""
+    """Return the published numbers that runs with these options compare with; empty unless split=paper."""
     config, _ = composed(tuple(overrides))
     return published(config.dataset.name) if config.split.kind == "paper" else {}
 
 
 def published(scene: str) -> dict[tuple[str, str], float]:
-    """Published numbers of a scene, percent, by (row, column) of `published.csv`; empty for other scenes."""
+    """Return the published numbers of a scene by (row, column) of `published.csv`, accuracies in percent.
+
+    The dictionary is empty for a scene without published numbers.
+    """
     with PUBLISHED.open(newline="", encoding="utf-8") as lines:
         rows = [row for row in csv.DictReader(lines) if row["scene"] == scene]
     return {(row["row"], key): float(row[key]) for row in rows for key in row if key not in ("scene", "row")}

@@ -1,8 +1,8 @@
-"""`docs/results.md` from the recorded runs: `python -m experiments.paper.results [--record outputs]`.
+"""Build `docs/results.md` from the recorded runs: `python -m experiments.paper.results [--record outputs]`.
 
-Numbers and pictures come from `paper.zip` and `screen.zip` in `experiments/results`, and from runs that lie only in
-folders `paper/` and `screen/` beside them; words from `results.template.md`, where `$scene_artefact` is a table or a
-picture.
+Numbers and pictures come from `paper.zip` and `screen.zip` in `experiments/results`, and from runs that are only in
+the folders `paper/` and `screen/` beside them. The text comes from `results.template.md`, in which `$scene_artefact`
+stands for a table or a picture.
 `--record` first adds the finished runs below a folder's `paper/` and `screen/` to the archives, without their weights.
 """
 
@@ -27,12 +27,13 @@ from hsi_al.report.contest_tables import markdown
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = ROOT / "experiments" / "results"
 TEMPLATE = Path(__file__).with_name("results.template.md")
-# Experiment -> files that are kept of its runs; curves alone of what is only compared.
+# Files that are recorded of each experiment's runs; of runs that are only compared the curves are enough.
 FILES = {
     "paper": RUN_FILES,
     "screen": ("meta.json", "config.yaml", "curve.csv"),
 }
-# What the screen's first seed chose, against the paper's strategy and the baseline: few enough tests to correct for.
+# The best acquisition function of the screen's first seed, the paper's and the baseline; so few that Holm's correction
+# for all their tests stays mild.
 CHOSEN = ("margin-min_distance=8", "loss_prediction", "random")
 PICTURES = {"curves": "comparison", "differences": "comparison_differences"}
 MODES = {"protocol": "short", "learner.effort": "short"}
@@ -40,7 +41,13 @@ MODES = {"protocol": "short", "learner.effort": "short"}
 
 @dataclass(frozen=True)
 class Section:
-    """A scene of the page: its name in the template, what was run on it, and what is shown."""
+    """A scene of the page.
+
+    Attributes:
+        name: Name of the scene in the template.
+        plan: The runs that are shown.
+        artefacts: Keys of `ARTEFACTS` that are shown.
+    """
 
     name: str
     plan: Plan
@@ -49,12 +56,14 @@ class Section:
 
 @contextmanager
 def opened(recorded: Path) -> Iterator[Path]:
-    """Give a folder with the runs of each experiment in `FILES` below its name: `recorded` if it has no archives.
+    """Open a folder that holds the runs of each experiment in `FILES` below the experiment's name.
 
-    Else a temporary one with the runs in the archives and with those that lie only in folders beside them.
+    It is `recorded` itself if that holds no archives. Otherwise it is a temporary folder with the runs of the archives,
+    and those that are only in the folders beside them.
 
     Raises:
-        RunDirectoryError: An archive is damaged, or a file of a run; the sentence names `recorded`.
+        RunDirectoryError: An archive or a file of a run is damaged; the message names `recorded`, not the temporary
+            folder.
     """
     archives = {name: recorded / f"{name}.zip" for name in FILES if (recorded / f"{name}.zip").exists()}
     if not archives:
@@ -76,7 +85,7 @@ def opened(recorded: Path) -> Iterator[Path]:
 
 
 def sections(recorded: Path) -> list[Section]:
-    """What was recorded."""
+    """Return the sections of the page; their runs are read from `recorded`."""
     subset = (
         "dataset=custom",
         "dataset.name=pavia_university_subset",
@@ -94,9 +103,9 @@ def sections(recorded: Path) -> list[Section]:
 
 
 def comparisons(recorded: Path) -> dict[str, list[Path]]:
-    """The runs of acquisition functions to compare, `<scene>_<method>_<split>` -> run directories.
+    """Return the run directories of each comparison of acquisition functions, by `<scene>_<method>_<split>`.
 
-    Where all of `CHOSEN` were run, these are compared once more by themselves, as `<scene>_<method>_<split>_chosen`.
+    Where all of `CHOSEN` were run, these three are also compared separately, as `<scene>_<method>_<split>_chosen`.
     """
     found: dict[str, list[Path]] = {}
     for meta in sorted((recorded / "screen").glob("*/*/*/*/seed=*/meta.json")):
@@ -111,7 +120,7 @@ def comparisons(recorded: Path) -> dict[str, list[Path]]:
 
 
 def compared(runs: Sequence[Path], folder: Path, path: str) -> str:
-    """Curves, tables and differences; written into `folder`/`path`."""
+    """Write the comparison of runs into `folder`/`path` and return it as Markdown: curves, tables, differences."""
     done = write_comparison(runs, folder / path)
     tables = [section for section in done.sections[1:] if "beats" not in section.title]
     shown = "\n".join(f"{section.title}\n\n{markdown(section.table)}" for section in tables)
@@ -122,10 +131,10 @@ def compared(runs: Sequence[Path], folder: Path, path: str) -> str:
 
 
 def page(recorded: Path, folder: Path) -> str:
-    """The page's text; its pictures and tables are written into `folder`/results/<scene>.
+    """Return the page's text; its pictures and tables are written into `folder`/results/<scene>.
 
     Raises:
-        RunDirectoryError: A recorded run is damaged, or an artefact has none.
+        RunDirectoryError: A recorded run is damaged, or an artefact has no finished run.
         OSError: The folder can't be written.
     """
     values = {}
@@ -140,7 +149,7 @@ def page(recorded: Path, folder: Path) -> str:
 
 
 def shown(artefact: str, section: Section, target: Path) -> str:
-    """A table or a picture with notes and files; written into `target`."""
+    """Write an artefact into `target` and return it as Markdown: table or picture, notes and links to the files."""
     built = build(artefact, section.plan, target)
     path = f"results/{section.name}/{artefact}"
     text = (target / f"{artefact}.md").read_text(encoding="utf-8") if artefact != "maps" else ""
@@ -151,7 +160,7 @@ def shown(artefact: str, section: Section, target: Path) -> str:
 
 
 def record(outputs: Path, recorded: Path) -> list[Path]:
-    """Pack the small files of the finished runs of the experiments in `FILES`; returns these runs."""
+    """Add the finished runs of the experiments in `FILES`, without weights, to the archives; return these runs."""
     return [
         run
         for experiment, names in FILES.items()
@@ -160,9 +169,11 @@ def record(outputs: Path, recorded: Path) -> list[Path]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write docs/results.md and what it shows."""
+    """Write docs/results.md with its pictures and tables; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m experiments.paper.results", description=__doc__)
-    parser.add_argument("--record", type=Path, metavar="FOLDER", help="where finished runs are, such as outputs")
+    parser.add_argument(
+        "--record", type=Path, metavar="FOLDER", help="folder of finished runs to add first, such as outputs"
+    )
     arguments = parser.parse_args(argv)
     folder = ROOT / "docs"
     try:

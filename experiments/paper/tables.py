@@ -21,7 +21,14 @@ LABELS = "N"
 
 @dataclass(frozen=True)
 class Value:
-    """A mean over seeds with its sample standard deviation, percent; the published value; NaN where there is none."""
+    """A cell of the table; numbers are in percent, NaN where there is none.
+
+    Attributes:
+        mean: Mean over seeds.
+        spread: Sample standard deviation over seeds.
+        published: Published value.
+        best: Whether the mean is the highest of its row.
+    """
 
     mean: float
     spread: float = math.nan
@@ -30,14 +37,14 @@ class Value:
 
     @property
     def ours(self) -> str:
-        """`98.04 ± 0.10`."""
+        """Mean and standard deviation as text, such as `98.04 ± 0.10`."""
         if math.isnan(self.mean):
             return "-"
         return f"{self.mean:.2f}" + ("" if math.isnan(self.spread) else f" ± {self.spread:.2f}")
 
     @property
     def beside(self) -> str:
-        """`97.00 (+1.04)`: the published value, and how much higher ours is."""
+        """The published value and how much higher ours is, such as `97.00 (+1.04)`; empty without a published one."""
         if math.isnan(self.published):
             return ""
         return f"{self.published:.2f}" + ("" if math.isnan(self.mean) else f" ({self.mean - self.published:+.2f})")
@@ -45,7 +52,13 @@ class Value:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table: names of its columns, and rows of a name, values, and whether the highest is marked."""
+    """A table of the paper.
+
+    Attributes:
+        pixels: Pixels that are counted, a key of `PIXELS`.
+        columns: One per method.
+        rows: Name of the row (a class, OA, AA or kappa) and its values, one per column.
+    """
 
     pixels: str
     columns: list[Column]
@@ -53,12 +66,12 @@ class PaperTable:
 
 
 def paper_table(columns: Sequence[Column], known: dict[tuple[str, str], float], pixels: str) -> PaperTable:
-    """Build the table of one kind of pixels, `all` or `heldout`; only `all` has published values.
+    """Build the table over one kind of pixels; only for `all` there are published values.
 
     Args:
-        columns: With their finished runs; one without any gets dashes.
-        known: Published numbers by row and column key.
-        pixels: A key of `PIXELS`.
+        columns: Methods with their finished runs; one without finished runs gets dashes.
+        known: Published numbers by row and column of `published.csv`.
+        pixels: A key of `PIXELS`: `all` or `heldout`.
 
     Raises:
         RunDirectoryError: A file of a run is missing or malformed.
@@ -77,7 +90,7 @@ def paper_table(columns: Sequence[Column], known: dict[tuple[str, str], float], 
 
 
 def class_rows(run: Path, counted: bool) -> dict[str, str]:
-    """Label value -> number of the row, class name, and the class's pixels if they are counted."""
+    """Return the row names of the classes by label value: number, class name and, if `counted`, number of pixels."""
     confusions, names = read_confusions(run), read_meta(run).class_names
     totals = confusions.all[-1].sum(axis=1)
     return {
@@ -87,7 +100,7 @@ def class_rows(run: Path, counted: bool) -> dict[str, str]:
 
 
 def measures(run: Path, pixels: str) -> dict[str, float]:
-    """The last round's recalls by label value, OA, AA, kappa, in percent."""
+    """Return the recall of each class (by label value), OA, AA and kappa of a run's last round, in percent."""
     confusions, row = read_confusions(run), read_curve(run)[-1]
     counts = (confusions.all if pixels == "all" else confusions.heldout)[-1]
     totals = counts.sum(axis=1)
@@ -98,7 +111,7 @@ def measures(run: Path, pixels: str) -> dict[str, float]:
 
 
 def value_of(seeds: Sequence[float], published: float) -> Value:
-    """Mean and spread over the seeds in which the value is defined."""
+    """Return mean and sample standard deviation over the seeds whose value isn't NaN."""
     defined = [seed for seed in seeds if not math.isnan(seed)]
     if not defined:
         return Value(math.nan, published=published)
@@ -106,7 +119,7 @@ def value_of(seeds: Sequence[float], published: float) -> Value:
 
 
 def marked(values: Sequence[Value]) -> list[Value]:
-    """The same with the highest means, as printed, marked."""
+    """Return the values with the highest mean marked; all means that round to it, as printed, are marked."""
     shown = [round(value.mean, 2) for value in values if not math.isnan(value.mean)]
     return [
         Value(value.mean, value.spread, value.published, bool(shown) and round(value.mean, 2) == max(shown))
@@ -115,7 +128,7 @@ def marked(values: Sequence[Value]) -> list[Value]:
 
 
 def settings(table: PaperTable) -> list[list[str]]:
-    """Rows of text below the numbers: labels, mode, seeds."""
+    """Return the rows of text below the numbers: labels, mode and seeds."""
     return [
         [LABELS, *(labels_of(column) for column in table.columns)],
         ["mode", *(column.mode or "paper" for column in table.columns)],
@@ -124,30 +137,30 @@ def settings(table: PaperTable) -> list[list[str]]:
 
 
 def labels_of(column: Column) -> str:
-    """Number of labelled pixels, a span where the seeds differ."""
+    """Return the number of labelled pixels as text; a range where the seeds differ, `-` without runs."""
     numbers = sorted({read_curve(run)[-1].n_labelled for run in column.runs})
     return "-" if not numbers else "-".join(str(number) for number in dict.fromkeys((numbers[0], numbers[-1])))
 
 
 def as_text(table: PaperTable) -> list[list[str]]:
-    """Header and rows for a terminal: published values on a line of their own."""
+    """Return a header and rows for a terminal, with published values on their own lines."""
     header = [first_header(table), *(column.cell.name.replace("+", "+\n") for column in table.columns)]
     rows = [[name, *("\n".join(filter(None, (star(v), v.beside))) for v in values)] for name, values in table.rows]
     return [header, *rows, *settings(table)]
 
 
 def first_header(table: PaperTable) -> str:
-    """What stands above the names of the rows."""
+    """Return the header of the first column."""
     return "class (pixels)" if table.pixels == "all" else "class"
 
 
 def star(value: Value) -> str:
-    """Our value, with a star if it is the highest of its row."""
+    """Return our value, with a star if it is the highest of its row."""
     return value.ours + ("*" if value.best else "")
 
 
 def as_markdown(table: PaperTable) -> str:
-    """Markdown: the highest of a row in bold, the published value and the difference below ours."""
+    """Format a table as Markdown: the highest of a row in bold, published value and difference below ours."""
     header = [first_header(table), *(column.cell.name for column in table.columns)]
     rows = []
     for name, values in table.rows:
@@ -157,7 +170,7 @@ def as_markdown(table: PaperTable) -> str:
 
 
 def as_latex(table: PaperTable) -> str:
-    """A `tabular` of our values for a manuscript, without packages."""
+    """Format our values as a LaTeX `tabular` that needs no packages."""
     names = [r"\shortstack{" + column.cell.name.replace("+", r"+\\") + "}" for column in table.columns]
     lines = [
         r"\begin{tabular}{l" + "c" * len(names) + "}",
@@ -174,12 +187,15 @@ def as_latex(table: PaperTable) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that LaTeX prints as it is."""
+    """Escape the characters that have a meaning in LaTeX."""
     return "".join("\\" + character if character in "%&_#$" else character for character in text)
 
 
 def as_csv(tables: Iterable[PaperTable]) -> str:
-    """One line per number: pixels, row, method, mode, seeds, mean, standard deviation, published, difference."""
+    """Format tables as CSV with one line per number.
+
+    The columns are pixels, row, method, mode, seeds, mean, standard deviation, published value and difference.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["pixels", "row", "method", "mode", "seeds", "mean", "std", "published", "difference"])
@@ -198,8 +214,9 @@ def as_csv(tables: Iterable[PaperTable]) -> str:
 
 
 def agreement(table: PaperTable, known: dict[tuple[str, str], float]) -> list[list[str]]:
-    """Header and one row per method with a published OA: ours, the difference, the band, and whether it lies inside.
+    """Return a header and one row per method with a published OA.
 
+    The columns compare our OA with the published one and say whether the difference lies within the cell's band.
     Methods with another number of labels than the published one are left out.
     """
     rows = [["method", "mode", "OA %", "published", "difference", "band", "reproduced"]]

@@ -1,1 +1,1 @@
-"""Does scoring in a lower precision ask for other pixels?"""
+"""Whether scoring in a lower precision changes which pixels are queried."""

@@ -1,10 +1,10 @@
-"""Overlap of the queries that a trained network asks for when its pool is scored in other precisions.
+"""Overlap of queries when the same trained network scores its pool in different precisions.
 
     python -m experiments.precision OUT.json [--precisions bf16-mixed,tf32] [--backbone densenet121] [--stem s2_pool]
                                     [--epochs 12] [--labels 160] [--pool N] [--seed 0] [--accelerator auto]
 
-Trains on Indian Pines in float32, then scores the same weights in each precision. Prints a table, and writes it with
-all numbers to OUT.json.
+The network is trained on Indian Pines in float32; then the pool is scored with the same weights in each precision.
+The table is printed, and its unrounded numbers are written to OUT.json.
 """
 
 import argparse
@@ -34,7 +34,15 @@ NEEDS = frozenset({"probabilities_NC", "predicted_loss_N"})
 
 
 def overlap(one: Outputs, other: Outputs, labelled: NDArray[np.bool_], name: str, size: int) -> float:
-    """Part of a query of this size (`ACQUISITIONS`) that both outputs over the pool (N,) ask for."""
+    """Return the part of a query's pixels that are the same for two outputs of the pool (N,).
+
+    Args:
+        one: Outputs in one precision.
+        other: Outputs in another precision.
+        labelled: Whether each pixel is labelled, (N,).
+        name: Acquisition function, one of `ACQUISITIONS`.
+        size: Pixels per query.
+    """
     positions = np.arange(len(labelled))
     queries = [
         build_acquisition(name).select(
@@ -48,7 +56,7 @@ def overlap(one: Outputs, other: Outputs, labelled: NDArray[np.bool_], name: str
 
 
 def compare(reference: Outputs, other: Outputs, labelled: NDArray[np.bool_], truth: Ids) -> dict[str, float]:
-    """Overlaps, agreement of classes, and overall accuracy over the pool (N,)."""
+    """Return the overlaps of queries, the part of equal predicted classes, and the OA of `other` on the pool (N,)."""
     overlaps = {
         f"{name} {size}": overlap(reference, other, labelled, name, size)
         for name in ACQUISITIONS
@@ -62,7 +70,7 @@ def compare(reference: Outputs, other: Outputs, labelled: NDArray[np.bool_], tru
 
 
 def scored(learner: DeepLearner, ids: Ids, precision: str) -> tuple[Outputs, float]:
-    """Outputs in this precision, and milliseconds per patch of a second pass."""
+    """Return the outputs in this precision, and milliseconds per patch, measured after a warm-up."""
     learner.settings = learner.settings.having(predict_precision=precision)
     learner.predict(ids[:64])
     began = time.perf_counter()
@@ -73,7 +81,7 @@ def scored(learner: DeepLearner, ids: Ids, precision: str) -> tuple[Outputs, flo
 def measure(
     scene: Scene, settings: DeepSettings, precisions: list[str], n_labelled: int, n_pool: int | None, seed: int
 ) -> tuple[list[dict[str, Any]], str]:
-    """Train once, score in float32 and every other precision: a row each, and the device's name."""
+    """Train once, then score in float32 and in every other precision; return a row for each, and the device's name."""
     rng = np.random.default_rng(seed)
     ids = scene.labelled_ids if n_pool is None else np.sort(rng.choice(scene.labelled_ids, n_pool, replace=False))
     learner = DeepLearner(scene.cube, scene.n_classes, ids, settings, NEEDS)
@@ -89,7 +97,7 @@ def measure(
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: shares as percentages."""
+    """Format the rows as a Markdown table, fractions in percent."""
     header = list(rows[0])
     body = [
         [row["precision"], f"{row['ms a patch']:.3g}", *(f"{100 * row[name]:.1f} %" for name in header[2:])]
@@ -99,15 +107,15 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, write the results and print the table."""
     parser = argparse.ArgumentParser(prog="python -m experiments.precision", description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--precisions", default="bf16-mixed")
+    parser.add_argument("out", type=Path, help="JSON file of the results")
+    parser.add_argument("--precisions", default="bf16-mixed", help="precisions of scoring, separated by commas")
     parser.add_argument("--backbone", default="densenet121")
     parser.add_argument("--stem", default="s2_pool")
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--labels", type=int, default=160)
-    parser.add_argument("--pool", type=int)
+    parser.add_argument("--labels", type=int, default=160, help="labelled pixels of the training")
+    parser.add_argument("--pool", type=int, help="pixels of the pool (default: all with ground truth)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--accelerator", default="auto")
     given = parser.parse_args()

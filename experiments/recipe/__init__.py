@@ -1,1 +1,1 @@
-"""Training recipes compared."""
+"""Comparison of training recipes."""

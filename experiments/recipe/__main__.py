@@ -1,11 +1,11 @@
-"""What each part of a training recipe changes, from the same labels and with as many passes over them.
+"""How each part of a training recipe changes the accuracy, with the same labels and the same number of epochs.
 
     python -m experiments.recipe OUT.json [--recipes plain,augment] [--seeds 0,1] [--dataset indian_pines]
                                  [--backbone densenet121] [--stem s2_pool] [--labels 480] [--epochs 32] [--threads 1]
 
-Random labels from the candidates of split `holdout`, accuracy on the candidates that are left: its test pixels stay
-untouched, so that what is chosen here can be tested on them. OUT.json is written after every training, and what it
-holds is not trained again.
+Random candidates of split `holdout` are labelled, and the accuracy is measured on the other candidates. The split's
+test pixels stay untouched, so that a recipe chosen here can be tested on them. OUT.json is written after every
+training; trainings that it already holds are not repeated.
 """
 
 import argparse
@@ -42,7 +42,7 @@ Run = dict[str, Any]
 
 
 def settings_of(recipe: str, base: DeepSettings) -> DeepSettings:
-    """The settings of a recipe: names of `PARTS` joined by +."""
+    """Return the settings of a recipe, which is one or more names of `PARTS` joined by +."""
     changes: dict[str, Any] = {}
     for part in recipe.split("+"):
         changes |= PARTS[part]
@@ -50,7 +50,7 @@ def settings_of(recipe: str, base: DeepSettings) -> DeepSettings:
 
 
 def trained(scene: Scene, settings: DeepSettings, n_labels: int, seed: int) -> Run:
-    """One training: accuracy on the candidates without a label, as a share, and seconds of training."""
+    """Train once; return the accuracy on the unlabelled candidates (a fraction), seconds, steps and device."""
     everything = scene.labelled_ids
     candidates = divide_holdout(everything, scene.labels_of(everything), generator(0, "split")).candidates
     ids = draw_initial(candidates, scene.labels_of(candidates), n_labels, "uniform", generator(seed, "initial"))
@@ -68,7 +68,7 @@ def trained(scene: Scene, settings: DeepSettings, n_labels: int, seed: int) -> R
 
 
 def table(runs: list[Run]) -> str:
-    """Markdown: per recipe the mean over its seeds, and the difference from plain training on the same seeds."""
+    """Format a Markdown table: each recipe's mean over seeds, and its difference from `plain` on the same seeds."""
     plain = {run["seed"]: run["accuracy"] for run in runs if run["recipe"] == "plain"}
     rows = [["recipe", "OA %", "minus plain", "seeds", "steps", "seconds"]]
     for recipe in dict.fromkeys(run["recipe"] for run in runs):
@@ -88,17 +88,17 @@ def table(runs: list[Run]) -> str:
 
 
 def main() -> None:
-    """Train what is missing, print, write."""
+    """Do the trainings that OUT.json doesn't hold yet, add them to it, and print the table of all."""
     parser = argparse.ArgumentParser(prog="python -m experiments.recipe", description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--recipes", default=",".join(PARTS))
-    parser.add_argument("--seeds", default="0,1")
-    parser.add_argument("--dataset", default="indian_pines")
+    parser.add_argument("out", type=Path, help="JSON file of the results")
+    parser.add_argument("--recipes", default=",".join(PARTS), help="recipes, separated by commas")
+    parser.add_argument("--seeds", default="0,1", help="seeds, separated by commas")
+    parser.add_argument("--dataset", default="indian_pines", help="scene of the catalogue")
     parser.add_argument("--backbone", default="densenet121")
     parser.add_argument("--stem", default="s2_pool")
-    parser.add_argument("--labels", type=int, default=480)
+    parser.add_argument("--labels", type=int, default=480, help="labelled pixels of a training")
     parser.add_argument("--epochs", type=int, default=32)
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=int, help="threads of torch (default: all cores)")
     parser.add_argument("--accelerator", default="auto")
     given = parser.parse_args()
     recipes = given.recipes.split(",")

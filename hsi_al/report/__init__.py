@@ -1,1 +1,1 @@
-"""Tables and pictures of a run, made from the files of its run directory."""
+"""Tables, pictures and comparisons of runs, made only from the files of their run directories."""

@@ -1,7 +1,7 @@
 """Reports from run directories: `python -m hsi_al.report summary|compare|figures RUN...`, and `pack FOLDER`.
 
-A RUN is a run directory, a folder with runs below it, an archive that `pack` wrote, or a folder inside of one
-(runs.zip/indian_pines). Exit codes as in `hsi_al.run`.
+A RUN is a run directory, a folder with run directories below it, an archive that `pack` wrote, or a folder inside an
+archive (runs.zip/indian_pines). Exit codes: 0 done, 2 an error (one sentence on stderr), 130 interrupted.
 """
 
 import argparse
@@ -21,38 +21,47 @@ from hsi_al.report.tables import print_table
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m hsi_al.report", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
-        ("summary", "the state of every run"),
-        ("compare", "learning curves over seeds, areas under them, labels to levels, and tests of paired differences"),
+        ("summary", "print the state, rounds, labels and last accuracy of every run"),
+        (
+            "compare",
+            "write learning curves averaged over seeds, the areas under them, the labels needed to reach accuracy "
+            "levels, and tests of paired differences between methods",
+        ),
         ("figures", "draw the pictures of runs again from their files"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("runs", nargs="+", type=Path, metavar="RUN")
         if name == "compare":
-            command.add_argument("--output", type=Path, default=Path("comparison"), help="folder (default: comparison)")
+            command.add_argument(
+                "--output", type=Path, default=Path("comparison"), help="folder to write (default: comparison)"
+            )
             command.add_argument(
                 "--measure",
                 choices=MEASURES,
-                help="default: oa_heldout where test pixels are fixed, else oa_all",
+                help="accuracy to compare (default: oa_heldout where the test pixels are fixed, else oa_all)",
             )
             command.add_argument(
-                "--levels", type=levels, default=LEVELS, help="percent, for the labels they take (default: 90,95,98)"
+                "--levels",
+                type=levels,
+                default=LEVELS,
+                help="accuracies in percent, for each of which the labels needed are given (default: 90,95,98)",
             )
             command.add_argument(
                 "--reference",
-                help="method or acquisition to test the others against (default: random, if there)",
+                help="method or acquisition function to test the others against (default: random, if it was run)",
             )
         elif name == "figures":
             command.add_argument(
                 "--output", type=Path, default=Path("figures"), help="folder for runs in archives (default: figures)"
             )
-    text = "add the finished runs below a folder to an archive, without weights; the folder stays as it is"
+    text = "add the finished runs in and below a folder to an archive, without weights; the folder is not changed"
     command = commands.add_parser("pack", help=text, description=text)
     command.add_argument("folder", type=Path, metavar="FOLDER")
-    command.add_argument("--output", type=Path, metavar="ARCHIVE", help="default: FOLDER.zip")
+    command.add_argument("--output", type=Path, metavar="ARCHIVE", help="archive to write (default: FOLDER.zip)")
     arguments = parser.parse_args(argv)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     try:
@@ -71,7 +80,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def report(arguments: argparse.Namespace, opened: Opened, console: Console) -> None:
-    """Summary, comparison or figures of the runs in the opened folders."""
+    """Print or write the summary, comparison or figures of the runs in the opened folders.
+
+    Raises:
+        RunDirectoryError: There is no run, a run's file is missing or malformed, or runs can't be compared.
+        OSError: A file can't be written.
+    """
     runs = find_runs(opened.folders)
     if arguments.command == "summary":
         print_table([[opened.named(cell) for cell in row] for row in summary(runs)])
@@ -92,15 +106,19 @@ def report(arguments: argparse.Namespace, opened: Opened, console: Console) -> N
         places = {run: opened.place(run) for run in runs}
         folders = {run: arguments.output / place if place else run / "figures" for run, place in places.items()}
         if len({*folders.values()}) < len(folders):
-            raise RunDirectoryError("Archives of the same name hold the same runs; draw one of them at a time.")
+            raise RunDirectoryError(
+                "Two archives of the same name hold runs of the same path, whose pictures would overwrite each other; "
+                "draw one archive at a time."
+            )
         print_paths(console, [path for run, folder in folders.items() for path in draw(run, folder)])
 
 
 def write_archive(folder: Path, archive: Path | None, console: Console) -> None:
-    """Pack a folder and say what was packed and what wasn't.
+    """Pack the finished runs of a folder; print how many were packed and which runs were left out.
 
     Raises:
-        RunDirectoryError: No run is finished, or as `pack`.
+        RunDirectoryError: No run is finished, or one of the reasons of `pack`.
+        OSError: A file can't be read, or the archive can't be written.
     """
     archive = archive or Path(f"{folder.resolve()}.zip")
     packed, left = pack(folder, archive)
@@ -112,10 +130,10 @@ def write_archive(folder: Path, archive: Path | None, console: Console) -> None:
 
 
 def levels(text: str) -> list[float]:
-    """Numbers above 0 and at most 100, separated by commas.
+    """Parse numbers above 0 and at most 100 that are separated by commas.
 
     Raises:
-        ValueError: Something else; argparse says so.
+        ValueError: The text is anything else; argparse turns this into its error message.
     """
     found = [float(part) for part in text.split(",")]
     if not all(0 < level <= 100 for level in found):
@@ -124,7 +142,7 @@ def levels(text: str) -> list[float]:
 
 
 def print_paths(console: Console, paths: Sequence[Path]) -> None:
-    """One path a line."""
+    """Print one path per line."""
     for path in paths:
         console.print(str(path))
 

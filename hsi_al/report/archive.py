@@ -1,4 +1,4 @@
-"""Recorded runs in one archive: packed to the same bytes every time, and read as if they lay in a folder."""
+"""Archives of finished runs: packing gives the same bytes every time, and runs are read as if they lay in a folder."""
 
 import lzma
 import struct
@@ -14,33 +14,33 @@ from hsi_al.errors import HsiAlError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.report.run_files import read_meta
 
-# What is packed of a run: everything that reports read, so no weights.
+# Files of a run that are packed: everything that reports read, but no weights.
 RUN_FILES = ("meta.json", "config.yaml", "curve.csv", "confusion.h5", "pool.h5", "predictions.h5")
-# What zipfile and its decompressors raise on files that are no archives, or broken, locked or cut short.
+# Errors of zipfile and its decompressors on files that are not archives, or are damaged, encrypted or cut short.
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
 class Opened:
-    """Folders to read.
+    """The folders in which the runs of the given paths can be read, archives unpacked.
 
     Attributes:
         folders: One for each given path, in the same order.
-        archives: Archive -> the temporary folder that its files are in.
+        archives: Temporary folder of each archive, by the archive's path.
     """
 
     folders: list[Path]
     archives: dict[Path, Path]
 
     def named(self, text: object) -> str:
-        """A text with the archives' names in place of their temporary folders."""
+        """Return a text in which the paths of temporary folders are replaced by those of their archives."""
         named = str(text)
         for archive, folder in self.archives.items():
             named = named.replace(str(folder), str(archive))
         return named
 
     def place(self, run: Path) -> Path | None:
-        """The name of a run's archive without `.zip`, then where the run is in it; None outside archives."""
+        """Return the archive's name without `.zip` joined with the run's path in it; None for a run in no archive."""
         for archive, folder in self.archives.items():
             if run.is_relative_to(folder):
                 return archive.stem / run.relative_to(folder)
@@ -49,12 +49,12 @@ class Opened:
 
 @contextmanager
 def unpacked(paths: Sequence[Path]) -> Iterator[Opened]:
-    """Give a folder for every path: itself, or for an archive or a path inside one a temporary folder with its files.
+    """Open paths for reading: archives, and those that lead into one, are unpacked into a temporary folder.
 
-    Errors from the block name the archives instead of the temporary folders.
+    Other paths are their own folders. Errors raised in the block name the archives instead of the temporary folders.
 
     Raises:
-        RunDirectoryError: As `contents`, or the files can't be written.
+        RunDirectoryError: One of the reasons of `contents`, or the files can't be written.
     """
     with TemporaryDirectory(prefix="hsi_al-") as temporary:
         opened = Opened([], {})
@@ -74,7 +74,7 @@ def unpacked(paths: Sequence[Path]) -> Iterator[Opened]:
 
 
 def archive_of(path: Path) -> Path | None:
-    """The archive that a path names or leads into; None for all other paths."""
+    """Return the archive that a path names or leads into; None for all other paths."""
     for place in (path, *path.parents):
         if place.suffix == ".zip" and place.is_file():
             return None if ".." in path.relative_to(place).parts else place
@@ -85,7 +85,7 @@ def extract(archive: Path, folder: Path) -> None:
     """Write the files of an archive into a folder.
 
     Raises:
-        RunDirectoryError: As `contents`, or the files can't be written.
+        RunDirectoryError: One of the reasons of `contents`, or the files can't be written.
     """
     for name, content in contents(archive).items():
         try:
@@ -96,10 +96,11 @@ def extract(archive: Path, folder: Path) -> None:
 
 
 def contents(archive: Path) -> dict[str, bytes]:
-    """Name -> bytes of the files in an archive.
+    """Return the bytes of the files in an archive by their names.
 
     Raises:
-        RunDirectoryError: It can't be read, is damaged, or names files outside the folder it is unpacked into.
+        RunDirectoryError: The archive can't be read, is damaged, or holds a file whose path leads out of the folder
+            that the archive is unpacked into.
     """
     try:
         with zipfile.ZipFile(archive) as packed:
@@ -107,13 +108,14 @@ def contents(archive: Path) -> dict[str, bytes]:
             for path in map(PureWindowsPath, names):  # knows both slashes, and drives
                 if path.anchor or ".." in path.parts:
                     raise RunDirectoryError(
-                        f"{archive} names a file outside of itself ({path.as_posix()}); take it from another source."
+                        f"{archive} holds a file whose path leads out of it ({path.as_posix()}); get the archive from "
+                        "another source."
                     )
             return {name: packed.read(name) for name in names if not name.endswith("/")}
     except DAMAGED as error:
         reason = str(error) or type(error).__name__
         raise RunDirectoryError(
-            f"{archive} cannot be read as a zip archive ({reason}); fetch it or pack it again."
+            f"{archive} cannot be read as a zip archive ({reason}); download or pack it again."
         ) from error
 
 
@@ -121,12 +123,12 @@ def pack(folder: Path, archive: Path, names: Sequence[str] = RUN_FILES) -> tuple
     """Add the finished runs in or below a folder to an archive; the same runs give the same bytes.
 
     Args:
-        folder: The archive's paths begin below it.
-        archive: Made if it isn't there. A run of the same path in it is replaced, the others stay.
-        names: Files that are kept of a run.
+        folder: Folder of the runs; paths in the archive are relative to it.
+        archive: Created if it doesn't exist. A run of the same path in it is replaced, its other runs are kept.
+        names: Files of a run that are packed, where they exist.
 
     Returns:
-        The runs that were packed, and those left out because they aren't finished.
+        The directories of the packed runs, and of the unfinished runs, which were left out.
 
     Raises:
         RunDirectoryError: A run's meta.json or the archive can't be read.
@@ -145,10 +147,10 @@ def pack(folder: Path, archive: Path, names: Sequence[str] = RUN_FILES) -> tuple
 
 
 def _write(archive: Path, files: dict[str, bytes]) -> None:
-    """Names in order, the earliest time that the format has, and no trace of the machine."""
+    """Write files in order of their names, dated with the earliest time of the format: the same bytes everywhere."""
     archive.parent.mkdir(parents=True, exist_ok=True)
     with replacing(archive) as temporary, zipfile.ZipFile(temporary, "w") as packed:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-            entry.create_system, entry.external_attr = 3, 0o644 << 16  # a file of Unix that all may read
+            entry.create_system, entry.external_attr = 3, 0o644 << 16  # a Unix file that everybody may read
             packed.writestr(entry, files[name], zipfile.ZIP_DEFLATED, 9)

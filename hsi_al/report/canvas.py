@@ -1,4 +1,4 @@
-"""Drawing in inches: figures without global state whose parts get the room they need."""
+"""Drawing with positions in inches: figures without pyplot's global state, with room for long titles and legends."""
 
 import textwrap
 from collections.abc import Sequence
@@ -14,32 +14,38 @@ from hsi_al.files import replacing
 DPI = 150
 FONT = 9.0  # points
 LINE = 0.2  # inches, height of a line of text at 10 points
-CHARACTER = 0.075  # inches, mean width of a character at 9 points, on the generous side
+CHARACTER = 0.075  # inches, mean width of a character at 9 points, rounded up
 MARGIN = 0.15  # inches
 
 
 def literal(text: str) -> str:
-    """Keep matplotlib from reading dollar signs as mathematics."""
+    """Escape dollar signs, which matplotlib would read as mathematics."""
     return text.replace("$", r"\$")
 
 
 def name_of(value: int, class_names: dict[int, str]) -> str:
-    """Give the class name of a label value, or the value itself where it has none."""
+    """Return the class name of a label value, or `class VALUE` where it has none, for matplotlib."""
     return literal(class_names.get(value, f"class {value}"))
 
 
 def wrapped(title: str, width: float) -> str:
-    """Break a title into lines that fit `width` inches."""
+    """Break a title into lines that fit a figure of `width` inches."""
     return literal(textwrap.fill(title, max(20, int((width - 2 * MARGIN) / CHARACTER))))
 
 
 @dataclass(frozen=True)
 class LegendBlock:
-    """A legend below the panels: entries in as many columns as the width (inches) takes."""
+    """A legend at the foot of a figure, in as many columns as fit the width.
+
+    Attributes:
+        handles: Matplotlib artists of the entries, labelled.
+        width: Inches.
+        handle_length: Length of the symbols in font sizes; lines need more than patches to show their dashes.
+    """
 
     handles: Sequence[Artist]
     width: float
-    handle_length: float = 1.4  # in letters; lines need more than patches to show their dashes
+    handle_length: float = 1.4
 
     @property
     def columns(self) -> int:
@@ -50,7 +56,7 @@ class LegendBlock:
 
     @property
     def height(self) -> float:
-        """Inches, margin included."""
+        """Height in inches, margins included."""
         return -(-len(self.handles) // self.columns) * LINE + 2 * MARGIN
 
     def draw(self, figure: Figure) -> None:
@@ -72,20 +78,20 @@ class LegendBlock:
 
 
 def place(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Add axes at a place given in inches."""
+    """Add axes at a position given in inches from the lower left corner."""
     return figure.add_axes(place_in(figure, left, bottom, width, height))
 
 
 def place_in(
     figure: Figure, left: float, bottom: float, width: float, height: float
 ) -> tuple[float, float, float, float]:
-    """A place given in inches as parts of the figure."""
+    """Return a position in inches as fractions of the figure: left, bottom, width, height."""
     across, up = figure.get_size_inches()
     return left / across, bottom / up, width / across, height / up
 
 
 def without_ticks(axes: Axes) -> None:
-    """Leave the frame only."""
+    """Remove the ticks and keep a thin grey frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -93,17 +99,20 @@ def without_ticks(axes: Axes) -> None:
 
 
 def headline(figure: Figure, title: str) -> None:
-    """Write an already wrapped title at the top."""
+    """Write a title, already wrapped, at the top of the figure."""
     figure.suptitle(title, x=0.5, y=1 - MARGIN / figure.get_figheight(), va="top", fontsize=10)
 
 
 def title_height(title: str) -> float:
-    """Inches that a wrapped title takes, margin included."""
+    """Return the height of a wrapped title in inches, margin included."""
     return (title.count("\n") + 1) * LINE + 1.5 * MARGIN
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a picture in the format of its suffix, cut to what is drawn, whole or not at all."""
+    """Write a figure in the format of the path's suffix, cropped to what is drawn, and return the path.
+
+    The file is written as a whole or not at all.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         undated = {"CreationDate": None} if path.suffix == ".pdf" else {}  # the same picture gives the same file

@@ -1,4 +1,4 @@
-"""Several runs in one picture and one table: mean and spread over seeds of the same settings."""
+"""Comparison of runs: learning curves averaged over the seeds of equal settings, tables and tests, as files."""
 
 import csv
 import math
@@ -27,7 +27,14 @@ LINES = ("-", "--", "-.", ":")
 
 @dataclass(frozen=True)
 class Point:
-    """Mean and sample standard deviation over seeds at a number of labels; fractions, NaN where undefined."""
+    """Mean and sample standard deviation over seeds at one number of labels.
+
+    Attributes:
+        n_labelled: Number of labelled pixels.
+        n_seeds: Number of seeds.
+        mean: Means by measure (a column of curve.csv), as fractions; NaN where undefined.
+        spread: Sample standard deviations by measure, as fractions; NaN where undefined.
+    """
 
     n_labelled: int
     n_seeds: int
@@ -37,20 +44,26 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """The runs of the same settings that differ in their seed only."""
+    """The learning curve of one group of settings, averaged over its seeds; points in ascending order of labels."""
 
     name: str
     points: list[Point]
 
     @property
     def common(self) -> list[Point]:
-        """The points of all seeds: where some stopped early, the mean of the others would be that of the slow ones."""
+        """The points that all seeds have: beyond them, where some seeds have stopped early, the mean would be biased.
+
+        It would be the mean of the seeds that needed more rounds.
+        """
         seeds = max(point.n_seeds for point in self.points)
         return [point for point in self.points if point.n_seeds == seeds]
 
 
 def summary(runs: Sequence[Path]) -> list[list[str]]:
-    """Header and one row per run: state, rounds, labels, last OA, held-out pixels in training patches, seconds."""
+    """Return a table with a header and one row per run.
+
+    Columns: run, state, rounds, labels, last OA, part of the test pixels that lie in training patches, seconds.
+    """
     table = [["run", "state", "rounds", "labels", "OA %", "test in patches %", "seconds"]]
     for run in runs:
         rows = read_curve(run) if (run / "curve.csv").exists() else []
@@ -63,18 +76,18 @@ def summary(runs: Sequence[Path]) -> list[list[str]]:
 
 
 def curves_of(runs: Sequence[Path]) -> list[Curve]:
-    """Average runs over their seeds, see `series_of`."""
+    """Group runs by their settings (see `series_of`) and average each group over its seeds."""
     return [curve_of(entry) for entry in series_of(runs)]
 
 
 def curve_of(series: Series) -> Curve:
-    """Average a series over its seeds: the finished ones, or while there are none, those begun."""
+    """Average a series over its finished runs, or over all of its runs if none is finished."""
     finished = [run for run in series.runs if run.meta.state != "running"]
     return Curve(series.name, points_of([run.rows for run in finished or series.runs]))
 
 
 def points_of(seeds: Sequence[Sequence[CurveRow]]) -> list[Point]:
-    """Average the rounds with the same number of labels."""
+    """Average the rounds that have the same number of labels; points in ascending order of labels."""
     rows: dict[int, list[CurveRow]] = {}
     for row in (row for seed in seeds for row in seed):
         rows.setdefault(row.n_labelled, []).append(row)
@@ -92,7 +105,7 @@ def _point(n_labelled: int, rows: list[CurveRow]) -> Point:
 
 
 def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all", title: str = "") -> Figure:
-    """Plot a measure in percent against the labels, with a band of one standard deviation over seeds."""
+    """Plot a measure in percent against the number of labels, with a band of ± one standard deviation over seeds."""
     figure = Figure(figsize=(6.8, 4.6))
     axes = figure.add_subplot()
     for index, curve in enumerate(curves):
@@ -111,7 +124,7 @@ def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all", title: s
     axes.grid(color="0.88")
     axes.set_axisbelow(True)
     axes.set_title(literal(title), fontsize=10)
-    legend = LegendBlock(axes.lines, 6.8, handle_length=3)  # inside it would hide some curve
+    legend = LegendBlock(axes.lines, 6.8, handle_length=3)  # inside the axes it could hide a curve
     figure.set_figheight(4.6 + legend.height)
     axes.set_position(place_in(figure, 0.7, 0.55 + legend.height, 5.9, 3.9))
     legend.draw(figure)
@@ -119,7 +132,10 @@ def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all", title: s
 
 
 def final_table(curves: Sequence[Curve]) -> list[list[str]]:
-    """Header and one row per curve: its last point of all seeds, percent, mean ± standard deviation over seeds."""
+    """Return a table with a header and one row per curve: its last point that all seeds have.
+
+    Accuracies are in percent, mean ± standard deviation over seeds.
+    """
     shown = ("oa_all", "aa_all", "kappa_all", "oa_heldout")
     header = ["run", "labels", "seeds", *(f"{NAMES[name]} %" for name in shown)]
     rows = []
@@ -132,7 +148,7 @@ def final_table(curves: Sequence[Curve]) -> list[list[str]]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` has to say: tables, sentences, and the files written."""
+    """Result of `write_comparison`: tables, explaining sentences, and the paths of the files."""
 
     sections: list[Section]
     notes: list[str]
@@ -147,18 +163,21 @@ def write_comparison(
     reference: str | None = None,
     named: Callable[[str], str] = str,
 ) -> Comparison:
-    """Write curves (in each arena the highest first), tables and tests: `comparison*.png`, `.csv` and `.md`.
+    """Write learning curves, tables and tests of runs: `comparison*.png`, `.csv` and `.md`.
+
+    Curves of the same scene, split and protocol stand together, the highest last value first.
 
     Args:
         runs: Run directories.
-        folder: Where to.
+        folder: Folder of the files.
         measure: Column of curve.csv; None = held-out OA where the split has a fixed test set, else OA over all pixels.
-        levels: In percent, for the labels needed to reach them.
-        reference: See `contests_of`.
-        named: What a reader is to see of a text that may hold a run's path.
+        levels: Accuracies in percent; the tables give the number of labels needed to reach each.
+        reference: Method that the others are tested against, see `contests_of`.
+        named: Applied to every note, which may hold the path of a run, such as to show an archive's name instead.
 
     Raises:
-        RunDirectoryError: No runs, a run's file is missing or malformed, a run is there twice, or no such reference.
+        RunDirectoryError: There are no runs, a run's file is missing or malformed, two runs have the same settings and
+            seed, or no method or several match the reference.
         OSError: The folder can't be written.
     """
     if not runs:
@@ -188,12 +207,15 @@ def write_comparison(
 
 
 def last_mean(curve: Curve, measure: str) -> float:
-    """A measure's last mean over all seeds, -1 where it isn't defined."""
+    """Return a measure's mean at the last point that all seeds have, as a fraction; -1 where it isn't defined."""
     return float(np.nan_to_num(curve.common[-1].mean[measure], nan=-1.0))
 
 
 def write_seeds(contests: Sequence[Contest], folder: Path, levels: Sequence[float]) -> Path:
-    """A row per contest, method, seed and quantity; labels to a level that was not reached are `inf`."""
+    """Write comparison_seeds.csv and return its path: a row per contest, method, seed and quantity.
+
+    The number of labels to a level that was not reached is `inf`.
+    """
     rows: list[list[object]] = [["contest", "measure", "method", "seed", "quantity", "value"]]
     for contest in contests:
         reached = {f"labels to {level:g} %": contest.reach(level) for level in levels}
@@ -205,7 +227,10 @@ def write_seeds(contests: Sequence[Contest], folder: Path, levels: Sequence[floa
 
 
 def write_differences(contests: Sequence[Contest], folder: Path) -> Path:
-    """A row per comparison: percentage points, and p values before and after the correction."""
+    """Write comparison_differences.csv and return its path: a row per pair of methods and quantity.
+
+    Differences are in percentage points; p values are given before and after the correction.
+    """
     judged = ("mean", "low", "high", "p_t", "p_sign", "wins", "ties")
     header = ["contest", "measure", "quantity", "family", "row", "column", "seeds", *judged, "test", "p_holm", "result"]
     rows: list[list[object]] = [list(header)]
@@ -224,7 +249,7 @@ def write_differences(contests: Sequence[Contest], folder: Path) -> Path:
 
 
 def write_csv(path: Path, rows: Sequence[Sequence[object]]) -> Path:
-    """Write a header and rows, whole or not at all."""
+    """Write a header and rows as a CSV file, as a whole or not at all, and return the path."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
     return path
@@ -238,7 +263,18 @@ def write_curves(
     pictures: Sequence[str] = ("png",),
     title: str = "",
 ) -> tuple[list[list[str]], list[Path]]:
-    """Write a picture, every point (CSV) and the last points (Markdown); returns their table and the paths.
+    """Write curves as pictures, all points as CSV, and the last points as Markdown.
+
+    Args:
+        curves: Averaged learning curves.
+        folder: Folder of the files.
+        stem: Name of the files without suffix.
+        measure: Column of curve.csv that is drawn.
+        pictures: Suffixes of the pictures.
+        title: Title of the picture.
+
+    Returns:
+        The table of the last points (`final_table`), and the paths of the files.
 
     Raises:
         OSError: The folder can't be written.

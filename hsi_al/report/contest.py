@@ -1,4 +1,4 @@
-"""Methods against each other on the seeds that they share: values, paired differences, wins."""
+"""Contests: methods compared on the same scene, split and protocol, by paired differences on shared seeds."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,22 +11,22 @@ from hsi_al.report.series import Run, Series, distinct_names
 from hsi_al.report.statistics import Paired, aulc, holm, labels_to_reach, paired, smallest_sign_flip
 
 ALPHA = 0.05
-MANY = 8  # methods beyond which every pair would be more than a reader reads
+MANY = 8  # with more methods only the comparisons with the reference are shown
 Scores = Mapping[str, Mapping[int, float]]
 """Method -> seed -> percent."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A method minus another.
+    """The difference between two methods, row minus column, over the seeds that both have.
 
     Attributes:
-        row: The first method.
-        column: The other.
-        seeds: Those that both have.
-        paired: Their differences, None without a shared seed.
-        test: `t` or `sign-flip`: where `p` comes from.
-        p: Corrected for the comparisons of its family (Holm); nan without a test.
+        row: Name of the first method.
+        column: Name of the second method.
+        seeds: Seeds on which both methods have a defined value.
+        paired: Statistics of the differences on these seeds; None without a shared seed.
+        test: Test that `p` comes from, `t` or `sign-flip`.
+        p: p value after Holm's correction for all comparisons made together; nan without a test.
     """
 
     row: str
@@ -38,12 +38,12 @@ class Difference:
 
     @property
     def separated(self) -> bool:
-        """Whether the corrected test tells the two apart."""
+        """Whether the corrected p value is at most `ALPHA`."""
         return self.p <= ALPHA
 
     @property
     def verdict(self) -> str:
-        """In words."""
+        """The result of the comparison in words."""
         if self.paired is None:
             return "no shared seed"
         if self.paired.n < 2:
@@ -55,13 +55,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Contest:
-    """The methods of one scene, split and protocol.
+    """The methods that were run on the same scene with the same split and protocol.
 
     Attributes:
-        name: Scene, protocol, split.
-        methods: Runs by the method's name within the contest.
+        name: Scene, protocol and split.
+        methods: The runs of each method, one per seed, by the method's name within the contest.
         measure: Column of curve.csv that is compared.
-        reference: The method that the others are compared with, if any.
+        reference: Name of the method that the others are compared with; None = no such method.
     """
 
     name: str
@@ -71,24 +71,31 @@ class Contest:
 
     @property
     def grid(self) -> list[int]:
-        """Numbers of labels that every run has, ascending."""
+        """Numbers of labels at which every run of the contest has a round, ascending."""
         runs = [run for runs in self.methods.values() for run in runs]
         return sorted(set.intersection(*({row.n_labelled for row in run.rows} for run in runs)))
 
     def curve(self, run: Run, grid: Sequence[int] | None = None) -> tuple[list[int], list[float]]:
-        """Numbers of labels and percent, where defined; on the grid only, or all."""
+        """Return a run's numbers of labels and values of the measure in percent, where the measure is defined.
+
+        With a grid, only the numbers of labels in it are returned.
+        """
         points = [(row.n_labelled, 100 * float(getattr(row, self.measure))) for row in run.rows]
         kept = [(n, value) for n, value in points if (grid is None or n in grid) and not np.isnan(value)]
         return [n for n, _ in kept], [value for _, value in kept]
 
     def scores(self, value_of: Callable[[list[int], list[float]], float], grid: Sequence[int] | None) -> Scores:
-        """A number per method and seed, made from its curve."""
+        """Return a number per method and seed: `value_of` (labels, percent) of each run's curve on the grid."""
         return {
             name: {run.seed: value_of(*self.curve(run, grid)) for run in runs} for name, runs in self.methods.items()
         }
 
     def quantities(self) -> dict[str, Scores]:
-        """What methods are tested on: the end of the common range, and the area under the curve over it."""
+        """The scores that methods are tested on, by name.
+
+        They are the value at the last common number of labels, and the area under the curve (AULC) over all common
+        numbers of labels.
+        """
         grid, found = self.grid, {}
         if grid:
             found[f"{grid[-1]} labels"] = self.scores(lambda _, values: values[-1] if values else np.nan, grid[-1:])
@@ -97,24 +104,27 @@ class Contest:
         return found
 
     def comparisons(self, scores: Scores) -> list[Difference]:
-        """What is shown: every pair, or of many methods each against the reference, if there is one."""
+        """Return the comparisons to show: every pair, or with many methods each against the reference, if any."""
         if self.reference is None or len(scores) <= MANY:
             return every_pair(scores)
         return against(scores, self.reference)
 
     def reach(self, level: float) -> Scores:
-        """Labels that a level in percent takes, on each run's own curve."""
+        """Return the number of labels at which each run's own curve first reaches a level in percent."""
         return self.scores(lambda labels, values: labels_to_reach(labels, values, level), None)
 
     @property
     def rivals(self) -> list[str]:
-        """The methods whose last accuracy the others have to reach: all, or among many methods the reference alone."""
+        """The methods whose last accuracy the others have to reach: all, or with many methods only the reference."""
         if not self.grid or len(self.methods) < 2:
             return []
         return list(self.methods) if len(self.methods) <= MANY else [self.reference] if self.reference else []
 
     def reach_rival(self, rival: str) -> Scores:
-        """Labels for what the rival has on the same seed at the end of the common range, on the seeds of both."""
+        """Return the number of labels at which each method first reaches the rival's last common accuracy.
+
+        This is the rival's accuracy on the same seed at the last common number of labels; only shared seeds count.
+        """
         ends = {run.seed: self.curve(run, self.grid[-1:])[1] for run in self.methods[rival]}
         return {
             name: {run.seed: labels_to_reach(*self.curve(run), ends[run.seed][0]) for run in runs if ends.get(run.seed)}
@@ -123,15 +133,16 @@ class Contest:
 
 
 def contests_of(series: Sequence[Series], measure: str | None, reference: str | None) -> list[Contest]:
-    """Put series into contests; unfinished runs take no part.
+    """Divide series into contests, one per scene, split and protocol; unfinished runs are left out.
 
     Args:
-        series: See `series_of`.
-        measure: A column of curve.csv; None = held-out OA where the test set is fixed, else OA over all pixels.
-        reference: Name of a method, or one of its settings such as an acquisition function; None = `random`, if there.
+        series: Groups of runs, see `series_of`.
+        measure: Column of curve.csv; None = held-out OA where the test set is fixed, else OA over all pixels.
+        reference: Name of a method, or one of its settings such as an acquisition function; None = `random`, if it was
+            run.
 
     Raises:
-        RunDirectoryError: No contest has a method named as the reference, or one contest has several.
+        RunDirectoryError: No contest has a method that matches the reference, or one contest has several.
     """
     arenas: dict[tuple[str, ...], list[Series]] = {}
     for entry in series:
@@ -151,17 +162,19 @@ def _contest(arena: tuple[str, ...], entries: Sequence[Series], measure: str | N
     answering = [names[entry.settings] for entry in entries if wanted in entry.settings]
     known = [wanted] if wanted in names.values() else answering
     if reference is not None and len(known) > 1:
-        raise RunDirectoryError(f"{reference!r} is several methods: {'; '.join(known)}. Give one whole name.")
+        raise RunDirectoryError(
+            f"--reference {reference!r} matches several methods: {'; '.join(known)}. Give the whole name of one."
+        )
     chosen = measure or ("oa_heldout" if entries[0].has_fixed_test_set else "oa_all")
     methods = {names[entry.settings]: entry.runs for entry in entries}
     return Contest(", ".join(arena), methods, chosen, known[0] if len(known) == 1 else None)
 
 
 def differences(scores: Scores, pairs: Sequence[tuple[str, str]]) -> list[Difference]:
-    """Compare pairs of methods on their shared seeds; all pairs together are the family that is corrected for.
+    """Compare pairs of methods on their shared seeds; p values are corrected for all these pairs together (Holm).
 
-    The test of a pair depends on its number of seeds alone, never on its values: the exact sign-flip test where it can
-    reach 5 % after the correction, else the t test, which takes the differences to be normal.
+    The choice of a pair's test depends on its number of seeds only, never on its values: the exact sign-flip test
+    where it can give 5 % after the correction, else the t test, which assumes normally distributed differences.
     """
     found = []
     for row, column in pairs:
@@ -181,11 +194,11 @@ def differences(scores: Scores, pairs: Sequence[tuple[str, str]]) -> list[Differ
 
 
 def every_pair(scores: Scores) -> list[Difference]:
-    """Each method against each other one, once."""
+    """Compare every pair of methods once."""
     return differences(scores, list(combinations(scores, 2)))
 
 
 def against(scores: Scores, reference: str) -> list[Difference]:
-    """Each method against the reference, the highest first."""
+    """Compare each method with the reference; the highest mean difference comes first."""
     found = differences(scores, [(name, reference) for name in scores if name != reference])
     return sorted(found, key=lambda entry: -np.inf if entry.paired is None else entry.paired.mean, reverse=True)

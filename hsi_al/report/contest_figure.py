@@ -1,4 +1,4 @@
-"""A contest as a picture: differences with their intervals, and who beats whom."""
+"""The picture of a contest: paired differences with confidence intervals, and matrices of wins."""
 
 from collections.abc import Sequence
 
@@ -12,17 +12,18 @@ from hsi_al.report.contest_tables import NAMES, win_cell, win_counts
 from hsi_al.report.palette import PALETTE
 from hsi_al.report.statistics import CONFIDENCE
 
-ROW = 0.36  # inches, height of a comparison
-PANEL = 3.0  # inches, width of a panel of few methods
+ROW = 0.36  # inches, height of a row (one comparison)
+PANEL = 3.0  # inches, least width of a panel
 CELL = 0.5  # inches, side of a cell of the win matrix
 GAP = 0.3  # inches between panels
 OPEN, CLOSED = "0.45", PALETTE[0]
 
 
 def contest_figure(contest: Contest) -> Figure:
-    """A row of each panel per comparison, and the win matrices below; at least two methods and a quantity.
+    """Draw one panel per quantity with a row per comparison, and a win matrix below each panel.
 
-    Every pair, or of many methods each against the reference, in the order of the last quantity.
+    The comparisons are those of `Contest.comparisons`, in their order for the last quantity. The contest needs at least
+    two methods and one quantity.
     """
     quantities = contest.quantities()
     names, n = list(contest.methods), len(contest.methods)
@@ -51,7 +52,7 @@ def contest_figure(contest: Contest) -> Figure:
 
 
 def draw_differences(axes: Axes, found: Sequence[Difference], scores: Scores) -> None:
-    """Each seed's difference, the mean and the interval; filled and coloured where the corrected test separates."""
+    """Draw each seed's difference, the mean and its interval; coloured and filled if the corrected p <= ALPHA."""
     for at, entry in enumerate(found):
         if entry.paired is None:
             axes.text(0, at, "no shared seed", fontsize=FONT, va="center", ha="center", color=OPEN)
@@ -75,7 +76,7 @@ def draw_differences(axes: Axes, found: Sequence[Difference], scores: Scores) ->
 
 
 def draw_wins(axes: Axes, scores: Scores) -> None:
-    """Share of the shared seeds on which the row beats the column, ties counted as half in the shade."""
+    """Draw on how many shared seeds the row's method beats the column's; in the shading a tie counts as half a win."""
     n = len(scores)
     shares = np.full((n, n), np.nan)
     for row, name in enumerate(scores):

@@ -1,4 +1,4 @@
-"""A contest in words and cells: methods, differences, wins, and what the numbers mean."""
+"""The tables of a contest: methods, labels needed, differences and wins, and notes that explain the numbers."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ Table = list[list[str]]
 
 @dataclass(frozen=True)
 class Section:
-    """A table under its title, a heading of some depth."""
+    """A table with its title; `depth` is the level of the heading in Markdown."""
 
     title: str
     table: Table
@@ -25,19 +25,19 @@ class Section:
 
 
 def percent(mean: float, spread: float) -> str:
-    """A mean with its spread, fractions, in percent; `-` where undefined."""
+    """Format a mean and its standard deviation, given as fractions, in percent; `-` where undefined."""
     return mean_and_spread(100 * mean, 100 * spread)
 
 
 def mean_and_spread(mean: float, spread: float) -> str:
-    """Two decimals; `-` where undefined."""
+    """Format `mean ± spread` with two decimals, without a NaN spread; `-` where the mean is undefined."""
     if math.isnan(mean):
         return "-"
     return f"{mean:.2f}" + ("" if math.isnan(spread) else f" ± {spread:.2f}")
 
 
 def over_seeds(values: Sequence[float]) -> str:
-    """Mean and sample standard deviation of what is defined."""
+    """Format the mean and sample standard deviation of the values that aren't NaN."""
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return "-"
@@ -45,12 +45,12 @@ def over_seeds(values: Sequence[float]) -> str:
 
 
 def sections(contest: Contest, levels: Sequence[float]) -> Iterator[Section]:
-    """All tables of a contest."""
+    """Yield all tables of a contest; `levels` are in percent."""
     quantities = contest.quantities()
     yield Section(f"{contest.name}: {NAMES[contest.measure]} %", methods_table(contest, quantities, levels), 2)
     if contest.rivals:
-        title = f"Labels that the row needs for the column's {NAMES[contest.measure]} at {contest.grid[-1]} labels"
-        yield Section(f"{title} (shared seeds; the column's own: when it was first there)", savings_table(contest))
+        title = f"Labels that the row needs to reach the column's {NAMES[contest.measure]} at {contest.grid[-1]} labels"
+        yield Section(f"{title} (shared seeds; same row and column: when first reached)", savings_table(contest))
     for name, scores in quantities.items():
         if contest.reference is not None and len(scores) > 1:
             found = against(scores, contest.reference)
@@ -63,13 +63,17 @@ def sections(contest: Contest, levels: Sequence[float]) -> Iterator[Section]:
 
 
 def family(found: Sequence[Difference]) -> str:
-    """How many tests are corrected for."""
+    """Say how many tests the p values are corrected for."""
     n_tests = sum(len(entry.seeds) > 1 for entry in found)
     return f"Holm over {n_tests} test{'s' if n_tests > 1 else ''}" if n_tests else "no test"
 
 
 def methods_table(contest: Contest, quantities: dict[str, Scores], levels: Sequence[float]) -> Table:
-    """Header and one row per method: its quantities, the labels that levels take, the overlap of test and training."""
+    """Return a header and one row per method.
+
+    The columns are the seeds, the quantities, the labels needed to reach each level, and the part of the test pixels
+    that lie in training patches.
+    """
     header = ["method", "seed numbers", *(f"{name}" for name in quantities)]
     header += [f"labels to {level:g} %" for level in levels] + ["test in patches %"]
     rows = []
@@ -81,7 +85,10 @@ def methods_table(contest: Contest, quantities: dict[str, Scores], levels: Seque
 
 
 def savings_table(contest: Contest) -> Table:
-    """Header and one row per method: its labels for what each rival has at the end; the rival's own may be fewer."""
+    """Return a header and one row per method: the labels it needs to reach each rival's last common accuracy.
+
+    A rival itself may have reached this accuracy with fewer labels, before its curve fell again.
+    """
     rows = [[name] for name in contest.methods]
     for rival in contest.rivals:
         reached = contest.reach_rival(rival)
@@ -92,7 +99,11 @@ def savings_table(contest: Contest) -> Table:
 
 
 def reach_cell(contest: Contest, runs: Sequence[Run], reached: Sequence[float]) -> str:
-    """Labels over seeds; seeds that never got there, or were there from the start, are counted and not averaged."""
+    """Format the numbers of labels needed, one per run, as mean ± standard deviation over seeds.
+
+    Seeds that never reached the level (inf), or had reached it at their first number of labels, are counted but not
+    averaged.
+    """
     curves = [contest.curve(run)[0] for run in runs]
     never = [labels[-1] for labels, n in zip(curves, reached, strict=True) if math.isinf(n) and labels]
     at_once = [n for labels, n in zip(curves, reached, strict=True) if labels and n == labels[0]]
@@ -110,13 +121,13 @@ def reach_cell(contest: Contest, runs: Sequence[Run], reached: Sequence[float]) 
 
 
 def overlap_cell(runs: Sequence[Run]) -> str:
-    """Mean share of the test pixels that lie in a training patch at the end; `-` where a run doesn't say."""
+    """Format the mean percentage of test pixels in training patches after the last round; `-` if a run has none."""
     shares = [run.meta.overlap.last_percent if run.meta.overlap else "-" for run in runs]
     return "-" if "-" in shares else f"{np.mean([float(share) for share in shares]):.1f}"
 
 
 def differences_table(found: Sequence[Difference]) -> Table:
-    """Header and one row per comparison, in percentage points."""
+    """Return a header and one row per comparison; differences are in percentage points."""
     header = ["comparison", "seeds", "difference", f"{100 * CONFIDENCE:g} % CI"]
     header += ["p t", "p sign-flip", "p Holm", "test", "result"]
     rows = []
@@ -134,18 +145,18 @@ def differences_table(found: Sequence[Difference]) -> Table:
 
 
 def p_text(p: float) -> str:
-    """Three decimals, or that it is smaller."""
+    """Format a p value with three decimals, or as `< 0.001`; `-` for NaN."""
     return "-" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def wins_table(scores: Scores) -> Table:
-    """Header and one row per method: wins of shared seeds, ties named."""
+    """Return a header and one row per method: its wins against each other method, see `win_cell`."""
     rows = [[name, *(win_cell(scores, name, other) for other in scores)] for name in scores]
     return [["row beats column", *scores], *rows]
 
 
 def win_cell(scores: Scores, row: str, column: str) -> str:
-    """`2/3`, `1/3, 1 tie`, or `-` without shared seeds."""
+    """Format the wins on shared seeds, such as `2/3` or `1/3, 1 tie`; `-` without shared seeds."""
     wins, ties, n = win_counts(scores, row, column)
     if row == column or not n:
         return "-"
@@ -153,7 +164,7 @@ def win_cell(scores: Scores, row: str, column: str) -> str:
 
 
 def win_counts(scores: Scores, row: str, column: str) -> tuple[int, int, int]:
-    """Wins, ties and shared seeds."""
+    """Return the numbers of wins, ties and shared seeds, without seeds whose difference is NaN."""
     shared = scores[row].keys() & scores[column].keys()
     found = [scores[row][seed] - scores[column][seed] for seed in shared]
     known = [value for value in found if not math.isnan(value)]
@@ -161,7 +172,7 @@ def win_counts(scores: Scores, row: str, column: str) -> tuple[int, int, int]:
 
 
 def notes(contest: Contest) -> list[str]:
-    """What the tables mean and what they can't say."""
+    """Return sentences that explain the tables of a contest and their limits."""
     grid, runs = contest.grid, [run for found in contest.methods.values() for run in found]
     if not grid:
         return [f"{contest.name}: no number of labels is common to all runs, so nothing is compared."]
@@ -172,7 +183,10 @@ def notes(contest: Contest) -> list[str]:
     about = f"{numbers} that all {len(runs)} runs have, {span}{longer}"
     lines = [f"{contest.name}: {NAMES[contest.measure]} {about}."]
     if contest.reference is None and sum("random" in name.split(", ") for name in contest.methods) > 1:
-        lines.append("Several methods are random: --reference with a whole name tests the others against one of them.")
+        lines.append(
+            "Several methods use random queries, so none is the reference; --reference with the whole name of one "
+            "tests the others against it."
+        )
     lines += [f"{run.path} stopped early: {run.meta.stopped}." for run in runs if run.meta.stopped]
     if len(grid) > 1:
         lines.append(
@@ -182,14 +196,14 @@ def notes(contest: Contest) -> list[str]:
     else:
         lines.append("A single number of labels has no area under the curve.")
     lines.append(
-        "Labels to a level, or to what a method has in the end: linear between rounds, on each run's own curve; > says "
-        "how many seeds never got there within their labels, ≤ how many were there at their first."
+        "The labels needed for a level, or for a method's last accuracy, are interpolated linearly between the rounds "
+        "of each run; > counts the seeds that never reached it, ≤ those that had reached it at their first round."
     )
     return lines + test_notes(contest)
 
 
 def test_notes(contest: Contest) -> list[str]:
-    """How surely methods are told apart."""
+    """Return sentences about the tests: seeds, intervals, smallest possible p values, correction."""
     counts = sorted({len(entry.seeds) for scores in contest.quantities().values() for entry in every_pair(scores)})
     if not counts:
         return ["One method: nothing to compare it with."]
@@ -201,19 +215,19 @@ def test_notes(contest: Contest) -> list[str]:
         return lines
     floors = ", ".join(f"{smallest_sign_flip(n):.2g} with {n} seeds" for n in tested)
     if len(contest.methods) > MANY and contest.reference is not None:
-        lines.append(f"Of {len(contest.methods)} methods every pair is in comparison_differences.csv only.")
+        lines.append(f"With {len(contest.methods)} methods, all pairs are in comparison_differences.csv only.")
     return [
         *lines,
-        f"Differences are percentage points on the seeds that both methods have; the {100 * CONFIDENCE:g} % interval "
-        "is Student's t on them, for one comparison by itself.",
-        f"The smallest two-sided p that the exact sign-flip test can give is {floors}. Where that can't fall to "
-        f"{ALPHA} after Holm's correction, the t test decides, which takes the differences to be normal.",
+        f"Differences are in percentage points, on the seeds that both methods have; the {100 * CONFIDENCE:g} % "
+        "interval is Student's t interval of their mean, not corrected for the number of comparisons.",
+        f"The smallest two-sided p that the exact sign-flip test can give is {floors}. Where this stays above "
+        f"{ALPHA} after Holm's correction, the t test decides, which assumes normally distributed differences.",
         f"A method is called higher only where the corrected p is at most {ALPHA}; all else is not separated, which is "
         "not the same as equal.",
     ]
 
 
 def markdown(table: Sequence[Sequence[str]]) -> str:
-    """A table as Markdown."""
+    """Format a table, header first, as Markdown."""
     header, *rows = [f"| {' | '.join(row)} |" for row in table]
     return "\n".join([header, "|" + "---|" * len(table[0]), *rows]) + "\n"

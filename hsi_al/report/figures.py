@@ -39,11 +39,11 @@ CURVES = (  # column, name, colour, marker, line style
 
 
 def draw(run_dir: Path, folder: Path | None = None) -> list[Path]:
-    """Write the pictures of a run and return their paths; the maps only where `predictions.h5` exists.
+    """Write the pictures of a run and return their paths; maps are drawn only where `predictions.h5` exists.
 
     Args:
-        run_dir: The run.
-        folder: Where to; None = `figures` in the run directory.
+        run_dir: The run directory.
+        folder: Folder of the pictures; None = `figures` in the run directory.
 
     Raises:
         RunDirectoryError: A file of the run is missing or malformed.
@@ -63,11 +63,11 @@ def draw(run_dir: Path, folder: Path | None = None) -> list[Path]:
 
 
 def _pool(run_dir: Path, predictions: Predictions) -> Pool:
-    """The labelled pixels, at their places in the maybe thinned pictures."""
+    """Return the labelled pixels of a run; their pixel ids are those of the pictures, which may be thinned."""
     pool, (height, width) = read_pool(run_dir), predictions.shape
     pixels, step = height * width, thinning(height, width)
     if ((pool.pixel_id < 0) | (pool.pixel_id >= pixels)).any():
-        raise RunDirectoryError(f"{run_dir / 'pool.h5'} names pixels outside the {pixels} of predictions.h5.")
+        raise RunDirectoryError(f"{run_dir / 'pool.h5'} names pixels outside the {pixels} pixels of predictions.h5.")
     labelled = pool.labelled_at >= 0
     row, column = np.divmod(pool.pixel_id[labelled], width)
     return Pool(row // step * predictions.class_map.shape[1] + column // step, pool.labelled_at[labelled])
@@ -104,7 +104,7 @@ def _finish_curve(axes: Axes) -> None:
 
 
 def _limits(percent: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Whole fives around the values, at least 10 apart, with a little room for the markers at 100."""
+    """Return limits of the axis: multiples of 5 around the values, at least 10 apart; 101 leaves room for markers."""
     known = percent[~np.isnan(percent)]
     if not known.size:
         return 0.0, 100.0
@@ -114,7 +114,10 @@ def _limits(percent: npt.NDArray[np.float64]) -> tuple[float, float]:
 
 
 def confusion_figure(confusions: Confusions, meta: Meta) -> Figure:
-    """Show the last round's matrix in percent of each true class, held-out pixels if there are any, else all."""
+    """Draw the last round's confusion matrix in percent of each true class.
+
+    It counts the held-out pixels, or all pixels with ground truth where there are no held-out ones.
+    """
     heldout = bool(confusions.heldout[-1].any())
     counts = confusions.heldout[-1] if heldout else confusions.all[-1]
     subject = "held-out pixels" if heldout else "all pixels with ground truth"
@@ -139,7 +142,7 @@ def confusion_figure(confusions: Confusions, meta: Meta) -> Figure:
 
 
 def _matrix(axes: Axes, counts: Ints, gap: float) -> None:
-    """Colour cells by share of their row, write percents into them, recalls `gap` cells to the right."""
+    """Colour the cells by their share of the row and write it in percent; recalls stand `gap` cells to the right."""
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)

@@ -73,7 +73,13 @@ def _panels(panels: dict[str, Image], patches: list[Patch], title: str) -> Figur
 
 
 def maps_figure(maps: dict[str, Ints], class_names: dict[int, str], title: str) -> Figure:
-    """Show maps (H, W) of label values, all of one size, by their captions, in rows of a page's width."""
+    """Show maps (H, W) of label values, all of the same size, with their captions, in rows of a page's width.
+
+    Args:
+        maps: Map by caption.
+        class_names: Class name by label value.
+        title: Title of the figure.
+    """
     colours = colour_of(class_names)
     height, width = next(iter(maps.values())).shape
     scale = min(2.1 / width, 3.4 / height)
@@ -83,7 +89,15 @@ def maps_figure(maps: dict[str, Ints], class_names: dict[int, str], title: str) 
 
 
 def grid_figure(panels: dict[str, Image], patches: list[Patch], title: str, columns: int, scale: float) -> Figure:
-    """Lay panels of one size in rows, captions above them, the legend below, at `scale` inches per pixel."""
+    """Lay panels of the same size out in rows, with captions above them and the legend below.
+
+    Args:
+        panels: Image (H, W, 3) by caption.
+        patches: Entries of the legend.
+        title: Title of the figure.
+        columns: Panels per row.
+        scale: Inches per pixel.
+    """
     height, width = next(iter(panels.values())).shape[:2]
     rows = -(-len(panels) // columns)
     across = max(width * scale, caption_width(panels)) + MARGIN
@@ -102,7 +116,7 @@ def grid_figure(panels: dict[str, Image], patches: list[Patch], title: str, colu
 
 
 def caption_width(captions: Iterable[str]) -> float:
-    """Inches that the longest line takes."""
+    """Return the width of the longest line of all captions in inches."""
     return CHARACTER * max(len(line) for caption in captions for line in caption.splitlines())
 
 
@@ -115,7 +129,7 @@ def _picture(axes: Axes, name: str, image: Image) -> None:
 def _patches(
     maps: Sequence[npt.NDArray[np.integer[Any]]], colours: dict[int, RGB], class_names: dict[int, str]
 ) -> list[Patch]:
-    """One legend entry per class, and per other value only where it is seen."""
+    """Return one legend entry per class, and entries for unlabelled pixels and unused classes where a map has any."""
     entries = [(name_of(value, class_names), colour) for value, colour in colours.items()]
     present = np.unique(np.concatenate([np.unique(labels) for labels in maps]))
     if (~np.isin(present, [0, *colours])).any():
@@ -129,7 +143,10 @@ def _patches(
 
 
 def query_figure(pool: Pool, rgb: Image, title: str) -> Figure:
-    """Show the labelled pixels over the dimmed scene (H, W, 3): initial ones hollow, queried ones coloured by round."""
+    """Show the labelled pixels on a dimmed false colour image (H, W, 3).
+
+    Initially labelled pixels are white dots, queried pixels are coloured by their round.
+    """
     height, width = rgb.shape[:2]
     scale = min(8.0 / width, 6.0 / height)
     total = max(width * scale + 2 * MARGIN + 1.5, 5.0)
@@ -142,7 +159,7 @@ def query_figure(pool: Pool, rgb: Image, title: str) -> Figure:
     axes = place(figure, left, legend.height, width * scale, height * scale)
     axes.imshow(_dimmed(rgb), interpolation="nearest")
     without_ticks(axes)
-    size = float(np.clip(1.6 * 72 * scale, 3.5, 9.0)) ** 2  # points^2: wider than a pixel, never a speck
+    size = float(np.clip(1.6 * 72 * scale, 3.5, 9.0)) ** 2  # points^2: wider than a pixel, and never too small to see
     _scatter(axes, pool, width, size)
     if rounds:
         _bar(figure, place(figure, left + width * scale + 0.15, legend.height, 0.16, height * scale), rounds)
@@ -152,7 +169,7 @@ def query_figure(pool: Pool, rgb: Image, title: str) -> Figure:
 
 
 def _scatter(axes: Axes, pool: Pool, width: int, size: float) -> None:
-    """Draw the initial pixels, then the queried ones, if any, in two collections of dots."""
+    """Draw the initially labelled pixels, then the queried ones, if any, as two collections of dots."""
     rows, columns = np.divmod(pool.pixel_id, width)
     initial, queried = pool.labelled_at == 0, pool.labelled_at > 0
     axes.scatter(columns[initial], rows[initial], s=size, facecolors="white", edgecolors="black", linewidths=0.7)
@@ -163,7 +180,7 @@ def _scatter(axes: Axes, pool: Pool, width: int, size: float) -> None:
 
 
 def round_colours(rounds: int) -> ScalarMappable:
-    """Give rounds 1..`rounds` one colour each, dark to light."""
+    """Return the colours of rounds 1 to `rounds`, from dark to light."""
     colours = colormaps["viridis"](np.linspace(0, 1, rounds) if rounds > 1 else [0.5])
     return ScalarMappable(BoundaryNorm(np.arange(rounds + 1) + 0.5, rounds), ListedColormap(colours))
 
@@ -193,6 +210,6 @@ def _dot(label: str, face: str) -> Line2D:
 
 
 def _dimmed(rgb: Image) -> Image:
-    """Light grey version (H, W, 3), on which dots of any colour stand out."""
+    """Return a light grey version of the image (H, W, 3), on which dots of any colour stand out."""
     grey = 140 + 0.4 * rgb.mean(axis=2, keepdims=True)
     return np.broadcast_to(grey, rgb.shape).astype(np.uint8)

@@ -1,8 +1,8 @@
-"""Class colours that stay apart for readers with and without colour vision deficiency.
+"""Class colours that readers with and without colour vision deficiency can tell apart.
 
-The order is part of the design: colours 1-7 are close to those of Okabe and Ito, the rest were added one at a time,
-each where the smallest CIELAB distance to all earlier ones (normal vision, deuteranopia, protanopia, and with less
-weight tritanopia) was largest, then exchanged until none could improve. Few classes get the most distinct colours.
+The order matters: colours 1-7 are close to those of Okabe and Ito. The rest were added one at a time, each where the
+smallest CIELAB distance to all earlier colours (normal vision, deuteranopia, protanopia, and with less weight
+tritanopia) was largest, then exchanged until no exchange improved it. So the first colours are the most distinct.
 Candidates were limited to lightness 20-92 and chroma below 90, which keeps out near-black and neon.
 """
 
@@ -36,16 +36,16 @@ PALETTE = (
     "#AA88FF",
 )
 BACKGROUND: RGB = (242, 242, 242)  # ground truth 0, or not predicted
-UNUSED: RGB = (200, 200, 200)  # a ground truth value that is no class of this run
+UNUSED: RGB = (200, 200, 200)  # a label value that is not a class of this run
 
 
 def rgb_of(hexadecimal: str) -> RGB:
-    """Turn "#RRGGBB" into three integers 0-255."""
+    """Convert "#RRGGBB" to three integers 0-255."""
     return int(hexadecimal[1:3], 16), int(hexadecimal[3:5], 16), int(hexadecimal[5:7], 16)
 
 
 def colour_of(label_values: Iterable[int]) -> dict[int, RGB]:
-    """Give each label value a colour by its rank; beyond the palette the colours return, each turn paler."""
+    """Return a colour for each label value by its rank; after the last colour the palette starts again, paler."""
     return {value: _colour(rank) for rank, value in enumerate(sorted(set(label_values)))}
 
 

@@ -1,4 +1,4 @@
-"""What the figures need from a run directory, read and checked."""
+"""Readers of the files of a run directory that reports need; contents are checked."""
 
 import json
 import math
@@ -15,12 +15,18 @@ from hsi_al.errors import RunDirectoryError
 
 Ints = npt.NDArray[np.int64]
 Image = npt.NDArray[np.uint8]
-MOST_PIXELS = 2**21  # of a map that are read and drawn: several times what a picture shows
+MOST_PIXELS = 2**21  # most pixels of a map that are drawn: several times as many as a picture shows
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Held-out pixels inside training patches of a side (None: a learner without patches), and all held-out ones."""
+    """How many held-out pixels lie inside the training patches of a run.
+
+    Attributes:
+        patch_size: Side of the patches in pixels; None for a learner without patches.
+        initial: Held-out pixels inside patches and all held-out pixels, after the initial labels.
+        last: The same two numbers after the last round so far.
+    """
 
     patch_size: int | None
     initial: tuple[int, int] = (0, 0)
@@ -28,12 +34,12 @@ class Overlap:
 
     @property
     def last_percent(self) -> str:
-        """Share after the last round so far, `-` without patches or held-out pixels."""
+        """Percentage after the last round so far; `-` without patches or held-out pixels."""
         inside, heldout = self.last
         return f"{100 * inside / heldout:.1f}" if self.patch_size is not None and heldout else "-"
 
     def sentence(self) -> str:
-        """What a reader of the held-out accuracies must know."""
+        """Return the overlap in words, which readers of the held-out accuracies need to know."""
         if self.patch_size is None:
             return "This learner cuts no training patches: no overlap to count, though its features may use neighbours."
         parts = [
@@ -48,10 +54,15 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Meta:
-    """The title of a run, its class names by label value, its state (`running` or `finished`), and its learner.
+    """The entries of a run's meta.json that reports use.
 
-    `stopped` says why a run ended before its last round, if it did. Runs of earlier versions don't say how test pixels
-    and patches overlap.
+    Attributes:
+        title: Title of the run, its settings separated by commas.
+        class_names: Class names by label value.
+        state: `running` or `finished`; `unknown` if the file doesn't say.
+        learner: Description of the learner.
+        overlap: Held-out pixels inside training patches; None for runs of versions that didn't count them.
+        stopped: Why the run ended before its last round; empty if it didn't.
     """
 
     title: str
@@ -64,7 +75,13 @@ class Meta:
 
 @dataclass(frozen=True)
 class Confusions:
-    """Confusion matrices (rounds, C, C), rows = truth, columns = prediction, and the label values (C,)."""
+    """Confusion matrices of all rounds, rows = truth, columns = prediction.
+
+    Attributes:
+        all: Counts over all pixels with ground truth, (rounds, C, C).
+        heldout: Counts over the held-out pixels, (rounds, C, C).
+        label_values: Label value of each class, (C,).
+    """
 
     all: Ints
     heldout: Ints
@@ -73,7 +90,12 @@ class Confusions:
 
 @dataclass(frozen=True)
 class Pool:
-    """Candidates (N,): pixel id = row * W + column, and the round of their label (-1 = unlabelled, 0 = initial)."""
+    """The candidates of a run.
+
+    Attributes:
+        pixel_id: row * W + column, (N,).
+        labelled_at: Round in which the pixel was labelled, (N,): -1 = unlabelled, 0 = initial.
+    """
 
     pixel_id: Ints
     labelled_at: Ints
@@ -81,9 +103,13 @@ class Pool:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Maps of label values (h, w), 0 = not predicted or background, and the false colour image (h, w, 3).
+    """Maps and image of a scene; in a scene of more than `MOST_PIXELS` pixels they are `thinned`.
 
-    They are `thinned` where the scene, of the given shape (H, W), is huge.
+    Attributes:
+        class_map: Predicted label values, (h, w); 0 = not predicted.
+        ground_truth: True label values, (h, w); 0 = background. None without any label.
+        rgb: False colour image, (h, w, 3).
+        shape: Shape (H, W) of the whole scene.
     """
 
     class_map: Ints
@@ -93,7 +119,11 @@ class Predictions:
 
 
 def read_meta(run_dir: Path) -> Meta:
-    """Read title and class names from `meta.json`."""
+    """Read `meta.json`.
+
+    Raises:
+        RunDirectoryError: The file can't be read or is malformed.
+    """
     path = run_dir / "meta.json"
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
@@ -124,18 +154,28 @@ def _overlap(entry: dict[str, Any] | None) -> Overlap | None:
 
 
 def read_confusions(run_dir: Path) -> Confusions:
-    """Read `confusion.h5`."""
+    """Read the confusion matrices from `confusion.h5`.
+
+    Raises:
+        RunDirectoryError: The file can't be read or is malformed.
+    """
     path = run_dir / "confusion.h5"
     arrays = _arrays(path, {"all": 3, "heldout": 3, "label_values": 1})
     classes = len(arrays["label_values"])
     for name in ("all", "heldout"):
         shape = arrays[name].shape
-        _require(shape[0] > 0 and shape[1:] == (classes, classes), path, f"{name} has shape {shape}, {classes} labels")
+        _require(
+            shape[0] > 0 and shape[1:] == (classes, classes), path, f"{name} has shape {shape} for {classes} classes"
+        )
     return Confusions(**arrays)
 
 
 def read_pool(run_dir: Path) -> Pool:
-    """Read the pixels and their rounds from `pool.h5`."""
+    """Read the candidates and the rounds of their labels from `pool.h5`.
+
+    Raises:
+        RunDirectoryError: The file can't be read or is malformed.
+    """
     path = run_dir / "pool.h5"
     arrays = _arrays(path, {"pixel_id": 1, "labelled_at": 1})
     _require(arrays["pixel_id"].shape == arrays["labelled_at"].shape, path, "pixel_id and labelled_at differ in length")
@@ -143,7 +183,11 @@ def read_pool(run_dir: Path) -> Pool:
 
 
 def read_predictions(run_dir: Path) -> Predictions | None:
-    """Read `predictions.h5`; None where the protocol wrote none. A ground truth without any label counts as none."""
+    """Read the maps from `predictions.h5`; None where the run wrote no such file.
+
+    Raises:
+        RunDirectoryError: The file can't be read or is malformed.
+    """
     path = run_dir / "predictions.h5"
     if not path.exists():
         return None
@@ -160,22 +204,25 @@ def read_predictions(run_dir: Path) -> Predictions | None:
 
 
 def thinning(height: int, width: int) -> int:
-    """Every how many-th row and column of a map is enough for a picture."""
+    """Return the step n of thinning: a picture needs only every n-th row and column of a map."""
     return max(1, math.ceil(math.sqrt(height * width / MOST_PIXELS)))
 
 
 def thinned(picture: Any) -> npt.NDArray[Any]:  # noqa: ANN401
-    """A map or image (H, W, ...) in an array or an HDF5 data set, (h, w, ...); see `thinning`."""
+    """Return every n-th row and column (`thinning`) of a map or image (H, W, ...), as (h, w, ...).
+
+    The picture is an array or an HDF5 data set.
+    """
     height, width = (*picture.shape, 1, 1)[:2]
     step = thinning(height, width)
     if step == 1:
         return np.asarray(picture[()])
-    rows = step * max(1, MOST_PIXELS // (step * width))  # part by part, since HDF5 is slow at steps
+    rows = step * max(1, MOST_PIXELS // (step * width))  # read in parts, since HDF5 is slow at strided reads
     return np.concatenate([picture[first : first + rows][::step, ::step] for first in range(0, height, rows)])
 
 
 def whole(data: h5py.Dataset) -> npt.NDArray[Any]:
-    """All of a data set."""
+    """Read a whole data set."""
     return np.asarray(data[()])
 
 
@@ -185,7 +232,7 @@ def _arrays(
     optional: str = "",
     read: Callable[[h5py.Dataset], npt.NDArray[Any]] = whole,
 ) -> dict[str, Ints]:
-    """Read the named data sets as int64, each with its number of dimensions."""
+    """Read data sets as int64 and check their numbers of dimensions, given by name; one may be optional."""
     arrays = {}
     try:
         with h5py.File(path, "r") as file:

@@ -1,4 +1,4 @@
-"""Runs put in order: which are seeds of the same settings, and which settings may be tested against each other."""
+"""Grouping of runs: by equal settings (series of seeds), and by what makes settings comparable (arenas)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from hsi_al.errors import RunDirectoryError
 from hsi_al.report.run_files import Meta, read_meta
 from hsi_al.report.tables import CurveRow, read_curve
 
-# Keys of a kept configuration that leave two runs the same settings.
+# Keys of config.yaml in which runs of the same settings may differ.
 IGNORED = (
     "seed",
     "data_dir",
@@ -24,15 +24,15 @@ IGNORED = (
     "trainer.profile",
     "trainer.predict_batch_size",
 )
-# What a setting is that does nothing.
+# Values of a setting that is switched off.
 OFF = ("None", "False", "0", "0.0")
-# Keys that change what is counted: runs that differ in them are never tested against each other.
+# Keys that change which pixels are counted: runs that differ in them are never tested against each other.
 ARENA = ("dataset.", "split.", "protocol.name=", "protocol.max_pixels=")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory as far as comparisons need it."""
+    """The parts of a run directory that comparisons need: path, seed, meta.json and the rows of curve.csv."""
 
     path: Path
     seed: int
@@ -42,13 +42,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Series:
-    """The runs of the same settings, which differ in their seed only.
+    """Runs of the same settings, which differ in their seed only.
 
     Attributes:
-        name: What tells it from the other series read with it.
-        settings: The parts of its title but the seed, and `key=value` where equal titles hide other settings or a
-            wrapper.
-        runs: In ascending order of their seeds.
+        name: The settings in which this series differs from the others read with it.
+        settings: The parts of the runs' title without the seed, then `key=value` of settings that differ between runs
+            of equal titles, and of acquisition wrappers.
+        runs: The runs in ascending order of their seeds.
     """
 
     name: str
@@ -57,9 +57,10 @@ class Series:
 
     @property
     def arena(self) -> tuple[str, ...]:
-        """Scene, split and protocol: what has to be the same for a comparison."""
+        """Scene, split and protocol, which must be the same for a comparison."""
         scene, *rest = self.settings
-        spatial = any(part in ("split blocks", "split checkerboard") for part in rest)  # their guard is a patch
+        # The guard between their candidates and test pixels depends on the patch size.
+        spatial = any(part in ("split blocks", "split checkerboard") for part in rest)
         known = ("split ", "protocol ", *ARENA, *(("patch_size=",) if spatial else ()))
         return (scene, *(part for part in rest if part.startswith(known)))
 
@@ -70,23 +71,23 @@ class Series:
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:
-    """Run directories among the paths and below them.
+    """Return the run directories among the paths and below them.
 
     Raises:
-        RunDirectoryError: A path holds none.
+        RunDirectoryError: There is no run directory at or below a path.
     """
     runs: list[Path] = []
     for path in paths:
         found = sorted(meta.parent for meta in path.rglob("meta.json"))
         if not found:
-            archives = [f"; name its archive {archive}" for archive in sorted(path.rglob("*.zip"))]
+            archives = [f"; give the path of its archive {archive}" for archive in sorted(path.rglob("*.zip"))]
             raise RunDirectoryError(f"{path} holds no run (no meta.json in it or below){''.join(archives[:1])}.")
         runs += [run for run in found if run not in runs]
     return runs
 
 
 def series_of(paths: Sequence[Path]) -> list[Series]:
-    """Group run directories by all settings but the seed, and name each group by what tells it from the others.
+    """Group run directories by all settings but the seed, and name each group by the settings that only it has.
 
     Raises:
         RunDirectoryError: A file is missing or malformed, or two runs have the same settings and seed.
@@ -107,7 +108,10 @@ def series_of(paths: Sequence[Path]) -> list[Series]:
 
 
 def distinct_names(groups: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
-    """Name each group by the settings in which groups differ; a setting that is off counts only if no other differs."""
+    """Name each group by the settings that not all groups share.
+
+    Settings of value None are part of the name only if there are no others.
+    """
     shared = set.intersection(*(set(settings) for settings in groups))
     own = {key: [part for part in key if part not in shared] for key in groups}
     on = {key: [part for part in parts if not part.endswith("=None")] for key, parts in own.items()}
@@ -115,26 +119,34 @@ def distinct_names(groups: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], s
 
 
 def in_order(runs: list[Run]) -> list[Run]:
-    """By seed, each once."""
+    """Return runs in ascending order of their seeds.
+
+    Raises:
+        RunDirectoryError: Two runs have the same seed.
+    """
     known: dict[int, Run] = {}
     for run in runs:
         if run.seed in known:
             raise RunDirectoryError(
                 f"{known[run.seed].path} and {run.path} are both seed {run.seed} of the same settings; "
-                "name one of them."
+                "give only one of them."
             )
         known[run.seed] = run
     return [known[seed] for seed in sorted(known)]
 
 
 def hidden_settings(paths: Sequence[Path]) -> list[tuple[str, ...]]:
-    """`key=value` of the kept configurations where these runs of one title differ or a wrapper is on, per run."""
+    """Return, for each of several runs of the same title, the settings that the title doesn't show.
+
+    These are `key=value` of config.yaml for the keys in which the runs differ, and for acquisition wrappers that are
+    on. Every run gets an empty tuple if one of them has no config.yaml.
+    """
     kept = [kept_settings(path) for path in paths]
     if not all(kept):
         return [() for _ in kept]
     values = {key: [settings.get(key, OFF[0]) for settings in kept] for key in set().union(*kept)}
     for key in values:
-        if not all(key in settings for settings in kept):  # older than the key: the same as where it is off
+        if not all(key in settings for settings in kept):  # a run older than the key equals one with the key off
             values[key] = [OFF[0] if value in OFF else value for value in values[key]]
     wrappers = {f"acquisition.{name}" for name in WRAPPERS}
     keys = sorted(key for key, own in values.items() if len(set(own)) > 1 or (key in wrappers and {*own} - {*OFF}))
@@ -142,7 +154,7 @@ def hidden_settings(paths: Sequence[Path]) -> list[tuple[str, ...]]:
 
 
 def kept_settings(path: Path) -> dict[str, str]:
-    """Dotted keys of config.yaml and their values as text, but `IGNORED`; {} where a run has none.
+    """Return the dotted keys of config.yaml, without `IGNORED`, and their values as text; {} without the file.
 
     Raises:
         RunDirectoryError: The file can't be read.

@@ -1,4 +1,4 @@
-"""What learning curves over several seeds say, and how surely: pure functions on arrays."""
+"""Statistics of learning curves over several seeds: areas, labels needed and paired tests, as functions on arrays."""
 
 import math
 from dataclasses import dataclass
@@ -8,19 +8,21 @@ import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 
 CONFIDENCE = 0.95
-RESAMPLES = 2**14  # sign flips: exact up to 14 seeds, beyond that drawn
+RESAMPLES = 2**14  # sign flips: all of them up to 14 seeds, a random sample with more
 Floats = NDArray[np.float64]
 
 
 def aulc(labels: ArrayLike, values: ArrayLike) -> float:
-    """Area under a learning curve by the trapezoidal rule, divided by the range of labels: its mean height.
+    """Return the area under a learning curve divided by its range of labels: the curve's mean height.
+
+    The area is computed by the trapezoidal rule.
 
     Args:
         labels: Numbers of labels, ascending, (T,).
         values: Accuracies, (T,).
 
     Returns:
-        In the unit of the values; nan for a single number of labels, which spans no range.
+        The mean height in the unit of the values; nan for a single number of labels, which spans no range.
     """
     at, height = np.asarray(labels, np.float64), np.asarray(values, np.float64)
     if len(at) < 2:
@@ -29,16 +31,16 @@ def aulc(labels: ArrayLike, values: ArrayLike) -> float:
 
 
 def labels_to_reach(labels: ArrayLike, values: ArrayLike, level: float) -> float:
-    """Labels where a curve first reaches a level, linear between its points.
+    """Return the number of labels at which a curve first reaches a level, by linear interpolation.
 
     Args:
         labels: Numbers of labels, ascending, (T,).
         values: Accuracies, (T,).
-        level: In their unit.
+        level: Accuracy to reach, in the unit of the values.
 
     Returns:
-        The first number of labels if the curve starts at the level or above (it may have been there before), infinity
-        if it never gets there.
+        The number of labels; the first of `labels` if the curve starts at the level or above (fewer might have been
+        enough), infinity if it never reaches the level.
     """
     at, height = np.asarray(labels, np.float64), np.asarray(values, np.float64)
     reached = np.flatnonzero(height >= level)
@@ -53,15 +55,15 @@ def labels_to_reach(labels: ArrayLike, values: ArrayLike, level: float) -> float
 
 @dataclass(frozen=True)
 class Paired:
-    """Differences of two methods on the seeds that both have.
+    """Statistics of the differences between two methods, one difference per seed that both have.
 
     Attributes:
         n: Number of differences.
-        mean: Their mean.
-        low: Lower end of Student's t interval of the mean, nan for fewer than two or for differences all equal.
-        high: Its upper end.
-        p_t: Two-sided p of the paired t test, nan for fewer than two; 1 for differences all equal, whose spread says
-            nothing.
+        mean: Mean of the differences.
+        low: Lower end of Student's t interval of the mean; nan for fewer than two or for equal differences.
+        high: Upper end of that interval.
+        p_t: Two-sided p of the paired t test; nan for fewer than two differences, 1 for equal ones, whose spread of 0
+            permits no test.
         p_sign: Two-sided p of the sign-flip permutation test, nan for fewer than two.
         wins: Differences above 0.
         ties: Differences of 0.
@@ -78,13 +80,13 @@ class Paired:
 
 
 def paired(differences: ArrayLike, confidence: float = CONFIDENCE) -> Paired:
-    """Judge paired differences (n,), n >= 1."""
+    """Return the statistics of paired differences (n,), n >= 1."""
     found = np.asarray(differences, np.float64)
     n, mean = len(found), float(found.mean())
     wins, ties = int((found > 0).sum()), int((found == 0).sum())
     if n < 2:
         return Paired(n, mean, wins=wins, ties=ties)
-    if found.std() <= 1e-12 * max(1.0, abs(mean)):  # nothing but rounding
+    if found.std() <= 1e-12 * max(1.0, abs(mean)):  # equal up to rounding
         return Paired(n, mean, p_t=1.0, p_sign=sign_flip(found), wins=wins, ties=ties)
     test = scipy.stats.ttest_1samp(found, 0.0)
     low, high = test.confidence_interval(confidence)
@@ -92,7 +94,10 @@ def paired(differences: ArrayLike, confidence: float = CONFIDENCE) -> Paired:
 
 
 def sign_flip(differences: Floats) -> float:
-    """Two-sided p of the mean under random signs (n,), n >= 2: of all 2^n, or beyond 14 of as many drawn."""
+    """Return the two-sided p of the sign-flip permutation test of the mean of differences (n,), n >= 2.
+
+    Up to n = 14 all 2^n sign patterns are used, beyond that 2^14 random ones.
+    """
     test = scipy.stats.permutation_test(
         (differences,),
         np.mean,
@@ -105,18 +110,18 @@ def sign_flip(differences: Floats) -> float:
 
 
 def smallest_sign_flip(n: int) -> float:
-    """The least two-sided p that the sign-flip test can give n differences: all signs alike, one way or the other."""
+    """Return the smallest two-sided p that the sign-flip test can give n differences, reached if all signs agree."""
     return float(2.0 ** (1 - min(n, 14)))
 
 
 def holm(p_values: ArrayLike) -> Floats:
-    """Holm's step-down correction of p values (m,); nan stays nan and isn't counted.
+    """Return p values (m,) after Holm's step-down correction; nan stays nan and doesn't count as a test.
 
     S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 1979.
     """
     p = np.asarray(p_values, np.float64)
     corrected = np.full(len(p), math.nan)
-    order = np.argsort(p)[: int((~np.isnan(p)).sum())]  # nan is sorted behind all numbers
+    order = np.argsort(p)[: int((~np.isnan(p)).sum())]  # argsort puts nan last
     steps = p[order] * (len(order) - np.arange(len(order)))
     corrected[order] = np.minimum(1.0, np.maximum.accumulate(steps))
     return corrected

@@ -1,4 +1,4 @@
-"""The learning curve as a table: `curve.csv` read back, and its rounds as text."""
+"""The learning curve as a table: reading `curve.csv`, and formatting and printing its rounds."""
 
 import csv
 import math
@@ -30,7 +30,11 @@ HEADER = ["round", "labels", "OA %", "AA %", "kappa %", "OA held-out %", "second
 
 @dataclass(frozen=True)
 class CurveRow:
-    """One round; accuracies and recalls are fractions, NaN where undefined; durations are in seconds."""
+    """One round of a run; accuracies and recalls are fractions, NaN where undefined; durations are in seconds.
+
+    The suffix `all` means over all pixels with ground truth, `heldout` over the held-out pixels. `recall` holds the
+    recall of each class by label value.
+    """
 
     round: int
     n_labelled: int
@@ -50,8 +54,7 @@ def read_curve(run_dir: Path) -> list[CurveRow]:
     """Read `curve.csv`, one row per round.
 
     Raises:
-        RunDirectoryError: The file is missing, lacks a column, holds no round or something that is no number.
-
+        RunDirectoryError: The file is missing, lacks a column, holds no round, or holds a value that is not a number.
     """
     path = run_dir / "curve.csv"
     try:
@@ -79,7 +82,11 @@ def _row(cells: dict[str, str]) -> CurveRow:
 
 
 def format_rounds(rows: list[CurveRow]) -> list[list[str]]:
-    """Give the header and one line of text per round: accuracies in percent over `all`, OA held-out, total seconds."""
+    """Return a header and one row of text per round.
+
+    OA, AA and kappa over all pixels with ground truth, and OA over the held-out pixels, are in percent; seconds are the
+    sum of training, prediction and query.
+    """
     return [HEADER, *(_line(row) for row in rows)]
 
 
@@ -99,7 +106,7 @@ def _number(value: float, decimals: int) -> str:
 
 
 def print_table(table: Sequence[Sequence[str]]) -> None:
-    """Print header and rows as wide as they are, so that no cell is cut where there is no terminal."""
+    """Print a header and rows at their full width, so that no cell is cut, even without a terminal."""
     shown = Table()
     for index, name in enumerate(table[0]):
         shown.add_column(name, justify="right" if index else "left", no_wrap=True)

@@ -1,1 +1,1 @@
-"""Training and scoring on a device through Lightning, for whatever module; it knows no method."""
+"""Training and scoring of any network through Lightning, on a CPU or GPU; nothing here depends on a learner."""

@@ -1,4 +1,4 @@
-"""The LightningDataModule: it serves pixel ids, and patches appear on the device that trains."""
+"""The LightningDataModule: its loaders give pixel ids, and the patches are gathered on the device that trains."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,10 @@ Ids = NDArray[np.int64]
 
 
 class PixelDataset(Dataset[tuple[Tensor, ...]]):
-    """Whole batches by index list: (pixel_ids (B,),), (pixel_ids (B,), labels (B,)) or those and symmetries (B,)."""
+    """A dataset indexed by a list of B positions, which returns the whole batch as a tuple of tensors (B,).
+
+    The tuple is (pixel_ids,), (pixel_ids, labels) or (pixel_ids, labels, symmetries), as many as there are columns.
+    """
 
     def __init__(self, *columns: NDArray[np.int64]) -> None:
         self.columns = [torch.from_numpy(np.ascontiguousarray(column, dtype=np.int64)) for column in columns]
@@ -30,14 +33,17 @@ class PixelDataset(Dataset[tuple[Tensor, ...]]):
 
 
 class TrainingBatches(Sampler[list[int]]):
-    """Shuffled batches; the short last one is kept, unless it holds a single pixel (BN can't train on one).
+    """Shuffled batches of positions; a short last batch is kept unless it holds a single pixel.
+
+    Batch normalisation can't train on a single pixel.
 
     Args:
         n: Number of labelled pixels.
         batch_size: Pixels per batch.
         generator: Source of the shuffling.
-        part: Which part of every batch (`part_of`), of how many.
-        views: How many a pixel has; every epoch draws one of each, and view v of pixel i lies at v * n + i.
+        part: Number of this process, from 0, and number of processes; each gets one part of a batch (`part_of`).
+        views: Number of views (symmetries) of a pixel; every epoch draws one view per pixel, and view v of pixel i
+            has position v * n + i.
     """
 
     def __init__(
@@ -58,9 +64,15 @@ class TrainingBatches(Sampler[list[int]]):
 
 
 def part_of(batch: list[int], part: int, parts: int) -> list[int]:
-    """What one of several processes trains on, maybe nothing: pairs (i, B + 1 - i) of the ranking loss stay together.
+    """Return the part of a batch that one of several processes trains on; it may be empty.
 
-    The first one takes the odd one out, and a pair fewer where they don't divide.
+    The ranking loss compares pixels i and B + 1 - i of a batch of B, so both go to the same process. If B is odd, the
+    first process also takes the pixel in the middle. If the pairs can't be shared out evenly, it gets one pair fewer.
+
+    Args:
+        batch: Positions of the whole batch, (B,).
+        part: Number of the process, from 0.
+        parts: Number of processes.
     """
     pairs = len(batch) // 2
     first, last = part * pairs // parts, (part + 1) * pairs // parts
@@ -69,23 +81,24 @@ def part_of(batch: list[int], part: int, parts: int) -> list[int]:
 
 
 def batches_per_epoch(n: int, batch_size: int) -> int:
-    """Batches of an epoch over n pixels: a last batch of one pixel is skipped."""
+    """Return the number of batches in an epoch over n pixels; a last batch of a single pixel is skipped."""
     full, rest = divmod(n, batch_size)
     return full + (rest > 1)
 
 
 class HsiDataModule(L.LightningDataModule):
-    """Labelled pixels for training; unlabelled, all or chosen pixels for prediction.
+    """Loaders of the labelled pool for training, and of any pixels for prediction.
 
     Args:
         gatherer: Turns pixel ids into patches on its device.
         n_pixels: Number of pixels of the scene.
-        candidates: Pixel ids that may be labelled, (N,).
-        batch_size: Training batch; clamped to the labelled pool.
-        predict_batch_size: Batch of the prediction loaders.
-        channels_last: Keep the gathered order (bands innermost) or make the patches contiguous.
-        part: Which part of every training batch, of how many.
-        augment: Whether training sees each patch as one of its eight `SYMMETRIES`, drawn anew in every epoch.
+        candidates: Ids of the pixels that may be labelled, (N,).
+        batch_size: Pixels per training batch; at most the size of the labelled pool.
+        predict_batch_size: Pixels per batch of the prediction loader.
+        channels_last: Whether patches stay in the memory order they are gathered in (bands innermost) or are made
+            contiguous (bands outermost).
+        part: Number of this process, from 0, and number of processes that share every training batch.
+        augment: Whether training shows each patch in one of its eight `SYMMETRIES`, drawn anew in every epoch.
     """
 
     def __init__(
@@ -115,10 +128,10 @@ class HsiDataModule(L.LightningDataModule):
         self.buffer = torch.empty(0)
 
     def set_labelled(self, pixel_ids: Ids, labels: NDArray[np.int64], seed: int) -> None:
-        """Train on these pixels from now on, shuffled from `seed`.
+        """Set the labelled pool that `train_dataloader` serves, and restart its shuffling.
 
         Args:
-            pixel_ids: (n,), at least two.
+            pixel_ids: Labelled pixels, at least two, (n,).
             labels: Class indices, (n,).
             seed: Seed of the shuffling.
 
@@ -126,25 +139,26 @@ class HsiDataModule(L.LightningDataModule):
             PoolError: Fewer than two pixels.
         """
         if len(pixel_ids) < 2:
-            raise PoolError(f"{len(pixel_ids)} labelled pixel(s) can't train a network: two at least.")
+            raise PoolError(f"{len(pixel_ids)} labelled pixel(s) can't train a network; label at least two.")
         self.gatherer.keep(pixel_ids)
         self.labelled_ids, self.labels = pixel_ids, labels
         self.shuffling.manual_seed(seed)
 
     @property
     def unlabelled_ids(self) -> Ids:
-        """Candidates that are not labelled, ascending."""
+        """Ids of the candidates that are not labelled, ascending."""
         return np.setdiff1d(self.candidates, self.labelled_ids)
 
     @property
     def all_ids(self) -> Ids:
-        """Every pixel of the scene, background included."""
+        """Ids of all pixels of the scene, background included, ascending."""
         return np.arange(self.n_pixels, dtype=np.int64)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """Batches (pixel_ids, labels) of the labelled pool; patches after the transfer.
+        """Return a loader of batches (pixel_ids, labels) of the labelled pool.
 
-        With `augment` the dataset holds every pixel in all its symmetries, (pixel_ids, labels, symmetries).
+        `on_after_batch_transfer` replaces the ids by patches. With `augment` the dataset holds every pixel once per
+        symmetry, and batches are (pixel_ids, labels, symmetries).
         """
         n, views = len(self.labelled_ids), SYMMETRIES if self.augment else 1
         columns = [np.tile(self.labelled_ids, views), np.tile(self.labels, views)]
@@ -154,16 +168,19 @@ class HsiDataModule(L.LightningDataModule):
         return DataLoader(PixelDataset(*columns), sampler=batches, batch_size=None)
 
     def predict_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        """Batches (pixel_ids,) of `predict_ids` in order; set it to `unlabelled_ids`, `all_ids` or a choice."""
+        """Return a loader of batches (pixel_ids,) of `predict_ids`, in their order.
+
+        Set `predict_ids` first, for example to `unlabelled_ids` or `all_ids`.
+        """
         n, size = len(self.predict_ids), self.predict_batch_size
         batches = [list(range(start, min(start + size, n))) for start in range(0, n, size)]
         return DataLoader(PixelDataset(self.predict_ids), sampler=batches, batch_size=None)
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, ...], dataloader_idx: int) -> tuple[Tensor, ...]:
-        """Replace the pixel ids, which are on the device now, by their patches (B, bands, P, P).
+        """Replace the pixel ids of a batch, already on the device, by their patches (B, bands, P, P).
 
-        The next batch overwrites the patches of this one: all use the same memory, since fetching fresh
-        pages from the system takes longer than filling them (experiments/benchmarks).
+        The next batch overwrites these patches: all batches use the same memory, since allocating fresh pages from
+        the system takes longer than filling them (experiments/benchmarks).
         """
         pixel_ids, *rest = batch
         symmetries = rest.pop() if len(rest) == 2 else None
@@ -175,7 +192,7 @@ class HsiDataModule(L.LightningDataModule):
         return (patches if self.channels_last else patches.contiguous(), *rest)
 
     def room_for(self, n_patches: int) -> Tensor:
-        """The part of the kept memory that n patches need, (n * P * P, bands)."""
+        """Return memory for n patches, (n * P * P, bands): a part of the buffer that all batches share."""
         cube, n_pixels = self.gatherer.padded, n_patches * self.gatherer.patch_size**2
         if self.buffer.device != cube.device or len(self.buffer) < n_pixels:
             with torch.inference_mode(False):  # training could not write to a tensor made while scoring

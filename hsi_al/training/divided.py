@@ -1,4 +1,4 @@
-"""A batch divided among processes: its mean loss and its batch normalisation are those of the whole batch."""
+"""Mean loss and batch normalisation over a whole batch whose pixels are divided among several processes."""
 
 import torch
 import torch.distributed as dist
@@ -9,11 +9,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def share_of_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """This process's share of the weighted mean over all, times their number: DDP takes the mean of the gradients.
+    """Return this process's share of the weighted mean over all processes, times the number of processes.
+
+    DDP averages the gradients of all processes; the factor turns that average into the gradient of the whole mean.
 
     Args:
-        values: Of this process's part of the batch, maybe none, (n,).
-        weights: Their weights, (n,); those of all processes don't sum to 0.
+        values: Losses of this process's part of the batch, (n,); n may be 0.
+        weights: Weights of the values, (n,); their sum over all processes must not be 0.
     """
     total = weights.detach().sum()
     dist.all_reduce(total)
@@ -21,37 +23,37 @@ def share_of_mean(values: Tensor, weights: Tensor) -> Tensor:
 
 
 class SumOverProcesses(torch.autograd.Function):
-    """The sum of what every process gives; its gradient is the sum of theirs."""
+    """The sum of a tensor over all processes; the gradients are summed over all processes, too."""
 
     @staticmethod
     def forward(context: FunctionCtx, values: Tensor) -> Tensor:
-        """Any shape, the same in all processes."""
+        """Sum values of any shape, which must be the same in all processes."""
         total = values.contiguous().clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
     def backward(context: FunctionCtx, gradient: Tensor) -> Tensor:
-        """The shape of the values."""
+        """Sum the gradient, in the shape of the values."""
         total = gradient.contiguous().clone()
         dist.all_reduce(total)
         return total
 
 
 def summed(values: Tensor) -> Tensor:
-    """The sum over all processes, through which gradients flow."""
+    """Return the sum of a tensor over all processes; gradients flow through it."""
     total: Tensor = SumOverProcesses.apply(values)  # type: ignore[no-untyped-call]
     return total
 
 
 class SynchronisedBatchNorm(_BatchNorm):
-    """What `SyncBatchNorm` does on GPUs, for processes on a CPU."""
+    """Batch normalisation over all processes on a CPU; torch's `SyncBatchNorm` works on GPUs only."""
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any input with channels; its part of the batch may be empty."""
+        """Accept any input with channels; this process's part of the batch may be empty."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(N, channels, ...) -> the same shape, normalised over all processes while training."""
+        """Normalise (N, channels, ...), while training over the batch of all processes; the shape stays the same."""
         if not self.training:
             scored: Tensor = super().forward(input)
             return scored
@@ -70,7 +72,7 @@ class SynchronisedBatchNorm(_BatchNorm):
         return normalised.to(input.dtype)
 
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics, which scoring uses, towards those of this batch."""
+        """Move the running mean and variance, which scoring uses, towards those of this batch."""
         assert self.momentum is not None
         for running, now in ((self.running_mean, mean), (self.running_var, variance)):
             assert running is not None
@@ -80,9 +82,10 @@ class SynchronisedBatchNorm(_BatchNorm):
 
 
 class SynchronisedLayers(LayerSync):
-    """Makes batch normalisation see the whole batch during a fit; behind it, every layer is what it was before.
+    """Lightning plugin that makes batch normalisation use the whole batch of all processes during a fit.
 
-    Lightning's own plugin leaves layers of another class behind, which `reset` would not know.
+    After the fit every layer has its original class again. Lightning's own plugin would leave layers of another class
+    in the network, which the weight initialisation doesn't know.
 
     Args:
         on_gpu: Whether the processes compute on GPUs.
@@ -93,7 +96,7 @@ class SynchronisedLayers(LayerSync):
         self.before: list[tuple[nn.Module, type[nn.Module]]] = []
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Let the layers be synchronised ones; their parameters and statistics stay where they are."""
+        """Change the class of the batch normalisation layers; their parameters and statistics are kept."""
         self.before = [(module, type(module)) for module in model.modules() if isinstance(module, _BatchNorm)]
         for module, _ in self.before:
             module.__class__ = self.kind
@@ -101,7 +104,7 @@ class SynchronisedLayers(LayerSync):
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Let them be what they were."""
+        """Give the layers back their original classes."""
         for module, kind in self.before:
             module.__class__ = kind
         return model

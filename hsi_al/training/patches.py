@@ -1,4 +1,4 @@
-"""One padded, normalised cube on the device, whole or strip by strip; patches are gathered from it by pixel id."""
+"""Patches by pixel id, gathered from one padded, normalised cube that is on the device whole or strip by strip."""
 
 import numpy as np
 import torch
@@ -10,22 +10,24 @@ from hsi_al.scenes.stored import StoredCube
 
 Cube = NDArray[np.generic] | StoredCube
 SYMMETRIES = 8  # of a square
-STRIP_BYTES = 2**28  # of the float32 cube that is in memory at once where it stays in its file
+STRIP_BYTES = 2**28  # float32 bytes in memory at once of a cube that stays in its file
 
 
 def value_range(cube: Cube) -> tuple[float, float]:
-    """The one global minimum and maximum over all pixels and bands that normalisation uses."""
+    """Return the minimum and maximum over all pixels and bands, by which the cube is normalised."""
     return cube.limits if isinstance(cube, StoredCube) else (float(cube.min()), float(cube.max()))
 
 
 def mirrored(cube: Cube, rows: tuple[int, int], columns: tuple[int, int], limits: tuple[float, float]) -> Tensor:
-    """A window (h, w, bands) of the cube in float32, scaled; outside of the cube it is mirrored with its edge repeated.
+    """Return a normalised window (h, w, bands) of the cube in float32, mirror-padded where it leaves the cube.
+
+    The mirroring repeats the edge pixels (numpy `symmetric`).
 
     Args:
         cube: (H, W, bands).
-        rows: First and last (exclusive) row, maybe outside of the cube.
-        columns: The same of the columns.
-        limits: Minimum and maximum of the normalisation.
+        rows: First and last (exclusive) row of the window; both may lie outside the cube.
+        columns: First and last (exclusive) column of the window; both may lie outside the cube.
+        limits: Values that become 0 and 1.
     """
     (top, bottom), (left, right) = (
         (max(0, first), min(size, last)) for (first, last), size in zip((rows, columns), cube.shape, strict=False)
@@ -39,12 +41,12 @@ def mirrored(cube: Cube, rows: tuple[int, int], columns: tuple[int, int], limits
 
 
 def transformed(patches: Tensor, symmetries: Tensor) -> Tensor:
-    """Each patch flipped and rotated by its own symmetry of the square.
+    """Return the patches (N, bands, P, P), each turned and mirrored by its own symmetry of the square.
 
     Args:
-        patches: (N, bands, P, P), in `channels_last` order, and so is what is given back.
-        symmetries: Numbers below `SYMMETRIES`, (N,): s = 4 f + k turns by k quarters (`torch.rot90` over rows and
-            columns), then mirrors the columns if f = 1.
+        patches: (N, bands, P, P), in `channels_last` memory order; the result has the same order.
+        symmetries: One number below `SYMMETRIES` per patch, (N,): s = 4 f + k turns by k quarters (`torch.rot90` over
+            rows and columns), then mirrors the columns if f = 1.
     """
     size = patches.shape[2]
     places = torch.arange(size * size, device=patches.device).view(size, size)
@@ -57,17 +59,18 @@ def transformed(patches: Tensor, symmetries: Tensor) -> Tensor:
 
 
 class PatchGatherer(nn.Module):
-    """Pixel ids (N,) -> patches (N, bands, P, P), the window [i - P//2, i - P//2 + P) around each pixel.
+    """Module that turns pixel ids (N,) into patches (N, bands, P, P).
 
-    Every pixel has a patch, at the border too: the cube is mirror-padded with its edge repeated (numpy `symmetric`).
-    The values are scaled to [0, 1] by one global minimum and maximum. The cube stays in memory once, band last, so
-    that a gathered batch is `channels_last` without a copy.
+    The patch of a pixel spans rows and columns [i - P//2, i - P//2 + P) around it. Pixels at the border have patches,
+    too: the cube is mirror-padded with its edge repeated (numpy `symmetric`). The values are scaled to [0, 1] by one
+    global minimum and maximum. One copy of the cube is in memory, bands last, so that a gathered batch is
+    `channels_last` without a copy.
 
     Args:
         cube: (H, W, bands), any real type.
         patch_size: P.
         limits: Minimum and maximum of the normalisation; default: those of this cube.
-        n_rows: Rows, from the first, that have patches at once; default: all.
+        n_rows: Number of rows, from the first, whose patches can be gathered; default: all.
 
     Raises:
         ConfigurationError: The patch is larger than mirror padding of this scene allows.
@@ -96,18 +99,21 @@ class PatchGatherer(nn.Module):
         self.register_buffer("window", torch.arange(patch_size), persistent=False)
 
     def around(self, cube: Cube, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
-        """The pixels from a first to a last (exclusive) row and column, and all that their patches reach."""
+        """Return the normalised pixels of a window, given by first and last (exclusive) row and column.
+
+        The window is enlarged by all pixels that lie in the patches of its pixels.
+        """
         before, after = self.patch_size // 2, self.patch_size - self.patch_size // 2 - 1
         wider = [(first - before, last + after) for first, last in (rows, columns)]
         return mirrored(cube, wider[0], wider[1], self.limits)
 
     def keep(self, pixel_ids: NDArray[np.int64]) -> None:
-        """Be ready to give the patches of these pixels again and again, in any order: the cube in memory is."""
+        """Prepare to gather the patches of these pixels often and in any order; a cube in memory needs nothing."""
 
     def forward(self, pixel_ids: Tensor, out: Tensor | None = None) -> Tensor:
-        """Patches (N, bands, P, P) in `channels_last` order, on the device of the cube.
+        """Return patches (N, bands, P, P) in `channels_last` order, on the device of the cube.
 
-        `out` (N * P * P, bands), if given, receives the values, and the patches are a view of it.
+        If `out` (N * P * P, bands) is given, the values are written to it, and the patches are a view of it.
         """
         rows = (pixel_ids // self.width)[:, None] + self.window
         columns = (pixel_ids % self.width)[:, None] + self.window
@@ -117,13 +123,14 @@ class PatchGatherer(nn.Module):
 
 
 class StripGatherer(PatchGatherer):
-    """The same patches of a cube that stays in its file.
+    """A `PatchGatherer` for a cube that stays in its file; it gives the same patches.
 
-    One strip of rows is in memory, with the rows around it that its patches reach: ascending ids read the file once,
-    and only the strips that they lie in. Patches that training asks for in any order are kept apart.
+    One strip of rows is in memory at a time, with the rows around it that its patches cover. For ascending pixel ids
+    the file is read once, and only the strips that hold these pixels. Patches of labelled pixels, which training needs
+    in any order, are kept in memory (`keep`).
 
     Args:
-        cube: The file.
+        cube: The cube in its file.
         patch_size: P.
         limits: Minimum and maximum of the normalisation; default: those of this cube.
 
@@ -140,12 +147,12 @@ class StripGatherer(PatchGatherer):
         n_rows = min(height, max(1, STRIP_BYTES // (4 * width * n_bands)))
         super().__init__(cube, patch_size, limits, n_rows)
         self.cube, self.n_rows = cube, n_rows
-        self.strip = 0  # the number of the one in memory
+        self.strip = 0  # number of the strip in memory
         self.register_buffer("kept_ids", torch.empty(0, dtype=torch.int64), persistent=False)
         self.register_buffer("kept", torch.empty(0, patch_size**2 * n_bands), persistent=False)
 
     def forward(self, pixel_ids: Tensor, out: Tensor | None = None) -> Tensor:
-        """As of a cube in memory; reads the strips that are missing."""
+        """Return patches as `PatchGatherer.forward` does; strips that are not in memory are read from the file."""
         places = torch.searchsorted(self.kept_ids, pixel_ids).clamp(max=max(0, len(self.kept_ids) - 1))
         if len(self.kept_ids) and torch.equal(self.kept_ids[places], pixel_ids):
             out = out if out is None else out.view(len(pixel_ids), -1)
@@ -162,15 +169,15 @@ class StripGatherer(PatchGatherer):
         return self.as_patches(whole)
 
     def as_patches(self, rows: Tensor) -> Tensor:
-        """(N, P * P * bands) -> (N, bands, P, P)."""
+        """Reshape flat patches (N, P * P * bands) to (N, bands, P, P)."""
         return rows.view(len(rows), self.patch_size, self.patch_size, -1).permute(0, 3, 1, 2)
 
     def inside(self, strip: int, pixel_ids: Tensor) -> Tensor:
-        """Read a strip, unless it is the one in memory; gives the ids as they are in it."""
+        """Read a strip unless it is already in memory; return the pixel ids counted from its first pixel, (N,)."""
         first = strip * self.n_rows
         if strip != self.strip:
             device = self.padded.device
-            self.padded, self.strip = self.padded.new_empty(0), -1  # makes room, and is none if the file fails
+            self.padded, self.strip = self.padded.new_empty(0), -1  # frees memory; no strip is valid if reading fails
             rows = first, min(first + self.n_rows, self.cube.shape[0])
             self.padded = self.around(self.cube, rows, (0, self.width)).to(device)
             self.strip = strip
@@ -178,7 +185,7 @@ class StripGatherer(PatchGatherer):
         return inside
 
     def keep(self, pixel_ids: NDArray[np.int64]) -> None:
-        """Read the patches of those pixels that aren't kept yet, each by itself."""
+        """Read the patches of these pixels one at a time and keep them; patches already kept are not read again."""
         new = np.setdiff1d(pixel_ids, self.kept_ids.cpu().numpy())
         patches = [self.patch_of(*divmod(pixel_id, self.width)).to(self.kept) for pixel_id in new.tolist()]
         ids = torch.cat([self.kept_ids, torch.from_numpy(new).to(self.kept_ids)])
@@ -186,12 +193,12 @@ class StripGatherer(PatchGatherer):
         self.kept = torch.cat([self.kept, *patches])[order]
 
     def patch_of(self, row: int, column: int) -> Tensor:
-        """The patch of one pixel, (1, P * P * bands)."""
+        """Read the patch of one pixel from the file, (1, P * P * bands)."""
         return self.around(self.cube, (row, row + 1), (column, column + 1)).reshape(1, -1)
 
 
 def gatherer_of(cube: Cube, patch_size: int = 32, limits: tuple[float, float] | None = None) -> PatchGatherer:
-    """What gathers from a cube in memory or in its file; see `PatchGatherer`."""
+    """Return a gatherer for a cube in memory or in its file; arguments and errors as for `PatchGatherer`."""
     if isinstance(cube, StoredCube):
         return StripGatherer(cube, patch_size, limits)
     return PatchGatherer(cube, patch_size, limits)

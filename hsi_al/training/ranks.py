@@ -1,6 +1,7 @@
-"""The processes of one run, one per device: who is first, what it says to the others, how they start and end.
+"""The processes of one run, one per device: how they start and end, and how they exchange objects and errors.
 
-torch is imported where several processes need it: a run in one process that computes without it never waits for it.
+torch is imported only inside the functions for several processes: a run in one process whose learner needs no torch
+doesn't wait for the import.
 """
 
 import logging
@@ -23,23 +24,24 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 POLL_SECONDS = 0.2
-# A server that has imported torch and Lightning once forks the processes; it never touches a GPU.
+# The processes are forked by a server process that has imported torch and Lightning once and never touches a GPU.
 START_METHOD = "forkserver"
 PRELOADED = ("lightning.pytorch", "hsi_al.active.experiment", "hsi_al.methods.deep.learner")
-GRACE_SECONDS = 5  # in which the other processes may end by themselves
-# What a process tells the others instead of leaving them waiting.
+GRACE_SECONDS = 5  # how long the other processes may take to end before they are killed
+# Errors that a process passes on to the others, which would otherwise wait for it.
 TOLD = (HsiAlError, OSError)
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes of a run; the first one alone writes files and prints.
+    """This process's place among the processes of a run; only the first process writes files and prints.
 
     Attributes:
-        rank: Which of them this one is, from 0.
-        size: How many there are.
-        group: Over which they exchange objects, in the processors' memory; None if there is one.
-        environment: What Lightning is to know about them; None if there is one.
+        rank: Number of this process, from 0.
+        size: Number of processes.
+        group: torch.distributed group over which Python objects are exchanged in main memory; None for a single
+            process.
+        environment: Lightning's description of the processes; None for a single process.
     """
 
     rank: int = 0
@@ -53,7 +55,7 @@ class Ranks:
         return self.rank == 0
 
     def from_first(self, work: Callable[[], T]) -> T:
-        """Do something in the first process; all get its result, or raise its error."""
+        """Call `work` in the first process only; every process returns its result or raises its error."""
         if self.size == 1:
             return work()
         told: list[Any] = [None, None]
@@ -72,7 +74,10 @@ class Ranks:
         return result
 
     def agreed(self, work: Callable[[], T]) -> T:
-        """Do the same thing in every process; if it fails in one, all raise the first one's error."""
+        """Call `work` in every process and return its result.
+
+        If it fails in any process, all of them raise the error of the failed process with the lowest rank.
+        """
         if self.size == 1:
             return work()
         result: T | None = None
@@ -87,7 +92,7 @@ class Ranks:
         return result  # type: ignore[return-value]
 
     def gathered(self, part: T) -> list[T]:
-        """What each process gives, in their order, in all of them."""
+        """Return the parts of all processes by rank; every process gets the same list."""
         if self.size == 1:
             return [part]
         import torch.distributed as dist
@@ -101,25 +106,26 @@ ALONE = Ranks()
 
 
 def cores_here() -> int:
-    """Cores given to this process."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def started_by_slurm() -> int:
-    """How many processes `srun` started for this job step; 1 outside of SLURM."""
+    """Return how many processes `srun` started for this job step; 1 outside SLURM."""
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
 
 
 def check_devices(accelerator: str, devices: int) -> None:
-    """Refuse more devices than there are, and processes that don't match those of SLURM.
+    """Check that this machine has enough devices, and that SLURM started one process per device.
 
     Raises:
-        ConfigurationError: Say how many there are.
+        ConfigurationError: There are fewer devices than `devices`, SLURM started another number of processes, or it
+            started them on several nodes.
     """
     if (tasks := started_by_slurm()) not in (1, devices) or int(os.environ.get("SLURM_STEP_NUM_NODES", "1")) > 1:
         raise ConfigurationError(
             f"SLURM started {tasks} processes on {os.environ.get('SLURM_STEP_NUM_NODES', '1')} node(s), but "
-            f"trainer.devices={devices}: give one node, and hydra.launcher.tasks_per_node={devices}."
+            f"trainer.devices={devices}: use one node and hydra.launcher.tasks_per_node={devices}."
         )
     if devices == 1 or (kind := kind_of(accelerator)) == "cpu":
         return
@@ -129,12 +135,12 @@ def check_devices(accelerator: str, devices: int) -> None:
     if devices > there:
         raise ConfigurationError(
             f"trainer.devices={devices} is more than the {there} device(s) that trainer.accelerator={accelerator} "
-            "finds here; lower it, or take trainer.accelerator=cpu."
+            "finds here; lower it, or use trainer.accelerator=cpu."
         )
 
 
 def kind_of(accelerator: str) -> str:
-    """`cuda`, `mps` or `cpu`: what Lightning takes for a name of an accelerator."""
+    """Return `cuda`, `mps` or `cpu`: the kind of device that Lightning chooses for an accelerator's name."""
     if accelerator in ("cuda", "mps", "cpu"):
         return accelerator
     import torch
@@ -146,10 +152,14 @@ def kind_of(accelerator: str) -> str:
 
 @contextmanager
 def joined(accelerator: str, size: int) -> Iterator[Ranks]:
-    """Meet the other processes of the run, in one that `started` or SLURM has made.
+    """Connect to the other processes of the run, in a process started by `run_in_processes` or SLURM.
+
+    Args:
+        accelerator: Name of Lightning's accelerator.
+        size: Number of processes.
 
     Raises:
-        LearnerError: They can't be reached.
+        LearnerError: The other processes can't be reached.
     """
     import torch
     import torch.distributed as dist
@@ -158,7 +168,7 @@ def joined(accelerator: str, size: int) -> Iterator[Ranks]:
 
     environment: ClusterEnvironment
     if started_by_slurm() > 1:
-        # The launcher of the sweep puts jobs back into the queue, so Lightning must not.
+        # The sweep's launcher requeues interrupted jobs itself, so Lightning must not.
         environment = SLURMEnvironment(auto_requeue=False)
         rank = environment.global_rank()
     else:
@@ -174,7 +184,7 @@ def joined(accelerator: str, size: int) -> Iterator[Ranks]:
         reason = str(error).splitlines()[0]
         raise LearnerError(f"The {size} processes of the run can't meet at {address}: {reason}") from error
     try:
-        # Objects travel over a group of their own: NCCL would move them through the GPUs.
+        # Objects travel over a separate gloo group: NCCL would move them through the GPUs.
         yield Ranks(rank, size, dist.new_group(backend="gloo"), environment)
     except TOLD as error:
         error.known = getattr(error, "known", False)  # type: ignore[union-attr]
@@ -184,29 +194,29 @@ def joined(accelerator: str, size: int) -> Iterator[Ranks]:
 
 
 def known(error: Exception) -> Exception:
-    """An error that all processes have; one that only one of them has leaves the others waiting."""
+    """Mark an error as raised in every process; an unmarked error is raised in one while the others wait for it."""
     error.known = True  # type: ignore[attr-defined]
     return error
 
 
 def run_in_processes(size: int, work: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401
-    """Call `work(*arguments)` in so many new processes, wait, and end all of them if one fails.
+    """Call `work(*arguments)` in `size` new processes and wait for them; if one fails, end the others.
 
-    This process only watches, so that it never hangs in an exchange with one that is gone.
+    The calling process only watches, so that it never hangs in an exchange with a process that has died.
 
     Raises:
-        HsiAlError: Raised in one of them, or one was killed.
-        OSError: Raised in one of them.
-        Interrupted: The process was asked to end; so were the others.
+        HsiAlError: `work` raised it in one of the processes, or (LearnerError) a process was killed.
+        OSError: `work` raised it in one of the processes.
+        Interrupted: This process got a signal to end, and passed it on to the others.
     """
     from lightning.fabric.plugins.environments.lightning import find_free_network_port
     from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(find_free_network_port()), NODE_RANK="0")
-    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # it would name every process that it ends
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # it would name each process it ends
     multiprocessing.set_forkserver_preload([*PRELOADED])
     told = multiprocessing.get_context(START_METHOD).SimpleQueue()
-    with interrupts.at_once():  # it waits for the imports
+    with interrupts.at_once():  # the start waits for the server's imports, and reaches no safe place meanwhile
         context = start_processes(  # type: ignore[no-untyped-call]
             _begin,
             (told, Path.cwd(), dict(os.environ), work, arguments),
@@ -218,10 +228,10 @@ def run_in_processes(size: int, work: Callable[..., None], *arguments: Any) -> N
         asked = False
         while not context.join(timeout=POLL_SECONDS, grace_period=GRACE_SECONDS):
             if not asked and (number := interrupts.noted()) is not None and context.processes[0].is_alive():
-                os.kill(context.processes[0].pid, number)  # the first one commits, so it ends at a safe place
+                os.kill(context.processes[0].pid, number)  # the first process commits, so it ends at a safe place
                 asked = True
     except (ProcessExitedException, ProcessRaisedException) as error:
-        interrupts.check()  # the others fail when the first one leaves
+        interrupts.check()  # after a signal the others fail because the first process has ended
         context.processes[0].join(GRACE_SECONDS)
         if (code := context.processes[0].exitcode or 0) > 128:
             raise interrupts.Interrupted(code - 128) from None
@@ -231,7 +241,7 @@ def run_in_processes(size: int, work: Callable[..., None], *arguments: Any) -> N
             raise
         raise LearnerError(
             f"Process {error.error_index + 1} of {size} was ended by {error.signal_name or 'the system'}, often for "
-            "want of memory; take fewer with trainer.devices, or smaller batches. The same command continues."
+            "lack of memory; lower trainer.devices or the batch sizes. The same command continues the run."
         ) from None
     finally:
         for process in context.processes:
@@ -246,8 +256,11 @@ def _begin(
     work: Callable[..., None],
     arguments: tuple[Any, ...],
 ) -> None:
-    """In a new process: tell errors to the watching one and end with it; the first process obeys signals for all."""
-    os.chdir(folder)  # the server that forks processes keeps what it was started with
+    """Call `work` in a new process: its errors go to the watching process, with which this process ends.
+
+    Only the first process reacts to signals; the others ignore them.
+    """
+    os.chdir(folder)  # a forked process inherits the server's folder and environment, not those of its parent
     os.environ.clear()
     os.environ.update(variables)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Training through Lightning: nothing logged, nothing printed, progress reported, torch's draws seeded."""
+"""Training through Lightning without its logs and messages; with progress reports and seeded torch generators."""
 
 import logging
 import warnings
@@ -20,13 +20,17 @@ from hsi_al.training.ranks import ALONE, Ranks, kind_of
 
 
 class EpochProgress(L.Callback):
-    """Reports epochs while training and batches while scoring; between steps is a safe place to interrupt."""
+    """Reports progress while training and scoring; after every batch a noted signal may interrupt the run.
+
+    Args:
+        progress: Called with a text and the part done, 0 to 1; None = no reports.
+    """
 
     def __init__(self, progress: Progress | None) -> None:
         self.report = progress or (lambda text, part: None)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:  # noqa: ANN401
-        """Tell the epoch and the part of the steps done."""
+        """Report the epoch and the part of all training steps done."""
         interrupts.check()
         epochs = trainer.max_epochs or 1
         part = trainer.global_step / max(1, epochs * int(trainer.num_training_batches))
@@ -35,20 +39,21 @@ class EpochProgress(L.Callback):
     def on_predict_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: object, batch: object, index: int, *_: object
     ) -> None:
-        """Tell the part of the batches scored."""
+        """Report the part of the batches scored."""
         interrupts.check()
         self.report("scoring", (index + 1) / int(trainer.num_predict_batches[0]))
 
 
 class StayingStrategy(SingleDeviceStrategy):
-    """Leaves the module on its device at the end of a fit.
+    """Lightning strategy that leaves the module on its device at the end of a fit.
 
-    Lightning moves it to the CPU, from where the next fit gives its weights other addresses: CUDA graphs, which know
-    them by address, would be recorded again in every round. The optimiser, fresh in every fit, isn't moved either.
+    Lightning would move it to the CPU, and the next fit would move its weights back to other addresses of the device:
+    CUDA graphs, which know weights by address, would be recorded again in every round. The optimiser, fresh in every
+    fit, isn't moved either.
     """
 
     def teardown(self) -> None:
-        """As Lightning's, without moving anything."""
+        """End the fit as Lightning's strategy does, but move neither module nor optimiser."""
         self.precision_plugin.teardown()
         assert self.accelerator is not None
         self.accelerator.teardown()
@@ -65,22 +70,23 @@ def build_trainer(
     together: bool = False,
     stay_on: torch.device | None = None,
 ) -> L.Trainer:
-    """A fresh Trainer: one that has fitted before would train no step.
+    """Return a new Lightning Trainer; a Trainer that has already fitted would train no further step.
 
     Args:
-        accelerator: As Lightning names it.
-        precision: As Lightning names it, or `tf32`: as `32-true`, with matrix products in TensorFloat-32 on a GPU.
+        accelerator: Lightning's name of the accelerator.
+        precision: Lightning's name of the precision, or `tf32`: `32-true` with matrix products in TensorFloat-32 on a
+            GPU.
         epochs: Passes over the data.
-        callbacks: Told what happens.
-        profiler: Measures phases.
-        ranks: The processes of the run; each computes on a device of its own.
-        together: Whether it computes together with the others, for a fit, or by itself.
-        stay_on: The device that the module of a single process stays on behind a fit; by default it ends on the CPU.
+        callbacks: Lightning callbacks.
+        profiler: Lightning profiler.
+        ranks: The processes of the run; each computes on its own device.
+        together: Whether the processes divide every batch among them (a fit), or this one computes alone.
+        stay_on: Device on which the module of a single process stays after a fit; None = it is moved to the CPU.
 
     Raises:
-        ConfigurationError: This machine has no such accelerator, or it can't compute in this precision.
+        ConfigurationError: This machine has no such accelerator, or the accelerator can't compute in this precision.
     """
-    # For the whole process, so that a run doesn't inherit it from the one before.
+    # Set for the whole process every time, so that a run doesn't inherit the precision of an earlier one.
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     with quiet_lightning():
         try:
@@ -104,7 +110,7 @@ def build_trainer(
 
 
 def placed(accelerator: str, ranks: Ranks, together: bool, stay_on: torch.device | None) -> dict[str, Any]:
-    """What the Trainer of a process is told about devices."""
+    """Return the Trainer's arguments about devices and processes; for the parameters see `build_trainer`."""
     if ranks.environment is None:
         return {"devices": 1, "strategy": "auto" if stay_on is None else StayingStrategy(stay_on)}
     on_gpu = kind_of(accelerator) == "cuda"
@@ -125,17 +131,17 @@ def train(
     accelerator: str,
     progress: Progress | None = None,
 ) -> None:
-    """Train a module through Lightning; it ends in evaluation mode, on the CPU.
+    """Train a module through Lightning; afterwards it is on the CPU, in evaluation mode.
 
     Args:
-        module: Its `training_step` gets a batch.
-        batches: What an epoch iterates over, mostly a DataLoader.
+        module: The network; its `training_step` gets a batch.
+        batches: The batches of one epoch, mostly a DataLoader.
         epochs: Passes over the batches.
-        accelerator: As Lightning names it.
-        progress: Told epoch and part done.
+        accelerator: Lightning's name of the accelerator.
+        progress: Called with the epoch and the part done, 0 to 1.
 
     Raises:
-        LearnerError: The training diverged.
+        LearnerError: The training diverged: a weight is NaN or infinite.
     """
     trainer = build_trainer(accelerator, "32-true", epochs, EpochProgress(progress))
     with quiet_lightning():
@@ -147,7 +153,7 @@ def train(
 
 @contextmanager
 def fitting_memory() -> Iterator[None]:
-    """Turn what torch says when there is no memory left into one sentence.
+    """Turn torch's out-of-memory errors inside the block into one sentence.
 
     Raises:
         LearnerError: The memory of the device, or this job's share of it, is used up.
@@ -167,7 +173,7 @@ def fitting_memory() -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Let torch draw from this seed inside, and restore its generators behind."""
+    """Seed torch's random generators of the CPU and the device for the block; restore their states after it."""
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -176,7 +182,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Silence what Lightning says at every fit, and obey the signals at which it exits by itself."""
+    """Silence Lightning's messages inside the block, and turn its own exit after a signal into the run's interrupt."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -146,7 +146,7 @@ def test_pictures_of_two_archives_never_mix(archive: Path, tmp_path: Path, capsy
     other.parent.mkdir()
     other.write_bytes(archive.read_bytes())
     assert main(["figures", str(archive), str(other), "--output", str(tmp_path / "pictures")]) == 2
-    assert_one_sentence(capsys.readouterr().err, "one of them at a time")
+    assert_one_sentence(capsys.readouterr().err, "draw one archive at a time")
 
 
 def test_folders_are_given_as_they_are_and_nothing_temporary_stays(archive: Path, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_no_way_leads_out_of_an_archive(archive: Path) -> None:
 def test_names_that_lead_outside_are_refused(name: str, tmp_path: Path) -> None:
     archive = write_zip(tmp_path / "bad.zip", {name: "x"})
     (tmp_path / "in").mkdir()
-    with pytest.raises(RunDirectoryError, match=r"bad\.zip names a file outside of itself"):
+    with pytest.raises(RunDirectoryError, match=r"bad\.zip holds a file whose path leads out of it"):
         extract(archive, tmp_path / "in")
     assert not any((tmp_path / "in").iterdir()) and not (tmp_path / "x").exists()
 
@@ -212,4 +212,4 @@ def test_a_folder_of_archives_names_one(archive: Path, tmp_path: Path, capsys: p
     (tmp_path / "sets").mkdir()
     archive.rename(tmp_path / "sets/a.zip")
     assert main(["summary", str(tmp_path / "sets")]) == 2
-    assert_one_sentence(capsys.readouterr().err, f"name its archive {tmp_path / 'sets/a.zip'}.")
+    assert_one_sentence(capsys.readouterr().err, f"give the path of its archive {tmp_path / 'sets/a.zip'}.")

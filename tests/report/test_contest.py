@@ -245,7 +245,7 @@ def test_a_whole_name_is_a_reference_whatever_else_begins_like_it(tmp_path: Path
     assert contest_of(runs).reference == "random"
     for name in ("entropy", "entropy, acquisition.min_distance=8"):
         assert contest_of(runs, reference=name).reference == name
-    with pytest.raises(RunDirectoryError, match="is several methods"):
+    with pytest.raises(RunDirectoryError, match="matches several methods"):
         contest_of(runs, reference="split holdout")
 
 
@@ -330,7 +330,7 @@ def test_many_methods_are_compared_with_the_reference_alone(tmp_path: Path) -> N
     assert (
         len(list(sections(contest, [90]))) == 6
     )  # methods, labels to random, and for two quantities: against random, wins
-    assert any("every pair is in comparison_differences.csv only" in note for note in notes(contest))
+    assert any("all pairs are in comparison_differences.csv only" in note for note in notes(contest))
     height = contest_figure(contest).get_figheight()
     assert height < 12
     without = Contest(contest.name, contest.methods, contest.measure, None)

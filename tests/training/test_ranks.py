@@ -159,7 +159,7 @@ class FakeContext:
 def test_a_killed_process_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     error = ProcessExitedException("gone", 1, 4711, -9, "SIGKILL")
     monkeypatch.setattr(SPAWN, "start_processes", lambda *_, **__: FakeContext(error))
-    with pytest.raises(LearnerError, match=r"Process 2 of 2 was ended by SIGKILL.*fewer with trainer\.devices"):
+    with pytest.raises(LearnerError, match=r"Process 2 of 2 was ended by SIGKILL.*lower trainer\.devices"):
         run_in_processes(2, print)
 
 

@@ -69,8 +69,8 @@ def test_a_batch_too_large_for_the_memory_is_halved_with_one_line_each(
     monkeypatch.setattr(deep.module, "predict_step", limited)
     outputs = deep.predict(ALL)
     assert capsys.readouterr().out.splitlines() == [
-        "100 patches scored at once outgrow the free memory; now 50.",
-        "50 patches scored at once outgrow the free memory; now 25.",
+        "Scoring 100 patches at once needs too much memory; trying 50.",
+        "Scoring 50 patches at once needs too much memory; trying 25.",
     ]
     assert np.allclose(outputs.probabilities_NC, expected.probabilities_NC, atol=1e-6)  # type: ignore[arg-type]
     deep.predict(ALL)

@@ -259,7 +259,7 @@ def test_twenty_patches_are_learnt_by_heart() -> None:
 
 def test_two_labels_suffice_and_one_does_not() -> None:
     fit(learner(NARROW, LOSS), n=2)
-    with pytest.raises(PoolError, match="two at least"):
+    with pytest.raises(PoolError, match="label at least two"):
         fit(learner(NARROW, LOSS), n=1)
 
 
