@@ -1,4 +1,4 @@
-"""The methods that learn from labelled pixels: one room each, which declares a `METHOD`.
+"""The methods that learn from labelled pixels: one package ("room") each, which declares a `METHOD`.
 
-`registry.py` finds the rooms; nothing else lists them.
+`registry.py` finds these packages; there is no other list of them.
 """

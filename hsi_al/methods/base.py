@@ -1,4 +1,4 @@
-"""The learner protocol."""
+"""The learner protocol: what the active learning loop needs from a method."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,19 +13,19 @@ from hsi_al import interrupts
 from hsi_al.outputs import Outputs, Progress
 
 Ids = NDArray[np.int64]
-PART = 2**20  # pixels predicted at once: what is said about them takes memory until it is reduced
+PART = 2**20  # pixels per call of `predict`, which bounds the memory that their outputs take
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """How long the rounds will take here.
+    """The expected computing time of a run on this machine.
 
     Attributes:
-        work: What is to be done, in words and numbers.
-        fit_seconds: Per round.
-        predict_seconds: Per round.
-        map_seconds: For the pixels that only the map of the whole scene needs.
-        measured: Whether the seconds were measured; else they only say how the rounds compare.
+        work: The computations of all rounds, in words and numbers, for the user.
+        fit_seconds: Seconds of training, one value per round.
+        predict_seconds: Seconds of prediction per round.
+        map_seconds: Seconds for the pixels that are predicted only for the map of the whole scene.
+        measured: Whether the seconds were measured; otherwise they are only costs relative to each other.
     """
 
     work: str
@@ -36,20 +36,20 @@ class Estimate:
 
     @property
     def total_seconds(self) -> float:
-        """All rounds and the map together."""
+        """Seconds of all rounds and the map together."""
         return sum(self.fit_seconds) + len(self.fit_seconds) * self.predict_seconds + self.map_seconds
 
 
 class Learner(Protocol):
-    """What the loop asks of a learner.
+    """The attributes and methods that the active learning loop needs from a learner.
 
     Attributes:
-        provides: Fields of `Outputs` that it can give beside `predicted_class`.
-        warm: Whether a round starts from the state of the one before, so that the state belongs to a commit.
-        keeps_state: Whether `save` writes what `load` needs; else a learner that was interrupted before the maps of the
-            last round is fitted once more.
-        device: Where it computes; `str` names it.
-        progress: Told how far a fit or prediction is.
+        provides: Optional fields of `Outputs` that `predict` can fill in, besides `predicted_class`.
+        warm: Whether a round starts from the state of the previous round, so that every round's state is saved.
+        keeps_state: Whether `save` writes what `load` needs. If not, a run that was interrupted between its last round
+            and the map of the scene fits the learner again when it continues.
+        device: The device that it computes on; `str(device)` is shown to the user.
+        progress: Called with the progress of a fit or a prediction, unless it is None.
     """
 
     progress: Progress | None
@@ -67,50 +67,50 @@ class Learner(Protocol):
     def device(self) -> object: ...  # noqa: D102
 
     def describe(self) -> str:
-        """What it is, its size, and what deviates from its source."""
+        """Return the name of the method, its size, and how it deviates from its source."""
         ...
 
     def fit(self, pixel_ids: Ids, labels: Ids, round_: int, rng: np.random.Generator) -> None:
-        """Learn from labelled pixels (n,) and their class indices (n,)."""
+        """Learn in a round from labelled pixel ids (n,) and their class indices (n,)."""
         ...
 
     def predict(self, pixel_ids: Ids) -> Outputs:
-        """Outputs over the pixels, in their order."""
+        """Return the outputs for pixel ids (n,), in the order of the ids."""
         ...
 
     def estimate(
         self, pixel_ids: Ids, labels: Ids, sizes: Sequence[tuple[int, int]], n_predicted: int, n_mapped: int
     ) -> Estimate:
-        """Measure a little on some labelled pixels, then foretell the work.
+        """Estimate the computing time of the coming rounds from short measurements on some labelled pixels.
 
         Args:
             pixel_ids: Labelled pixels to measure on, (n,).
             labels: Their class indices, (n,).
-            sizes: (round, labels) of every round to come.
-            n_predicted: Pixels predicted per round.
-            n_mapped: Pixels that only the map of the whole scene needs.
+            sizes: (round, number of labels) of every coming round.
+            n_predicted: Number of pixels predicted in every round.
+            n_mapped: Number of pixels predicted only for the map of the whole scene.
         """
         ...
 
     def profile_to(self, trace: Path) -> None:
-        """Measure phases from now on, and trace some steps into a file where that makes sense."""
+        """Start to measure the seconds of each phase and, if it trains in steps, write a trace of some steps."""
         ...
 
     def phases(self) -> dict[str, float]:
-        """Seconds by phase since `profile_to`, which ends with this; {} where none are told apart."""
+        """Finish the trace and return the seconds per phase since `profile_to`; {} without phases."""
         ...
 
     def save(self, path: Path) -> None:
-        """Write the state whole or not at all."""
+        """Write the state to a file, completely or not at all."""
         ...
 
     def load(self, path: Path) -> None:
-        """Read the state back."""
+        """Restore the state that `save` wrote."""
         ...
 
 
 def in_parts(learner: Learner, pixel_ids: Ids) -> Iterator[Outputs]:
-    """The outputs over the pixels, in their order, `PART` of them at a time."""
+    """Yield the outputs for the pixels in their order, for at most `PART` pixels at a time."""
     for first in range(0, len(pixel_ids), PART):
         interrupts.check()
         part = pixel_ids[first : first + PART]
@@ -121,14 +121,14 @@ def in_parts(learner: Learner, pixel_ids: Ids) -> Iterator[Outputs]:
 def predicted_map(
     learner: Learner, n_pixels: int, n_classes: int, known_ids: Ids, known_classes: Ids
 ) -> NDArray[np.unsignedinteger[Any]]:
-    """The predicted class of every pixel of a scene, in the smallest type, (n_pixels,).
+    """Predict the class of every pixel of a scene, (n_pixels,), as the smallest unsigned integer type that suffices.
 
     Args:
-        learner: It was fitted.
-        n_pixels: Pixels of the scene.
+        learner: A fitted learner.
+        n_pixels: Number of pixels of the scene.
         n_classes: Number of classes.
-        known_ids: Pixels that were predicted already, (n,).
-        known_classes: What was predicted there, (n,).
+        known_ids: Pixels whose predicted class is already known, (n,).
+        known_classes: Their predicted classes, (n,).
     """
     unknown = n_classes
     classes = np.full(n_pixels, unknown, np.min_scalar_type(unknown))
@@ -144,7 +144,7 @@ def predicted_map(
 
 @contextmanager
 def part_of(learner: Learner, done: float, share: float) -> Iterator[None]:
-    """Let the learner's reports count as a share of something longer, of which a part is done."""
+    """Report the learner's progress as that of a longer task: from `done` to `done + share`, both fractions of it."""
     progress = learner.progress
     if progress is not None:
         learner.progress = lambda text, part: progress(text, min(1.0, done + share * part))
@@ -155,9 +155,9 @@ def part_of(learner: Learner, done: float, share: float) -> Iterator[None]:
 
 
 class RefittedLearner:
-    """Base of learners that start anew in every round and keep nothing on disk.
+    """Base class of learners that train from scratch in every round and save no state.
 
-    A subclass gives `fit`, `predict`, `describe` and `work`.
+    A subclass implements `fit`, `predict`, `describe` and `work`.
     """
 
     provides: frozenset[str] = frozenset()
@@ -167,31 +167,35 @@ class RefittedLearner:
     device: object = "cpu"
 
     def work(self, n_labelled: int, n_predicted: int) -> str:
-        """What one round is, in words and numbers."""
+        """Describe the computations of one round in words and numbers."""
         raise NotImplementedError
 
     def estimate(
         self, pixel_ids: Ids, labels: Ids, sizes: Sequence[tuple[int, int]], n_predicted: int, n_mapped: int
     ) -> Estimate:
-        """Say what the rounds are; nothing is measured, and all count the same."""
+        """Describe the computations of a round; nothing is measured, and all rounds count the same."""
         work = self.work(sizes[-1][1] if sizes else len(pixel_ids), n_predicted)
         return Estimate(work, [1.0] * len(sizes), predict_seconds=0.1, map_seconds=0.1, measured=False)
 
     def profile_to(self, trace: Path) -> None:
-        """Measure nothing: there are no phases."""
+        """Do nothing: this learner has no phases."""
 
     def phases(self) -> dict[str, float]:
-        """None are told apart."""
+        """Return {}: this learner has no phases."""
         return {}
 
     def save(self, path: Path) -> None:
-        """Write nothing: see `keeps_state`."""
+        """Write nothing: this learner has no state (`keeps_state`)."""
 
     def load(self, path: Path) -> None:
-        """Read nothing: see `keeps_state`."""
+        """Read nothing: this learner has no state (`keeps_state`)."""
 
     def report(self, text: str, part: float) -> None:
-        """Tell whoever listens what is being done and which part of it is done, 0 to 1; a safe place to interrupt."""
+        """Report the current activity and the fraction of it that is done, 0 to 1; a pending interrupt is raised here.
+
+        Raises:
+            Interrupted: The process was asked to end (`hsi_al.interrupts`).
+        """
         interrupts.check()
         if self.progress is not None:
             self.progress(text, part)

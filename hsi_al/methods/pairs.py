@@ -1,4 +1,4 @@
-"""Pairs of labelled pixels, as positions in the list of labels: pairs of spectra are never stored."""
+"""Pairs of labelled pixels, given as positions in the array of labels, so that no pairs of spectra are stored."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,9 +7,9 @@ Ids = NDArray[np.int64]
 
 
 def same_class_pairs(labels: Ids) -> tuple[Ids, Ids]:
-    """All ordered pairs of two different pixels of one class: n (n - 1) for a class of n.
+    """Return all ordered pairs of two different pixels of one class: n (n - 1) for a class of n pixels.
 
-    The only pixel of a class is paired with itself, else that class had no example.
+    The only pixel of a class is paired with itself; otherwise the class would have no pair.
 
     Args:
         labels: Class indices, (n,).
@@ -26,12 +26,12 @@ def same_class_pairs(labels: Ids) -> tuple[Ids, Ids]:
 
 
 def different_class_pairs(labels: Ids, partners: int, rng: np.random.Generator) -> Ids:
-    """For every ordered pair of classes and every pixel of the first, distinct random pixels of the second.
+    """Pair every pixel with distinct random pixels of each other class.
 
     Args:
         labels: Class indices, (n,).
-        partners: Pixels drawn for each; all of them where the second class has fewer.
-        rng: Source of the draw.
+        partners: Number of pixels drawn from each other class; all its pixels if it has fewer.
+        rng: Source of the draws.
 
     Returns:
         Positions, (M, 2).
@@ -42,14 +42,16 @@ def different_class_pairs(labels: Ids, partners: int, rng: np.random.Generator) 
         for second, others in groups.items():
             if first == second:
                 continue
-            # The smallest of random numbers are a draw without replacement, for all pixels at once.
+            # The positions of the smallest random numbers are a draw without replacement, for all pixels at once.
             order = np.argsort(rng.random((len(members), len(others))), axis=1)[:, :partners]
             pairs.append(np.stack([np.repeat(members, order.shape[1]), others[order].ravel()], axis=1))
     return np.concatenate(pairs)
 
 
 class BalancedPairs:
-    """Draws as many pairs of one class as of two, classes and then pixels uniformly, so that small classes count too.
+    """Draws as many pairs within a class as between two classes.
+
+    Classes are drawn first, then pixels, both uniformly, so that small classes are drawn as often as large ones.
 
     Args:
         labels: Class indices, (n,).
@@ -63,16 +65,16 @@ class BalancedPairs:
         self.several = np.flatnonzero(self.counts > 1)
 
     def draw(self, n_each: int, rng: np.random.Generator) -> tuple[Ids, NDArray[np.bool_]]:
-        """Up to 2 n_each pairs of two different pixels.
+        """Draw pairs of two different pixels: `n_each` within a class and `n_each` between two classes.
 
-        Without a class of two pixels there are none of one class, without a second class none of two.
+        Pairs within a class are missing if no class has two pixels, pairs between classes if there is one class only.
 
         Args:
-            n_each: Pairs of either kind.
-            rng: Source of the draw.
+            n_each: Number of pairs of each kind.
+            rng: Source of the draws.
 
         Returns:
-            Positions (M, 2) and whether the two share a class (M,); those of one class come first.
+            Positions (M, 2) and whether the two pixels share a class (M,); pairs within a class come first.
         """
         n_same = n_each if len(self.several) else 0
         n_different = n_each if len(self.counts) > 1 else 0
@@ -85,12 +87,12 @@ class BalancedPairs:
 
 
 def two_of(counts: Ids, rng: np.random.Generator) -> Ids:
-    """Two different numbers below each count (at least 2), in random order, (len(counts), 2)."""
+    """Draw two different integers from 0 to count - 1 for each count (at least 2), (len(counts), 2)."""
     first = rng.integers(0, counts)
     second = rng.integers(0, counts - 1)
     return np.stack([first, second + (second >= first)], axis=1)
 
 
 def members_of(labels: Ids) -> dict[int, Ids]:
-    """Positions of each class that has labels, ascending."""
+    """Return the ascending positions of the labels of each class that occurs, by class."""
     return {int(class_): np.flatnonzero(labels == class_) for class_ in np.unique(labels)}

@@ -1,4 +1,4 @@
-"""The methods by name: every room of `hsi_al.methods`, and what other packages add.
+"""The methods by name: those of the packages in `hsi_al.methods`, and those that other installed packages add.
 
 Another package adds a method by an entry point of the group `hsi_al.learners` that names its `Method`.
 """
@@ -22,7 +22,7 @@ GROUP = "hsi_al.learners"
 
 @cache
 def own_methods() -> dict[str, Method]:
-    """Those of this package, by name."""
+    """Return the methods of this package by name."""
     found = [
         import_module(f"{rooms.__name__}.{room.name}") for room in pkgutil.iter_modules(rooms.__path__) if room.ispkg
     ]
@@ -31,10 +31,10 @@ def own_methods() -> dict[str, Method]:
 
 @cache
 def added_methods() -> dict[str, Method]:
-    """Those of other installed packages, by name.
+    """Return the methods of other installed packages by name.
 
     Raises:
-        ConfigurationError: One can't be imported, declares no `Method`, or takes the name of another.
+        ConfigurationError: An entry point can't be imported, names no `Method`, or takes the name of another method.
     """
     found: dict[str, Method] = {}
     for point in entry_points(group=GROUP):
@@ -43,7 +43,7 @@ def added_methods() -> dict[str, Method]:
         except Exception as error:  # whatever the module of another package raises
             raise ConfigurationError(f"The learner {point.name} ({point.value}) can't be imported: {error}") from error
         if not isinstance(method, Method):
-            raise ConfigurationError(f"{point.value} is no hsi_al.methods.room.Method; mend its package or remove it.")
+            raise ConfigurationError(f"{point.value} is no hsi_al.methods.room.Method; fix or uninstall its package.")
         if method.name in own_methods() or method.name in found:
             raise ConfigurationError(f"{point.value} takes the name {method.name} of another learner; rename it.")
         found[method.name] = method
@@ -51,12 +51,12 @@ def added_methods() -> dict[str, Method]:
 
 
 def all_methods() -> dict[str, Method]:
-    """All methods by name."""
+    """Return all methods by name."""
     return own_methods() | added_methods()
 
 
 def settings_of(name: str) -> type[LearnerConfig]:
-    """The dataclass of a learner's keys.
+    """Return the dataclass of a learner's keys.
 
     Raises:
         KeyError: There is no such learner.
@@ -65,10 +65,10 @@ def settings_of(name: str) -> type[LearnerConfig]:
 
 
 def method_of(config: Config) -> Method:
-    """The method that a run asks for.
+    """Return the method that `learner.name` selects.
 
     Raises:
-        ConfigurationError: There is none of this name.
+        ConfigurationError: There is no method of this name.
     """
     name, known = config.learner.name, all_methods()
     if name not in known:
@@ -77,10 +77,11 @@ def method_of(config: Config) -> Method:
 
 
 def check_method(config: Config) -> Method:
-    """The method of a run, if it can do what the other keys ask of it.
+    """Return the method of a run, after a check that it suits the other keys.
 
     Raises:
-        ConfigurationError: A cube that stays in its file, or several devices, for a method that can't use them.
+        ConfigurationError: The method needs the whole cube but it stays in its file, or the run can't be divided among
+            several devices.
     """
     method = method_of(config)
     if config.dataset.in_memory is False and not method.in_windows:
@@ -94,7 +95,7 @@ def check_method(config: Config) -> Method:
 
 
 def check_devices(config: Config, method: Method) -> None:
-    """Raise ConfigurationError where a run can't be divided among devices."""
+    """Raise ConfigurationError if the run can't be divided among `trainer.devices`."""
     devices = config.trainer.devices
     if devices == 1:
         return
@@ -116,11 +117,11 @@ def check_devices(config: Config, method: Method) -> None:
 
 
 def require_network(config: Config) -> None:
-    """Raise ConfigurationError for methods whose state is not a network's weights."""
+    """Raise ConfigurationError if the method keeps no network that can be applied to other scenes."""
     if not method_of(config).keeps_network:
         able = " and ".join(name for name, method in all_methods().items() if method.keeps_network)
         raise ConfigurationError(
-            f"learner={config.learner.name} keeps no network that could be applied to another cube; {able} do."
+            f"learner={config.learner.name} keeps no network that could be applied to another cube; learner={able} do."
         )
 
 
@@ -128,8 +129,8 @@ def build_learner(task: Task) -> "Learner":
     """Build the learner of a run.
 
     Raises:
-        LearnerError: It can't give what is needed, or lacks the scenes it learns from.
-        ConfigurationError: Settings that don't fit the scene or the machine.
+        LearnerError: The learner can't give the outputs in `task.needs`, or lacks the scenes that it is trained on.
+        ConfigurationError: A setting doesn't fit the scene or the machine.
     """
     method = method_of(task.config)
     if missing := task.needs - method.provides:
@@ -139,6 +140,6 @@ def build_learner(task: Task) -> "Learner":
         works = [name for name in acquisitions() if build_acquisition(name).needs <= method.provides]
         raise LearnerError(
             f"learner={method.name} can't give {', '.join(sorted(missing))}, which acquisition="
-            f"{task.config.acquisition.name} needs; with it work {', '.join(works)}."
+            f"{task.config.acquisition.name} needs; choose one of acquisition={', '.join(works)}."
         )
     return method.build(task)

@@ -1,19 +1,20 @@
-"""The residual 3-D network that DFSL's embedding and the 3-D CNN `Res3d` share."""
+"""The residual 3-D network that the DFSL embedding and the 3-D CNN `Res3d` share."""
 
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from hsi_al.errors import ConfigurationError
 
-# Two poolings that round up must leave a voxel to the last 3x3x3 convolution.
+# After two poolings that round up, the last 3x3x3 convolution still needs 3 values along every axis.
 SMALLEST_PATCH = 9
 SMALLEST_BANDS = 33
 
 
 class ResidualBlock3d(nn.Module):
-    """h = ReLU(conv), then three ReLU(conv) and + h; 3x3x3 convolutions with bias, no BN, size kept.
+    """Residual block h = ReLU(conv(x)), output h + three times ReLU(conv(.)) of h.
 
-    The sum comes behind the last ReLU, as in the authors' code.
+    All convolutions are 3x3x3 with bias and keep the size; there is no batch normalisation. The sum comes after the
+    last ReLU, as in the authors' code.
 
     Args:
         channels_in: Channels of the input.
@@ -36,7 +37,7 @@ class ResidualBlock3d(nn.Module):
 
 
 def residual_network(widths: tuple[int, int, int]) -> nn.Sequential:
-    """Block, pooling, block, pooling, unpadded 3x3x3 convolution without ReLU.
+    """Build the network: block, pooling, block, pooling, unpadded 3x3x3 convolution without ReLU.
 
     The poolings take the maximum of 4 bands x 2 x 2 pixels and round sizes up.
 
@@ -57,12 +58,12 @@ def residual_network(widths: tuple[int, int, int]) -> nn.Sequential:
 
 
 def residual_output_size(n_bands: int, patch_size: int) -> tuple[int, int]:
-    """Spectral length and side behind `residual_network`: (5, 1) for 100 bands and patches of 9."""
+    """Return the spectral length D and side S of the output of `residual_network`: (5, 1) for 100 bands and P = 9."""
     return -(-n_bands // 16) - 2, -(-patch_size // 4) - 2
 
 
 def reset3d(module: nn.Module) -> None:
-    """Initialise one layer in place: Kaiming-normal (fan in) 3-D convolutions and FC, biases 0."""
+    """Initialise one layer in place: Kaiming-normal (fan in) for 3-D convolutions and FC, biases 0."""
     if isinstance(module, nn.Conv3d | nn.Linear):
         nn.init.kaiming_normal_(module.weight)
         if module.bias is not None:
@@ -76,10 +77,10 @@ def check_size(
     smallest_bands: int = SMALLEST_BANDS,
     smallest_patch: int = SMALLEST_PATCH,
 ) -> None:
-    """Refuse spectra or patches that leave nothing behind the convolutions; the defaults are `residual_network`'s.
+    """Check that patches and spectra are large enough for a network; the default limits are `residual_network`'s.
 
     Raises:
-        ConfigurationError: They are too small.
+        ConfigurationError: The patches or spectra are too small.
     """
     if n_bands < smallest_bands or patch_size < smallest_patch:
         raise ConfigurationError(

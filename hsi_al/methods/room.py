@@ -1,4 +1,4 @@
-"""What the room of a method declares. Nothing heavy is imported here: every command reads all declarations."""
+"""The declaration of a method in its package. Nothing heavy is imported here: every command reads all declarations."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ S = TypeVar("S", bound=LearnerConfig)
 
 @dataclass(frozen=True)
 class Task:
-    """What a learner is built for.
+    """The run that a learner is built for.
 
     Attributes:
         config: All keys of the run; the learner's own are in `config.learner`.
         cube: (H, W, bands), in memory, or in its file for methods that declare `in_windows`.
         n_classes: Number of classes.
         candidates: Pixel ids that may be labelled, (N,).
-        needs: Fields of `Outputs` that `predict` has to give.
-        limits: Minimum and maximum of the normalisation; default: those of the cube.
-        ranks: The processes that train and score together; None for one alone.
+        needs: Optional fields of `Outputs` that `predict` has to fill in.
+        limits: Minimum and maximum that values are normalised by; default: those of the cube.
+        ranks: The processes that train and predict together; None for a single process.
     """
 
     config: Config
@@ -48,21 +48,22 @@ class Task:
 
 @dataclass(frozen=True)
 class Method:
-    """What the room of a method declares: importing it must stay cheap, so `build` imports what it needs.
+    """The declaration of a method, which stays cheap to import: only `build` imports what the method computes with.
 
     Attributes:
-        name: `learner=<name>`.
-        title: Its name in tables.
-        settings: The dataclass of its own keys.
-        build: Makes the learner.
-        provides: Fields of `Outputs` that it can give beside `predicted_class`.
-        window: Side of the window of the scene that a labelled pixel is learnt from; None where patches are not cut.
-        in_windows: Whether it reads the cube patch by patch, so that a large one may stay in its file.
-        batch_size: Pixels of a training step that several devices may divide; None: it takes one device.
-        keeps_network: Whether a finished run can be applied to other scenes.
+        name: Value of `learner=<name>`.
+        title: Name of the method in tables.
+        settings: Dataclass of the keys under `learner`.
+        build: Function that builds the learner.
+        provides: Optional fields of `Outputs` that the learner can fill in, besides `predicted_class`.
+        window: Function that returns the side of the patch around a labelled pixel, or None without patches.
+        in_windows: Whether the learner reads the cube patch by patch, so that a large cube may stay in its file.
+        batch_size: Function that returns the pixels of a training step, which several devices can divide; None if the
+            learner runs on one device only.
+        keeps_network: Whether the network of a finished run can be applied to other scenes.
         band: Percentage points of OA around the published value within which it counts as reproduced: wider where the
             paper leaves architecture or training open.
-        caveat: What a reader must know beside its numbers in the paper's tables.
+        caveat: A remark that readers of the method's numbers in the paper's tables need.
     """
 
     name: str
@@ -79,13 +80,14 @@ class Method:
 
 
 def settings_in(config: Config, kind: type[S]) -> S:
-    """The keys of the run's learner.
+    """Return the learner's keys as the dataclass `kind`.
 
     Raises:
-        ConfigurationError: They are another learner's: `learner.name` was changed by itself.
+        ConfigurationError: They are another learner's keys, because `learner.name` alone was changed.
     """
     if not isinstance(config.learner, kind):
         raise ConfigurationError(
-            f"learner.name={config.learner.name} has the keys of another learner; choose one by learner=<name>."
+            f"learner.name={config.learner.name} has the keys of another learner; set learner={config.learner.name} "
+            "instead, which changes the name and the keys."
         )
     return config.learner

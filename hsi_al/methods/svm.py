@@ -1,4 +1,4 @@
-"""Support vector machines on features: grid search, probabilities, and the learner that any feature extractor gets."""
+"""Support vector machines on features: grid search, probabilities, and the learner that joins them to an extractor."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -22,8 +22,8 @@ Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Folds = list[tuple[Ids, Ids]]
 
-GRID = np.arange(-2, 9)  # exponents of two, for C and gamma (Wei Li's group, in two papers)
-LOWEST, HIGHEST = -6, 12  # how far the grid is extended where the best value lies on its edge
+GRID = np.arange(-2, 9)  # exponents of two, for C and gamma (as in two papers of Wei Li's group)
+LOWEST, HIGHEST = -6, 12  # limits to which the grid is extended while the best exponent lies on its edge
 CHUNK = 10_000  # pixels predicted at once
 
 
@@ -31,49 +31,51 @@ class Extractor(Protocol):
     """Turns pixels into features.
 
     Attributes:
-        once: Whether `fit` learns at its first call, whatever is labelled, or anew from the labelled pixels.
-        progress: Told how far a fit is.
+        once: True if only the first `fit` learns, independently of the labels; False if every `fit` learns from scratch
+            from the labelled pixels.
+        progress: Called with the progress of `fit`, unless it is None.
     """
 
     once: bool
     progress: Progress | None
 
     def fit(self, pixel_ids: Ids, labels: Ids, rng: np.random.Generator) -> None:
-        """Learn what the features need from labelled pixels (n,) and their class indices (n,)."""
+        """Fit the extractor to labelled pixel ids (n,) and their class indices (n,)."""
         ...
 
     def features(self, pixel_ids: Ids) -> Floats:
-        """Features of pixels, (n, D)."""
+        """Return the features of pixel ids (n,), (n, D)."""
         ...
 
     def describe(self) -> str:
-        """What it is, its size, and what deviates from its source."""
+        """Return the name of the extractor, its size, and how it deviates from its source."""
         ...
 
 
 @dataclass
 class GridSvm:
-    """An SVM whose penalty, and for `rbf` width, are chosen by stratified cross-validation.
+    """An SVM whose penalty C, and for `rbf` gamma, is chosen by stratified cross-validation.
 
-    Features are scaled to [0, 1] by one minimum and maximum over all labelled ones, so that gamma keeps its meaning.
-    A grid whose best value lies on an edge is extended there by two octaves, at most to 2^-6 and 2^12.
+    Features are scaled to [0, 1] by one minimum and maximum over the features of all labelled pixels, so that gamma
+    keeps its meaning. If the best value lies on an edge of the grid, the grid is extended there by two powers of two,
+    at most to 2^-6 and 2^12.
 
     Attributes:
         kernel: `rbf` or `linear`.
-        folds: Folds of the cross-validation; fewer where a class has fewer pixels.
+        folds: Number of folds of the cross-validation; fewer if a class has fewer pixels.
     """
 
     kernel: str = "rbf"
     folds: int = 5
 
     def fit(self, features: Floats, labels: Ids, rng: np.random.Generator, calibrated: bool = False) -> None:
-        """Search, then fit on all.
+        """Choose the parameters, then fit the SVM to all labelled pixels.
 
         Args:
-            features: (n, D).
+            features: Features of the labelled pixels, (n, D).
             labels: Class indices, (n,).
-            rng: Source of the folds.
-            calibrated: Fit probabilities too (Platt's sigmoids on the folds).
+            rng: Source of the random folds.
+            calibrated: Whether to fit probabilities, too (Platt's sigmoids on the folds).
         """
         self.limits = float(features.min()), float(features.max())
         self.classes = np.unique(labels)
@@ -89,16 +91,17 @@ class GridSvm:
             self.calibration = CalibratedClassifierCV(plain, method="sigmoid", cv=folds).fit(scaled, labels)
 
     def predict(self, features: Floats) -> Ids:
-        """Class indices, (n,)."""
+        """Return the predicted class indices, (n,), of features (n, D)."""
         if self.svm is None:
             return np.full(len(features), self.classes[0])
         predicted: Ids = self.svm.predict(self._scaled(features)).astype(np.int64)
         return predicted
 
     def probabilities(self, features: Floats, n_classes: int) -> Floats:
-        """Calibrated probabilities, 0 for classes without a label, (n, n_classes); not `predict`'s votes.
+        """Return calibrated probabilities, (n, n_classes), of features (n, D); classes without a label get 0.
 
-        Without enough pixels to calibrate on, all mass is on the predicted class.
+        The likeliest class may differ from that of `predict`. If `fit` had too few pixels to calibrate, or was not told
+        to, the predicted class gets probability 1.
         """
         found = np.zeros((len(features), n_classes), dtype=np.float32)
         if self.calibration is None:
@@ -109,7 +112,7 @@ class GridSvm:
 
     @property
     def parameters(self) -> str:
-        """What the search chose."""
+        """The chosen parameters as text."""
         if self.svm is None:
             return "one class"
         return f"C = {self.svm.C:g}" + (f", gamma = {self.svm.gamma:g}" if self.kernel == "rbf" else "")
@@ -127,14 +130,14 @@ class GridSvm:
         while True:
             points = [point for point in itertools.product(penalties.tolist(), gammas.tolist()) if point not in scores]
             scores |= {point: self._score(point, parts) for point in points}
-            best = max(sorted(scores), key=lambda point: scores[point])  # the smoothest of equals
+            best = max(sorted(scores), key=lambda point: scores[point])  # among equal scores the smallest C, then gamma
             wider = extended(penalties, best[0]), extended(gammas, best[1])
             if (len(wider[0]), len(wider[1])) == (len(penalties), len(gammas)):
                 return 2.0 ** best[0], 2.0 ** best[1]
             penalties, gammas = wider
 
     def _score(self, point: tuple[int, int], parts: Sequence[tuple[Floats, Ids, Floats, Ids]]) -> float:
-        """Mean over the folds of the share of pixels that get their class; a safe place to interrupt the search."""
+        """Return the accuracy, averaged over the folds; a pending interrupt is raised here, between two fits."""
         rates = []
         # scikit-learn's checks of arguments take longer than small fits.
         with config_context(assume_finite=True, skip_parameter_validation=True):
@@ -146,7 +149,7 @@ class GridSvm:
 
 
 def extended(grid: Ids, best: int) -> Ids:
-    """The exponents with two more behind the edge on which the best one lies, within `LOWEST` and `HIGHEST`."""
+    """Return the exponents, with two more beyond an edge if `best` lies on it, within `LOWEST` and `HIGHEST`."""
     if len(grid) == 1:
         return grid
     low, high = int(grid[0]), int(grid[-1])
@@ -156,7 +159,11 @@ def extended(grid: Ids, best: int) -> Ids:
 
 
 def stratified_folds(labels: Ids, folds: int, rng: np.random.Generator) -> Folds:
-    """Positions (train, test) of each fold; a class of one pixel is always trained on; [] if there are only such."""
+    """Split labels into stratified folds: positions (train, test) of each.
+
+    The only pixel of a class is in every training part. The result is [] if every class has one pixel or if there is
+    one class only.
+    """
     classes, positions, counts = np.unique(labels, return_inverse=True, return_counts=True)
     several = np.flatnonzero(counts[positions] > 1)
     if not len(several) or len(classes) < 2:
@@ -171,14 +178,14 @@ def stratified_folds(labels: Ids, folds: int, rng: np.random.Generator) -> Folds
 
 
 class FeatureSvmLearner(RefittedLearner):
-    """An extractor, then an SVM.
+    """A feature extractor followed by an SVM.
 
     Args:
-        extractor: Gives the features.
+        extractor: Turns pixels into features.
         n_classes: Number of classes.
-        svm: The machine on the features.
-        needs: Fields of `Outputs` that `predict` has to give.
-        seed: For an extractor that learns once, so that a continued run has the features of an uninterrupted one.
+        svm: SVM on the features.
+        needs: Optional fields of `Outputs` that `predict` has to fill in.
+        seed: Seed of an extractor that learns once, so that a continued run has the features of an uninterrupted run.
     """
 
     provides = frozenset({"probabilities_NC", "embeddings_ND"})
@@ -190,16 +197,16 @@ class FeatureSvmLearner(RefittedLearner):
         self.needs, self.seed = needs, seed
 
     def describe(self) -> str:
-        """The extractor and the machine."""
+        """Return the descriptions of the extractor and the SVM."""
         return f"{self.extractor.describe()}, {self.svm.kernel} SVM"
 
     def work(self, n_labelled: int, n_predicted: int) -> str:
-        """Fits of the search."""
+        """Return the number of SVM fits of the grid search, as text."""
         candidates = len(GRID) ** 2 if self.svm.kernel == "rbf" else len(GRID)
         return f"{candidates} x {self.svm.folds} SVM fits a round on up to {n_labelled:,} labels"
 
     def fit(self, pixel_ids: Ids, labels: Ids, round_: int, rng: np.random.Generator) -> None:
-        """Fit the extractor, then the machine."""
+        """Fit the extractor, then the SVM on its features."""
         self.extractor.progress = lambda text, part: self.report(text, part / 2)  # the other half is the SVM's
         self.extractor.fit(pixel_ids, labels, np.random.default_rng(self.seed) if self.extractor.once else rng)
         features = self.extractor.features(pixel_ids)
@@ -207,7 +214,7 @@ class FeatureSvmLearner(RefittedLearner):
         self.svm.fit(features, labels, rng, "probabilities_NC" in self.needs)
 
     def predict(self, pixel_ids: Ids) -> Outputs:
-        """Classes by the machine's own vote; probabilities and features (as embeddings) if they are needed."""
+        """Predict classes by the SVM, and return probabilities and features (as embeddings) if they are needed."""
         if len(pixel_ids) == 0:
             return Outputs(np.empty(0, np.int64))
         parts = list(self._predicted(pixel_ids))
@@ -226,6 +233,6 @@ class FeatureSvmLearner(RefittedLearner):
 
 
 def feature_svm(task: Task, extractor: Extractor, svm: GridSvm) -> FeatureSvmLearner:
-    """The learner of a run: an extractor that learns once draws from the run's seed alone."""
+    """Build the learner of a run; an extractor that learns once gets a seed that depends on the run's seed alone."""
     seed = int(generator(task.config.seed, "features").integers(2**63))
     return FeatureSvmLearner(extractor, task.n_classes, svm, task.needs, seed)

@@ -156,17 +156,17 @@ def test_what_a_learner_cannot_give_is_refused_with_what_works(
     assert outcome.code == 2
     assert f"learner={method} can't give" in outcome.err
     *names, none = works.split(", ")
-    assert outcome.err.strip().endswith(f"with it work {', '.join([*sorted(names), none])}.")
+    assert outcome.err.strip().endswith(f"choose one of acquisition={', '.join([*sorted(names), none])}.")
     assert not Path("outputs").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["learner=emp_svm", "learner.components=9"], "learner.components=9 can't be had from 6 bands"),
+        (["learner=emp_svm", "learner.components=9"], "learner.components=9 is too many for 6 bands"),
         (["learner=emp_svm", "learner.radii=[1,0]"], "learner.radii=[1, 0] must be one or more half-widths"),
         (["learner=emp_svm", "learner.radii=[]"], "learner.radii=[] must be one or more half-widths"),
-        (["learner=emp_svm", "learner.components=2.5"], "learner.components=2.5 must be whole"),
+        (["learner=emp_svm", "learner.components=2.5"], "learner.components=2.5 must be a whole number"),
         (
             ["learner=dfsl_svm", "dataset.name=salinas_a", "learner.source_scenes=[salinas]"],
             "shares pixels with salinas_a",

@@ -14,11 +14,11 @@ WINDOW = 5  # side of the patches
 
 @dataclass
 class Cae3dSvmConfig(EffortConfig):
-    """A 3-D convolutional autoencoder and an SVM."""
+    """Keys of the 3-D convolutional autoencoder with an SVM."""
 
 
 def build(task: Task) -> "FeatureSvmLearner":
-    """The learner."""
+    """Build the learner."""
     from hsi_al.methods.cae3d_svm.extractor import EFFORTS, Cae3dExtractor
     from hsi_al.methods.svm import GridSvm, feature_svm
 

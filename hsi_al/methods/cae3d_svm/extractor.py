@@ -22,24 +22,24 @@ from hsi_al.training.trainer import build_trainer, seeded, train
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-SOURCE_EPOCHS = 200  # of 200 to 400; the authors' script says that 1000 do too
-TRAINED_SHARE = 0.9  # of all pixels
-TESTED = 500  # pixels of the rest that the reconstruction is measured on
+SOURCE_EPOCHS = 200  # the source trains 200 to 400 epochs; a remark in the authors' script allows 1000
+TRAINED_SHARE = 0.9  # fraction of all pixels
+TESTED = 500  # number of other pixels that the reconstruction is measured on
 CHUNK = 256  # patches encoded at once
 
 
 @dataclass(frozen=True)
 class Cae3dSettings:
-    """How the autoencoder trains, with Adam.
+    """Settings of the autoencoder's training by Adam.
 
     Attributes:
         epochs: Passes over the patches.
-        batch_size: Patches per step.
-        lr: Adam's learning rate.
-        max_patches: Train on at most so many random patches; None = on 90 % of all pixels.
-        weight_decay: Weight of the kernels' squares in the loss.
-        start_at_data: Let the last BN start at the patches' spread and mean, not at the source's 1 and 0, from where
-            Adam at 1e-3 would need about a thousand steps.
+        batch_size: Patches per training step.
+        lr: Learning rate of Adam.
+        max_patches: Number of random patches to train on, at most 90 % of all pixels; None = 90 % of all pixels.
+        weight_decay: Weight of the sum of the kernels' squares in the loss.
+        start_at_data: Whether weight and bias of the last BN start at the patches' standard deviation and mean, not at
+            the source's 1 and 0, from which Adam at 1e-3 would need about a thousand steps to get there.
     """
 
     epochs: int = SOURCE_EPOCHS
@@ -50,7 +50,7 @@ class Cae3dSettings:
     start_at_data: bool = False
 
 
-# "paper" is the released training script; "short" makes do with one core and minutes.
+# "paper" follows the released training script; "short" takes minutes on one CPU core.
 EFFORTS = {
     "paper": Cae3dSettings(),
     "short": Cae3dSettings(epochs=6, batch_size=64, lr=1e-3, max_patches=20_000, start_at_data=True),
@@ -58,14 +58,14 @@ EFFORTS = {
 
 
 class Reconstruction(L.LightningModule):
-    """The autoencoder, and the scene it rebuilds.
+    """The LightningModule: the autoencoder and the scene that it learns to reconstruct.
 
     Args:
         cube: (H, W, bands).
-        settings: See `Cae3dSettings`.
+        settings: Settings of the training.
 
     Raises:
-        ConfigurationError: More bands than slots, or a scene smaller than the mirrored border.
+        ConfigurationError: There are more bands than slots, or the scene is smaller than the mirrored border.
     """
 
     slots: Tensor
@@ -74,7 +74,7 @@ class Reconstruction(L.LightningModule):
         super().__init__()
         self.settings = settings
         self.register_buffer("slots", band_slots(cube.shape[2]), persistent=False)
-        # Divided by the maximum; the lowest value only stands in where a scene has no positive one.
+        # The source divides by the maximum; the lowest value is used only if a scene has no larger positive value.
         peak = max(float(cube.max()), -float(cube.min())) or 1.0
         self.gatherer = PatchGatherer(cube, WINDOW, (0.0, peak))
         self.autoencoder = Autoencoder3d()
@@ -87,19 +87,19 @@ class Reconstruction(L.LightningModule):
         return patches.unsqueeze(1)
 
     def training_step(self, batch: tuple[Tensor], batch_index: int) -> Tensor:
-        """Mean squared error over all 224 slots, and the weighted squares of the kernels."""
+        """Return the mean squared error over all 224 slots plus the weighted sum of the kernels' squares."""
         patches = self.patches(batch[0])
         squares = torch.stack([kernel.square().sum() for kernel in self.autoencoder.kernels()]).sum()
         loss: Tensor = mse_loss(self.autoencoder(patches), patches) + self.settings.weight_decay * squares
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam at a constant rate."""
+        """Build Adam with a constant learning rate."""
         return torch.optim.Adam(self.autoencoder.parameters(), lr=self.settings.lr)
 
     @torch.no_grad()
     def start_at(self, pixel_ids: Tensor) -> None:
-        """Set the last BN to the spread and mean of the patches of these pixels (B,)."""
+        """Set weight and bias of the last BN to the standard deviation and mean of these pixels' (B,) patches."""
         patches = self.patches(pixel_ids)
         last = self.autoencoder.decoder[-1]
         assert isinstance(last, nn.BatchNorm3d)
@@ -108,7 +108,7 @@ class Reconstruction(L.LightningModule):
 
     @torch.no_grad()
     def centre_errors(self, pixel_ids: Tensor) -> Tensor:
-        """Squared error of each pixel's rebuilt spectrum, its mean over the scene's bands, (B,)."""
+        """Return the squared error of each pixel's reconstructed spectrum, averaged over the scene's bands, (B,)."""
         patches = self.patches(pixel_ids)
         middle = WINDOW // 2
         differences: Tensor = (self.autoencoder(patches) - patches)[:, 0, middle, middle]
@@ -116,28 +116,29 @@ class Reconstruction(L.LightningModule):
 
     @torch.no_grad()
     def encode(self, pixel_ids: Tensor) -> Tensor:
-        """Features (B, 432)."""
+        """Return the features (B, 432) of pixel ids (B,)."""
         return self.autoencoder.encode(self.patches(pixel_ids))
 
 
 class Cae3dExtractor:
-    """The autoencoder's 432 features, trained at the first `fit` on random windows of the scene, labelled or not.
+    """The 432 features of an autoencoder that the first `fit` trains on random patches of the scene, labelled or not.
 
-    Deviations from the authors' code: one PReLU slope per channel; the mirrored border repeats its edge, as elsewhere
-    here; all 200 bands of Indian Pines are used (see `band_slots`); PyTorch's BN momentum and PReLU start. Their code
-    has no classifier.
+    Deviations from the authors' code: one PReLU slope per channel; the mirrored border repeats its edge, as for all
+    patches of this package; all 200 bands of Indian Pines are used (see `RUNS` in `network.py`); BN momentum and
+    initial PReLU slope are PyTorch's. The authors' code has no classifier.
 
     Args:
         cube: (H, W, bands), any real type; divided by its maximum.
-        settings: One of `EFFORTS`, or others.
-        accelerator: As Lightning names it.
+        settings: Settings of the training, such as those of `EFFORTS`.
+        accelerator: Name of an accelerator of Lightning.
 
     Attributes:
-        psnr: After training: peak signal-to-noise ratio in dB of the rebuilt centre spectra, the peak being the
-            cube's maximum, over at most 500 pixels that no training window was centred on.
+        psnr: Peak signal-to-noise ratio in dB of the reconstructed centre spectra, with the cube's maximum as peak,
+            over at most 500 pixels that no training patch was centred on (if there are any); None before training.
 
     Raises:
-        ConfigurationError: More than 224 bands, a scene smaller than 2x2, or settings that can't train.
+        ConfigurationError: There are more than 224 bands, the scene is smaller than 2x2, the settings can't train, or
+            there is no such accelerator.
     """
 
     once = True
@@ -157,11 +158,11 @@ class Cae3dExtractor:
         self.progress: Progress | None = None
         self.psnr: float | None = None
         self.device: torch.device = build_trainer(accelerator, "32-true", 1).strategy.root_device
-        with seeded(0, torch.device("cpu")):  # drawn anew in `fit`
+        with seeded(0, torch.device("cpu")):  # `fit` draws the weights anew
             self.module = Reconstruction(cube, settings)
 
     def describe(self) -> str:
-        """Size, epochs against the source's, and how well it rebuilds once it is trained."""
+        """Return size, epochs compared with the source's, and after training the PSNR of the reconstruction."""
         settings = self.settings
         text = (
             f"3DCAE, {count_parameters(self.module):,} parameters, {FEATURES} features, {settings.epochs} epochs on "
@@ -176,11 +177,11 @@ class Cae3dExtractor:
 
     @property
     def n_trained(self) -> int:
-        """Patches trained on."""
+        """Number of patches to train on."""
         return max(2, min(int(TRAINED_SHARE * self.n_pixels), self.settings.max_patches or self.n_pixels))
 
     def fit(self, pixel_ids: Ids, labels: Ids, rng: np.random.Generator) -> None:
-        """Train at the first call; neither the pixels nor their labels are used, and later calls change nothing.
+        """Train at the first call; the labelled pixels and labels are not used, and later calls change nothing.
 
         Raises:
             LearnerError: The training diverged.
@@ -206,7 +207,7 @@ class Cae3dExtractor:
         self.psnr = float(-10 * torch.cat(errors).mean().clamp_min(1e-12).log10())
 
     def features(self, pixel_ids: Ids) -> Floats:
-        """Features of pixels, (n, 432).
+        """Return the features of pixel ids (n,), (n, 432).
 
         Raises:
             LearnerError: `fit` has not been called.

@@ -13,9 +13,10 @@ from hsi_al.errors import ConfigurationError
 SLOTS = 224  # bands of the AVIRIS sensor
 FEATURES = 48 * 9
 
-# Number of bands -> (first slot, bands) of each run: where the sensor measured what a published scene has left. The
-# source's slices for 200 bands (Indian Pines) leave out bands 103 and 144, each by one too short: slots 108 and 163,
-# theirs by wavelength, stay empty. Here they are filled, as the source does in the same places for Salinas.
+# Number of bands -> (first slot, number of bands) of each contiguous run: published scenes lack some of the sensor's
+# bands, and each remaining band belongs in the slot of its wavelength. Two of the source's slices for 200 bands (Indian
+# Pines) are one band too short, so that bands 103 and 144 are lost and their slots, 108 and 163, stay empty. Here these
+# slots are filled, as the source fills the corresponding ones for Salinas.
 RUNS = {
     200: ((0, 103), (108, 41), (163, 56)),
     204: ((0, 107), (112, 41), (167, 56)),
@@ -24,7 +25,7 @@ RUNS = {
 
 
 def band_slots(n_bands: int) -> Tensor:
-    """The slot of each band, (n_bands,): by the tables for 200, 204 and 103 bands, else the first ones.
+    """Return the slot of each band, (n_bands,): from `RUNS` for 200, 204 and 103 bands, otherwise the first slots.
 
     Raises:
         ConfigurationError: There are more bands than slots.
@@ -36,7 +37,10 @@ def band_slots(n_bands: int) -> Tensor:
 
 
 def window_weights(kernel: Tensor, side: int) -> Tensor:
-    """A 3x3 kernel laid at every place of a window: (A, B, 3, 3, k) -> (A * (side - 2)^2, B * side^2, k)."""
+    """Write a 3x3 convolution of a `side` x `side` window as a matrix, by placing the kernel at every position.
+
+    (A, B, 3, 3, k) -> (A * (side - 2)^2, B * side^2, k).
+    """
     last = side - 3
     placed = [
         pad(kernel, (0, 0, column, last - column, row, last - row))
@@ -47,22 +51,22 @@ def window_weights(kernel: Tensor, side: int) -> Tensor:
 
 
 def along_bands(signals: Tensor, weights_f: Tensor, length: int) -> Tensor:
-    """Circular filtering in the frequency domain: (B, I, bands), complex (f, I, O) -> (B, O, length)."""
+    """Filter signals circularly in the frequency domain: (B, I, bands), complex (f, I, O) -> (B, O, length)."""
     spectrum_f = torch.fft.rfft(signals, length).permute(2, 0, 1)
     filtered: Tensor = torch.fft.irfft(torch.bmm(spectrum_f, weights_f).permute(1, 2, 0), length)
     return filtered
 
 
 def column(bias: Tensor | None) -> Tensor:
-    """(O,) -> (O, 1, 1, 1)."""
+    """Reshape a bias (O,) to (O, 1, 1, 1)."""
     assert bias is not None
     return bias[:, None, None, None]
 
 
 class BandConv3d(nn.Conv3d):
-    """A valid 3-D convolution with kernels 3 x 3 x k, long along the bands.
+    """An unpadded 3-D convolution with kernels 3 x 3 x k, long along the bands.
 
-    On a CPU it is computed by FFT: the same values, and the autoencoder trains nearly three times as fast.
+    On a CPU it is computed by FFT, which gives the same values and trains the autoencoder nearly three times as fast.
     """
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -77,7 +81,11 @@ class BandConv3d(nn.Conv3d):
 
 
 class BandConvTranspose3d(nn.ConvTranspose3d):
-    """Its transpose; a stride along the bands is longer than the kernel and padded so that each step is whole."""
+    """The transpose of `BandConv3d`, on a CPU computed without torch's transposed convolution, too.
+
+    A stride along the bands must be longer than the kernel, with output padding `stride - k`, so that the output length
+    is a multiple of the stride.
+    """
 
     def forward(self, maps: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(B, C, s, s, bands) -> (B, O, s + 2, s + 2, longer bands)."""
@@ -90,7 +98,7 @@ class BandConvTranspose3d(nn.ConvTranspose3d):
             length = next_fast_len(bands + taps - 1)
             weights_f = torch.fft.rfft(weights, length).permute(2, 0, 1)
             filtered = along_bands(maps.flatten(1, 3), weights_f, length)[..., : bands + taps - 1]
-        else:  # copies of the kernel with gaps between them
+        else:  # weighted copies of the kernel with gaps between them
             copies = torch.einsum("bil,iok->bolk", maps.flatten(1, 3), weights)
             filtered = pad(copies, (0, stride - taps)).flatten(2)
         return filtered.reshape(len(maps), -1, size + 2, size + 2, filtered.shape[2]) + column(self.bias)
@@ -100,8 +108,8 @@ class Autoencoder3d(nn.Module):
     """Encoder and decoder, 353,547 parameters with one PReLU slope per channel (Keras: one per value).
 
     conv 24 (24,3,3) - conv 48 (24,3,3) - max pool 18 - transposed conv 24 (9,3,3), stride 22 - transposed conv 1
-    (27,3,3), BN behind each and PReLU behind all but the last: 224 -> 201 -> 178 -> 9 -> 198 -> 224 bands. The 13 of
-    output padding make Keras' old length of a strided transposed convolution, 9 * 22.
+    (27,3,3), each followed by BN and all but the last by PReLU: 224 -> 201 -> 178 -> 9 -> 198 -> 224 bands.
+    Output padding 13 gives the length that old versions of Keras gave a strided transposed convolution, 9 * 22.
     """
 
     def __init__(self) -> None:
@@ -125,7 +133,7 @@ class Autoencoder3d(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Fresh weights in place, from torch's current generator: Glorot uniform kernels, biases 0, as in Keras."""
+        """Draw fresh weights in place, from torch's global generator: Glorot uniform kernels, biases 0, as in Keras."""
         for layer in (*self.encoder, *self.decoder):
             if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
                 nn.init.xavier_uniform_(layer.weight)
@@ -134,7 +142,7 @@ class Autoencoder3d(nn.Module):
                 layer.reset_parameters()
 
     def kernels(self) -> list[Tensor]:
-        """The weights of the four convolutions."""
+        """Return the weights of the four convolutions."""
         layers = (*self.encoder, *self.decoder)
         return [layer.weight for layer in layers if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d)]
 
@@ -144,6 +152,6 @@ class Autoencoder3d(nn.Module):
         return features.flatten(1)
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Patches (B, 1, 5, 5, 224), rebuilt."""
+        """Patches (B, 1, 5, 5, 224) -> reconstructed patches of the same shape."""
         rebuilt: Tensor = self.decoder(self.encoder(patches))
         return rebuilt

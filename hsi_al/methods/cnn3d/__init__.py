@@ -19,13 +19,13 @@ EPOCHS = {"paper": 200, "short": 50}
 
 @dataclass
 class Cnn3dConfig(EffortConfig):
-    """A 3-D CNN."""
+    """Keys of the 3-D CNNs."""
 
-    architecture: str = option("hamida", "which network", choices=tuple(PATCH_SIZES))
+    architecture: str = option("hamida", "which 3-D CNN to train", choices=tuple(PATCH_SIZES))
 
 
 def build(task: Task) -> "DeepLearner":
-    """The network as a deep learner with the training of its own."""
+    """Build a deep learner with a 3-D CNN as its network, and its own batch size, epochs and patch size."""
     from dataclasses import replace
 
     from hsi_al.methods.cnn3d.network import build_network
@@ -40,7 +40,7 @@ def build(task: Task) -> "DeepLearner":
         DeepSettings(
             ProtocolConfig(batch_size=BATCH_SIZE, epochs=EPOCHS[settings.effort]),
             BackboneConfig(name),
-            trainer=replace(trainer, channels_last=False),  # a layout of 2-D convolutions
+            trainer=replace(trainer, channels_last=False),  # a memory layout for 2-D convolutions only
             patch_size=PATCH_SIZES[name],
             draws=task.config.acquisition.draws,
         ),
@@ -52,7 +52,7 @@ def build(task: Task) -> "DeepLearner":
 
 
 def window(config: Config) -> int:
-    """Side of the patches."""
+    """Return the side of the patches."""
     return PATCH_SIZES[settings_in(config, Cnn3dConfig).architecture]
 
 

@@ -8,17 +8,17 @@ from hsi_al.methods.residual3d import check_size, reset3d, residual_network, res
 
 
 class Cnn3d(Backbone):
-    """3-D convolutions on patches as volumes of one channel -> dropout -> one fully connected layer.
+    """Base class: 3-D convolutions on patches, seen as volumes of one channel -> dropout -> one fully connected layer.
 
     Which 3D-CNN the paper compared with can't be recovered: it only cites one, by a number whose reference isn't
-    available. The subclasses are networks that it may have been, so its tables' column can't be reproduced exactly.
+    available. The subclasses are candidates for it, so that column of the paper's tables can't be reproduced exactly.
     The loss prediction module can't be attached: `tap_channels` is empty.
 
     Args:
         convolutions: (B, 1, bands, P, P) -> (B, channels, D, S, S).
         feature_size: Length of the features before the classifier.
         n_classes: Number of logits.
-        dropout: On these features.
+        dropout: Probability of dropping a feature before the classifier.
     """
 
     def __init__(self, convolutions: nn.Module, feature_size: int, n_classes: int, dropout: float = 0.0) -> None:
@@ -26,29 +26,29 @@ class Cnn3d(Backbone):
         self.convolutions = convolutions
 
     def taps(self, patches: Tensor) -> list[Tensor]:
-        """One volume (B, channels, D, S, S), for `embed` only."""
+        """Return one volume (B, channels, D, S, S), which only `embed` uses."""
         return [self.convolutions(patches.unsqueeze(1))]
 
     def embed(self, taps: list[Tensor]) -> Tensor:
-        """Features before the classifier, (B, feature_size)."""
+        """Return the features before the classifier, (B, feature_size)."""
         return taps[-1].flatten(1)
 
     def reset_parameters(self) -> None:
-        """Fresh weights in place, from torch's current generator: Kaiming-normal convolutions and FC, biases 0."""
+        """Draw fresh weights in place, from torch's global generator: Kaiming-normal convolutions and FC, biases 0."""
         for module in self.modules():
             reset3d(module)
 
 
 class Hamida(Cnn3d):
-    """Ben Hamida et al., IEEE TGRS 2018: four convolutions and two strided ones in place of poolings, without ReLU.
+    """Ben Hamida et al., IEEE TGRS 2018: four convolutions with ReLU, and two strided ones without as poolings.
 
-    Its source trains by SGD; here it gets the trainer's Adam.
+    The source trains by SGD; here the network is trained by Adam, as all networks of the deep learner.
 
     Args:
         n_bands: Length of the spectra, at least 3.
         n_classes: Number of logits.
         patch_size: Side of the patches, at least 5 (the source's).
-        dropout: On the features before the classifier; the source has none.
+        dropout: Probability of dropping a feature before the classifier; the source has no dropout.
 
     Raises:
         ConfigurationError: Patches or spectra are too small.
@@ -68,22 +68,22 @@ class Hamida(Cnn3d):
             nn.Conv3d(35, 35, (2, 1, 1), stride=(2, 1, 1), padding=(1, 0, 0)),
             nn.ReLU(),
         )
-        # The first convolution takes two bands, the next strides halve rounding up, the last has an even kernel.
+        # The first convolution drops two bands, the next two strides halve rounding up; the last kernel is even.
         length = -(-(n_bands - 2) // 4) // 2 + 1
         super().__init__(convolutions, 35 * length * (patch_size - 4) ** 2, n_classes, dropout)
         self.reset_parameters()
 
 
 class Li(Cnn3d):
-    """Li, Zhang & Shen, Remote Sensing 2017: two convolutions and no pooling, with the 16 kernels of DeepHyperX.
+    """Li, Zhang & Shen, Remote Sensing 2017: two convolutions and no pooling.
 
-    The source has 2 kernels.
+    The first convolution has 16 kernels as in the toolbox DeepHyperX; the source has 2.
 
     Args:
         n_bands: Length of the spectra, at least 5.
         n_classes: Number of logits.
         patch_size: Side of the patches, at least 5 (the source's).
-        dropout: On the features before the classifier; the source has none.
+        dropout: Probability of dropping a feature before the classifier; the source has no dropout.
 
     Raises:
         ConfigurationError: Patches or spectra are too small.
@@ -108,7 +108,7 @@ class Res3d(Cnn3d):
         n_bands: Length of the spectra, at least 33.
         n_classes: Number of logits.
         patch_size: Side of the patches, at least 9 (the source's).
-        dropout: On the 128 features.
+        dropout: Probability of dropping one of the 128 features before the classifier.
 
     Raises:
         ConfigurationError: Patches or spectra are too small.
@@ -122,7 +122,7 @@ class Res3d(Cnn3d):
         self.reset_parameters()
 
     def embed(self, taps: list[Tensor]) -> Tensor:
-        """The 128 features before the classifier."""
+        """Return the features before the classifier, (B, 128)."""
         return relu(self.hidden(taps[-1].flatten(1)))
 
 
@@ -130,7 +130,7 @@ NETWORKS: dict[str, type[Hamida | Li | Res3d]] = {"hamida": Hamida, "li": Li, "r
 
 
 def build_network(plan: Plan) -> Cnn3d:
-    """Build one of `NETWORKS`.
+    """Build the network of `NETWORKS` that the plan names.
 
     Raises:
         ConfigurationError: Patches or spectra are too small.

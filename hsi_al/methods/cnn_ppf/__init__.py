@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class CnnPpfConfig(EffortConfig):
-    """Pixel-pair features."""
+    """Keys of CNN-PPF."""
 
 
 def build(task: Task) -> "PpfLearner":
-    """The learner."""
+    """Build the learner."""
     from hsi_al.methods.cnn_ppf.learner import EFFORTS, PpfLearner
 
     effort = settings_in(task.config, CnnPpfConfig).effort

@@ -1,4 +1,4 @@
-"""CNN-PPF as a learner: a network for pairs of pixels; pairs with the neighbours vote for a pixel's class."""
+"""CNN-PPF as a learner: a network classifies pairs of a pixel and its neighbours, which vote for the pixel's class."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,18 +24,18 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class PpfSettings:
-    """Everything about CNN-PPF that is not the scene; the defaults are those of the authors' demo.
+    """All settings of CNN-PPF that don't come from the scene; the defaults are those of the authors' demo.
 
     Attributes:
-        epochs_per_stage: Passes over all pairs before the learning rate is divided by ten.
-        stages: How often.
-        least_steps: Steps that a stage has at least: with few labels, hence few pairs, it gets more epochs.
-        batch_size: Pairs per step.
-        optimiser: See `PpfModule`.
+        epochs_per_stage: Passes over all pairs in a stage; after each stage the learning rate is divided by ten.
+        stages: Number of stages.
+        least_steps: Minimum of training steps per stage; with few labels, hence few pairs, a stage gets more epochs.
+        batch_size: Pairs per training step.
+        optimiser: `sgd` or `adam` (AdamW).
         lr: Learning rate of the first stage.
-        momentum: SGD's momentum.
-        weight_decay: On weights, not on biases.
-        partners: Pixels of each other class that a pixel is paired with.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay of the weights; biases have none.
+        partners: Number of pixels of each other class that a pixel is paired with.
         neighbourhood: Side of the window whose pixels vote, odd.
         predict_batch_size: Pixels predicted at once.
     """
@@ -61,18 +61,20 @@ EFFORTS: dict[str, PpfSettings] = {
 
 
 class PpfLearner(RefittedLearner):
-    """CNN-PPF (Li et al., IEEE TGRS 2017): trained on all pairs of labelled pixels, decided by the neighbours' vote.
+    """CNN-PPF (Li et al., IEEE TGRS 2017): trained on pairs of labelled pixels, predicting by the neighbours' vote.
 
-    It gives classes only: 8 to 24 votes of pairs that share a pixel are no probabilities.
+    Training takes all pairs of one class and some between classes. The learner predicts classes only: the 8 to 24 votes
+    of pairs that share a pixel are no probabilities.
 
     Args:
-        cube: (H, W, bands); scaled to [0, 1] by its one minimum and maximum.
+        cube: (H, W, bands); scaled to [0, 1] by one minimum and maximum of the whole cube.
         n_classes: Number of classes.
-        settings: See `PpfSettings`.
-        accelerator: As Lightning names it.
+        settings: All settings that don't come from the scene.
+        accelerator: Name of an accelerator of Lightning.
 
     Raises:
-        ConfigurationError: Too few bands, a scene of one pixel, an even window, or no such accelerator.
+        ConfigurationError: The scene has too few bands or one pixel, the window is even or below 3, or there is no such
+            accelerator.
     """
 
     device: torch.device
@@ -100,7 +102,7 @@ class PpfLearner(RefittedLearner):
         self.classes = np.arange(n_classes)
 
     def describe(self) -> str:
-        """Size, training, and how it deviates from the demo."""
+        """Return size, training, and the deviations from the authors' demo."""
         settings = self.settings
         text = (
             f"CNN-PPF, {count_parameters(self.module.network):,} parameters, "
@@ -118,7 +120,7 @@ class PpfLearner(RefittedLearner):
         return text
 
     def work(self, n_labelled: int, n_predicted: int) -> str:
-        """Training pairs, if classes are of one size, and pairs to score."""
+        """Return the training steps of a round, for classes of equal size, and the pairs to score, as text."""
         settings, each = self.settings, n_labelled / self.n_classes
         n_pairs = round(n_labelled * (max(each - 1, 0) + min(settings.partners, each) * (self.n_classes - 1)))
         steps = ceil(n_pairs / settings.batch_size)
@@ -130,12 +132,12 @@ class PpfLearner(RefittedLearner):
         )
 
     def epochs_per_stage(self, n_pairs: int) -> int:
-        """Epochs of a stage over so many pairs."""
+        """Return the number of epochs of a stage over `n_pairs` pairs."""
         steps = max(1, ceil(n_pairs / self.settings.batch_size))
         return max(self.settings.epochs_per_stage, ceil(self.settings.least_steps / steps))
 
     def fit(self, pixel_ids: Ids, labels: Ids, round_: int, rng: np.random.Generator) -> None:
-        """Train a fresh network on all pairs.
+        """Train a fresh network on pairs of the labelled pixel ids (n,) with class indices (n,).
 
         Raises:
             LearnerError: The training diverged.
@@ -157,7 +159,7 @@ class PpfLearner(RefittedLearner):
             train(self.module, loader, epochs, self.accelerator, self.progress)
 
     def predict(self, pixel_ids: Ids) -> Outputs:
-        """Majority of the classes that the pairs (pixel, neighbour) get, whether these are labelled or not."""
+        """Predict each pixel's class by majority of its pairs with all neighbours, labelled or not."""
         parts = [np.empty(0, np.int64), *self._predicted(pixel_ids)]
         return Outputs(np.concatenate(parts))
 
@@ -174,7 +176,7 @@ class PpfLearner(RefittedLearner):
             self.report("scoring", min(1.0, (start + size) / len(pixel_ids)))
 
     def _classes_of(self, pairs: Ids) -> Ids:
-        """The likeliest class that has labels of each pair (M, 2), whatever the output for different pixels says."""
+        """Return the likeliest labelled class of each pair (M, 2); the output for two classes is ignored."""
         with torch.inference_mode():
             logits = self.module(torch.from_numpy(pairs).to(self.device))
             best = logits[:, torch.from_numpy(self.classes + 1).to(self.device)].argmax(dim=1)
@@ -183,16 +185,16 @@ class PpfLearner(RefittedLearner):
 
 
 def neighbours(pixel_ids: Ids, height: int, width: int, size: int) -> tuple[Ids, NDArray[np.bool_]]:
-    """Ids of the other pixels in the window around each pixel, and which of them lie inside the image.
+    """Return the ids of the other pixels in the window around each pixel, and which of them lie inside the image.
 
     Args:
-        pixel_ids: (n,).
+        pixel_ids: Centres of the windows, (n,).
         height: Rows of the image.
         width: Columns of the image.
         size: Side of the window, odd.
 
     Returns:
-        Two arrays (n, size^2 - 1); ids outside the image mean nothing.
+        Ids and whether they lie inside, (n, size^2 - 1) each; ids outside the image have no meaning.
     """
     steps = np.arange(size) - size // 2
     offsets = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -204,11 +206,11 @@ def neighbours(pixel_ids: Ids, height: int, width: int, size: int) -> tuple[Ids,
 
 
 def majority(votes: Ids, valid: NDArray[np.bool_], n_classes: int) -> Ids:
-    """The class with most valid votes of each row, the smallest of equals.
+    """Return the class with most valid votes in each row; of equal ones the smallest class index.
 
     Args:
         votes: Class indices, (n, K).
-        valid: Which of them count, (n, K).
+        valid: Whether a vote counts, (n, K).
         n_classes: Number of classes.
 
     Returns:

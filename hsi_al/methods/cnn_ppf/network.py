@@ -1,4 +1,4 @@
-"""CNN-PPF: one network for pairs of spectra.
+"""The network of CNN-PPF, which classifies pairs of spectra.
 
 W. Li, G. Wu, F. Zhang, Q. Du, "Hyperspectral image classification using deep pixel-pair features", IEEE TGRS 2017,
 doi 10.1109/TGRS.2016.2616355.
@@ -18,18 +18,18 @@ from torch.nn.functional import cross_entropy
 from hsi_al.errors import ConfigurationError
 
 Optimiser = Literal["sgd", "adam"]
-DIFFERENT = 0  # output of pairs whose pixels are of two classes; class c of the scene is output c + 1
-FIRST_KERNELS = (8, 9)  # for 103 bands, and for 200 and 204
-MANY_BANDS = 150  # the sources give no rule between 103 and 200
+DIFFERENT = 0  # output for pairs of two classes; output c + 1 is for pairs of class c
+FIRST_KERNELS = (8, 9)  # the sources' for 103 bands, and for 200 and 204 bands
+MANY_BANDS = 150  # from here on the second kernel; the sources give no rule between 103 and 200
 
 
 def first_kernel(n_bands: int) -> int:
-    """Length of the first convolution."""
+    """Return the kernel length of the first convolution."""
     return FIRST_KERNELS[n_bands >= MANY_BANDS]
 
 
 def final_width(n_bands: int, padded: bool = False) -> int:
-    """Width that is left for the convolution over all of it; below 1 if there are too few bands."""
+    """Return the spectral length before the convolution that spans all of it; below 1 if there are too few bands."""
     width = ceil((n_bands - first_kernel(n_bands) + 1) / 3)
     for _ in range(2):
         width = ceil((width - (0 if padded else 4)) / 2)
@@ -37,17 +37,17 @@ def final_width(n_bands: int, padded: bool = False) -> int:
 
 
 class PpfNetwork(nn.Module):
-    """Eight convolutions along the bands, one across the pair and two 1x1, ReLU between; C + 1 outputs.
+    """Seven convolutions along the bands, one across the pair and two 1x1, with ReLU between them; C + 1 outputs.
 
-    Below 44 bands nothing would be left for the last ones: there (no such case in the paper) all convolutions of
-    length 3 are padded. `padded` tells.
+    Below 44 bands nothing would be left for the last convolutions. There, all convolutions of length 3 are padded and
+    `padded` is True; the paper has no such case.
 
     Args:
         n_bands: Length of a spectrum.
-        n_classes: C.
+        n_classes: Number C of classes.
 
     Raises:
-        ConfigurationError: Fewer bands than the first kernel is long.
+        ConfigurationError: There are fewer bands than the first kernel is long.
     """
 
     def __init__(self, n_bands: int, n_classes: int) -> None:
@@ -55,7 +55,7 @@ class PpfNetwork(nn.Module):
         first = first_kernel(n_bands)
         if n_bands < first:
             raise ConfigurationError(
-                f"CNN-PPF can't work on {n_bands} bands: its first convolution is {first} long; take another method."
+                f"CNN-PPF can't work on {n_bands} bands: its first convolution is {first} long; take another learner."
             )
         self.padded = final_width(n_bands) < 1
         side = int(self.padded)
@@ -93,7 +93,11 @@ class PpfNetwork(nn.Module):
         return logits
 
     def reset_parameters(self) -> None:
-        """Fresh weights in place: truncated normal, std sqrt(1/fan_in) in the first two layers, then sqrt(2/fan_in)."""
+        """Draw fresh weights in place, from torch's global generator, biases 0.
+
+        The weights are truncated normal at two standard deviations, which are sqrt(1 / fan_in) in the first two
+        convolutions and sqrt(2 / fan_in) in the others.
+        """
         convolutions = [layer for layer in self.layers if isinstance(layer, nn.Conv2d)]
         for index, layer in enumerate(convolutions):
             std = sqrt((1 if index < 2 else 2) / layer.weight[0].numel())
@@ -103,17 +107,17 @@ class PpfNetwork(nn.Module):
 
 
 class PpfModule(L.LightningModule):
-    """Trains the network on pairs of pixel ids; the spectra are gathered where they lie.
+    """Trains the network on pairs of pixel ids; the spectra are gathered on the device that trains.
 
-    `epochs_per_stage`, set before each fit, is after how many epochs the learning rate is divided by ten.
+    `epochs_per_stage` is set before each fit: after so many epochs, each time, the learning rate is divided by ten.
 
     Args:
         network: (B, 2, bands) -> (B, C + 1).
         spectra: Scaled spectra of the whole scene, (H * W, bands).
-        lr: First learning rate.
-        momentum: Of SGD.
-        weight_decay: On weights, not on biases.
-        optimiser: SGD, or AdamW, which leaves the plateau at the start hundreds of times sooner.
+        lr: Learning rate of the first stage.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay of the weights; biases have none.
+        optimiser: `sgd`, or `adam` for AdamW, which leaves the plateau at the start hundreds of times sooner.
     """
 
     spectra: Tensor
@@ -140,12 +144,12 @@ class PpfModule(L.LightningModule):
         return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
-        """Cross-entropy of pixel ids (B, 2) and outputs (B,)."""
+        """Return the cross-entropy of pairs of pixel ids (B, 2) for the true outputs (B,)."""
         pairs, outputs = batch
         return cross_entropy(self(pairs), outputs)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser, in stages."""
+        """Build the optimiser, with a learning rate that is divided by ten after every stage."""
         parameters = list(self.network.parameters())
         groups = [
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.weight_decay},

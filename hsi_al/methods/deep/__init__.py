@@ -16,7 +16,7 @@ NETWORKS_GIVE = frozenset({"probabilities_NC", "embeddings_ND", "mc_probabilitie
 
 @dataclass
 class DeepLearnerConfig(LearnerConfig):
-    """The combined loss."""
+    """Keys of the combined loss: cross-entropy and ranking loss (eq. (5) of the paper)."""
 
     detach: float | None = option(
         0.6,
@@ -24,14 +24,18 @@ class DeepLearnerConfig(LearnerConfig):
         low=0,
         high=1,
     )
-    ranking_weight: float = option(1.0, "of the ranking loss in equation (5)", low=0)
-    margin: float = option(1.0, "of the ranking loss", low=0)
-    fuse: str = option("sum", "how the loss prediction module joins the blocks", choices=FUSIONS)
-    class_weights: str = option("none", "of the cross-entropy", choices=("none", "balanced"))
+    ranking_weight: float = option(1.0, "weight of the ranking loss in equation (5)", low=0)
+    margin: float = option(1.0, "margin xi of the ranking loss", low=0)
+    fuse: str = option("sum", "how the loss prediction module joins the features of the blocks", choices=FUSIONS)
+    class_weights: str = option(
+        "none",
+        "class weights of the cross-entropy; balanced: inversely proportional to the labels of a class",
+        choices=("none", "balanced"),
+    )
 
 
 def build(task: Task) -> "DeepLearner":
-    """The learner."""
+    """Build the learner."""
     from hsi_al.methods.deep.backbones.registry import network
     from hsi_al.methods.deep.learner import DeepLearner, DeepSettings
 

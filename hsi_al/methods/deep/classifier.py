@@ -20,16 +20,16 @@ Objective = Callable[[Tensor, Tensor, Tensor | None, bool], Tensor]
 
 @dataclass
 class FitPlan:
-    """How one round trains.
+    """The training settings of one round.
 
     Attributes:
         epochs: Passes over the labelled pixels.
-        lr: Adam's learning rate, the peak of a schedule that is not constant.
-        schedule: Of the learning rate, see `protocol.schedule`; constant is the paper's.
+        lr: Learning rate of Adam, the peak value of a schedule that is not constant.
+        schedule: Schedule of the learning rate (`protocol.schedule`); the paper's is constant.
         detach_epoch: First epoch in which the ranking loss no longer reaches the backbone; None = never.
-        class_weights_C: Weights of the cross-entropy per class, or None.
-        lr_warm_up: Part of the steps in which the learning rate rises linearly to `lr` (not with one_cycle).
-        label_smoothing: Part of a label's weight that all classes share (Szegedy et al. 2016, section 7).
+        class_weights_C: Class weights of the cross-entropy, (C,), or None.
+        lr_warm_up: Fraction of the steps in which the learning rate rises linearly to `lr` (not with one_cycle).
+        label_smoothing: Fraction of a label's weight that is spread over all classes (Szegedy et al. 2016, section 7).
     """
 
     epochs: int
@@ -42,16 +42,20 @@ class FitPlan:
 
 
 class ActiveClassifier(L.LightningModule):
-    """Classifies patches and, with a loss prediction module, ranks them by how wrong it will be.
+    """A classifier of patches that, with a loss prediction module, also predicts its loss on each of them.
 
     Args:
         backbone: patches (B, bands, P, P) -> (logits (B, C), taps).
-        loss_prediction: The module on the taps; None trains with cross-entropy alone (eq. (3)).
-        ranking_weight: Weight of the ranking loss in eq. (5); the paper writes none, so 1.
-        margin: The ranking loss's xi.
+        loss_prediction: Loss prediction module on the taps; None trains with cross-entropy alone (eq. (3)).
+        ranking_weight: Weight of the ranking loss in eq. (5); the paper writes no weight, which means 1.
+        margin: Margin xi of the ranking loss.
 
     Attributes:
-        compiled: Stands in for `objective` on batches of `compiled_size`; others run as they are written.
+        plan: Training settings of the current round.
+        wanted: Optional fields of `Outputs` that `predict_step` fills in.
+        masks_KD: K dropout masks on the embeddings, (K, D).
+        compiled: The compiled `objective`, used for batches of `compiled_size` pixels; other batches run uncompiled.
+        divided: Whether a batch holds only this process's share of the pixels.
     """
 
     def __init__(
@@ -72,10 +76,10 @@ class ActiveClassifier(L.LightningModule):
         self.register_buffer("masks_KD", torch.ones(0, backbone.classifier.in_features), persistent=False)
         self.compiled: Objective | None = None
         self.compiled_size = 0
-        self.divided = False  # whether a batch is only this process's part
+        self.divided = False
 
     def reset_parameters(self) -> None:
-        """Fresh weights in place, the same on every device: from torch's current generator of the CPU."""
+        """Draw fresh weights in place, from torch's global CPU generator: the same weights on every device."""
         for part in (self.backbone, self.loss_prediction):
             if part is not None:
                 drawn = copy.deepcopy(part).cpu()
@@ -83,16 +87,25 @@ class ActiveClassifier(L.LightningModule):
                 part.load_state_dict(drawn.state_dict())
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
-        """The loss of a batch: patches (B, bands, P, P), labels (B,)."""
+        """Return the loss of a batch: patches (B, bands, P, P), labels (B,)."""
         patches, labels = batch
         full = self.compiled is not None and len(labels) == self.compiled_size
         objective = self.compiled if self.compiled is not None and full else self.objective
         return objective(patches, labels, self.plan.class_weights_C, self.detached)
 
     def objective(self, patches: Tensor, labels: Tensor, class_weights_C: Tensor | None, detached: bool) -> Tensor:
-        """L = L_cross-entropy + ranking_weight * L_ranking (eq. (5)); only tensors and constants, to be compiled."""
+        """Return L_cross-entropy + ranking_weight * L_ranking (eq. (5)).
+
+        It depends on tensors and constants only, so that it can be compiled.
+
+        Args:
+            patches: (B, bands, P, P).
+            labels: Class indices, (B,).
+            class_weights_C: Class weights of the cross-entropy, (C,), or None.
+            detached: Whether the ranking loss is kept from the backbone.
+        """
         logits, taps = self.backbone(patches)
-        # Ranked without smoothing, which also counts a pixel that is right and sure of it as wrong.
+        # The ranking loss compares losses without smoothing, which would give a loss to confident, correct pixels.
         smoothed_B = loss_B = cross_entropy(logits, labels, reduction="none")
         if smoothing := self.plan.label_smoothing:
             smoothed_B = cross_entropy(logits, labels, reduction="none", label_smoothing=smoothing)
@@ -104,7 +117,7 @@ class ActiveClassifier(L.LightningModule):
 
     @property
     def detached(self) -> bool:
-        """Whether there is a ranking loss that no longer reaches the backbone in the current epoch."""
+        """Whether there is a ranking loss and it no longer reaches the backbone in the current epoch."""
         if self.loss_prediction is None or self.plan.detach_epoch is None:
             return False
         return self.current_epoch >= self.plan.detach_epoch
@@ -124,7 +137,7 @@ class ActiveClassifier(L.LightningModule):
         return share_of_mean(losses, torch.ones_like(losses))
 
     def predict_step(self, batch: tuple[Tensor, ...], batch_index: int) -> dict[str, Tensor]:
-        """Arrays over the batch: `predicted_class` always, the other `wanted` ones on demand (see `Outputs`)."""
+        """Return the outputs of a batch by their names in `Outputs`: `predicted_class` and the `wanted` fields."""
         taps = self.backbone.taps(batch[0])
         embeddings = self.backbone.embed(taps)
         logits = self.backbone.classifier(embeddings).float()
@@ -140,18 +153,18 @@ class ActiveClassifier(L.LightningModule):
         return outputs | {name: give[name]().cpu() for name in sorted(self.wanted)}
 
     def draw_logits(self, embeddings: Tensor) -> Tensor:
-        """Logits under each of K dropout masks on the embeddings (B, D), one matrix product for all, (B, K, C)."""
+        """Return the logits (B, K, C) of embeddings (B, D) under each of the K dropout masks, by one matrix product."""
         layer, n_draws = self.backbone.classifier, len(self.masks_KD)
         weight = (layer.weight * self.masks_KD[:, None]).flatten(0, 1)
         logits = linear(embeddings, weight, layer.bias.repeat(n_draws))
         return logits.float().view(len(embeddings), n_draws, layer.out_features)
 
     def adam(self) -> torch.optim.Adam:
-        """A fresh Adam, fused; it steps outside the compiled graphs, so that its state may be new in every round."""
+        """Build a fused Adam; it steps outside the compiled graphs, so that every round can start with a new one."""
         return torch.optim.Adam(self.parameters(), lr=self.plan.lr, fused=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """One Adam over backbone and loss prediction module (two Adams would do the same)."""
+        """Build one Adam for backbone and loss prediction module (two would do the same) and its schedule per step."""
         optimiser = self.adam()
         steps = max(1, int(self.trainer.estimated_stepping_batches))
         warm = round(self.plan.lr_warm_up * steps)

@@ -1,4 +1,4 @@
-"""The training step compiled by torch.compile: on a GPU one CUDA graph forward and one backward, replayed at once."""
+"""Compilation of the training step by torch.compile: on a GPU into one CUDA graph forward and one backward."""
 
 import time
 import warnings
@@ -12,35 +12,41 @@ from torch import Tensor, nn
 from hsi_al.methods.deep.classifier import ActiveClassifier, Objective
 
 Backend = str | Callable[..., Any]  # as torch.compile takes it
-# Of a round from fresh weights: compiling takes a minute or two, and on a GPU a step saves some tens of milliseconds.
+# In a round from fresh weights: compiling takes a minute or two and, on a GPU, saves some tens of milliseconds a step.
 STEPS_THAT_PAY = 3000
 REPLAYS = 3  # the first call compiles and warms up, the second records CUDA graphs, the third replays them
 
 
 def pays(mode: str, device: torch.device, steps: int) -> bool:
-    """Whether to compile: if told so, and by default on a GPU if a round from fresh weights has so many steps.
+    """Return whether to compile the training step.
 
     On a CPU the convolutions take the time, and compiling them changes little (docs/architecture.md).
+
+    Args:
+        mode: `trainer.compile`; `on` always compiles, `auto` on a GPU from `STEPS_THAT_PAY` steps on.
+        device: Device that trains.
+        steps: Training steps of a round from fresh weights.
     """
     return mode == "on" or (mode == "auto" and device.type == "cuda" and steps >= STEPS_THAT_PAY)
 
 
 def compile_step(module: ActiveClassifier, batch: tuple[Tensor, Tensor], backend: Backend = "inductor") -> float | None:
-    """Let `module.compiled` stand in for its objective on batches of this size, if it can be compiled.
+    """Compile the objective of the module for batches of this size and store it as `module.compiled`.
 
-    Forward and backward are tried on the batch, each as often as it takes to record it, before and behind the detach
-    epoch: whatever can go wrong does so here, and the run goes on uncompiled. Weights and statistics stay as they were.
+    Forward and backward are run on the batch until the CUDA graphs are recorded, with the ranking loss attached to the
+    backbone and detached from it. So every failure happens here; the module then stays uncompiled, and one printed line
+    says why. The weights and BN statistics are left unchanged.
 
     Args:
-        module: On the device that trains, in the precision's context.
-        batch: Patches (B, bands, P, P) in the layout of training, labels (B,).
-        backend: Of torch.compile.
+        module: Module on the device that trains; call this in the context of the training precision.
+        batch: Patches (B, bands, P, P) in the memory layout of training, labels (B,).
+        backend: Backend of torch.compile.
 
     Returns:
-        Seconds that it took, or None where it failed; one printed line says why.
+        Seconds that the compilation took, or None if it failed.
     """
     device, began = batch[0].device, time.perf_counter()
-    # What an earlier run in this process compiled would count against torch's limit per function and hold memory.
+    # Compilations of an earlier run in this process would count towards torch's limit per function and hold memory.
     torch.compiler.reset()
     detachable = module.loss_prediction is not None and module.plan.detach_epoch is not None
     try:
@@ -56,7 +62,7 @@ def compile_step(module: ActiveClassifier, batch: tuple[Tensor, Tensor], backend
         if device.type == "cuda":
             torch.cuda.synchronize(device)
     except Exception as error:  # compilers, drivers and torch itself fail in many ways
-        print(f"The training step can't be compiled ({reason_of(error)}); it runs as it is written.", flush=True)
+        print(f"The training step can't be compiled ({reason_of(error)}); it runs uncompiled.", flush=True)
         torch.compiler.reset()
         return None
     module.compiled, module.compiled_size = compiled, len(batch[1])
@@ -64,14 +70,14 @@ def compile_step(module: ActiveClassifier, batch: tuple[Tensor, Tensor], backend
 
 
 def compiled_objective(module: ActiveClassifier, device: torch.device, backend: Backend) -> Objective:
-    """The module's objective for one static shape; its result on a GPU lasts until the next call."""
+    """Return the module's objective, compiled for one static shape; on a GPU the next call overwrites its result."""
     options = {"mode": "reduce-overhead"} if device.type == "cuda" and backend == "inductor" else {}
     compiled: Objective = torch.compile(module.objective, dynamic=False, fullgraph=True, backend=backend, **options)  # type: ignore[call-overload]
     if device.type != "cuda":
         return compiled
 
     def step(patches: Tensor, labels: Tensor, class_weights_C: Tensor | None, detached: bool) -> Tensor:
-        # Loss and gradients of the step before may be overwritten: Lightning has copied the one and used the others.
+        # The previous step's memory may be overwritten: Lightning has copied its loss and used its gradients.
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         return compiled(patches, labels, class_weights_C, detached)
 
@@ -80,7 +86,7 @@ def compiled_objective(module: ActiveClassifier, device: torch.device, backend: 
 
 @contextmanager
 def unchanged(module: nn.Module) -> Iterator[None]:
-    """Put weights, statistics and mode back behind the block, in place, and drop the gradients."""
+    """Restore the module's weights, BN statistics and mode after the block, in place, and clear the gradients."""
     kept = {name: value.clone() for name, value in module.state_dict().items()}
     training = module.training
     try:
@@ -92,7 +98,7 @@ def unchanged(module: nn.Module) -> Iterator[None]:
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of what lies at the bottom of a chain of errors; torch wraps those of its backends."""
+    """Return the first line of the innermost error of a chain: torch wraps the errors of its backends."""
     while inner := getattr(error, "inner_exception", None) or error.__cause__:
         error = inner
     lines = str(error).strip().splitlines()

@@ -1,4 +1,4 @@
-"""The deep learner: a backbone, trained and asked through Lightning, a fresh Trainer for every round."""
+"""The deep learner: a backbone that trains and predicts through Lightning, with a fresh Trainer in every round."""
 
 import io
 import time
@@ -34,21 +34,23 @@ from hsi_al.training.scoring import halving, measured_size
 from hsi_al.training.trainer import EpochProgress, build_trainer, fitting_memory, quiet_lightning, seeded
 
 Ids = NDArray[np.int64]
-MAP_PIXELS_AT_ONCE = 2**14  # behind the stem; more outgrow a processor's cache: half the speed of DenseNet-121 with s1
-DROPOUT_FOR_DRAWS = 0.5  # where draws are needed and no dropout is given (Gal, Islam & Ghahramani 2017)
+# Pixels of the feature maps after the stem, of all patches of a scored batch on a CPU: more outgrow its cache and halve
+# the speed of DenseNet-121 with stem s1.
+MAP_PIXELS_AT_ONCE = 2**14
+DROPOUT_FOR_DRAWS = 0.5  # if dropout masks are needed but `backbone.dropout` is 0 (Gal, Islam & Ghahramani 2017)
 
 
 @dataclass(frozen=True)
 class DeepSettings:
-    """Everything about the deep learner that is not the scene: groups of the configuration, and what follows from it.
+    """All settings of the deep learner that don't come from the scene.
 
     Attributes:
-        protocol: How it trains.
-        backbone: The network.
-        loss: The combined loss.
-        trainer: The machine.
+        protocol: Configuration group `protocol`: how it trains.
+        backbone: Configuration group `backbone`: the network.
+        loss: Keys of the combined loss.
+        trainer: Configuration group `trainer`: the machine.
         patch_size: Side P of the patches.
-        draws: Dropout masks behind `mc_probabilities_NKC`.
+        draws: Number of dropout masks for `mc_probabilities_NKC`.
     """
 
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
@@ -59,7 +61,9 @@ class DeepSettings:
     draws: int = 16
 
     def having(self, **values: Any) -> "DeepSettings":  # noqa: ANN401
-        """The same with other values, each by its key without the group; `backbone` and `stem` are the network's.
+        """Return a copy with other values, each given by its key without the group.
+
+        `backbone` is the name of the network, and `stem` the stem of the network, not that of the protocol.
 
         Raises:
             TypeError: There is no such key.
@@ -74,12 +78,12 @@ class DeepSettings:
                 del values[key]
             changed[group] = replace(part, **taken)
         if values:
-            raise TypeError(f"The deep learner has no {', '.join(values)}.")
+            raise TypeError(f"The deep learner has no setting {', '.join(values)}.")
         return replace(self, **changed)
 
     @property
     def stem(self) -> str:
-        """The network's, by default the protocol's."""
+        """The stem of the network: `backbone.stem`, by default `protocol.stem`."""
         return self.backbone.stem or self.protocol.stem
 
 
@@ -89,17 +93,17 @@ class DeepLearner:
     Args:
         cube: (H, W, bands), in memory or in its file.
         n_classes: Number of classes.
-        candidates: Pixel ids that may be labelled.
-        settings: See `DeepSettings`.
-        needs: Fields of `Outputs` that `predict` has to give; `predicted_loss_N` attaches the loss prediction module,
-            `mc_probabilities_NKC` switches dropout on.
-        limits: Minimum and maximum of the normalisation; default: those of the cube.
-        ranks: The processes that train and score together; default: this one alone.
-        network: Makes the backbone.
+        candidates: Pixel ids that may be labelled, (N,).
+        settings: All settings that don't come from the scene.
+        needs: Optional fields of `Outputs` that `predict` has to fill in; `predicted_loss_N` attaches the loss
+            prediction module, `mc_probabilities_NKC` switches dropout on.
+        limits: Minimum and maximum that values are normalised by; default: those of the cube.
+        ranks: The processes that train and predict together; default: a single process.
+        network: Function that builds the backbone.
 
     Raises:
-        LearnerError: A need that this backbone can't meet.
-        ConfigurationError: Settings that don't fit the scene or the machine.
+        LearnerError: The backbone can't give a needed output.
+        ConfigurationError: A setting doesn't fit the scene or the machine.
     """
 
     def __init__(
@@ -172,11 +176,11 @@ class DeepLearner:
                 raise ConfigurationError(f"trainer.{key}=16-mixed needs a GPU; take bf16-mixed or 32-true on a CPU.")
 
     def profile_to(self, trace: Path) -> None:
-        """Measure phases from now on, and trace some training steps into a file."""
+        """Start to measure the seconds of each phase, and trace some training steps into a file."""
         self.profiler = PhaseProfiler(trace)
 
     def phases(self) -> dict[str, float]:
-        """Seconds by phase; finishes the trace."""
+        """Finish the trace and return the seconds per phase since `profile_to`; {} if it was not called."""
         if self.profiler is None:
             return {}
         self.profiler.finish_trace()
@@ -187,10 +191,10 @@ class DeepLearner:
 
     @property
     def predict_batch_size(self) -> int:
-        """Pixels scored at once; by default on a processor as many as `MAP_PIXELS_AT_ONCE` allows, 256 at most.
+        """Pixels scored at once; by default on a CPU as many as `MAP_PIXELS_AT_ONCE` allows, 256 at most.
 
-        On a GPU it is measured before the first prediction. Single pixels come in thousands: a batch costs about a
-        millisecond beside what is computed.
+        On a GPU the size is only a start: it is measured before the first prediction. Patches of one pixel come in
+        batches of thousands, because every batch costs about a millisecond besides its computation.
         """
         settings = self.settings
         if settings.trainer.predict_batch_size:
@@ -203,11 +207,11 @@ class DeepLearner:
 
     @property
     def warm(self) -> bool:
-        """Whether a round continues from the weights of the one before."""
+        """Whether a round continues from the weights of the previous round (`protocol.warm_start`)."""
         return self.settings.protocol.warm_start
 
     def describe(self) -> str:
-        """Name, stem and size of the network, and what deviates from the paper."""
+        """Return name, stem and size of the network, and its deviations from the paper."""
         settings, head = self.settings, self.module.loss_prediction
         protocol, loss, backbone = settings.protocol, settings.loss, settings.backbone
         stem = f" with stem {settings.stem}" if hasattr(self.module.backbone, "stem") else ""
@@ -227,19 +231,22 @@ class DeepLearner:
         return ", ".join(parts)
 
     def epochs(self, round_: int) -> int:
-        """Epochs of a round."""
+        """Return the number of epochs of a round."""
         protocol = self.settings.protocol
         return protocol.warm_epochs if self.warm and round_ > 0 else protocol.epochs
 
     def steps(self, n_labelled: int, round_: int) -> int:
-        """Training steps of a round."""
+        """Return the number of training steps of a round with `n_labelled` labelled pixels."""
         return self.epochs(round_) * batches_per_epoch(n_labelled, min(self.settings.protocol.batch_size, n_labelled))
 
     def fit(self, pixel_ids: Ids, labels: Ids, round_: int, rng: np.random.Generator) -> None:
-        """Train on the labelled pixels: from fresh weights, or in later warm rounds from those of the last round.
+        """Train on labelled pixel ids (n,) and their class indices (n,).
+
+        Training starts from fresh weights or, with warm starts, in later rounds from the weights of the previous round.
 
         Raises:
-            KeyboardInterrupt: The user interrupted; Lightning turns it into an exit.
+            Interrupted: The process was asked to end (`hsi_al.interrupts`).
+            KeyboardInterrupt: Ctrl-C was pressed outside of `interrupts.listening`.
             LearnerError: The training diverged.
         """
         weights_seed, shuffling_seed = (int(seed) for seed in rng.integers(2**63, size=2))
@@ -258,7 +265,7 @@ class DeepLearner:
         self.ranks.agreed(lambda: self._check_weights(round_))
 
     def predict(self, pixel_ids: Ids) -> Outputs:
-        """One pass over the pixels: predicted class and everything that was declared as needed."""
+        """Predict the class of each pixel and all outputs in `needs`, in one pass over the pixels."""
         if len(pixel_ids) == 0:
             return Outputs(np.empty(0, np.int64))
         ids = np.asarray(pixel_ids, dtype=np.int64)
@@ -278,7 +285,7 @@ class DeepLearner:
     def estimate(
         self, pixel_ids: Ids, labels: Ids, sizes: Sequence[tuple[int, int]], n_predicted: int, n_mapped: int
     ) -> Estimate:
-        """Time some training steps and scored batches, put the weights back, and multiply by what the rounds hold."""
+        """Estimate the computing time from some timed training steps and scored batches; the weights are restored."""
         steps = [self.steps(n_labelled, round_) for round_, n_labelled in sizes]
         batch, devices = min(self.settings.protocol.batch_size, len(pixel_ids)), self.ranks.size
         if sizes:
@@ -300,16 +307,16 @@ class DeepLearner:
         )
 
     def save(self, path: Path) -> None:
-        """Write weights and the limits of the normalisation."""
+        """Write the weights and the minimum and maximum of the normalisation to a file, completely or not at all."""
         limits = torch.tensor(self.datamodule.gatherer.limits, dtype=torch.float64)
-        packed = io.BytesIO()  # a full disk is an OSError then, where torch makes a RuntimeError of it
+        packed = io.BytesIO()  # so that a full disk raises OSError: torch's own writing raises RuntimeError
         weights = {name: value.cpu() for name, value in self.module.state_dict().items()}
         torch.save({"weights": weights, "limits": limits}, packed)
         with replacing(path) as temporary:
             temporary.write_bytes(packed.getbuffer())
 
     def load(self, path: Path) -> None:
-        """Read weights back; those of a loss prediction module that this learner lacks are left out.
+        """Restore the weights that `save` wrote; those of a loss prediction module that this learner lacks are skipped.
 
         Raises:
             RunDirectoryError: The file is missing, corrupted or of another network.
@@ -325,7 +332,7 @@ class DeepLearner:
             ) from error
 
     def _masks(self, rng: np.random.Generator) -> Tensor:
-        """Which features each draw keeps, scaled as dropout does while training, (K, D)."""
+        """Draw the features that each dropout mask keeps, scaled as by dropout in training, (K, D)."""
         kept = rng.random(tuple(self.module.masks_KD.shape)) >= self.settings.backbone.dropout
         return torch.from_numpy(kept / (1 - self.settings.backbone.dropout)).float()
 
@@ -371,15 +378,15 @@ class DeepLearner:
         return list(batches)
 
     def _batch(self, ids: Ids, *labels: Ids) -> tuple[Tensor, ...]:
-        """A batch as training and scoring get it; the module is on the device from here on."""
+        """Return a batch as in training and scoring; this also moves the module to the device."""
         self.module.to(self.device)
         tensors = tuple(torch.from_numpy(column).to(self.device) for column in (ids, *labels))
         return self.datamodule.on_after_batch_transfer(tensors, 0)
 
     def _compile_if_it_pays(self, pixel_ids: Ids, labels: Ids) -> None:
-        """Compile the step of full batches, once for all rounds; a pool that doesn't fill one is trained uncompiled.
+        """Compile the training step for full batches, once for all rounds, if the labelled pixels fill a batch.
 
-        So are batches that are divided among processes: a graph doesn't hold what they tell each other.
+        Batches that are divided among processes are trained uncompiled: a graph can't hold their communication.
         """
         protocol, mode, n = self.settings.protocol, self.settings.trainer.compile, len(pixel_ids)
         if self.ranks.size > 1:
@@ -393,7 +400,7 @@ class DeepLearner:
             compile_step(self.module, (patches, classes), self.backend)
 
     def _choose_batch_size(self) -> None:
-        """On a GPU, measure once what a scored patch needs."""
+        """On a GPU, choose the scoring batch size once, by measuring the memory that scoring takes."""
         if not self.knows_batch_size:
             self.knows_batch_size = True
             with self._scoring():
@@ -406,12 +413,12 @@ class DeepLearner:
             yield
 
     def _score_some(self, n: int) -> None:
-        """Score n pixels of the scene, or some of them repeatedly."""
+        """Score n pixels of the scene, some of them repeatedly if it has fewer."""
         ids = torch.arange(n, device=self.device) % self.datamodule.n_pixels
         self.module.predict_step((self.datamodule.gatherer.to(self.device)(ids),), 0)
 
     def _measure(self, pixel_ids: Ids, labels: Ids, batch: int) -> tuple[float, float]:
-        """Seconds per training step and per scored patch of this process alone, after a first of each that warms up."""
+        """Measure the seconds per training step and per scored patch of this process alone."""
         self.module.to(self.device)
         self.datamodule.gatherer.keep(pixel_ids)
         optimiser = self.module.adam()
@@ -434,7 +441,10 @@ class DeepLearner:
 
 
 def median_seconds(work: Callable[[], None], device: torch.device) -> float:
-    """Median of up to five runs after two that warm up; slow work is run less often, twice at least."""
+    """Return the median seconds of up to five runs after two warm-up runs.
+
+    Slow work is not repeated after four seconds in total, but runs at least twice, the first time as a warm-up.
+    """
     seconds: list[float] = []
     while len(seconds) < 7 and (len(seconds) < 2 or sum(seconds) < 4):
         start = time.perf_counter()
@@ -446,7 +456,7 @@ def median_seconds(work: Callable[[], None], device: torch.device) -> float:
 
 
 def balanced_weights(labels: Ids, n_classes: int) -> Tensor:
-    """Weights n / (C_present * n_c) per class, as scikit-learn's `balanced`; 0 for a class without a label, (C,)."""
+    """Return class weights n / (C_present * n_c), as scikit-learn's `balanced`; 0 for a class without labels, (C,)."""
     counts = np.bincount(labels, minlength=n_classes)
     present = counts > 0
     weights = np.where(present, len(labels) / (present.sum() * np.maximum(counts, 1)), 0.0)
@@ -454,7 +464,7 @@ def balanced_weights(labels: Ids, n_classes: int) -> Tensor:
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """Weights and limits of a saved learner; nothing is unpickled but tensors.
+    """Read weights and normalisation limits of a saved learner; nothing but tensors is unpickled.
 
     Raises:
         RunDirectoryError: The file is missing or corrupted.

@@ -10,12 +10,15 @@ from hsi_al.methods.deep.backbones.base import reset
 
 
 class LossPredictionModule(nn.Module):
-    """Per tap global average pooling, FC to `hidden`, ReLU; the taps are fused, then FC to one predicted loss.
+    """Predicts the loss of each sample from the taps, the backbone's intermediate feature maps.
+
+    Each tap goes through global average pooling, FC to `hidden` and ReLU; the results are fused, and a last FC gives
+    the predicted loss.
 
     Args:
         tap_channels: Channels of each tap.
-        hidden: Width of each tap's FC.
-        fuse: `sum` (the paper: the features are added) or `concat` (Yoo & Kweon).
+        hidden: Output width of each tap's FC.
+        fuse: `sum` adds the features of the taps (the paper), `concat` concatenates them (Yoo & Kweon).
     """
 
     def __init__(self, tap_channels: Sequence[int], hidden: int = 128, fuse: str = "sum") -> None:
@@ -26,12 +29,12 @@ class LossPredictionModule(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Fresh weights in place, from torch's current generator."""
+        """Draw fresh weights in place, from torch's global generator."""
         for module in self.modules():
             reset(module)
 
     def forward(self, taps: Sequence[Tensor]) -> Tensor:
-        """Taps (B, c_k, h_k, w_k) -> predicted loss (B,); only its order has a meaning."""
+        """Taps (B, c_k, h_k, w_k) -> predicted loss (B,), of which only the order has a meaning."""
         hidden = [relu(branch(tap.mean(dim=(2, 3)))) for branch, tap in zip(self.branches, taps, strict=True)]
         fused = torch.cat(hidden, dim=1) if self.fuse == "concat" else torch.stack(hidden).sum(dim=0)
         predicted_loss: Tensor = self.head(fused).squeeze(1)
@@ -39,10 +42,10 @@ class LossPredictionModule(nn.Module):
 
 
 def pair_losses(predicted_loss_B: Tensor, loss_B: Tensor, margin: float = 1.0) -> Tensor:
-    """max(0, -s * (p_i - p_j) + margin) of every pair, s = +1 if l_i > l_j else -1 (eq. (4)), (B // 2,).
+    """Return the ranking loss max(0, -s * (p_i - p_j) + margin) of every pair of samples (eq. (4)), (B // 2,).
 
-    Sample i is paired with B + 1 - i; the batch is shuffled, so that any fixed pairing is equal in law. An odd batch
-    leaves its last sample out.
+    p is the predicted loss, l the loss, and s = +1 if l_i > l_j, else -1. Sample i (from 1) is paired with B + 1 - i:
+    the batch is shuffled, so that any fixed pairing has the same distribution. An odd batch leaves its last sample out.
 
     Args:
         predicted_loss_B: Output of the loss prediction module, (B,).
@@ -58,7 +61,7 @@ def pair_losses(predicted_loss_B: Tensor, loss_B: Tensor, margin: float = 1.0) -
 
 
 def ranking_loss(predicted_loss_B: Tensor, loss_B: Tensor, margin: float = 1.0) -> Tensor:
-    """Mean over the pairs of `pair_losses`; fewer than two samples give 0."""
+    """Return the mean of `pair_losses` over the pairs; 0 for fewer than two samples."""
     if len(predicted_loss_B) < 2:
         return predicted_loss_B.sum() * 0.0
     return pair_losses(predicted_loss_B, loss_B, margin).mean()

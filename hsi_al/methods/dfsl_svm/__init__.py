@@ -18,19 +18,19 @@ PATCH_SIZE = 9
 
 @dataclass
 class DfslSvmConfig(EffortConfig):
-    """Deep few-shot learning on other scenes, and an SVM."""
+    """Keys of deep few-shot learning on other scenes with an SVM."""
 
     source_scenes: list[str] | None = option(
-        None, "scenes that it learns from, names or scene files; default: the other scenes at hand"
+        None, "labelled scenes to meta-train on, as names or scene files; default: all others that need no download"
     )
 
 
 def build(task: Task) -> "FeatureSvmLearner":
-    """The learner.
+    """Build the learner.
 
     Raises:
-        SceneError: A named source scene can't be had.
-        LearnerError: None is named and none is at hand, or the target is among them.
+        SceneError: A named source scene can't be loaded.
+        LearnerError: There is no source scene, or one shares pixels with the scene to classify.
     """
     from hsi_al.methods.dfsl_svm.extractor import EFFORTS, DfslExtractor
     from hsi_al.methods.svm import GridSvm, feature_svm
@@ -42,11 +42,11 @@ def build(task: Task) -> "FeatureSvmLearner":
 
 
 def source_scenes(config: Config, names: list[str] | None) -> "list[Scene]":
-    """The scenes that DFSL learns from: those named, or all others that need no download.
+    """Load the scenes to meta-train on: the named ones, or by default all other scenes that need no download.
 
     Raises:
-        SceneError: A named scene can't be had.
-        LearnerError: None is named and none is at hand, or the target is among them.
+        SceneError: A named scene can't be loaded.
+        LearnerError: There is no source scene, or one shares pixels with the scene to classify.
     """
     from hsi_al.scenes.catalogue import CATALOGUE, data_folder, is_at_hand, load_catalogue_scene, whole_of
     from hsi_al.scenes.scene import load_scene
@@ -57,11 +57,13 @@ def source_scenes(config: Config, names: list[str] | None) -> "list[Scene]":
         names = [name for name in at_hand if whole_of(name) == name or whole_of(name) not in at_hand]
         if not names:
             raise LearnerError(
-                f"learner=dfsl_svm learns from other scenes than {target}, and none is at hand; name some "
-                "with learner.source_scenes=[salinas,pavia_university], or set data_dir to a folder that holds some."
+                f"learner=dfsl_svm is trained on scenes other than {target}, and none was found; name some with "
+                "learner.source_scenes=[salinas,pavia_university], or set data_dir to a folder that holds some."
             )
     if same := [name for name in names if whole_of(name) == whole_of(target)]:
-        raise LearnerError(f"learner.source_scenes holds {', '.join(same)}, which shares pixels with {target}.")
+        raise LearnerError(
+            f"learner.source_scenes holds {', '.join(same)}, which shares pixels with {target}; leave it out."
+        )
     return [
         load_catalogue_scene(name, folder) if name in CATALOGUE else load_scene(Path(name).expanduser())
         for name in names

@@ -26,21 +26,21 @@ PAPER_EPISODES = 10_000
 
 @dataclass(frozen=True)
 class DfslSettings:
-    """How DFSL meta-trains; the defaults are the source's.
+    """Settings of the meta-training; the defaults are the source's.
 
     Attributes:
-        episodes: Steps, one episode each.
-        way: Classes of an episode; all there are, if they are fewer.
-        shots: Support pixels per class.
-        queries: Query pixels per class.
+        episodes: Training steps, one episode each.
+        way: Classes of an episode; all classes if there are fewer.
+        shots: Support pixels per class of an episode.
+        queries: Query pixels per class of an episode.
         bands: Length of the spectra that the embedding sees.
         patch_size: Side P of the patches.
-        lr: Adam's learning rate.
+        lr: Learning rate of Adam.
         pixels_per_class: Pixels drawn from each source class; classes with fewer labelled pixels are left out.
         batch_size: Pixels embedded at once.
 
     Raises:
-        ConfigurationError: An episode needs more pixels of a class than are drawn.
+        ConfigurationError: An episode needs more pixels of a class than `pixels_per_class`.
     """
 
     episodes: int = PAPER_EPISODES
@@ -61,7 +61,7 @@ class DfslSettings:
             )
 
 
-# About 3.4 s and 0.8 s an episode on one CPU core: nine hours and five minutes.
+# On one CPU core an episode takes about 3.4 s ("paper") or 0.8 s ("short"): nine hours or five minutes in total.
 EFFORTS: dict[str, DfslSettings] = {
     "paper": DfslSettings(),
     "short": DfslSettings(episodes=400, queries=4),
@@ -69,20 +69,20 @@ EFFORTS: dict[str, DfslSettings] = {
 
 
 class DfslExtractor:
-    """Embeds pixels by a 3-D network that was meta-trained on the classes of other scenes, never on this one.
+    """Embeds pixels by a 3-D network that is meta-trained on the classes of other scenes, never on this scene.
 
-    The meta-training happens at the first `fit` and doesn't depend on the labelled pixels; later fits keep it.
-    Deviations: the source scenes are those at hand, not the paper's; of each cube the first bands are taken (the
-    co-author's code; the first author selected them), and shorter spectra are interpolated linearly.
+    The meta-training happens at the first `fit` and doesn't depend on the labelled pixels; later fits keep its result.
+    Deviations from the paper: the source scenes are the available ones, not the paper's; the first bands of each cube
+    are used, as in the co-author's code (the first author selected bands); shorter spectra are interpolated linearly.
 
     Args:
-        cube: Scene to classify, (H, W, bands).
+        cube: Cube of the scene to classify, (H, W, bands).
         sources: Labelled scenes to meta-train on.
-        settings: See `DfslSettings`.
-        accelerator: As Lightning names it.
+        settings: Settings of the meta-training.
+        accelerator: Name of an accelerator of Lightning.
 
     Raises:
-        LearnerError: No source scenes, too few classes in them, or the scene to classify is among them.
+        LearnerError: There are no source scenes, too few classes in them, or the scene to classify is among them.
         ConfigurationError: Patches or spectra are too small, or there is no such accelerator.
     """
 
@@ -103,7 +103,7 @@ class DfslExtractor:
         self.trained = False
 
     def describe(self) -> str:
-        """Size, source scenes, episodes, and what deviates from the paper."""
+        """Return size, source scenes, episodes, and the deviations from the paper."""
         settings = self.settings
         names = ", ".join(scene.name for scene in self.sources)
         parts = [
@@ -118,16 +118,16 @@ class DfslExtractor:
 
     @property
     def way(self) -> int:
-        """Classes of an episode."""
+        """Number of classes of an episode."""
         return min(self.settings.way, len(self.classes))
 
     def fit(self, pixel_ids: Ids, labels: Ids, rng: np.random.Generator) -> None:
-        """Meta-train, if that hasn't happened; the labelled pixels (n,) and labels (n,) aren't looked at.
+        """Meta-train at the first call; the labelled pixel ids (n,) and labels (n,) are not used.
 
         Raises:
             LearnerError: The training diverged.
         """
-        seed = int(rng.integers(2**63))  # drawn always: what comes after it must not depend on whether this trains
+        seed = int(rng.integers(2**63))  # drawn in every call, so that later draws don't depend on `trained`
         if self.trained:
             return
         with seeded(seed, self.device):
@@ -143,7 +143,7 @@ class DfslExtractor:
         self.trained = True
 
     def features(self, pixel_ids: Ids) -> Floats:
-        """Features of pixels, (n, 160) for 100 bands and patches of 9."""
+        """Return the features of pixel ids (n,), (n, 160) for 100 bands and patches of 9."""
         found = np.empty((len(pixel_ids), self.embedding.feature_size), dtype=np.float32)
         size = self.settings.batch_size
         with torch.inference_mode():
@@ -153,7 +153,7 @@ class DfslExtractor:
         return found
 
     def _drawn(self, generator: np.random.Generator) -> Floats:
-        """Patches of the pixels drawn from every source class, (classes, pixels_per_class, bands, P, P)."""
+        """Draw pixels from every source class and return their patches, (classes, pixels_per_class, bands, P, P)."""
         settings, parts = self.settings, []
         for scene in self.sources:
             windows = Windows(scene.cube, settings.bands, settings.patch_size)
@@ -168,32 +168,32 @@ class DfslExtractor:
     def _check(self, cube: NDArray[np.generic]) -> None:
         if not self.sources:
             raise LearnerError(
-                "DFSL meta-trains on other labelled scenes and has none; name some by learner.source_scenes=[...]."
+                "DFSL meta-trains on other labelled scenes, but has none; name some with learner.source_scenes=[...]."
             )
         for scene in self.sources:
             if scene.cube.shape == cube.shape and np.array_equal(scene.cube, cube):
                 raise LearnerError(
-                    f"The source scene {scene.name!r} is the one to classify, whose test labels DFSL must not see; "
+                    f"The source scene {scene.name!r} is the one to classify, so DFSL would see its test labels; "
                     "leave it out of learner.source_scenes=[...]."
                 )
         if len(self.classes) < 2:
             raise LearnerError(
                 f"DFSL needs two classes with {self.settings.pixels_per_class} labelled pixels or more to meta-train "
                 f"on, and {', '.join(scene.name for scene in self.sources)} has {len(self.classes)}; name more scenes "
-                "by learner.source_scenes=[...]."
+                "with learner.source_scenes=[...]."
             )
 
 
 class Windows:
     """Pixel ids (n,) -> patches (n, bands, P, P), scaled to [0, 1] by one minimum and maximum of the used bands.
 
-    Mirror padding leaves the edge out (numpy `reflect`), as in the authors' code; nothing is padded or copied whole,
-    so that a large source scene costs no memory.
+    The border is mirrored without repeating the edge (numpy `reflect`), as in the authors' code. The cube is neither
+    padded nor copied as a whole, so that a large source scene takes no further memory.
 
     Args:
         cube: (H, W, any number of bands).
-        bands: The first that are used; shorter spectra are interpolated linearly to this length.
-        patch_size: P.
+        bands: Length of the spectra: the first bands of the cube, or all, interpolated linearly, if it has fewer.
+        patch_size: Side P of the patches.
     """
 
     def __init__(self, cube: NDArray[np.generic], bands: int, patch_size: int) -> None:
@@ -203,7 +203,7 @@ class Windows:
         self.span = high - self.low or 1.0
 
     def __call__(self, pixel_ids: Ids) -> Floats:
-        """Cut the patches out."""
+        """Return the patches of pixel ids (n,), (n, bands, P, P)."""
         height, width, _ = self.cube.shape
         rows = reflected(pixel_ids[:, None] // width + self.offsets, height)
         columns = reflected(pixel_ids[:, None] % width + self.offsets, width)
@@ -213,14 +213,14 @@ class Windows:
 
 
 def reflected(positions: Ids, size: int) -> Ids:
-    """Positions outside 0..size-1 mirrored at the outermost ones, of the same shape."""
+    """Mirror positions outside 0..size-1 at the first and last position; the shape is kept."""
     period = max(1, 2 * (size - 1))
     inside: Ids = np.abs(positions) % period
     return np.minimum(inside, period - inside)
 
 
 def resampled(spectra: Floats, bands: int) -> Floats:
-    """Spectra (..., b) interpolated linearly to (..., bands); those of that length as they are."""
+    """Interpolate spectra (..., b) linearly to (..., bands); for b = bands they are returned unchanged."""
     have = spectra.shape[-1]
     if have == bands:
         return spectra
@@ -233,20 +233,20 @@ def resampled(spectra: Floats, bands: int) -> Floats:
 
 
 def classes_of(scene: Scene, at_least: int) -> list[Ids]:
-    """Pixel ids of every class that has enough labelled ones."""
+    """Return the pixel ids of each class that has `at_least` labelled pixels."""
     values = scene.ground_truth.ravel()
     found = [np.flatnonzero(values == value) for value in scene.label_values]
     return [ids for ids in found if len(ids) >= at_least]
 
 
 class Episodes:
-    """Draws episodes: classes, then for each of them support and query pixels, all without repetition.
+    """Draws episodes: W classes, then S support and Q query pixels of each, all without repetition.
 
     Args:
-        patches: Per class and pixel, (classes, pixels, bands, P, P).
-        way: Classes W of an episode.
-        settings: Number of episodes, of support pixels S and query pixels Q.
-        seed: Every pass draws the same episodes from it.
+        patches: Patches of the pixels of every class, (classes, pixels, bands, P, P).
+        way: Number W of classes of an episode.
+        settings: Number of episodes, support pixels S and query pixels Q.
+        seed: Seed of the draws; every pass draws the same episodes.
     """
 
     def __init__(self, patches: Floats, way: int, settings: DfslSettings, seed: int) -> None:
@@ -256,7 +256,7 @@ class Episodes:
         return self.settings.episodes
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Support patches (W, S, bands, P, P) and query patches (W, Q, bands, P, P) of each episode."""
+        """Yield support patches (W, S, bands, P, P) and query patches (W, Q, bands, P, P) of each episode."""
         generator = np.random.default_rng(self.seed)
         n_classes, n_pixels = self.patches.shape[:2]
         shots = self.settings.shots

@@ -1,4 +1,4 @@
-"""The embedding of deep few-shot learning and its episodes (Liu et al., IEEE TGRS 2019)."""
+"""The embedding of deep few-shot learning and its training on episodes (Liu et al., IEEE TGRS 2019)."""
 
 import lightning.pytorch as L
 import torch
@@ -12,7 +12,7 @@ from hsi_al.methods.residual3d import check_size, reset3d, residual_network, res
 class DfslEmbedding(nn.Module):
     """Residual 3-D network of 8, 16 and 32 kernels; 100 bands and patches of 9 give 160 features.
 
-    The weights start Kaiming-normal with zero biases, where the authors' code draws them from N(0, 0.1^2), biases 0.1.
+    The weights start Kaiming-normal and the biases at 0; the authors' code starts from N(0, 0.1^2) and biases of 0.1.
 
     Args:
         n_bands: Length of the spectra, at least 33.
@@ -32,7 +32,7 @@ class DfslEmbedding(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Fresh weights in place, from torch's current generator."""
+        """Draw fresh weights in place, from torch's global generator."""
         for module in self.modules():
             reset3d(module)
 
@@ -43,17 +43,17 @@ class DfslEmbedding(nn.Module):
 
 
 def prototypes(support_WSD: Tensor) -> Tensor:
-    """Mean feature of each of W classes over its S support samples, (W, D)."""
+    """Return the prototype of each of W classes, the mean feature of its S support samples, (W, D)."""
     return support_WSD.mean(dim=1)
 
 
 def episode_logits(queries_QD: Tensor, prototypes_WD: Tensor) -> Tensor:
-    """Minus the squared distances of queries to prototypes, averaged over the D dimensions, (Q, W)."""
+    """Return minus the squared distances of queries to prototypes, averaged over the D dimensions, (Q, W)."""
     return -(queries_QD[:, None] - prototypes_WD[None]).square().mean(dim=2)
 
 
 def episode_loss(support_WSD: Tensor, queries_WQD: Tensor) -> Tensor:
-    """Cross-entropy of telling each of the Q queries of every class by the nearest of W prototypes, a scalar."""
+    """Return the mean cross-entropy of classifying the Q queries of each class by the nearest of W prototypes."""
     way, n_queries = queries_WQD.shape[:2]
     logits = episode_logits(queries_WQD.flatten(0, 1), prototypes(support_WSD))
     labels = torch.arange(way, device=logits.device).repeat_interleave(n_queries)
@@ -65,7 +65,7 @@ class EpisodeTraining(L.LightningModule):
 
     Args:
         embedding: patches (B, bands, P, P) -> features (B, D).
-        lr: Adam's learning rate.
+        lr: Learning rate of Adam.
     """
 
     def __init__(self, embedding: nn.Module, lr: float = 1e-3) -> None:
@@ -73,12 +73,12 @@ class EpisodeTraining(L.LightningModule):
         self.embedding, self.lr = embedding, lr
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
-        """Loss of support patches (W, S, bands, P, P) and query patches (W, Q, bands, P, P)."""
+        """Return the loss of support patches (W, S, bands, P, P) and query patches (W, Q, bands, P, P)."""
         support, queries = batch
         together = torch.cat([support, queries], dim=1)
         features: Tensor = self.embedding(together.flatten(0, 1)).unflatten(0, together.shape[:2])
         return episode_loss(features[:, : support.shape[1]], features[:, support.shape[1] :])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam."""
+        """Build Adam."""
         return torch.optim.Adam(self.parameters(), lr=self.lr)

@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class EmpSvmConfig(LearnerConfig):
-    """What the profiles are made of."""
+    """Keys of the morphological profiles."""
 
-    components: float = option(3, "principal components, or below 1 the part of the variance that they keep", low=0)
+    components: float = option(
+        3, "number of principal components; below 1: the fraction of the variance that they explain", low=0
+    )
     reconstruction: bool = option(False, "openings and closings by reconstruction, as in the classical EMP")
-    radii: list[int] = option([1, 3, 5, 7, 9], "half-widths r of the square structuring elements, of side 2r + 1")
+    radii: list[int] = option([1, 3, 5, 7, 9], "half-widths r of the square structuring elements, whose side is 2r + 1")
 
 
 def build(task: Task) -> "FeatureSvmLearner":
-    """The learner."""
+    """Build the learner."""
     from hsi_al.methods.emp_svm.extractor import EmpExtractor
     from hsi_al.methods.svm import GridSvm, feature_svm
 

@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 
 
 def rebuilt(marker: Floats, image: Floats) -> Floats:
-    """The marker (H, W), dilated by 3x3 under the image until nothing changes."""
+    """Reconstruct an image (H, W): dilate the marker by 3x3, limited by the image, until nothing changes."""
     while True:
         grown: Floats = np.minimum(grey_dilation(marker, size=(3, 3), mode="nearest"), image)
         if np.array_equal(grown, marker):
@@ -26,7 +26,7 @@ def rebuilt(marker: Floats, image: Floats) -> Floats:
 
 
 def opening(image: Floats, radius: int, reconstruction: bool = False) -> Floats:
-    """Opening of an image (H, W) by the square of side 2 * radius + 1, the edge repeated outside."""
+    """Open an image (H, W) by the square of side 2 * radius + 1; outside of the image its edge is repeated."""
     size = (2 * radius + 1, 2 * radius + 1)
     if reconstruction:
         return rebuilt(grey_erosion(image, size=size, mode="nearest"), image)
@@ -35,7 +35,7 @@ def opening(image: Floats, radius: int, reconstruction: bool = False) -> Floats:
 
 
 def closing(image: Floats, radius: int, reconstruction: bool = False) -> Floats:
-    """Closing of an image (H, W) by the square of side 2 * radius + 1; the dual of `opening`."""
+    """Close an image (H, W) by the square of side 2 * radius + 1; the dual of `opening`."""
     if reconstruction:
         return -opening(-image, radius, True)
     size = (2 * radius + 1, 2 * radius + 1)
@@ -44,12 +44,12 @@ def closing(image: Floats, radius: int, reconstruction: bool = False) -> Floats:
 
 
 def profile(image: Floats, radii: Sequence[int], reconstruction: bool = False) -> Floats:
-    """The morphological profile: closings, largest first, the image, and openings.
+    """Return the morphological profile: the closings, largest first, the image, and the openings, smallest first.
 
     Args:
         image: (H, W).
         radii: Half-widths of the squares, ascending.
-        reconstruction: By reconstruction; else plain.
+        reconstruction: Whether openings and closings are by reconstruction; otherwise they are plain.
 
     Returns:
         (2 * len(radii) + 1, H, W).
@@ -60,18 +60,19 @@ def profile(image: Floats, radii: Sequence[int], reconstruction: bool = False) -
 
 
 class EmpExtractor:
-    """The profiles of a scene's principal components as features, computed once.
+    """Features of a pixel: the morphological profiles of the scene's principal components, computed once.
 
-    Squares, half-widths 1 to 9 and plain openings and closings follow the active-learning paper's words; its numbers on
-    Indian Pines are those of sides up to 9 (experiments/results/compared/emp.md). The classical EMP (Benediktsson et
-    al., TGRS 2005) opens and closes by reconstruction. Three components are what the authors' code takes elsewhere.
+    Squares, half-widths 1 to 9 and plain openings and closings follow the text of the active-learning paper; its
+    numbers on Indian Pines fit sides up to 9 instead (experiments/results/compared/emp.md). The classical EMP
+    (Benediktsson et al., TGRS 2005) opens and closes by reconstruction. The authors' other code uses three components.
 
     Args:
         cube: (H, W, bands).
-        settings: See `EmpSvmConfig`.
+        settings: Components, kind and sizes of the profiles.
 
     Raises:
-        ConfigurationError: A number of components that the scene can't give, or radii that are no sizes.
+        ConfigurationError: There are more components than bands or pixels, `components` is no valid number, or `radii`
+            is empty or holds a value below 1.
     """
 
     once = True
@@ -81,7 +82,7 @@ class EmpExtractor:
         n_components, most = whole_or_share(settings.components), min(n_bands, height * width)
         if isinstance(n_components, int) and not 1 <= n_components <= most:
             raise ConfigurationError(
-                f"learner.components={n_components} can't be had from {n_bands} bands and {height * width} pixels: "
+                f"learner.components={n_components} is too many for {n_bands} bands and {height * width} pixels: "
                 f"take 1 to {most}."
             )
         if not settings.radii or min(settings.radii) < 1:
@@ -92,7 +93,7 @@ class EmpExtractor:
         self.progress: Progress | None = None
 
     def describe(self) -> str:
-        """Components, sizes and kind of the profiles."""
+        """Return components, sizes and kind of the profiles."""
         settings = self.settings
         share = isinstance(self.n_components, float)
         components = f"{self.n_components:.1%} of the variance" if share else f"{self.n_components} components"
@@ -101,17 +102,17 @@ class EmpExtractor:
         return f"EMP of {components}, squares of side {sides}, openings and closings {kind}"
 
     def fit(self, pixel_ids: Ids, labels: Ids, rng: np.random.Generator) -> None:
-        """Compute the features of the whole scene at the first call; nothing is learnt from the labels."""
+        """Compute the features of the whole scene at the first call; the labels are not used."""
         _ = self.table
 
     def features(self, pixel_ids: Ids) -> Floats:
-        """Features of pixels, (n, (2 * radii + 1) * components), within [0, 1]."""
+        """Return the features of pixel ids (n,), (n, (2 * len(radii) + 1) * components), within [0, 1]."""
         found: Floats = self.table[pixel_ids]
         return found
 
     @cached_property
     def table(self) -> Floats:
-        """Features of every pixel, scaled by one minimum and maximum over all, (H * W, D)."""
+        """Features of all pixels, scaled to [0, 1] by one minimum and maximum over all features, (H * W, D)."""
         components = principal_components(self.cube, self.n_components)
         profiles = []
         for done, component in enumerate(components):
@@ -125,24 +126,28 @@ class EmpExtractor:
 
 
 def principal_components(cube: NDArray[np.generic], n_components: int | float) -> Floats:
-    """Images of a cube (H, W, bands) along its first principal axes, bands centred, not whitened: (n, H, W)."""
+    """Return the first principal components of a cube (H, W, bands), (n, H, W); bands are centred, not whitened."""
     height, width, n_bands = cube.shape
     pixels = cube.reshape(-1, n_bands).astype(np.float32)
-    with np.errstate(invalid="ignore", divide="ignore"):  # sklearn's shares of no variance, in a constant cube
+    with np.errstate(invalid="ignore", divide="ignore"):  # in a constant cube sklearn divides by a variance of 0
         scores = PCA(n_components, svd_solver="full").fit_transform(pixels)
     return np.ascontiguousarray(scores.T.reshape(-1, height, width), dtype=np.float32)
 
 
 def whole_or_share(components: float) -> int | float:
-    """A number of components as an integer, or the share of the variance that they explain, below 1.
+    """Return a number of components as an integer, or the fraction of variance to explain, below 1, unchanged.
 
     Raises:
-        ConfigurationError: It is neither.
+        ConfigurationError: The value is not positive, or above 1 and not whole.
     """
     if components <= 0:
-        raise ConfigurationError(f"learner.components={components:g} is no number of components, nor a share above 0.")
+        raise ConfigurationError(
+            f"learner.components={components:g} must be a number of components, or a fraction of the variance above 0."
+        )
     if components < 1:
         return components
     if not float(components).is_integer():
-        raise ConfigurationError(f"learner.components={components} must be whole, or a share below 1.")
+        raise ConfigurationError(
+            f"learner.components={components} must be a whole number, or a fraction of the variance below 1."
+        )
     return int(components)

@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class JcrConfig(LearnerConfig):
-    """Joint collaborative representation."""
+    """Keys of joint collaborative representation."""
 
-    variant: str = option("averaged", "how neighbours take part", choices=("averaged", "joint"))
+    variant: str = option(
+        "averaged",
+        "averaged: every pixel is replaced by the mean of its window; joint: the window's squared residuals are added",
+        choices=("averaged", "joint"),
+    )
 
 
 def build(task: Task) -> "JcrLearner":
-    """The learner."""
+    """Build the learner."""
     from hsi_al.methods.jcr.learner import JcrLearner, JcrSettings
 
     variant = settings_in(task.config, JcrConfig).variant

@@ -1,11 +1,11 @@
 """Joint collaborative representation (JCR) on the nearest regularised subspace (NRS): a compared method.
 
-A pixel is represented by the labelled pixels of each class in turn, each weighed by its distance; the class with the
-smallest residual wins (`nrs.py`). Neighbours take part: averaged into every pixel, or each with a residual of
-its own.
+A pixel is approximated by the labelled pixels of each class in turn, which are penalised by their distance from it; the
+class with the smallest residual is predicted (`nrs.py`). The neighbours of a pixel are either averaged into it, or each
+has a residual of its own, and these are added.
 
 Source: W. Li, Q. Du, "Joint Within-Class Collaborative Representation for Hyperspectral Image Classification", IEEE
-JSTARS 2014, whose text was not at hand: a public re-implementation is followed.
+JSTARS 2014. Its text was not available, so a public re-implementation is followed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Number = TypeVar("Number", int, float)
 
-PIXELS = 1_024  # compared with all classes between two reports
+PIXELS = 1_024  # pixels compared with all classes between two progress reports
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,15 @@ class JcrSettings:
     """Settings of JCR.
 
     Attributes:
-        windows: Widths of the square neighbourhood to choose from, ascending and odd; 1 is plain NRS.
+        windows: Sides of the square window to choose from, ascending and odd; 1 is plain NRS.
         penalties: Weights lambda of the regularisation to choose from, ascending.
-        folds: Folds of the cross-validation that chooses; fewer where a class has fewer pixels.
-        variant: `averaged` puts the mean of its window in the place of every pixel, labelled ones too; `joint` adds
-            the squared residuals of all pixels of the window, each with its own distances.
+        folds: Folds of the cross-validation that chooses window and lambda; fewer if a class has fewer pixels.
+        variant: `averaged` replaces every pixel, labelled ones too, by the mean of its window; `joint` adds the squared
+            residuals of all pixels of the window, each with its own distances.
 
     Raises:
-        ConfigurationError: A value cannot be used.
+        ConfigurationError: There is no window or an even one, no penalty or one that isn't positive and finite, fewer
+            than two folds, or no such variant.
     """
 
     windows: Sequence[int] = (3, 5, 7, 9, 11, 13)
@@ -51,23 +52,26 @@ class JcrSettings:
 
     def __post_init__(self) -> None:
         if not self.windows or any(window < 1 or window % 2 == 0 for window in self.windows):
-            raise ConfigurationError(f"windows={list(self.windows)} must be odd numbers from 1 on, at least one.")
+            raise ConfigurationError(f"windows={list(self.windows)} must be one or more odd numbers of at least 1.")
         if not self.penalties or not all(0 < penalty < np.inf for penalty in self.penalties):
-            raise ConfigurationError(f"penalties={list(self.penalties)} must be numbers above 0, at least one.")
+            raise ConfigurationError(f"penalties={list(self.penalties)} must be one or more finite numbers above 0.")
         if self.folds < 2:
-            raise ConfigurationError(f"folds={self.folds} is too few; cross-validation needs 2.")
+            raise ConfigurationError(f"folds={self.folds} must be 2 or more.")
         if self.variant not in ("averaged", "joint"):
-            raise ConfigurationError(f"variant={self.variant!r} is none of averaged, joint.")
+            raise ConfigurationError(f"variant={self.variant!r} is unknown; choose one of averaged, joint.")
 
 
 def window_means(cube: Floats, window: int) -> Floats:
-    """The mean of the square window around each pixel, band by band, edges repeated, (H, W, bands)."""
+    """Average the square window around each pixel of a cube, band by band, edges repeated, (H, W, bands)."""
     means: Floats = uniform_filter(cube, size=(window, window, 1), mode="nearest")
     return means
 
 
 def neighbours(pixel_ids: Ids, window: int, height: int, width: int) -> Iterator[Ids]:
-    """The pixels (N,) at each place of the square window around N pixels, edges repeated."""
+    """Yield, for each position in a square window, the ids of the pixels there around each of N pixels, (N,).
+
+    Outside of the scene the edge is repeated.
+    """
     rows, columns = np.divmod(pixel_ids, width)
     for down in range(-(window // 2), window // 2 + 1):
         for right in range(-(window // 2), window // 2 + 1):
@@ -75,14 +79,14 @@ def neighbours(pixel_ids: Ids, window: int, height: int, width: int) -> Iterator
 
 
 class JcrLearner(RefittedLearner):
-    """The class whose labelled pixels represent a pixel and its neighbours best.
+    """Predicts the class whose labelled pixels represent a pixel and its neighbours best.
 
-    Only classes with a label compete. The means of every window are kept, a cube of float32 each.
+    Only classes with a label can be predicted. For every window that is used, a cube of means is kept in float32.
 
     Args:
-        cube: (H, W, bands), any real type; scaled by its largest magnitude.
+        cube: (H, W, bands), any real type; divided by its largest magnitude.
         n_classes: Number of classes.
-        settings: Windows, penalties and the rest.
+        settings: Settings of JCR; default: `JcrSettings()`.
     """
 
     def __init__(self, cube: NDArray[np.generic], n_classes: int, settings: JcrSettings | None = None) -> None:
@@ -90,13 +94,13 @@ class JcrLearner(RefittedLearner):
         scaled = cube.astype(np.float32)
         scaled /= float(np.abs(scaled).max()) or 1.0
         self.height, self.width, _ = cube.shape
-        self.cubes: dict[int, Floats] = {1: scaled}  # by window
+        self.cubes: dict[int, Floats] = {1: scaled}  # side of the window -> averaged cube
         self.pixel_ids: Ids = np.empty(0, np.int64)
         self.labels: Ids = np.empty(0, np.int64)
         self.window, self.penalty = middle(self.settings.windows), middle(self.settings.penalties)
 
     def describe(self) -> str:
-        """Variant, what the last fit chose, and what the source is."""
+        """Return the variant, the window and lambda that the last fit chose, and the source."""
         chosen = f", window {self.window}, lambda {self.penalty:g}" if len(self.pixel_ids) else ""
         return (
             f"JCR on NRS, {self.settings.variant}{chosen}; "
@@ -104,7 +108,7 @@ class JcrLearner(RefittedLearner):
         )
 
     def work(self, n_labelled: int, n_predicted: int) -> str:
-        """Pairs of the search, and pixels to represent."""
+        """Return the number of parameter pairs to compare and of pixels to predict, as text."""
         pairs = len(self.settings.windows) * len(self.settings.penalties)
         return (
             f"{pairs} x {self.settings.folds} representations a round of up to {n_labelled:,} labels, "
@@ -114,26 +118,26 @@ class JcrLearner(RefittedLearner):
     def fit(self, pixel_ids: Ids, labels: Ids, round_: int, rng: np.random.Generator) -> None:
         """Choose window and penalty by cross-validation, then keep the labelled pixels as dictionaries.
 
-        Without two pixels of any class, or with one class, the middle of both lists is taken.
+        If no class has two pixels, or there is one class only, the middle values of both lists are taken.
 
         Raises:
             LearnerError: There are no labels.
         """
         if not len(pixel_ids):
-            raise LearnerError("JCR needs a labelled pixel at least.")
+            raise LearnerError("JCR needs at least one labelled pixel.")
         self.window, self.penalty = middle(self.settings.windows), middle(self.settings.penalties)
         if folds := stratified_folds(labels, self.settings.folds, rng):
             self.window, self.penalty = self._search(pixel_ids, labels, folds)
         self.pixel_ids, self.labels = pixel_ids, labels
 
     def predict(self, pixel_ids: Ids) -> Outputs:
-        """The class of the smallest residual; residuals are no probabilities.
+        """Predict the class of the smallest residual; residuals are no probabilities.
 
         Raises:
-            LearnerError: Nothing was fitted.
+            LearnerError: `fit` has not been called.
         """
         if not len(self.pixel_ids):
-            raise LearnerError("JCR has no dictionary yet; fit it first.")
+            raise LearnerError("JCR has no labelled pixels yet; fit it first.")
         classes = np.unique(self.labels)
         if len(classes) == 1 or not len(pixel_ids):
             return Outputs(np.full(len(pixel_ids), classes[0]))
@@ -143,7 +147,7 @@ class JcrLearner(RefittedLearner):
         return Outputs(classes[found])
 
     def _search(self, pixel_ids: Ids, labels: Ids, folds: list[tuple[Ids, Ids]]) -> tuple[int, float]:
-        """The pair with most hits; of equal ones the smallest window, and there the middle penalty."""
+        """Return the window and penalty with most correct pixels; of equal ones the first window and middle penalty."""
         windows, penalties = self.settings.windows, self.settings.penalties
         hits = np.zeros((len(windows), len(penalties)), dtype=np.int64)
         classes, done = np.unique(labels), 0
@@ -166,7 +170,12 @@ class JcrLearner(RefittedLearner):
         penalties: Sequence[float],
         text: str = "",
     ) -> Iterator[tuple[int, int, Ids]]:
-        """For each window and penalty, by position, the position of the nearest of the classes with labels, (N,)."""
+        """Yield the nearest class of each query for all windows and penalties.
+
+        Yields:
+            Position in `windows`, position in `penalties`, and the nearest class of each query as a position among the
+            sorted classes with labels, (N,).
+        """
         if self.settings.variant == "averaged":
             for row, window in enumerate(windows):
                 classes = [Subspace(dictionary) for dictionary in self._dictionaries(atoms, labels, window)]
@@ -174,7 +183,7 @@ class JcrLearner(RefittedLearner):
                     parts = [nearest(classes, pixels, penalty) for pixels in self._parts(queries, window, text)]
                     yield row, column, np.concatenate(parts)
             return
-        # The residual of a neighbour doesn't depend on whose neighbour it is: each is computed once.
+        # The residual of a pixel is the same in every window that holds it, so it is computed once.
         needed = np.zeros(self.height * self.width, dtype=bool)
         for ids in neighbours(queries, max(windows), self.height, self.width):
             needed[ids] = True
@@ -194,11 +203,11 @@ class JcrLearner(RefittedLearner):
                 yield row, column, total.argmin(1)
 
     def _dictionaries(self, atoms: Ids, labels: Ids, window: int) -> list[Doubles]:
-        """Spectra (n, bands) of the atoms of each class, in ascending order of classes."""
+        """Return the spectra (n, bands) of the labelled pixels (atoms) of each class, in ascending order of classes."""
         return [self._spectra(atoms[labels == c], window) for c in np.unique(labels)]
 
     def _parts(self, queries: Ids, window: int, text: str) -> Iterator[Doubles]:
-        """Spectra of so many pixels at a time, (n, bands); what is done with them is reported if there is a text."""
+        """Yield the spectra of `PIXELS` pixels at a time, (n, bands); progress is reported if `text` is not empty."""
         for start in range(0, len(queries), PIXELS):
             yield self._spectra(queries[start : start + PIXELS], window)
             if text:
@@ -212,5 +221,5 @@ class JcrLearner(RefittedLearner):
 
 
 def middle(values: Sequence[Number]) -> Number:
-    """The middle one of a list, the upper of two."""
+    """Return the middle element of a list, the upper one of two."""
     return values[len(values) // 2]

@@ -1,7 +1,9 @@
-"""Nearest regularised subspace (NRS): how well the labelled pixels of each class represent a pixel, and which do best.
+"""Nearest regularised subspace (NRS): the residuals of a pixel's representation by each class, and the nearest class.
 
-Source: W. Li et al., "Nearest Regularized Subspace for Hyperspectral Classification", IEEE TGRS 2014. How the nearest
-class is found without solving a system for every pixel and class is our own: see `Subspace.bracket`.
+The labelled pixels of a class are the atoms of its dictionary.
+
+Source: W. Li et al., "Nearest Regularized Subspace for Hyperspectral Classification", IEEE TGRS 2014. The bounds by
+which `nearest` avoids solving a system for every pixel and class are not from this source: see `Subspace.bracket`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,16 +15,16 @@ from scipy.linalg import lapack
 Doubles = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
-STACK_BYTES = 2**22  # of the systems solved at once: they stay in the cache, twice as fast or more
-EQUAL = 1e-13  # of the squared lengths: below it a squared distance is nothing but rounding
-WORST_CONDITION = 1e9  # up to which the form in band space is exact enough
-AXES = 16  # leading principal axes of a class, whose block of a system is solved directly
-STEPS = (0, 3, 10)  # of conjugate gradients before the exact solution, for the classes that are still open
-ROUNDING = 1e-6  # of a residual: what is closer counts as open
+STACK_BYTES = 2**22  # memory of the systems solved at once: staying in the cache is at least twice as fast
+EQUAL = 1e-13  # relative to the squared lengths: a smaller squared distance is only rounding
+WORST_CONDITION = 1e9  # bound of the condition number below which systems in band space are exact enough
+AXES = 16  # leading principal axes of a class; the block of a system that belongs to them is solved directly
+STEPS = (0, 3, 10)  # conjugate gradient steps of successive bounds, before the classes still open are solved exactly
+ROUNDING = 1e-6  # relative to a residual: classes that differ by less are not told apart by bounds
 
 
 def squared_distances(dictionary: Doubles, queries: Doubles) -> Doubles:
-    """Gamma squared: ||y - x_i||^2, exactly 0 where the two are equal but for rounding.
+    """Return the squared distances ||y - x_i||^2, the diagonal of Gamma^2; equal but for rounding gives exactly 0.
 
     Args:
         dictionary: Atoms x_i, (n, bands).
@@ -35,17 +37,17 @@ def squared_distances(dictionary: Doubles, queries: Doubles) -> Doubles:
 
 
 def _squared_distances(dictionary: Doubles, lengths_n: Doubles, queries: Doubles) -> Doubles:
-    """The same, given the squared lengths of the atoms, (n,)."""
+    """Return `squared_distances`, given the squared lengths of the atoms, (n,)."""
     lengths = _squares(queries)[:, None] + lengths_n
     distances = lengths - (2 * queries) @ dictionary.T
     return np.where(distances > EQUAL * lengths, distances, 0.0)
 
 
 def coefficients(dictionary: Doubles, queries: Doubles, penalty: float) -> Doubles:
-    """Weights alpha = argmin ||y - X alpha||^2 + lambda ||Gamma alpha||^2 = (X'X + lambda Gamma^2)^-1 X'y (NRS).
+    """Return the weights alpha = argmin ||y - X alpha||^2 + lambda ||Gamma alpha||^2 = (X'X + lambda Gamma^2)^-1 X'y.
 
-    Where an atom equals the pixel its weight is free, and alpha is this atom alone: the minimum, 0. Where rounding
-    leaves a system without a Cholesky factor, least squares find the shortest alpha.
+    If an atom equals the pixel, its weight is not penalised, and alpha selects this atom alone, which gives the minimum
+    0. If rounding leaves a system without a Cholesky factor, least squares find the shortest alpha.
 
     Args:
         dictionary: Atoms, the columns of X, (n, bands).
@@ -74,7 +76,7 @@ def coefficients(dictionary: Doubles, queries: Doubles, penalty: float) -> Doubl
 
 
 def _least_squares(dictionary: Doubles, queries: Doubles, weights: Doubles) -> Doubles:
-    """The same minimum without X'X: (X; sqrt(lambda) Gamma) alpha = (y; 0), by singular values."""
+    """Solve for the weights without X'X: (X; sqrt(lambda) Gamma) alpha = (y; 0), by singular values."""
     found = np.empty_like(weights)
     for row, (query, gamma) in enumerate(zip(queries, weights, strict=True)):
         system = np.concatenate((dictionary.T, np.diag(gamma)))
@@ -83,7 +85,7 @@ def _least_squares(dictionary: Doubles, queries: Doubles, weights: Doubles) -> D
 
 
 def residual_vectors(dictionary: Doubles, queries: Doubles, penalty: float) -> Doubles:
-    """Differences y - X alpha = (I + X Gamma^-2 X' / lambda)^-1 y (Woodbury): systems of bands, not atoms.
+    """Return y - X alpha = (I + X Gamma^-2 X' / lambda)^-1 y (Woodbury): one equation per band, not per atom.
 
     Args:
         dictionary: Atoms, the columns of X, (n, bands).
@@ -107,7 +109,10 @@ def residual_vectors(dictionary: Doubles, queries: Doubles, penalty: float) -> D
 
 
 def residuals(dictionary: Doubles, queries: Doubles, penalty: float) -> Doubles:
-    """Lengths r = ||y - X alpha|| for one class, by the cheaper of both forms where Gamma allows the choice.
+    """Return the residuals r = ||y - X alpha|| for one class.
+
+    Systems are solved in atom space or in band space: in the cheaper one, unless small distances make the latter
+    ill-conditioned.
 
     Args:
         dictionary: Atoms of the class, (n, bands), float64.
@@ -118,11 +123,11 @@ def residuals(dictionary: Doubles, queries: Doubles, penalty: float) -> Doubles:
         (N,).
     """
     n, bands = dictionary.shape
-    if 3 * bands**2 * n + bands**3 >= n**3:  # additions and multiplications, a matrix product's half as dear
+    if 3 * bands**2 * n + bands**3 >= n**3:  # operations of both forms; those of a matrix product cost half as much
         return _lengths(queries - coefficients(dictionary, queries, penalty) @ dictionary)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         weighed = _squares(dictionary) / (penalty * squared_distances(dictionary, queries))
-        in_bands = weighed.sum(1) < WORST_CONDITION  # a zero distance makes it infinite
+        in_bands = weighed.sum(1) < WORST_CONDITION  # the sum is infinite for a zero distance
     rest = queries[~in_bands]
     found = np.empty(len(queries))
     found[in_bands] = _lengths(residual_vectors(dictionary, queries[in_bands], penalty))
@@ -131,7 +136,7 @@ def residuals(dictionary: Doubles, queries: Doubles, penalty: float) -> Doubles:
 
 
 class Subspace:
-    """The dictionary of a class on its own principal axes, prepared once for all pixels and penalties.
+    """The dictionary of a class in the coordinates of its principal axes, prepared once for all pixels and penalties.
 
     Args:
         dictionary: Labelled pixels of the class, (n, bands), float64.
@@ -139,7 +144,7 @@ class Subspace:
 
     def __init__(self, dictionary: Doubles) -> None:
         self.dictionary = dictionary
-        self.few = len(dictionary) <= 2 * AXES  # exact systems are the cheaper ones then
+        self.few = len(dictionary) <= 2 * AXES  # then exact solutions are cheaper than bounds
         if self.few:
             return
         self.axes = np.ascontiguousarray(np.linalg.eigh(dictionary.T @ dictionary).eigenvectors[:, ::-1])
@@ -147,25 +152,29 @@ class Subspace:
         self.lengths = _squares(dictionary)
         self.head, self.tail = np.ascontiguousarray(self.atoms[:, :AXES]), np.ascontiguousarray(self.atoms[:, AXES:])
         self.pairs = np.tril_indices(self.head.shape[1])
-        # Weighed by 1 / (lambda Gamma^2): the leading block of X Gamma^-2 X' / lambda, and the rest of its diagonal.
+        # Summed with weights 1 / (lambda Gamma^2), these give the leading block of X Gamma^-2 X' / lambda, and the rest
+        # of its diagonal.
         self.products = np.ascontiguousarray((self.head[:, self.pairs[0]] * self.head[:, self.pairs[1]]).T)
         self.squares = np.square(self.tail)
 
     def bracket(self, queries: Doubles, penalty: float, steps: int) -> tuple[Doubles, Doubles]:
-        """A lower and an upper bound of the residual ||y - X alpha|| of each pixel.
+        """Return a lower and an upper bound of the residual ||y - X alpha|| of each pixel.
 
-        The residual vector solves M r = y with M = I + X Gamma^-2 X' / lambda. On the principal axes of the class, the
-        leading block of M is factored and the rest eliminated by conjugate gradients on its Schur complement S,
-        preconditioned by the diagonal. With b - S x what is missing there, the error e has e' M e = (b - S x)' S^-1
-        (b - S x), and neither S nor M has an eigenvalue below 1: ||e|| <= ||b - S x||.
+        The residual vector r solves M r = y with M = I + X Gamma^-2 X' / lambda. On the principal axes of the class,
+        the leading block of M is factored, and the other coordinates x solve S x = b with the Schur complement S of
+        that block, by conjugate gradients that are preconditioned by the diagonal. With the remainder b - S x, the
+        error e of r has e' M e = (b - S x)' S^-1 (b - S x). Neither S nor M has an eigenvalue below 1, so
+        ||e|| <= ||b - S x||.
 
         Args:
             queries: Pixels y, (N, bands), float64.
             penalty: lambda.
-            steps: Of conjugate gradients. Spectra are smooth, so that few axes hold a class and none may do.
+            steps: Number of conjugate gradient steps. Spectra are smooth, so that few axes describe a class and 0 steps
+                may suffice.
 
         Returns:
-            (N,) each: equal where the residual is known, 0 and infinite where the system is too ill-conditioned.
+            Lower and upper bounds, (N,) each: equal where the residual is known, 0 and infinity where the system is too
+            ill-conditioned.
         """
         if self.few:
             found = residuals(self.dictionary, queries, penalty)
@@ -184,7 +193,7 @@ class Subspace:
         return lower, upper
 
     def _solved(self, rotated: Doubles, weights: Doubles, steps: int) -> tuple[Doubles, Doubles]:
-        """Lengths of approximate residual vectors and bounds of their errors, (N,) each."""
+        """Return the lengths of approximate residual vectors and upper bounds of their errors, (N,) each."""
         n_axes = self.head.shape[1]
         blocks = np.empty((n_axes, n_axes, len(rotated)))
         blocks[self.pairs] = self.products @ weights.T
@@ -192,7 +201,7 @@ class Subspace:
         factors, diagonal = _factored(blocks), weights @ self.squares + 1
 
         def schur(tail: Doubles) -> tuple[Doubles, Doubles]:
-            """S x, and the leading coordinates that go with x when nothing is asked of them."""
+            """Return S x, and the leading coordinates -A^-1 B x: A is the leading block of M, B the block beside it."""
             along = tail @ self.tail.T
             head = -_substituted(factors, (along * weights) @ self.head)
             along += head @ self.head.T
@@ -214,8 +223,8 @@ class Subspace:
 def _conjugate_gradients(
     multiply: Callable[[Doubles], Doubles], found: Doubles, missing: Doubles, diagonal: Doubles, steps: int
 ) -> Doubles:
-    """Some steps from `found`, which leaves `missing` = b - S x, towards the solution of N systems S x = b at once."""
-    tiny = np.finfo(found.dtype).tiny  # a system that is solved already stays where it is
+    """Take some steps towards the solution of N systems S x = b at once, from x = `found` with b - S x = `missing`."""
+    tiny = np.finfo(found.dtype).tiny  # avoids 0 / 0 in a system that is already solved
     scaled = missing / diagonal
     direction, square = scaled, _products(missing, scaled)[:, None]
     for _ in range(steps):
@@ -229,13 +238,13 @@ def _conjugate_gradients(
 
 
 def nearest(classes: Sequence[Subspace], queries: Doubles, penalty: float) -> Ids:
-    """The class of the smallest residual, the first of equal ones.
+    """Return the class of the smallest residual of each pixel, the first of equal ones.
 
-    Bounds rule classes out; only those that remain open after `STEPS` are solved exactly, so that the answer is that of
-    `residuals` for every class.
+    Bounds exclude classes; only those that remain open after `STEPS` are solved exactly, so that the answer is the same
+    as by `residuals` for every class.
 
     Args:
-        classes: At least one.
+        classes: Dictionaries of at least one class.
         queries: Pixels, (N, bands), float64.
         penalty: lambda.
 
@@ -264,7 +273,7 @@ def _cholesky_solve(systems: Doubles, targets: Doubles) -> tuple[Doubles, NDArra
     """Solve symmetric systems (N, n, n), which are overwritten, for targets (N, n).
 
     Returns:
-        Solutions, (N, n), and which systems have no Cholesky factor, (N,); their solutions mean nothing.
+        Solutions, (N, n), and whether a system has no Cholesky factor, (N,), in which case its solution has no meaning.
     """
     if systems.shape[1] <= AXES:
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
@@ -277,9 +286,9 @@ def _cholesky_solve(systems: Doubles, targets: Doubles) -> tuple[Doubles, NDArra
 
 
 def _factored(systems: Doubles) -> Doubles:
-    """Lower Cholesky factors in the place of N small systems, (n, n, N), for all N at once: faster than one by one.
+    """Replace N small systems, (n, n, N), by their lower Cholesky factors, all at once: faster than one by one.
 
-    Without a factor the last number on the diagonal, as others before it, is no number.
+    If a system has no factor, at least the last number on the diagonal is NaN.
     """
     for j in range(len(systems)):
         systems[j:, j] -= np.einsum("ikn,kn->in", systems[j:, :j], systems[j, :j])
@@ -288,7 +297,7 @@ def _factored(systems: Doubles) -> Doubles:
 
 
 def _substituted(factors: Doubles, targets: Doubles) -> Doubles:
-    """Solve systems of which `factors` (n, n, N) are the lower Cholesky factors, for targets (N, n), (N, n)."""
+    """Solve systems, given by their lower Cholesky factors (n, n, N), for targets (N, n); the result is (N, n)."""
     found = targets.T.copy()
     for j in range(len(found)):
         found[j] -= np.einsum("kn,kn->n", factors[j, :j], found[:j])
@@ -300,18 +309,18 @@ def _substituted(factors: Doubles, targets: Doubles) -> Doubles:
 
 
 def _empty(n_systems: int, n: int) -> Doubles:
-    """Room for systems (N, n, n), laid out for `_cholesky_solve`: the small ones lie side by side."""
+    """Allocate systems (N, n, n) in the layout that `_cholesky_solve` needs: N innermost for small systems."""
     return np.empty((n_systems, n, n), order="F" if n <= AXES else "C")
 
 
 def _diagonal(systems: Doubles) -> Doubles:
-    """The diagonals of systems (N, n, n), (N, n), which can be written to."""
+    """Return a writable view of the diagonals of systems (N, n, n), (N, n)."""
     diagonal: Doubles = np.einsum("nii->ni", systems)
     return diagonal
 
 
 def _products(left: Doubles, right: Doubles) -> Doubles:
-    """Inner products row by row, (N,)."""
+    """Return the inner products row by row, (N,)."""
     products: Doubles = np.einsum("nb,nb->n", left, right)
     return products
 
@@ -325,7 +334,7 @@ def _lengths(vectors: Doubles) -> Doubles:
 
 
 def _stacks(rows: Ids, values: int) -> Iterator[Ids]:
-    """Rows in stacks of `STACK_BYTES`, each row of so many float64 values."""
+    """Split rows into stacks of at most `STACK_BYTES`, or single rows, where each row takes `values` float64 values."""
     size = max(1, STACK_BYTES // (8 * values))
     for start in range(0, len(rows), size):
         yield rows[start : start + size]

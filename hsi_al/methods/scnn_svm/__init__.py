@@ -14,11 +14,11 @@ PATCH_SIZE = 9
 
 @dataclass
 class ScnnSvmConfig(EffortConfig):
-    """A Siamese CNN and an SVM."""
+    """Keys of the Siamese CNN with an SVM."""
 
 
 def build(task: Task) -> "FeatureSvmLearner":
-    """The learner."""
+    """Build the learner."""
     from hsi_al.methods.scnn_svm.extractor import EFFORTS, ScnnExtractor
     from hsi_al.methods.svm import GridSvm, feature_svm
 

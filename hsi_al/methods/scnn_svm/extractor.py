@@ -1,4 +1,4 @@
-"""S-CNN features for a linear SVM; `network.py` says what is known of the source and what is guessed."""
+"""S-CNN features for a linear SVM; `network.py` lists what is known of the source and what is guessed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,16 +22,16 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ScnnSettings:
-    """Everything about S-CNN that is not the scene; all of it is a guess, as the source gives no numbers.
+    """All settings of S-CNN that don't come from the scene; they are guesses, as the source gives no numbers.
 
     Attributes:
-        epochs: How many times `steps` are done.
-        steps: Steps of an epoch.
-        pairs: Pairs of one class and as many of two in every step.
-        lr: Adam's learning rate.
-        margin: Distance from which two classes are far enough; features have length 1, so it is below 2.
-        centred: Subtract the scene's mean spectrum and divide by one standard deviation: scaled to [0, 1] alone,
-            spectra differ so little that learning is slow.
+        epochs: Number of epochs, each of `steps` training steps.
+        steps: Training steps of an epoch.
+        pairs: Pairs within a class in every step, and as many between two classes.
+        lr: Learning rate of Adam.
+        margin: Distance from which pairs of two classes have no loss; features have length 1, so it is below 2.
+        centred: Whether to subtract the scene's mean spectrum and divide by one standard deviation: with scaling to
+            [0, 1] alone, spectra differ so little that learning is slow.
         predict_batch_size: Pixels whose features are computed at once.
     """
 
@@ -50,13 +50,14 @@ EFFORTS: dict[str, ScnnSettings] = {"paper": ScnnSettings(), "short": ScnnSettin
 class ScnnExtractor:
     """Features that bring pixels of one class together (S-CNN, Liu et al., IEEE TGRS 2018).
 
-    The exact architecture of the source could not be recovered; this is its best guess (see `network.py`).
-    Where no pairs can be made, with one labelled pixel, the network keeps its random weights.
+    The exact architecture of the source could not be recovered; this is a best guess (see `network.py`). With a single
+    labelled pixel there are no pairs to train on, and the network keeps its random weights.
 
     Args:
-        cube: (H, W, bands); scaled to [0, 1] by its one minimum and maximum, then centred if the settings say so.
-        settings: See `ScnnSettings`.
-        accelerator: As Lightning names it.
+        cube: (H, W, bands); scaled to [0, 1] by one minimum and maximum of the whole cube, then centred if
+            `settings.centred`.
+        settings: All settings that don't come from the scene.
+        accelerator: Name of an accelerator of Lightning.
 
     Raises:
         ConfigurationError: The scene is too small for 9x9 patches, or there is no such accelerator.
@@ -76,7 +77,7 @@ class ScnnExtractor:
         self.device = build_trainer(accelerator, "32-true", 1).strategy.root_device
 
     def describe(self) -> str:
-        """Size, training, and that it is a guess."""
+        """Return size and training, with the remark that both are guesses."""
         settings = self.settings
         return (
             f"S-CNN, {count_parameters(self.module.network):,} parameters, "
@@ -85,7 +86,7 @@ class ScnnExtractor:
         )
 
     def fit(self, pixel_ids: Ids, labels: Ids, rng: np.random.Generator) -> None:
-        """Train a fresh network on pairs of the labelled pixels (n,) and their class indices (n,).
+        """Train a fresh network on pairs of labelled pixel ids (n,) with class indices (n,).
 
         Raises:
             LearnerError: The training diverged.
@@ -98,7 +99,7 @@ class ScnnExtractor:
                 train(self.module, batches, self.settings.epochs, self.accelerator, self.progress)
 
     def features(self, pixel_ids: Ids) -> Floats:
-        """Features of length 1, (n, 128)."""
+        """Return the features of pixel ids (n,), vectors of length 1, (n, 128)."""
         self.module.to(self.device).eval()
         ids, size = torch.from_numpy(np.asarray(pixel_ids, np.int64)), self.settings.predict_batch_size
         parts = [np.empty((0, FEATURES), np.float32)]
@@ -109,7 +110,7 @@ class ScnnExtractor:
 
 
 def centre(gatherer: PatchGatherer, height: int, width: int) -> None:
-    """Subtract the mean spectrum of the scene (height, width) and divide by the standard deviation left, in place."""
+    """Subtract the scene's mean spectrum, then divide by the standard deviation of all values, in place."""
     before = gatherer.patch_size // 2
     scene = gatherer.padded[before : before + height, before : before + width]
     gatherer.padded.sub_(scene.mean(dim=(0, 1)))
@@ -117,12 +118,12 @@ def centre(gatherer: PatchGatherer, height: int, width: int) -> None:
 
 
 class PairBatches:
-    """An epoch of freshly drawn batches: pixel ids (B, 2) and whether the two share a class (B,).
+    """The batches of an epoch, drawn anew each time: pairs of pixel ids (B, 2) and whether they share a class (B,).
 
     Args:
         pixel_ids: Labelled pixels, (n,).
         labels: Their class indices, (n,).
-        settings: Steps and pairs.
+        settings: Number of steps, and of pairs per step.
         rng: Source of the draws.
     """
 

@@ -1,8 +1,8 @@
-"""S-CNN: patches -> features in which one class is near and others are far.
+"""S-CNN: patches -> features in which pixels of one class are near each other and pixels of two classes are far apart.
 
 After B. Liu et al., "Supervised deep feature extraction for hyperspectral image classification", IEEE TGRS 2018. Its
 exact architecture could not be recovered: known are five layers, two branches that share their weights, a margin loss
-on pairs and bands as input maps. Kernels, widths, window, loss form and training here are the best guess.
+on pairs and bands as input maps. Kernels, widths, patch size, form of the loss and training here are a best guess.
 """
 
 import lightning.pytorch as L
@@ -16,7 +16,7 @@ FEATURES = 128
 
 
 class ScnnNetwork(nn.Module):
-    """conv3x3(64)-pool-conv3x3(128)-pool-FC 128, scaled to length 1.
+    """conv3x3(64)-pool-conv3x3(128)-pool-FC 128; the features are scaled to length 1.
 
     Args:
         n_bands: Input channels.
@@ -42,25 +42,25 @@ class ScnnNetwork(nn.Module):
         return normalize(self.layers(patches), dim=1)
 
     def reset_parameters(self) -> None:
-        """Fresh weights in place, from torch's current generator."""
+        """Draw fresh weights in place, from torch's global generator."""
         for layer in self.layers:
             reset(layer)
 
 
 def pair_loss(first: Tensor, second: Tensor, same: Tensor, margin: float) -> Tensor:
-    """Mean of d^2 for pairs of one class and max(0, margin - d)^2 for pairs of two, d the distance.
+    """Return the mean of d^2 for pairs of one class and max(0, margin - d)^2 for pairs of two, with d the distance.
 
-    So in R. Hadsell, S. Chopra, Y. LeCun, CVPR 2006, equation (4), but for the factor 1/2. max(0, margin - d^2) would
-    not do: its gradient vanishes where two classes coincide, and on Indian Pines the features collapsed.
+    This is equation (4) of R. Hadsell, S. Chopra, Y. LeCun, CVPR 2006, without the factor 1/2. max(0, margin - d^2)
+    does not work: its gradient vanishes where two classes coincide, and on Indian Pines the features collapsed.
 
     Args:
-        first: Features, (B, D).
-        second: Features, (B, D).
+        first: Features of the first pixel of each pair, (B, D).
+        second: Features of the second pixel, (B, D).
         same: Whether the two share a class, (B,).
-        margin: Distance from which two classes are far enough.
+        margin: Distance from which pairs of two classes have no loss.
     """
     squared_B = (first - second).square().sum(dim=1)
-    gap_B = margin - (squared_B + 1e-12).sqrt()  # at 0 the root alone has no gradient
+    gap_B = margin - (squared_B + 1e-12).sqrt()  # the plain root has no finite gradient at 0
     return torch.where(same, squared_B, gap_B.clamp(min=0).square()).mean()
 
 
@@ -70,8 +70,8 @@ class ScnnModule(L.LightningModule):
     Args:
         network: (B, bands, 9, 9) -> (B, D).
         gatherer: Pixel ids (B,) -> patches (B, bands, 9, 9), on the device that trains.
-        lr: Adam's learning rate.
-        margin: See `pair_loss`.
+        lr: Learning rate of Adam.
+        margin: Distance from which pairs of two classes have no loss.
     """
 
     def __init__(self, network: ScnnNetwork, gatherer: nn.Module, lr: float, margin: float) -> None:
@@ -85,11 +85,11 @@ class ScnnModule(L.LightningModule):
         return features
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
-        """Loss of pixel ids (B, 2) and whether they share a class (B,)."""
+        """Return the loss of pairs of pixel ids (B, 2), given whether they share a class (B,)."""
         pairs, same = batch
         first, second = self(pairs.T.flatten()).chunk(2)
         return pair_loss(first, second, same, self.margin)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam."""
+        """Build Adam."""
         return torch.optim.Adam(self.network.parameters(), lr=self.lr)

@@ -122,7 +122,7 @@ def test_what_can_not_be_compiled_is_named_once_and_runs_as_written(
     for round_ in range(2):
         fit(deep, round_)
     said = capsys.readouterr().out
-    assert said == "The training step can't be compiled (OSError: g++ is missing); it runs as it is written.\n"
+    assert said == "The training step can't be compiled (OSError: g++ is missing); it runs uncompiled.\n"
     assert same(weights(deep), weights(fit(fit(learner(LENET)), 1)))
 
 

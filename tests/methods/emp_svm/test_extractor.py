@@ -208,10 +208,10 @@ def test_describe() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (EmpSvmConfig(6), "learner.components=6 can't be had from 5 bands"),
-        (EmpSvmConfig(0), "learner.components=0 is no number of components"),
-        (EmpSvmConfig(1.5), "learner.components=1.5 must be whole"),
-        (EmpSvmConfig(-0.5), "learner.components=-0.5 is no number"),
+        (EmpSvmConfig(6), "learner.components=6 is too many for 5 bands"),
+        (EmpSvmConfig(0), "learner.components=0 must be a number of components"),
+        (EmpSvmConfig(1.5), "learner.components=1.5 must be a whole number"),
+        (EmpSvmConfig(-0.5), "learner.components=-0.5 must be a number"),
         (EmpSvmConfig(radii=[]), "radii="),
         (EmpSvmConfig(radii=[1, 0]), "radii="),
     ],

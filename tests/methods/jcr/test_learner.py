@@ -222,5 +222,5 @@ def test_it_must_be_fitted_with_labels() -> None:
     learner = JcrLearner(scene()[0], CLASSES)
     with pytest.raises(LearnerError, match="fit it first"):
         learner.predict(ALL)
-    with pytest.raises(LearnerError, match="needs a labelled pixel"):
+    with pytest.raises(LearnerError, match="needs at least one labelled pixel"):
         learner.fit(ALL[:0], ALL[:0], 0, np.random.default_rng(0))

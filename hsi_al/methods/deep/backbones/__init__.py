@@ -1,1 +1,1 @@
-"""Networks on patches: one file each, which lists what it can build in `NETWORKS`."""
+"""Networks on patches. Each file lists the networks that it can build by name in `NETWORKS`."""

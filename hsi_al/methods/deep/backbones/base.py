@@ -1,4 +1,7 @@
-"""What every backbone gives: `backbone(patches) -> (logits, taps)`, and the pooled embeddings behind the logits."""
+"""The interface of all backbones: `backbone(patches) -> (logits, taps)`, and the embeddings before the classifier.
+
+Taps are the intermediate feature maps that the loss prediction module reads.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,17 +11,17 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Plan:
-    """What a backbone is built for.
+    """The settings that a backbone is built from.
 
     Attributes:
-        name: `backbone=<name>`.
+        name: Value of `backbone=<name>`.
         n_bands: Input channels.
         n_classes: Number of logits.
         patch_size: Side P of the patches.
-        stem_kind: See `stem`.
-        dropout: On the pooled features.
-        transition_pooling: `max` or `avg`, between the blocks of DenseNets.
-        table1_widths: Transition widths of Table I for DenseNet-169 and 201.
+        stem_kind: First layers, see `stem`.
+        dropout: Probability of dropping a pooled feature before the classifier.
+        transition_pooling: Pooling between the blocks of DenseNets, `max` or `avg`.
+        table1_widths: Whether DenseNet-169 and -201 take the third transition's width literally from Table I.
     """
 
     name: str
@@ -33,11 +36,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Network:
-    """What a file of this folder lists by name in its `NETWORKS`.
+    """The entry of a backbone in a `NETWORKS` table of this folder.
 
     Attributes:
-        build: Makes the backbone.
-        of_one_pixel: Whether it reads the centre of a patch alone, so that patches of one pixel are enough.
+        build: Function that builds the backbone.
+        of_one_pixel: Whether it reads only the centre pixel of a patch, so that patches of one pixel are enough.
     """
 
     build: "Callable[[Plan], Backbone]"
@@ -45,12 +48,12 @@ class Network:
 
 
 class Backbone(nn.Module):
-    """Taps -> global average pooling -> dropout -> one fully connected layer.
+    """Base class of networks: last tap -> global average pooling -> dropout -> one fully connected layer.
 
-    A subclass sets `tap_channels`, the channels of the feature maps that `taps` returns, and `feature_size`.
+    A subclass implements `taps`, and `embed` if its embedding is not the pooled last tap.
 
     Args:
-        feature_size: Length of the pooled features.
+        feature_size: Length of the features before the classifier.
         n_classes: Number of logits.
         tap_channels: Channels of each tap; empty if the loss prediction module can't be attached.
         dropout: Probability of dropping a pooled feature before the classifier.
@@ -63,11 +66,11 @@ class Backbone(nn.Module):
         self.classifier = nn.Linear(feature_size, n_classes)
 
     def taps(self, patches: Tensor) -> list[Tensor]:
-        """Feature maps of the four blocks, (B, channels, height, width) each, last block last."""
+        """Return the feature maps of the blocks, (B, channels, height, width) each, from first to last."""
         raise NotImplementedError
 
     def embed(self, taps: list[Tensor]) -> Tensor:
-        """Features before the classifier, (B, feature_size)."""
+        """Return the features before the classifier, (B, feature_size)."""
         return taps[-1].mean(dim=(2, 3))
 
     def forward(self, patches: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -76,13 +79,13 @@ class Backbone(nn.Module):
         return self.classifier(self.dropout(self.embed(taps))), taps
 
     def reset_parameters(self) -> None:
-        """Fresh weights in place, from torch's current generator: Kaiming-normal convolutions, BN 1/0, biases 0."""
+        """Draw fresh weights in place, from torch's global generator: Kaiming-normal convolutions, BN 1/0, biases 0."""
         for module in self.modules():
             reset(module)
 
 
 def reset(module: nn.Module) -> None:
-    """Initialise one layer in place (Kaiming-normal, fan in, for convolutions; BN 1/0; FC bias 0)."""
+    """Initialise one layer in place: Kaiming-normal (fan in) convolutions, BN weight 1 and bias 0, FC bias 0."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight)
         if module.bias is not None:
@@ -97,10 +100,11 @@ def reset(module: nn.Module) -> None:
 
 
 def stem(n_bands: int, kind: str) -> nn.Sequential:
-    """3x3 convolution to 64 channels, BN, ReLU, and for `*_pool` a 3x3 max pooling of stride 2.
+    """Build the first layers: 3x3 convolution to 64 channels, BN, ReLU, and for `*_pool` a 3x3 max pooling of stride 2.
 
-    `s1` keeps 32x32 (blocks at 32, 16, 8, 4: the 4x4 global pooling of Table I); the others cost a third to a
-    thirteenth of it.
+    The convolution has stride 1 for `s1*` and 2 for `s2*`. `s1` keeps the size, so that the blocks see maps of side 32,
+    16, 8 and 4 for patches of 32 (Table I pools 4x4 at the end). The other kinds take a third to a thirteenth of its
+    computing time.
     """
     stride = 2 if kind.startswith("s2") else 1
     layers: list[nn.Module] = [
@@ -114,16 +118,16 @@ def stem(n_bands: int, kind: str) -> nn.Sequential:
 
 
 def stem_output_size(patch_size: int, kind: str) -> int:
-    """Side of the feature map behind the stem: each stride of 2 halves, rounding up."""
+    """Return the side of the feature map after the stem: each stride of 2 halves it, rounding up."""
     strides = (2 if kind.startswith("s2") else 1) * (2 if kind.endswith("_pool") else 1)
     return -(-patch_size // strides)
 
 
 def normalised_relu(channels: int) -> nn.Sequential:
-    """BN and ReLU; in place is safe, because BN makes the copy."""
+    """Build BN and ReLU; the ReLU may work in place, because BN returns a new tensor."""
     return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Number of trainable scalars."""
+    """Return the number of trainable scalars."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -11,7 +11,7 @@ BLOCKS = {
     "densenet169": (6, 12, 32, 32),
     "densenet201": (6, 12, 48, 32),
 }
-SMALLEST_MAP = 8  # behind the stem: three 2x2 poolings lie between four blocks
+SMALLEST_MAP = 8  # side of the map after the stem: three 2x2 poolings follow
 GROWTH = 32
 BOTTLENECK = 4 * GROWTH
 # Table I prints half of the last block's output as the width of the third transition, where half of its input is
@@ -20,7 +20,7 @@ TABLE1_THIRD_TRANSITION = {"densenet121": 512, "densenet169": 832, "densenet201"
 
 
 class DenseLayer(nn.Module):
-    """BN-ReLU-conv1x1(128)-BN-ReLU-conv3x3(32), concatenated to its input."""
+    """BN-ReLU-conv1x1(128)-BN-ReLU-conv3x3(32), whose output is concatenated to the layer's input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class DenseLayer(nn.Module):
 
 
 def transition(channels: int, width: int, pooling: str) -> nn.Sequential:
-    """BN-ReLU-conv1x1-2x2 pooling: `max` as Table I says, or `avg` as in the original DenseNet."""
+    """Build BN-ReLU-conv1x1-2x2 pooling: `max` as in Table I, or `avg` as in the original DenseNet."""
     pool = nn.MaxPool2d(2) if pooling == "max" else nn.AvgPool2d(2)
     return nn.Sequential(normalised_relu(channels), nn.Conv2d(channels, width, 1, bias=False), pool)
 
@@ -49,8 +49,8 @@ class DenseNet(Backbone):
         name: One of `BLOCKS`.
         n_bands: Input channels.
         n_classes: Number of logits.
-        stem_kind: See `stem`.
-        dropout: On the pooled features.
+        stem_kind: First layers, see `stem`.
+        dropout: Probability of dropping a pooled feature before the classifier.
         transition_pooling: `max` (Table I) or `avg`.
         table1_widths: Take the third transition's width literally from Table I (832 for 169, 960 for 201).
     """
@@ -84,7 +84,7 @@ class DenseNet(Backbone):
         self.reset_parameters()
 
     def taps(self, patches: Tensor) -> list[Tensor]:
-        """The raw concatenation of blocks 1 to 3 and the last block behind its BN and ReLU."""
+        """Return the outputs of blocks 1 to 3 before their transitions, and that of block 4 after BN and ReLU."""
         maps = self.stem(patches)
         taps = []
         for block, after in zip(self.blocks, self.transitions, strict=True):
@@ -98,12 +98,12 @@ def build(plan: Plan) -> DenseNet:
     """Build a DenseNet.
 
     Raises:
-        ConfigurationError: The patches are too small for its poolings.
+        ConfigurationError: The patches are too small for the poolings.
     """
     if stem_output_size(plan.patch_size, plan.stem_kind) < SMALLEST_MAP:
         raise ConfigurationError(
             f"patch_size={plan.patch_size} is too small for {plan.name} with stem {plan.stem_kind}: its three poolings "
-            f"need {SMALLEST_MAP} pixels behind the stem; take backbone.stem=s1 or larger patches."
+            f"need a map of side {SMALLEST_MAP} after the stem; take backbone.stem=s1 or larger patches."
         )
     return DenseNet(
         plan.name,

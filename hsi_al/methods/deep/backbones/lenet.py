@@ -1,4 +1,4 @@
-"""LeNet-5 with ReLU and max pooling, the paper's small network for max-entropy active learning (only named there)."""
+"""LeNet-5 with ReLU and max pooling: the paper names it, without layers, for max-entropy active learning."""
 
 from torch import Tensor, nn
 
@@ -9,15 +9,15 @@ SMALLEST_PATCH = 16
 
 
 class LeNet(Backbone):
-    """conv5x5(6)-pool-conv5x5(16)-pool-FC 120-FC 84-FC C.
+    """LeNet-5: conv5x5(6)-pool-conv5x5(16)-pool-FC 120-FC 84-FC C.
 
-    It has no four blocks, so the loss prediction module can't be attached: `tap_channels` is empty.
+    It lacks the four blocks that the loss prediction module reads, so `tap_channels` is empty.
 
     Args:
         n_bands: Input channels.
         n_classes: Number of logits.
         patch_size: Side of the patches, at least `SMALLEST_PATCH`; 32 gives the 400 inputs of LeNet-5's first FC.
-        dropout: On the 84 features before the classifier.
+        dropout: Probability of dropping one of the 84 features before the classifier.
     """
 
     def __init__(self, n_bands: int, n_classes: int, patch_size: int = 32, dropout: float = 0.0) -> None:
@@ -30,11 +30,11 @@ class LeNet(Backbone):
         self.reset_parameters()
 
     def taps(self, patches: Tensor) -> list[Tensor]:
-        """One map (B, 16, h, w), for `embed` only."""
+        """Return one feature map (B, 16, h, w), which only `embed` uses."""
         return [self.features(patches)]
 
     def embed(self, taps: list[Tensor]) -> Tensor:
-        """The 84 features before the classifier."""
+        """Return the features before the classifier, (B, 84)."""
         embedding: Tensor = self.head(taps[-1].flatten(1))
         return embedding
 

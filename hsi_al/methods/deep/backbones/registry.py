@@ -1,4 +1,4 @@
-"""The backbones by name: what the files of this folder list in `NETWORKS`."""
+"""The backbones by name, from the `NETWORKS` tables of the files in this folder."""
 
 import pkgutil
 from functools import cache
@@ -11,7 +11,7 @@ from hsi_al.methods.deep.backbones.base import Backbone, Network, Plan
 
 @cache
 def networks() -> dict[str, Network]:
-    """All of them by name."""
+    """Return all backbones by name."""
     found: dict[str, Network] = {}
     for file in pkgutil.iter_modules(backbones.__path__):
         found |= getattr(import_module(f"{backbones.__name__}.{file.name}"), "NETWORKS", {})
@@ -19,13 +19,13 @@ def networks() -> dict[str, Network]:
 
 
 def network(name: str) -> Network:
-    """The one with this name.
+    """Return the backbone of this name.
 
     Raises:
-        ConfigurationError: There is none.
+        ConfigurationError: There is no such backbone.
     """
     if name not in networks():
-        raise ConfigurationError(f"There is no backbone {name!r}; the backbones are {', '.join(networks())}.")
+        raise ConfigurationError(f"There is no backbone {name!r}; choose one of {', '.join(networks())}.")
     return networks()[name]
 
 
@@ -33,6 +33,6 @@ def build_backbone(plan: Plan) -> Backbone:
     """Build a backbone for patches (B, n_bands, patch_size, patch_size).
 
     Raises:
-        ConfigurationError: Unknown name, or patches too small for the network.
+        ConfigurationError: The name is unknown, or the patches are too small for the network.
     """
     return network(plan.name).build(plan)

@@ -1,4 +1,4 @@
-"""ResNet-18 to -152 for patches of many bands (He et al. 2016): basic and bottleneck blocks behind the 3x3 stem."""
+"""ResNet-18 to -152 for patches of many bands (He et al. 2016): basic and bottleneck blocks after the 3x3 stem."""
 
 from torch import Tensor, nn
 from torch.nn.functional import relu
@@ -17,7 +17,7 @@ WIDTHS = (64, 128, 256, 512)
 
 
 def convolution(channels: int, width: int, size: int, stride: int = 1) -> list[nn.Module]:
-    """Convolution that keeps the size for stride 1, and BN."""
+    """Build a convolution, which keeps the size for stride 1, and BN."""
     return [nn.Conv2d(channels, width, size, stride, padding=size // 2, bias=False), nn.BatchNorm2d(width)]
 
 
@@ -42,7 +42,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Identity() if same else nn.Sequential(*convolution(channels, out, 1, stride))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(B, channels, h, w) -> (B, width * expansion, h / stride, w / stride)."""
+        """(B, channels, h, w) -> (B, width * expansion, h / stride, w / stride), rounded up."""
         return relu(self.layers(maps) + self.shortcut(maps))
 
 
@@ -53,8 +53,8 @@ class ResNet(Backbone):
         name: One of `LAYERS`.
         n_bands: Input channels.
         n_classes: Number of logits.
-        stem_kind: See `stem`.
-        dropout: On the pooled features.
+        stem_kind: First layers, see `stem`.
+        dropout: Probability of dropping a pooled feature before the classifier.
     """
 
     def __init__(self, name: str, n_bands: int, n_classes: int, stem_kind: str = "s1", dropout: float = 0.0) -> None:
@@ -74,7 +74,7 @@ class ResNet(Backbone):
         self.reset_parameters()
 
     def taps(self, patches: Tensor) -> list[Tensor]:
-        """Outputs of the four layers."""
+        """Return the outputs of the four layers."""
         maps = self.stem(patches)
         taps = []
         for block in self.blocks:

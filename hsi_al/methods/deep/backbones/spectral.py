@@ -1,4 +1,4 @@
-"""A small network on the spectrum of a single pixel: a baseline, and cheap enough for many millions of pixels."""
+"""A small network on the spectrum of a single pixel: a baseline that is cheap enough for many millions of pixels."""
 
 from torch import Tensor, nn
 
@@ -10,14 +10,14 @@ WIDTH = 32
 class Spectral(Backbone):
     """BN of every band - FC 32 - BN - ReLU - FC 32 - BN - ReLU - FC C on the spectrum of the patch's centre pixel.
 
-    A multilayer perceptron in the form of 1x1 convolutions: about 8,000 parameters for 200 bands. The BN of the bands
-    brings them to one scale, which the one minimum and maximum of the whole cube does not. The loss prediction module
-    sees the two hidden layers. The surroundings of a pixel play no part, so patches of one pixel are enough.
+    A multilayer perceptron in the form of 1x1 convolutions, with about 8,000 parameters for 200 bands. The first BN
+    brings all bands to one scale, which normalisation by one minimum and maximum of the whole cube does not. The loss
+    prediction module reads the two hidden layers. Neighbouring pixels are not used, so patches of one pixel are enough.
 
     Args:
         n_bands: Input channels.
         n_classes: Number of logits.
-        dropout: On the 32 features before the classifier.
+        dropout: Probability of dropping one of the 32 features before the classifier.
     """
 
     def __init__(self, n_bands: int, n_classes: int, dropout: float = 0.0) -> None:
@@ -29,7 +29,7 @@ class Spectral(Backbone):
         self.reset_parameters()
 
     def taps(self, patches: Tensor) -> list[Tensor]:
-        """The two hidden layers at the centre pixel, (B, 32, 1, 1) each."""
+        """Return the outputs of the two hidden layers at the centre pixel, (B, 32, 1, 1) each."""
         centre = patches.shape[-1] // 2
         first = self.first(patches[:, :, centre : centre + 1, centre : centre + 1])
         return [first, self.second(first)]
