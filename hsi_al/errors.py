@@ -1,33 +1,33 @@
-"""Errors that a user can act on: one sentence that names the thing and the way out; exit code 2."""
+"""Errors that a user can act on: the message is one sentence that names the cause and the remedy; exit code 2."""
 
 
 class HsiAlError(Exception):
-    """Base of every error that stands for bad input or a bad environment, never for a bug."""
+    """Base class of all errors caused by bad input or a bad environment, never by a bug."""
 
 
 class SceneError(HsiAlError):
-    """A scene file cannot be used: missing, unreadable, wrong key, shape or values."""
+    """A scene file cannot be used: it is missing or unreadable, or has a wrong key, shape or values."""
 
 
 class PoolError(HsiAlError):
-    """A label pool, split or draw cannot be made: too few pixels, duplicates, pixels that are no candidates."""
+    """A label pool, split or initial draw is impossible: too few pixels, duplicates, pixels outside the candidates."""
 
 
 class PoolExhaustedError(PoolError):
-    """More labels are wanted than candidates are left."""
+    """More labels are requested than there are unlabelled candidates."""
 
 
 class ConfigurationError(HsiAlError):
-    """A setting is wrong, alone or together with another one."""
+    """A setting is invalid, by itself or in combination with another one."""
 
 
 class AcquisitionError(HsiAlError):
-    """An acquisition function can't choose among what it was given."""
+    """An acquisition function cannot rank the candidates: scores or outputs of a wrong shape, NaN or infinite."""
 
 
 class LearnerError(HsiAlError):
-    """A learner cannot give what is asked of it."""
+    """A learner cannot train or predict as configured: missing outputs, diverged training, too little memory."""
 
 
 class RunDirectoryError(HsiAlError):
-    """A run directory cannot be used: locked, corrupted or made by another configuration."""
+    """A run directory cannot be used: it is locked, corrupted or holds a run of another configuration."""

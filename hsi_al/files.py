@@ -1,4 +1,4 @@
-"""Files appear whole or not at all: write beside the target, then `os.replace`."""
+"""Atomic file writing: a file is written beside its target and then replaces it in one step, as `os.replace` does."""
 
 import io
 import os
@@ -11,10 +11,10 @@ import h5py
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path in the target's folder; on success it replaces `path`, on an error it is removed.
+    """Yield a temporary path in the folder of `path`; on success that file replaces `path`, on an error it is removed.
 
     Raises:
-        OSError: The folder cannot be written, or the disk is full; `path` is then as it was before.
+        OSError: The folder cannot be written, or the disk is full; `path` is left unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -28,10 +28,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Give an HDF5 file in memory that replaces `path` on success: on a full disk h5py itself would crash the process.
+    """Yield an HDF5 file that is held in memory and replaces `path` on success.
+
+    h5py writing to a full disk itself would crash the process.
 
     Raises:
-        OSError: As `replacing`.
+        OSError: As for `replacing`.
     """
     packed = io.BytesIO()
     with h5py.File(packed, "w") as file:

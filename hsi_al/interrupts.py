@@ -1,8 +1,9 @@
-"""Interrupts by flag: a signal is noted when it comes and obeyed at the next safe place, so that none gets lost.
+"""Signals that end a run: each is noted when it arrives and acted on at the next safe point, so that none gets lost.
 
 Python would raise KeyboardInterrupt wherever a signal finds it, also where exceptions are swallowed, such as in
-`__del__` during garbage collection. Here a handler only notes the signal; whoever works calls `check` between steps,
-between parts of a prediction and before a commit. A second signal ends the process at once: what is committed stays.
+`__del__` during garbage collection. Here a handler only notes the signal; the running code calls `check` between
+training steps, between parts of a prediction and before a commit. A second signal ends the process immediately;
+committed rounds stay on the disk.
 """
 
 import os
@@ -15,16 +16,16 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-# Ctrl-C, what `kill` and SLURM send to end a process, and what SLURM sends before.
+# SIGINT: Ctrl-C. SIGTERM: sent by `kill` and SLURM to end a process. SIGUSR1, SIGUSR2: sent by SLURM ahead of that.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
-SAME_SECONDS = 0.5  # within which a second signal is an echo: a terminal signals children that a parent signals, too
+SAME_SECONDS = 0.5  # a second signal within this time is an echo: Ctrl-C reaches a child from terminal and parent
 
 
 class Interrupted(BaseException):
     """The process was asked to end; no `except Exception` stops it.
 
     Attributes:
-        signal_number: By which signal.
+        signal_number: Number of the signal.
     """
 
     def __init__(self, signal_number: int) -> None:
@@ -33,12 +34,12 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """As shells count: 130 for Ctrl-C, 143 for SIGTERM."""
+        """The exit code by the convention of shells, 128 + the signal's number: 130 for Ctrl-C, 143 for SIGTERM."""
         return 128 + self.signal_number
 
 
 class _Listener:
-    """The signals noted so far and the handlers that were there before."""
+    """The signal noted so far and the handlers that were installed before."""
 
     def __init__(self) -> None:
         self.noted: int | None = None
@@ -60,7 +61,7 @@ _listener: _Listener | None = None
 
 
 def end_at_once(signal_number: int) -> None:
-    """Leave without unwinding."""
+    """Flush the output and end the process without any cleanup, with exit code 128 + the signal's number."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, RuntimeError):  # closed, or interrupted in the middle of a write
             stream.flush()
@@ -69,7 +70,7 @@ def end_at_once(signal_number: int) -> None:
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Note signals inside, in the main thread of a process; inside another `listening` it changes nothing."""
+    """Note signals inside the context; has no effect outside the main thread or inside another `listening`."""
     global _listener
     if _listener is not None or threading.current_thread() is not threading.main_thread():
         yield
@@ -77,7 +78,7 @@ def listening() -> Iterator[None]:
     listener = _listener = _Listener()
     for number in SIGNALS:
         before = signal.getsignal(number)
-        # What a shell has told a background process to ignore stays ignored; a handler of C can't be put back.
+        # A signal that the shell lets a background process ignore stays ignored; a handler set by C can't be restored.
         if before not in (signal.SIG_IGN, None):
             listener.before[number] = before
             signal.signal(number, listener.note)
@@ -90,7 +91,7 @@ def listening() -> Iterator[None]:
 
 
 def forget() -> None:
-    """In a process forked from one that listens: hear nothing, as any new process."""
+    """Stop listening and restore the default handlers, in a process that was forked from one that listens."""
     global _listener
     _listener = None
     for number in SIGNALS:
@@ -98,15 +99,15 @@ def forget() -> None:
 
 
 def noted() -> int | None:
-    """The signal that was noted and not obeyed yet."""
+    """Return the number of the noted signal; None if there is none, or `check` passed it to an earlier handler."""
     return None if _listener is None else _listener.noted
 
 
 def check() -> None:
-    """Obey a noted signal: the safe places of a run call this.
+    """Act on a noted signal; called at the safe points of a run.
 
-    A handler that was there before `listening`, such as that of a cluster's launcher, which puts its job back into the
-    queue, is called now instead; if it returns, the work goes on.
+    A handler installed before `listening` is called instead of raising, such as that of a cluster's launcher, which
+    puts its job back into the queue; if the handler returns, the work goes on.
 
     Raises:
         Interrupted: The process was asked to end.
@@ -125,7 +126,7 @@ def check() -> None:
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """Inside, a signal raises where it comes, beside being noted: for waiting in other people's code."""
+    """Raise `Interrupted` the moment a signal arrives inside: for waiting in library code, which can't call `check`."""
     listener = _listener
     if listener is None:
         yield

@@ -1,4 +1,4 @@
-"""Options of a run as fields of dataclasses: default, meaning and allowed values of a key stand in one place."""
+"""Configuration keys as dataclass fields, which hold a key's default, meaning and allowed values in one place."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -10,15 +10,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Allowed:
-    """Which values a key takes; None passes always.
+    """The meaning of a key and the values it accepts; None is always accepted.
 
     Attributes:
         meaning: What the key does, in a few words.
-        choices: The values themselves; empty if any of the type will do.
-        low: Smallest number.
-        high: Largest number.
-        above: Every number must be larger.
-        below: Every number must be smaller.
+        choices: All accepted values; empty if the type alone decides.
+        low: Inclusive lower bound.
+        high: Inclusive upper bound.
+        above: Exclusive lower bound.
+        below: Exclusive upper bound.
     """
 
     meaning: str = ""
@@ -29,7 +29,7 @@ class Allowed:
     below: float | None = None
 
     def problem(self, value: Any) -> str | None:  # noqa: ANN401
-        """What is wrong with a value, as the end of a sentence that begins with `key=value`, or None."""
+        """Return what is wrong with a value as the end of a sentence after `key=value`; None for an accepted value."""
         if value is None:
             return None
         if self.choices and value not in self.choices:
@@ -58,11 +58,11 @@ class Allowed:
 
 
 def option(default: T, meaning: str = "", **allowed: Any) -> T:  # noqa: ANN401
-    """A field of a dataclass that is a key of the configuration.
+    """Return a dataclass field that is a key of the configuration.
 
     Args:
-        default: Its value unless another is given; a list is copied.
-        meaning: What the key does.
+        default: Default value of the key; a list is copied.
+        meaning: What the key does, in a few words.
         allowed: `choices`, `low`, `high`, `above`, `below`, see `Allowed`.
     """
     metadata = {"allowed": Allowed(meaning, **allowed)}
@@ -72,7 +72,7 @@ def option(default: T, meaning: str = "", **allowed: Any) -> T:  # noqa: ANN401
 
 
 def options_of(node: object, prefix: str = "") -> Iterator[tuple[str, Any, Allowed]]:
-    """Dotted key, value and allowed values of every field of a dataclass and of those inside of it."""
+    """Yield dotted key, value and allowed values of every field of a dataclass, including its nested dataclasses."""
     assert is_dataclass(node)
     for item in fields(node):
         key, value = f"{prefix}{item.name}", getattr(node, item.name)

@@ -1,4 +1,4 @@
-"""What a learner says about pixels: the one exchange form between learners, metrics and acquisition functions."""
+"""Predictions of a learner, in the form that learners, metrics and acquisition functions share."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -7,16 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-# Told what is being done ("epoch 3/40") and which part of the current fit or prediction is done, 0 to 1.
+# Called with the current activity ("epoch 3/40") and the completed fraction of the fit or prediction, 0 to 1.
 Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Arrays over N pixels; an array that nobody needs is None.
+    """Predictions for N pixels; an array that was not requested is None.
 
     Attributes:
-        predicted_class: Class indices, (N,). Accuracy comes from it alone.
+        predicted_class: Class indices, (N,); all accuracies are computed from this array.
         probabilities_NC: Class probabilities, (N, C).
         predicted_loss_N: Output of the loss prediction module, (N,).
         embeddings_ND: Features before the classifier, (N, D).
@@ -31,13 +31,13 @@ class Outputs:
 
     @classmethod
     def joined(cls, parts: Sequence["Outputs"]) -> "Outputs":
-        """The same arrays over the pixels of all parts, one at least."""
+        """Concatenate one or more parts along the pixels."""
         if len(parts) == 1:
             return parts[0]
         names = [f.name for f in fields(cls) if getattr(parts[0], f.name) is not None]
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
     def at(self, positions: NDArray[np.int64]) -> "Outputs":
-        """The same arrays at some positions."""
+        """Return the outputs of the pixels at `positions` (M,)."""
         chosen = {f.name: getattr(self, f.name) for f in fields(self)}
         return Outputs(**{name: value[positions] for name, value in chosen.items() if value is not None})

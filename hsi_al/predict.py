@@ -1,7 +1,7 @@
 """Apply a finished run's model to a scene: `python -m hsi_al.predict RUN_DIRECTORY CUBE_FILE`.
 
 Writes `class_map.h5` (label values, H x W) and `map.png`. The cube needs the bands of the training scene; it is scaled
-by the training scene's minimum and maximum. Exit codes as in `hsi_al.run`.
+by the training scene's minimum and maximum. For exit codes see `hsi_al.cli.console`.
 """
 
 import argparse
@@ -34,20 +34,21 @@ def predict(
 ) -> tuple[NDArray[np.unsignedinteger[Any]], NDArray[np.uint8]]:
     """Classify every pixel of a cube with the network of a finished run, strip by strip.
 
-    Cubes in HDF5 (MATLAB 7.3 too) and .npy files may be larger than the memory.
+    Cubes in HDF5 files (MATLAB 7.3 included) and .npy files may be larger than the memory.
 
     Args:
-        run_directory: A finished run's.
+        run_directory: Directory of a finished run.
         cube_file: Cube (H, W, bands) in a .mat, .npy or HDF5 file.
-        cube_key: Its key; default: the only array in the file.
-        accelerator: Where to compute, apart from where the run was trained.
+        cube_key: Key of the cube; default: `cube` in a file of `save_scene`, else the only array in the file.
+        accelerator: Device to compute on, which may differ from the run's: auto, cpu, gpu or mps.
 
     Returns:
-        Label values (H, W), in the smallest type, and a false colour picture (H, W, 3).
+        Label values (H, W), in the smallest unsigned integer type, and a false-colour picture (H, W, 3).
 
     Raises:
         RunDirectoryError: The run is not finished, or its files are damaged.
-        SceneError: The cube can't be used, or has other bands than the run's.
+        SceneError: The cube can't be used, or has another number of bands than the run's scene.
+        ConfigurationError: The run's learner keeps no network.
     """
     meta = read_meta(run_directory)
     if meta.get("state") != "finished":
@@ -64,7 +65,7 @@ def predict(
     with opened_rows(cube_file, "cube" if cube_key is None and is_scene_file(cube_file) else cube_key) as rows:
         if len(rows.shape) != 3 or rows.shape[2] != meta["n_bands"]:
             raise SceneError(
-                f"{cube_file} has shape {rows.shape}, but the run was trained on {meta['n_bands']} bands: it takes a "
+                f"{cube_file} has shape {rows.shape}, but the run was trained on {meta['n_bands']} bands: give a "
                 f"cube (rows, columns, {meta['n_bands']})."
             )
         cube = StoredCube(rows)
@@ -79,10 +80,10 @@ def predict(
 def write_prediction(
     run_directory: Path, cube_file: Path, key: str | None, output: Path, accelerator: str
 ) -> list[Path]:
-    """Predict, write the map and its picture, and give their paths.
+    """Classify a cube, write the class map and its picture to `output`, and return their paths.
 
     Raises:
-        HsiAlError: As `predict`.
+        HsiAlError: As for `predict`.
         OSError: Files can't be written.
     """
     class_map, picture_of = predict(run_directory, cube_file, key, accelerator)
@@ -96,13 +97,13 @@ def write_prediction(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m hsi_al.predict", description=__doc__)
-    parser.add_argument("run_directory", type=Path)
-    parser.add_argument("cube_file", type=Path)
+    parser.add_argument("run_directory", type=Path, help="directory of a finished run")
+    parser.add_argument("cube_file", type=Path, help="cube (rows, columns, bands) in a .mat, .npy or HDF5 file")
     parser.add_argument("--key", help="key of the cube; default: the only array in the file")
     parser.add_argument("--output", type=Path, help="folder for the map; default: RUN_DIRECTORY/predictions/CUBE")
-    parser.add_argument("--accelerator", default="auto", help="auto (default), cpu, gpu or mps")
+    parser.add_argument("--accelerator", default="auto", help="where to compute: auto (default), cpu, gpu or mps")
     given = parser.parse_args(argv)
     output = given.output or given.run_directory / "predictions" / given.cube_file.stem
 

@@ -6,7 +6,7 @@ STREAMS = ("split", "initial", "learner", "query", "thin", "features")
 
 
 def generator(seed: int, stream: str, round_: int = 0) -> np.random.Generator:
-    """The generator of one purpose in one round.
+    """Return the random generator of one stream in one round.
 
     Args:
         seed: Root seed, 0 or larger.

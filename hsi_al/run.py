@@ -1,7 +1,7 @@
 """The command line: `python -m hsi_al.run dataset=salinas backbone=densenet169`.
 
-Hydra composes the configuration from conf/, then `hsi_al.active.experiment` builds and runs. Exit codes: see
-`hsi_al.cli.console`.
+Hydra composes the configuration from conf/, then `hsi_al.active.experiment` builds and plays the run. For exit codes
+see `hsi_al.cli.console`.
 """
 
 import os
@@ -29,17 +29,17 @@ from hsi_al.config.checks import checked
 from hsi_al.errors import HsiAlError
 
 USER_ERRORS = (HsiAlError, HydraException, OmegaConfBaseException, OSError)
-# What a single job failed with: raised inside Hydra, it would print lines of Hydra's own.
+# Errors of single jobs, to be raised after Hydra has returned: raised inside, Hydra would add lines of its own.
 failures: list[Exception] = []
 
 
 def task(composed: Any) -> None:  # noqa: ANN401
-    """One job; in a multirun a failing one says so at once, and the others go on."""
+    """Run one job; in a multirun a failure is reported at once, and the other jobs go on."""
     hydra_config = HydraConfig.get()
     path = Path(hydra_config.runtime.output_dir)
     outcome, says, leaves_others = str(path), is_first_task(), False
     try:
-        with interrupts.listening():  # this may be a process of its own
+        with interrupts.listening():  # a sweep may run this job in a new process
             if hydra_config.mode == RunMode.MULTIRUN:
                 sweeps.take_share(hydra_config.job.num, hydra_config.launcher.get("n_jobs", 1))
             from hsi_al.active import experiment  # `--help` must not wait for NumPy
@@ -63,14 +63,14 @@ def task(composed: Any) -> None:  # noqa: ANN401
         if says:
             print(outcome, file=sys.stderr)
     if hydra_config.mode == RunMode.MULTIRUN and says:
-        with suppress(FileNotFoundError, KeyError):  # the sweep was stopped, but its jobs go on elsewhere
+        with suppress(FileNotFoundError, KeyError):  # the sweep was stopped, but its jobs go on in other processes
             (Path(os.environ[sweeps.OUTCOMES_VARIABLE]) / f"{hydra_config.job.num:06d}").write_text(outcome)
     if leaves_others:
-        sys.exit(1)  # the other processes of the run wait: SLURM ends them
+        sys.exit(1)  # SLURM then ends the run's other processes, which still wait
 
 
 def is_first_task() -> bool:
-    """Whether this is not a later one of several processes that SLURM started for one run."""
+    """Return False in all but the first of several processes that SLURM started for one run."""
     return os.environ.get("SLURM_STEP_NUM_TASKS", "1") == "1" or os.environ.get("SLURM_PROCID", "0") == "0"
 
 
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints its own traceback and exits with 1
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own traceback and exits with 1
     saved = sys.argv
     sys.argv = [saved[0], *(saved[1:] if argv is None else argv)]
     try:
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def start(argv: Sequence[str]) -> None:
-    """Compose and run one job, or all of a multirun.
+    """Compose and run one job, or all jobs of a multirun.
 
     Raises:
         HsiAlError: Bad input, or a job of the multirun failed.
@@ -118,7 +118,7 @@ def start(argv: Sequence[str]) -> None:
     sweeps.check_sweep(argv)
     launcher = sweeps.launcher_of(argv)
     sweeps.announce(launcher in ("joblib", "concurrent"), "trainer.accelerator=cpu" not in argv)
-    waits = nullcontext() if launcher == "basic" else interrupts.at_once()  # other processes are at work
+    waits = nullcontext() if launcher == "basic" else interrupts.at_once()  # jobs run in other processes
     with sweeps.outcomes_folder() as folder:
         with sweeps.suppress_lost_jobs(), waits:
             command()
@@ -126,14 +126,14 @@ def start(argv: Sequence[str]) -> None:
     failed = [text for text in texts if text.startswith(sweeps.FAILED)]
     if len(finished := [Path(text) for text in texts if text not in failed]) > 1:
         sweeps.print_summary(finished)
-    if failed and launcher == "slurm":  # said on other machines, into their logs
+    if failed and launcher == "slurm":  # the jobs have printed this only into logs on their machines
         print("\n".join(failed), file=sys.stderr)
     if failed:
         raise HsiAlError(f"{len(failed)} job(s) of the multirun failed; the others went on.")
 
 
 def entry_point() -> None:
-    """For the installed command."""
+    """Entry point of the installed command: run the command line and exit with its code."""
     sys.exit(main())
 
 

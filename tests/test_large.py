@@ -128,7 +128,7 @@ def test_what_cannot_be_read_in_parts(command_line: CommandLine, tiny_scene: lis
         ([*stored, off, "learner=emp_svm"], "learner=emp_svm needs the whole cube, but dataset.in_memory=false"),
         ([*stored, off, "learner=jcr"], "learner=jcr needs the whole cube"),
         ([*stored, "dataset.in_memory=maybe"], "dataset.in_memory=maybe is unknown; choose one of auto, true, false"),
-        (["dataset=indian_pines", "protocol=smoke", off], "can't be had for indian_pines of the catalogue"),
+        (["dataset=indian_pines", "protocol=smoke", off], "is not possible for indian_pines of the catalogue"),
         ([*stored, off, "patch_size=51"], "patch_size=51 is larger than mirror padding of a 24x26 scene allows"),
         ([*stored, off, f"dataset.cube_file={tmp_path / 'flat.npy'}"], "every value of the cube"),
         ([*stored, off, "dataset.cube_key=no"], "no array with the key 'no'"),

@@ -213,7 +213,7 @@ def test_a_second_process_is_refused(command_line: CommandLine, tiny_scene: list
     with locked(run):
         outcome = command_line(*tiny_scene)
     assert outcome.code == 2
-    assert "Another process runs in" in outcome.err
+    assert "Another process is using" in outcome.err
     assert not (run / "config.yaml").exists()
 
 

@@ -1,4 +1,4 @@
-"""The learning curve: one record per round, all accuracies derived from confusion matrices."""
+"""The learning curve: one record per round; all accuracies are computed from confusion matrices."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ Counts = NDArray[np.int64]
 
 
 def confusion_matrix(truth: Counts, predicted: Counts, n_classes: int) -> Counts:
-    """Counts of (truth, prediction) pairs, rows = truth, (C, C)."""
+    """Return the counts of (truth, prediction) pairs, (C, C); a row per true class."""
     pairs = n_classes * truth + predicted
     return np.bincount(pairs, minlength=n_classes**2).astype(np.int64).reshape(n_classes, n_classes)
 
 
 def recalls(confusion: Counts) -> NDArray[np.float64]:
-    """Recall (producer's accuracy) per class; nan for a class that the truth lacks, (C,)."""
+    """Return the recall (producer's accuracy) per class, (C,); nan for a class without true samples."""
     totals = confusion.sum(axis=1)
     return np.where(totals > 0, np.diag(confusion) / np.maximum(totals, 1), np.nan)
 
@@ -34,7 +34,7 @@ def average_accuracy(confusion: Counts) -> float:
 
 
 def cohen_kappa(confusion: Counts) -> float:
-    """Kappa = (OA - p_e) / (1 - p_e), p_e from the marginals; nan where chance alone explains all."""
+    """Kappa = (OA - p_e) / (1 - p_e), p_e from the marginals; nan if p_e = 1 or without samples."""
     total = confusion.sum()
     if not total:
         return float("nan")
@@ -44,18 +44,19 @@ def cohen_kappa(confusion: Counts) -> float:
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """What is known about a round once its learner was asked.
+    """The results of one round.
 
     Attributes:
         round: 0 = initial labels only.
-        n_labelled: Labels the learner was trained on.
-        confusion_all: Over candidates and test pixels, (C, C).
-        confusion_heldout: Over test pixels; for `split=paper` over the candidates not yet labelled, (C, C).
+        n_labelled: Number of labels that the learner was trained on.
+        confusion_all: Confusion matrix over candidates and test pixels, (C, C).
+        confusion_heldout: Confusion matrix over test pixels; for `split=paper` over the candidates not yet labelled,
+            (C, C).
         seconds_fit: Wall time of training.
-        seconds_predict: Wall time of the one pass that serves evaluation and acquisition.
+        seconds_predict: Wall time of the prediction that serves both evaluation and acquisition.
         seconds_query: Wall time of selection and labelling.
-        agreement: Cohen's kappa with the predictions of the round before on the unlabelled pool, nan in round 0; None
-            where no rule of stopping asks for it.
+        agreement: Cohen's kappa between the predictions of this and the previous round on the unlabelled pool, nan in
+            round 0; None if no stopping rule needs it.
     """
 
     round: int
@@ -68,7 +69,13 @@ class RoundRecord:
     agreement: float | None = None
 
     def row(self, label_values: Counts) -> dict[str, float]:
-        """A row of curve.csv: fractions, `agreement` if asked, seconds, and `recall_<label value>` over all pixels."""
+        """Return the row of curve.csv: accuracies as fractions, `agreement` if set, seconds, `recall_<label value>`.
+
+        The recalls are those of `confusion_all`.
+
+        Args:
+            label_values: Original value of every class index, (C,).
+        """
         row: dict[str, float] = {"round": self.round, "n_labelled": self.n_labelled}
         if self.agreement is not None:
             row["agreement"] = self.agreement

@@ -1,4 +1,4 @@
-"""One run from its configuration: build, loop, files."""
+"""Play one run from its configuration: build its parts, run the active learning loop, write its files."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ from hsi_al.active.observers.progress import ProgressDisplay
 from hsi_al.active.parts import build_parts
 from hsi_al.active.run_directory import discard_uncommitted, locked, read_meta, refuse_foreign_files
 from hsi_al.config.kept import differing_keys, to_dict, to_yaml
-from hsi_al.config.schema import Config, asked
+from hsi_al.config.schema import Config, name_with_wrappers
 from hsi_al.errors import HsiAlError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.methods.base import Estimate, predicted_map
@@ -31,20 +31,20 @@ from hsi_al.report.tables import print_table
 from hsi_al.training.ranks import ALONE, Ranks, check_devices, cores_here, joined, run_in_processes, started_by_slurm
 
 Ids = NDArray[np.int64]
-PHASES = ("acquisition", "logging", "I/O")  # that every learner has
+PHASES = ("acquisition", "logging", "I/O")  # of a run with any learner
 
 
 def run(config: Config, path: Path) -> None:
-    """Run, continue, or only report a finished run, in as many processes as `trainer.devices`.
+    """Start or continue a run, or print the report of a finished one, in as many processes as `trainer.devices`.
 
     Args:
         config: Checked configuration.
         path: Run directory.
 
     Raises:
-        HsiAlError: Bad input; a run without a committed round leaves nothing behind.
+        HsiAlError: Bad input; the files of a new run without a committed round are removed.
         OSError: Files can't be written.
-        Interrupted: A signal came; the same call continues.
+        Interrupted: A signal ended the run; the same call continues it.
     """
     check_method(config)
     devices = config.trainer.devices
@@ -58,13 +58,13 @@ def run(config: Config, path: Path) -> None:
 
 
 def run_as_one(config: Config, path: Path) -> None:
-    """Run as one of several processes."""
+    """Run in this process as one of the several that share the run."""
     with joined(config.trainer.accelerator, config.trainer.devices) as ranks:
         run_here(config, path, ranks)
 
 
 def run_here(config: Config, path: Path, ranks: Ranks = ALONE) -> None:
-    """Run in this process, and the others if there are any; the first one holds the run directory and writes to it."""
+    """Run in this process, one of `ranks`; only the first of them locks the run directory and writes to it."""
     console = Console(soft_wrap=True, highlight=False, markup=False, quiet=not ranks.is_first)
     with ExitStack() as held:
         is_new, is_finished = ranks.from_first(lambda: opened(config, path, held))
@@ -83,15 +83,15 @@ def run_here(config: Config, path: Path, ranks: Ranks = ALONE) -> None:
 
 
 def opened(config: Config, path: Path, held: ExitStack) -> tuple[bool, bool]:
-    """Lock the run directory as long as `held`, and say whether the run is new and whether it is finished.
+    """Lock the run directory until `held` is closed; return whether the run is new and whether it is finished.
 
     Raises:
-        RunDirectoryError: It is in use, or holds something else.
+        RunDirectoryError: It is in use, or holds a run of another configuration or run files without a configuration.
     """
     held.enter_context(locked(path))
     refuse_foreign_files(path)
     is_new = not (path / "config.yaml").exists()
-    for stale in path.glob(".*.tmp"):  # of a killed process
+    for stale in path.glob(".*.tmp"):  # left by a killed process
         stale.unlink()
     if not is_new and (different := differing_keys(path / "config.yaml", config)):
         raise RunDirectoryError(
@@ -102,7 +102,7 @@ def opened(config: Config, path: Path, held: ExitStack) -> tuple[bool, bool]:
 
 
 def draw(path: Path) -> None:
-    """Draw the figures of a run; loads matplotlib."""
+    """Draw the figures of a run; matplotlib is imported only here."""
     from hsi_al.report import figures
 
     figures.draw(path)
@@ -114,8 +114,8 @@ class Experiment:
     Args:
         config: Checked configuration.
         path: Run directory, locked.
-        console: Where to write.
-        ranks: The processes that run it together.
+        console: Console for all output.
+        ranks: The processes that share the run.
     """
 
     def __init__(self, config: Config, path: Path, console: Console, ranks: Ranks = ALONE) -> None:
@@ -126,7 +126,7 @@ class Experiment:
         self.meta = MetaFile(self.parts, self.threads, self.began)
 
     def play(self) -> None:
-        """Run the missing rounds, then write maps, figures, and last of all `finished`."""
+        """Play the missing rounds, write maps and figures, and last of all the state `finished` in meta.json."""
         config, parts = self.config, self.parts
         learner, rounds, pool = parts.learner, parts.rounds, parts.pool
         if parts.first_round and learner.keeps_state and (learner.warm or parts.first_round > rounds):
@@ -172,14 +172,14 @@ class Experiment:
         self.ranks.from_first(lambda: self.end(loop.seconds))
 
     def begin(self) -> Estimate:
-        """Write what is known before the first round, and announce it."""
+        """Write config.yaml and meta.json, print the summary of the run, and return its estimated time."""
         with replacing(self.path / "config.yaml") as temporary:
             temporary.write_text(to_yaml(self.config))
         self.meta.write("running")
         return announce(self.console, self.parts, self.threads)
 
     def show_results(self, loggers: Sequence[Logger]) -> None:
-        """Draw the figures and show them elsewhere."""
+        """Draw the figures and pass them to the loggers."""
         interrupts.check()
         draw(self.path)
         interrupts.check()
@@ -187,14 +187,14 @@ class Experiment:
             logger.log_results()
 
     def end(self, seconds: dict[str, float]) -> None:
-        """Write what is left, and last of all `finished`."""
+        """Write the profile if wanted, then the state `finished` in meta.json."""
         if self.config.trainer.profile:
             self.write_profile(seconds)
         self.meta.write("finished")
 
     @contextmanager
     def logged(self) -> Iterator[list[Logger]]:
-        """The logger that `logger.name` says, if any; it is closed whatever happens."""
+        """Open the logger named by `logger.name`, yield it in a list (empty for `none`), and close it in any case."""
         opened_logger = {"wandb": self.in_wandb, "tensorboard": self.in_tensorboard}.get(self.config.logger.name)
         if opened_logger is None or not self.ranks.is_first:
             yield []
@@ -204,23 +204,23 @@ class Experiment:
             yield [logger]
 
     def in_tensorboard(self) -> AbstractContextManager[tuple[Logger, str]]:
-        """Event files, and a line that says how to look at them."""
+        """Return a context with the TensorBoard logger and a line that says how to view its event files."""
         from hsi_al.active.observers.tensorboard_observer import tensorboard_observer
 
         return tensorboard_observer(self.parts.directory, self.parts.scene.class_names, to_yaml(self.config))
 
     def in_wandb(self) -> AbstractContextManager[tuple[Logger, str]]:
-        """A W&B run, and a line that says where it is."""
+        """Return a context with the W&B logger and a line that says where its run is."""
         from hsi_al.active.observers.wandb_observer import WandbRun, wandb_observer
 
         config, logger, parts = self.config, self.config.logger, self.parts
-        asks = asked(config.acquisition)
+        acquisition = name_with_wrappers(config.acquisition)
         about = WandbRun(
             run_id=self.meta.wandb_id,
-            name=f"{parts.method} {asks} seed={config.seed}",
+            name=f"{parts.method} {acquisition} seed={config.seed}",
             group=logger.group
             or f"{config.experiment.name} {config.dataset.name} {config.protocol.name}-{config.split.kind}",
-            job_type=asks,
+            job_type=acquisition,
             project=logger.project,
             entity=logger.entity,
             mode=logger.mode,
@@ -230,7 +230,7 @@ class Experiment:
         return wandb_observer(about, parts.directory, parts.scene.class_names)
 
     def write_maps(self, loop: ActiveLearningLoop) -> None:
-        """Predict the pixels that the last round did not, and write the maps of the whole scene."""
+        """Predict the pixels that the last round did not predict, and write the maps of the whole scene."""
         scene = self.parts.scene
         none, predicted = np.empty(0, np.int64), loop.predicted_class
         known = (none, none) if predicted is None else (self.parts.split.scored_ids, predicted)
@@ -241,7 +241,7 @@ class Experiment:
             self.ranks.from_first(lambda: write(values, scene.ground_truth, scene.false_colour()))
 
     def write_profile(self, seconds: dict[str, float]) -> None:
-        """Seconds per phase of this call, as `profile.md`."""
+        """Write the seconds per phase of this call to `profile.md` and print them."""
         from hsi_al.report.contest_tables import markdown
 
         learner = self.parts.learner
@@ -253,7 +253,7 @@ class Experiment:
 
 
 def phase_table(phases: dict[str, float], wall_seconds: float) -> list[list[str]]:
-    """Header and rows: seconds and share of each phase, what is left over, and the whole."""
+    """Return header and rows: seconds and share of each phase, of everything else, and of the whole call."""
     rows = {**phases, "everything else": max(0.0, wall_seconds - sum(phases.values())), "whole call": wall_seconds}
     return [
         ["phase", "seconds", "% of the call"],
@@ -265,9 +265,13 @@ def phase_table(phases: dict[str, float], wall_seconds: float) -> list[list[str]
 
 
 def use_threads(threads: int | None, processes: int = 1) -> int:
-    """Compute with so many threads, by default all, or the share of one of several processes; gives the number.
+    """Set the number of CPU threads of this process and return it.
 
-    The libraries must be loaded: torch if the learner uses it, and those of linear algebra.
+    Torch, if the learner uses it, and the linear algebra libraries must be imported already.
+
+    Args:
+        threads: Number of threads; None = `available_threads`.
+        processes: Number of processes that share the run.
     """
     threads = threads or available_threads(processes)
     if "torch" in sys.modules:
@@ -275,12 +279,12 @@ def use_threads(threads: int | None, processes: int = 1) -> int:
     else:
         threadpool_limits(threads)
     if processes > 1:
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # else Lightning would choose again
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # else Lightning would set another number
     return threads
 
 
 def available_threads(processes: int = 1) -> int:
-    """OMP_NUM_THREADS if set, else what SLURM gave, else the cores given to this process and those beside it."""
+    """Return OMP_NUM_THREADS if set, else this process's share of the CPUs given by SLURM or of the usable cores."""
     if (given := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(given) > 0:
         return int(given)
     if (given := os.environ.get("SLURM_CPUS_PER_TASK", "")).isdigit() and int(given) > 0:

@@ -30,7 +30,7 @@ Ids = NDArray[np.int64]
 
 @contextmanager
 def timed(seconds: defaultdict[str, float], phase: str) -> Iterator[None]:
-    """Add what passes inside to a phase's seconds."""
+    """Add the wall time of the context to `seconds[phase]`."""
     start = time.perf_counter()
     try:
         yield
@@ -40,7 +40,7 @@ def timed(seconds: defaultdict[str, float], phase: str) -> Iterator[None]:
 
 @contextmanager
 def only_new_garbage() -> Iterator[None]:
-    """Let the garbage collector look only at what is made inside: all modules together take it 0.2 s, every round."""
+    """Exclude existing objects from garbage collection inside: scanning all imported modules takes 0.2 s per round."""
     if gc.get_freeze_count():
         yield
         return
@@ -54,27 +54,27 @@ def only_new_garbage() -> Iterator[None]:
 
 @dataclass
 class ActiveLearningLoop:
-    """An ordinary Python loop over rounds; it knows no dataset, network or strategy by name.
+    """The loop over rounds; it depends on no particular dataset, network or acquisition function.
 
     Attributes:
         split: Candidates and test pixels.
         truth: Class indices of `split.scored_ids`, for evaluation only.
         n_classes: Number of classes.
         width: Columns of the scene.
-        pool: Who is labelled, since which round; holds the initial labels.
+        pool: Labelled and unlabelled candidates, with the round of each label; holds the initial labels at the start.
         learner: Fits and predicts.
         acquisition: Selects the queries.
-        oracle: Answers them.
+        oracle: Gives the labels of queried pixels.
         directory: Where rounds are committed.
         rounds: Number of query rounds; one more training follows the last query.
         query_size: Pixels per query.
         seed: Root seed.
-        observers: Told about every round.
+        observers: Called after every committed round.
         stopping: Rules that end a run before its last round.
-        stopped: Why one of them did, None while none has.
-        predicted_class: What the last round said about `split.scored_ids`; None before it.
-        seconds: Spent so far, by phase: acquisition, logging, I/O, and whatever the caller adds.
-        ranks: The processes that run the loop together; the first one asks and commits.
+        stopped: The reason, once a rule has ended the run; else None.
+        predicted_class: Predicted class indices of `split.scored_ids` in the latest round; None before the first.
+        seconds: Wall time so far by phase: acquisition, logging, I/O, and phases that the caller adds.
+        ranks: The processes that run the loop together; the first one selects the queries and commits.
     """
 
     split: Split
@@ -97,12 +97,12 @@ class ActiveLearningLoop:
     ranks: Ranks = ALONE
 
     def run(self, first_round: int = 0) -> None:
-        """Run the rounds from `first_round` on; a warm learner holds the state of the round before."""
+        """Run the rounds from `first_round` on; a warm-started learner must hold the state of the previous round."""
         with only_new_garbage():
             self.play_rounds(first_round)
 
     def play_rounds(self, first_round: int) -> None:
-        """The rounds from `first_round` to the last one."""
+        """Play, commit and report the rounds from `first_round` to the last one."""
         for round_ in range(first_round, self.rounds + 1):
             interrupts.check()
             record = self.play(round_)
@@ -113,12 +113,12 @@ class ActiveLearningLoop:
             with timed(self.seconds, "logging"):
                 for observer in self.observers:
                     observer.on_round(record)
-            gc.collect()  # a Trainer and its optimiser refer to each other: memory would grow round by round
+            gc.collect()  # a Trainer and its optimiser form a reference cycle: memory would grow every round
             if last:
                 break
 
     def play(self, round_: int) -> RoundRecord:
-        """One round: fit, predict, evaluate, and unless it is the last query and label."""
+        """Play one round: fit, predict and evaluate, then, unless it is the last, query and label."""
         clock = time.perf_counter
         start, n_labelled = clock(), self.pool.n_labelled
         self.learner.fit(self.pool.labelled_ids, self.pool.labels, round_, generator(self.seed, "learner", round_))
@@ -145,15 +145,15 @@ class ActiveLearningLoop:
         return replace(record, seconds_query=clock() - predicted)
 
     def rows_with(self, record: RoundRecord) -> list[dict[str, float]]:
-        """The committed rows and one that is not yet."""
+        """Return the committed rows of curve.csv and that of a record not yet committed."""
         return [*self.directory.rows, record.row(self.directory.label_values)]
 
     def commit(self, record: RoundRecord, last: bool) -> None:
-        """Write the finished round, in one process."""
+        """Commit the finished round in the first process."""
         self.ranks.from_first(lambda: self.directory.commit(record, self.pool, self.learner, last))
 
     def ask(self) -> tuple[Outputs, Scores | None]:
-        """One pass over `split.scored_ids`; keeps classes and scores alone where these serve the acquisition."""
+        """Predict `split.scored_ids` in parts; keep only classes and scores if the acquisition ranks scores."""
         kept, scored = [], []
         for outputs in in_parts(self.learner, self.split.scored_ids):
             scores = scores_of(self.acquisition, outputs)
@@ -162,7 +162,7 @@ class ActiveLearningLoop:
         return Outputs.joined(kept), np.concatenate(scored) if scored else None
 
     def evaluate(self, outputs: Outputs) -> tuple[Ids, Ids]:
-        """Confusion over all scored pixels, and over the held-out ones, (C, C) each."""
+        """Return the confusion matrices over all scored pixels and over the held-out pixels, (C, C) each."""
         heldout = np.searchsorted(self.split.scored_ids, self.split.heldout(self.pool.labelled_ids))
         predicted = outputs.predicted_class
         return (
@@ -171,7 +171,10 @@ class ActiveLearningLoop:
         )
 
     def agreement(self, outputs: Outputs) -> float | None:
-        """Kappa with the round before over the unlabelled pool, if a rule needs it; keeps what the next round needs."""
+        """Return kappa with the previous round's predictions on the unlabelled pool; None if no stopping rule needs it.
+
+        The predictions are stored in the run directory object for the next round.
+        """
         if self.stopping.agreement is None:
             return None
         before, unlabelled = self.directory.predicted, ~self.pool.is_labelled
@@ -181,7 +184,7 @@ class ActiveLearningLoop:
         return agreement_of(earlier, now[unlabelled], self.n_classes)
 
     def query(self, outputs: Outputs, scores: Scores | None, round_: int) -> None:
-        """Select among the unlabelled candidates, ask the oracle, label for the next round."""
+        """Select unlabelled candidates and add them to the pool for the next round, with labels from the oracle."""
         candidates = self.pool.candidates
         places = np.searchsorted(self.split.scored_ids, candidates)
         view = PoolView(
@@ -193,7 +196,7 @@ class ActiveLearningLoop:
             None if scores is None else scores[places],
         )
         rng = generator(self.seed, "query", round_)
-        # One process selects: a last bit that differs elsewhere must not divide the pools.
+        # Only one process selects: scores that differ in a last bit would give the processes different pools.
         positions = self.ranks.from_first(lambda: self.acquisition.select(view, self.query_size, rng))
         pixel_ids = candidates[positions]
         self.pool.add(pixel_ids, self.oracle.label(pixel_ids), round_ + 1)

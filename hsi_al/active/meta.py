@@ -1,4 +1,4 @@
-"""What meta.json says about a run: its state, the machine, versions, time and memory."""
+"""The file meta.json of a run: its state, the machine, versions, time and memory."""
 
 import platform
 import re
@@ -18,12 +18,12 @@ from hsi_al.active.run_directory import read_meta
 
 
 class MetaFile:
-    """Keeps meta.json up to date, so that also a killed run has its wall time in it.
+    """Observer that rewrites meta.json after every round, so that even a killed run has its wall time recorded.
 
     Args:
-        parts: The run.
-        threads: How many it computes with.
-        began: When this call began, by `time.monotonic`.
+        parts: The parts of the run.
+        threads: Number of CPU threads that it uses.
+        began: Start of this call, in seconds of `time.monotonic`.
     """
 
     def __init__(self, parts: Parts, threads: int, began: float) -> None:
@@ -32,11 +32,11 @@ class MetaFile:
         self.wandb_id: str = self.earlier.get("wandb_id") or secrets.token_hex(4)
 
     def on_round(self, record: RoundRecord) -> None:
-        """Keep the wall time of a run that may be killed."""
+        """Write the wall time so far, with the state `running`."""
         self.write("running")
 
     def write(self, state: str) -> None:
-        """Write meta.json; `wall_seconds` adds up over continued calls."""
+        """Write meta.json with the given state, `running` or `finished`; `wall_seconds` sums all calls of the run."""
         parts, earlier = self.parts, self.earlier
         scene = parts.scene
         parts.directory.write_meta(
@@ -68,7 +68,7 @@ class MetaFile:
 
 
 def device_name(device: object) -> str:
-    """The GPU's name, or the processor's, of what `str` names as torch does: `cuda:0`, `cpu`."""
+    """Return the name of a GPU or processor, given a device whose `str` is as in torch: `cuda:0`, `cpu`."""
     kind = str(device).partition(":")[0]
     if kind == "cuda":
         import torch
@@ -78,9 +78,9 @@ def device_name(device: object) -> str:
 
 
 def peak_memory_mb() -> int:
-    """Largest resident memory of this process so far, MB."""
+    """Return the peak resident memory of this process so far, MiB."""
     status = Path("/proc/self/status")
-    if status.exists():  # getrusage counts what the process was started from
+    if status.exists():  # getrusage includes the peak of the process that forked this one
         return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) // 2**10  # type: ignore[index]
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
@@ -88,7 +88,7 @@ def peak_memory_mb() -> int:
 
 @cache
 def git_commit() -> str | None:
-    """The commit of the checkout that this package runs from, with a plus if it was changed; None elsewhere."""
+    """Return the git commit of the checkout that holds this package, with `+` if it has changes; None without one."""
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():  # an installed package inside somebody else's repository
         return None

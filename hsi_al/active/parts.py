@@ -33,7 +33,7 @@ Ids = NDArray[np.int64]
 
 @dataclass
 class Parts:
-    """What a run consists of.
+    """The objects that a run consists of.
 
     Attributes:
         config: Checked configuration.
@@ -41,14 +41,14 @@ class Parts:
         split: Candidates and test pixels.
         acquisition: Selects the queries.
         learner: Fits and predicts.
-        oracle: Answers.
+        oracle: Gives the labels of queried pixels.
         directory: Where rounds are committed.
-        pool: The labels committed so far, or the initial ones.
+        pool: Candidates with the labels committed so far; the initial labels in a new run.
         stopping: Rules that end a run before its last round.
         first_round: The round to run next.
         rounds: Number of the last round.
         stopped: Round and reason if a rule has ended the run.
-        ranks: The processes that run it together.
+        ranks: The processes that share the run.
     """
 
     config: Config
@@ -66,22 +66,22 @@ class Parts:
     stopped: dict[str, Any] | None = None
 
     def stop(self, reason: str) -> None:
-        """The last committed round is the last one."""
+        """Make the last committed round the last one of the run, and record the reason."""
         self.rounds = len(self.directory.rows) - 1
         self.stopped = {"round": self.rounds, "reason": reason}
 
     def missing(self) -> dict[str, list[int]]:
-        """Label values that a side of the split lacks."""
+        """Return, for `candidates` and `test`, the label values without a pixel on that side of the split."""
         sides = {"candidates": self.split.missing_in_candidates, "test": self.split.missing_in_test}
         return {side: [int(self.scene.label_values[index]) for index in missing] for side, missing in sides.items()}
 
     @property
     def method(self) -> str:
-        """The network's or the learner's name."""
+        """Name of the method: the backbone for the deep learner, else `learner.method`."""
         return self.config.learner.method.removeprefix("deep-")
 
     def title(self) -> str:
-        """What tells this run from others."""
+        """Return the title of the run: scene, method, acquisition, protocol, split and seed."""
         config = self.config
         return (
             f"{config.dataset.name}, {self.method}, {config.acquisition.name}, "
@@ -89,7 +89,12 @@ class Parts:
         )
 
     def overlap(self) -> dict[str, Any]:
-        """Held-out pixels that lie in a training patch, at first and now; `patch_size` None without patches."""
+        """Count the held-out pixels that lie in a training patch, with the initial and with all present labels.
+
+        Returns:
+            `patch_size`, None for a method without patches; with patches, `labels`, `inside` and `heldout` counts under
+            `initial` and `last`.
+        """
         patch_size = method_of(self.config).window(self.config)
         shape, pool = (self.scene.height, self.scene.width), self.pool
         found: dict[str, Any] = {"patch_size": patch_size}
@@ -101,13 +106,13 @@ class Parts:
 
 
 def build_parts(config: Config, path: Path, ranks: Ranks, tell: Callable[[Scene], None]) -> Parts:
-    """Build a run, or take it up where its directory says.
+    """Build the parts of a new run, or of the run that its directory holds so far.
 
     Args:
         config: Checked configuration.
         path: Run directory.
-        ranks: The processes that run it together.
-        tell: Called with the scene, before anything that takes long to import.
+        ranks: The processes that share the run.
+        tell: Called with the scene as soon as it is loaded, before slow imports.
 
     Raises:
         HsiAlError: Bad input.
@@ -142,11 +147,12 @@ def build_parts(config: Config, path: Path, ranks: Ranks, tell: Callable[[Scene]
 
 
 def build_scene(config: Config) -> Scene:
-    """Load the scene: one's own if a cube file is given, else from the catalogue.
+    """Load the scene: from the user's own files if `dataset.cube_file` is given, else from the catalogue.
 
     Raises:
         SceneError: A file is missing or unusable.
-        ConfigurationError: No file is named, and the catalogue has no such scene.
+        ConfigurationError: No file is given for a scene outside the catalogue, or a key is given that catalogue scenes
+            don't take.
     """
     dataset = config.dataset
     if dataset.cube_file is not None:
@@ -164,11 +170,11 @@ def build_scene(config: Config) -> Scene:
     if dataset.name not in CATALOGUE:
         raise ConfigurationError(
             f"The scene {dataset.name} needs dataset.cube_file=<file>, and dataset.ground_truth_file=<file> unless "
-            f"both are in one; scenes known by name are {', '.join(CATALOGUE)}."
+            f"both are in one file; the catalogue has {', '.join(CATALOGUE)}."
         )
     if dataset.in_memory is False:
         raise ConfigurationError(
-            f"dataset.in_memory=false can't be had for {dataset.name} of the catalogue; take dataset=custom with "
+            f"dataset.in_memory=false is not possible for {dataset.name} of the catalogue; take dataset=custom with "
             "dataset.cube_file."
         )
     own = ("cube_key", "ground_truth_file", "ground_truth_key", "class_names", "rgb_bands")
@@ -181,7 +187,7 @@ def build_scene(config: Config) -> Scene:
 
 
 def fits_memory(config: Config) -> bool:
-    """Whether the whole cube of a scene of one's own is read, as `dataset.in_memory` says; results are the same.
+    """Return whether to load the whole cube of the user's own scene (`dataset.in_memory`); results don't depend on it.
 
     Raises:
         SceneError: The file is missing or unusable.
@@ -199,25 +205,25 @@ def fits_memory(config: Config) -> bool:
 
 
 def named(scene: Scene, names: list[str]) -> Scene:
-    """The scene with these class names, in ascending order of its label values.
+    """Return the scene with class names given in ascending order of its label values.
 
     Raises:
-        ConfigurationError: Another number of names than classes.
+        ConfigurationError: The number of names differs from the number of classes.
     """
     if len(names) != scene.n_classes:
         raise ConfigurationError(
             f"dataset.class_names holds {len(names)} names, but {scene.name} has the {scene.n_classes} label values "
-            f"{scene.label_values.tolist()}; give one for each, in this order."
+            f"{scene.label_values.tolist()}; give one name for each, in this order."
         )
     return replace(scene, class_names=dict(zip(scene.label_values.tolist(), names, strict=True)))
 
 
 def build_split(config: Config, scene: Scene) -> Split:
-    """Candidates and test pixels; the same for every root seed.
+    """Divide the labelled pixels into candidates and test pixels, in the same way for every root seed.
 
     Raises:
         PoolError: The split leaves a side empty.
-        PoolExhaustedError: The labels that the protocol asks for are more than the candidates.
+        PoolExhaustedError: The protocol needs more labels than there are candidates.
     """
     settings, ids = config.split, scene.labelled_ids
     labels = scene.labels_of(ids)
@@ -248,16 +254,16 @@ def build_split(config: Config, scene: Scene) -> Split:
 
 
 def initial_size(config: Config, labels: Ids) -> int:
-    """Labels before the first query, given those of all candidates (N,)."""
+    """Return the number of initial labels, given the class indices of all candidates (N,)."""
     protocol = config.protocol
     if protocol.per_class is None:
         return protocol.initial_size
-    # A class with fewer is an error that the draw names.
+    # Where a class with fewer candidates is not allowed, `draw` raises.
     return int(np.minimum(np.unique(labels, return_counts=True)[1], protocol.per_class).sum())
 
 
 def draw(config: Config, scene: Scene, candidates: Ids) -> Ids:
-    """The initial labels' pixel ids.
+    """Draw the pixel ids of the initial labels.
 
     Raises:
         PoolError: A class has too few candidates for its share.

@@ -1,4 +1,4 @@
-"""The files of a run, readable without the code; what is committed survives a kill at any moment."""
+"""The files of a run, in formats readable without this package; committed rounds survive a kill at any moment."""
 
 import csv
 import json
@@ -21,23 +21,24 @@ from hsi_al.pool.label_pool import LabelPool
 Ids = NDArray[np.int64]
 Labels = NDArray[np.integer[Any]]
 ROUND_FILES = ("meta.json", "curve.csv", "confusion.h5", "pool.h5")
-# What h5py, csv, json and numpy raise on files that were cut or overwritten.
+# Raised by h5py, csv, json and numpy on truncated or overwritten files.
 DAMAGE = (OSError, LookupError, ArithmeticError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError)
 
 
 class RunDirectory:
     """One run's folder.
 
-    A round is committed by temporary files and `os.replace`, in this order: weights (warm start, or the last round),
-    confusion.h5, curve.csv, and pool.h5, which is the commit point: a run continues at the round it names.
+    Committing a round replaces these files atomically, in this order: weights (with warm start, or in the last round),
+    confusion.h5, curve.csv, and pool.h5, which is the commit point: it holds the number of the next round, at which a
+    run continues.
 
     Args:
-        path: The folder; it is made if missing.
+        path: The folder; created if missing.
         label_values: Original value of every class index, (C,).
 
     Attributes:
-        predicted: Class index that the last round gave to every candidate, (N,), kept in pool.h5 where it is set: rules
-            of stopping compare the next round with it.
+        predicted: Class index predicted for every candidate in the latest round, (N,), or None; written to pool.h5
+            unless None, because a stopping rule compares the next round with it.
     """
 
     def __init__(self, path: Path, label_values: Ids) -> None:
@@ -49,7 +50,7 @@ class RunDirectory:
         self.predicted: Ids | None = None
 
     def restore(self, pool: LabelPool) -> int:
-        """Take the committed labels into an empty pool and the committed rounds into memory.
+        """Read the committed labels into an empty pool and the committed rounds into memory.
 
         Returns:
             The round to run next, 0 for a new run.
@@ -81,7 +82,13 @@ class RunDirectory:
         return next_round
 
     def commit(self, record: RoundRecord, pool: LabelPool, learner: Learner, last: bool) -> None:
-        """Write a finished round; a kill before the last line leaves the round before it committed.
+        """Write a finished round; a kill before pool.h5 is replaced leaves the previous round as the committed one.
+
+        Args:
+            record: Results of the round.
+            pool: Candidates and labels, those of the round's query included.
+            learner: Its state is saved for a warm start, and in the last round.
+            last: Whether this is the last round of the run.
 
         Raises:
             OSError: The disk is full or the folder can't be written.
@@ -97,16 +104,16 @@ class RunDirectory:
             old.unlink()
 
     def weights(self, round_: int) -> Path:
-        """The learner's state after a round."""
+        """Return the path of the learner's state after a round."""
         return self.path / f"weights_{round_}.pt"
 
     def write_meta(self, meta: dict[str, Any]) -> None:
-        """Replace meta.json."""
+        """Replace meta.json by the given content."""
         with replacing(self.path / "meta.json") as temporary:
             temporary.write_text(json.dumps(meta, indent=2) + "\n")
 
     def write_predictions(self, class_map: Labels, ground_truth: Labels, rgb: NDArray[np.uint8]) -> None:
-        """Write the maps: original label values (H, W), 0 = background, and false colour (H, W, 3)."""
+        """Write predictions.h5: maps of original label values (H, W), 0 = background, and false colour (H, W, 3)."""
         kind = np.min_scalar_type(int(max(class_map.max(), ground_truth.max())))
         with replacing_hdf5(self.path / "predictions.h5") as file:
             for name, array in (("class_map", class_map), ("ground_truth", ground_truth)):
@@ -114,7 +121,7 @@ class RunDirectory:
             file.create_dataset("rgb", data=rgb, compression="gzip")
 
     def _read_rounds(self, next_round: int) -> None:
-        """Rounds of curve.csv and confusion.h5 before `next_round`; later ones were not committed."""
+        """Read the rounds before `next_round` from curve.csv and confusion.h5; later ones were not committed."""
         path = self.path / "curve.csv"
         with reading(path), path.open(newline="") as file:
             rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
@@ -156,7 +163,7 @@ class RunDirectory:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged file raises into one sentence."""
+    """Turn the errors of reading a missing or damaged file into a `RunDirectoryError` of one sentence."""
     try:
         yield
     except (*DAMAGE, csv.Error, PoolError) as error:
@@ -168,17 +175,17 @@ def reading(path: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the run directory; a second process is refused, a killed one leaves nothing that blocks.
+    """Lock the run directory against other processes; the lock of a killed process doesn't block.
 
     Raises:
-        RunDirectoryError: Another process runs here.
+        RunDirectoryError: Another process holds the lock.
     """
     lock = filelock.FileLock(path / "lock")
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise RunDirectoryError(
-            f"Another process runs in {path}; wait for it, or give this run its own hydra.run.dir."
+            f"Another process is using {path}; wait for it, or give this run its own hydra.run.dir."
         ) from error
     try:
         yield
@@ -187,10 +194,10 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """What the meta.json of a run directory says, {} if it is not there yet.
+    """Read the meta.json of a run directory; {} if there is none yet.
 
     Raises:
-        RunDirectoryError: It is corrupted.
+        RunDirectoryError: The file is corrupted.
     """
     file = path / "meta.json"
     if not file.exists():
@@ -200,8 +207,8 @@ def read_meta(path: Path) -> dict[str, Any]:
 
 
 def discard_uncommitted(path: Path) -> None:
-    """Remove what a run without a committed round has written, and its folder if nothing else is in it."""
-    with suppress(OSError):  # what led here matters more than what can't be cleaned up
+    """Remove the files of a run without a committed round, and its folder if that is then empty and below ./outputs."""
+    with suppress(OSError):  # the error that led here matters more than a failed clean-up
         if not (path / "pool.h5").exists():
             for file in [*(path / name for name in ("config.yaml", "lock", *ROUND_FILES)), *path.glob("weights_*.pt")]:
                 file.unlink(missing_ok=True)
@@ -209,7 +216,7 @@ def discard_uncommitted(path: Path) -> None:
 
 
 def remove_if_empty(path: Path) -> None:
-    """Remove an empty folder below ./outputs, and those above it that become empty; others are the user's."""
+    """Remove an empty folder and its parents that become empty, up to ./outputs; folders elsewhere are the user's."""
     top = Path.cwd() / "outputs"
     with suppress(OSError):
         for folder in (path, *path.parents):
@@ -219,7 +226,7 @@ def remove_if_empty(path: Path) -> None:
 
 
 def refuse_foreign_files(path: Path) -> None:
-    """Raise RunDirectoryError if files of a run lie here without the configuration that made them."""
+    """Raise RunDirectoryError if the folder holds files of a run but no config.yaml."""
     if not (path / "config.yaml").exists() and (found := [name for name in ROUND_FILES if (path / name).exists()]):
         raise RunDirectoryError(
             f"{path} holds {', '.join(found)} but no config.yaml, so it can't be continued; restore it, delete the "

@@ -1,4 +1,4 @@
-"""When to stop before the last round: rules on what the rounds so far have written into curve.csv."""
+"""Rules that stop a run before its last round, by the rows of curve.csv so far."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ STABLE_ROUNDS = 3  # Bloodgood & Vijay-Shanker 2009
 
 @dataclass(frozen=True)
 class Stopping:
-    """Rules that end a run; without any it plays all its rounds.
+    """The stopping rules of a run; without any, it plays all its rounds.
 
-    A decision depends on the committed rows alone, so a run that was killed decides alike.
+    A decision depends only on the rows, so a run that was killed and continued stops at the same round.
 
     Attributes:
         accuracy: Stop once the OA over the test pixels reaches this fraction. Their labels then decide how long a run
-            lasts: the accuracy that it stops with is optimistic.
+            lasts, so the accuracy at its end is optimistic.
         agreement: Stop once Cohen's kappa between the predictions of successive rounds on the unlabelled pool exceeded
             this in `STABLE_ROUNDS` rounds in a row (M. Bloodgood, K. Vijay-Shanker, "A Method for Stopping Active
             Learning Based on Stabilizing Predictions and the Need for User-Adjustable Stopping", CoNLL 2009). No
-            label is looked at.
+            labels are used.
     """
 
     accuracy: float | None = None
     agreement: float | None = None
 
     def describe(self) -> list[str]:
-        """What the rules are, a sentence each."""
+        """Describe the rules, a sentence each."""
         lines = []
         if self.accuracy is not None:
             lines.append(
@@ -43,10 +43,10 @@ class Stopping:
         return lines
 
     def reason(self, rows: Sequence[Mapping[str, float]]) -> str | None:
-        """Why no round follows these, as a sentence, or None.
+        """Return why the run stops after these rounds, as a part of a sentence; None if it goes on.
 
         Args:
-            rows: Of curve.csv, see `RoundRecord.row`; at least one.
+            rows: Rows of curve.csv, see `RoundRecord.row`.
         """
         reached = rows[-1]["oa_heldout"] if rows else float("nan")
         if self.accuracy is not None and reached >= self.accuracy:
@@ -65,10 +65,10 @@ class Stopping:
 
 
 def agreement_of(before: Ids | None, after: Ids, n_classes: int) -> float:
-    """Cohen's kappa between two predictions of the same pixels (N,).
+    """Return Cohen's kappa between two predictions (N,) of the same pixels.
 
-    1 where both give the same single class to all, where kappa is undefined; nan without a prediction before, or
-    without pixels.
+    It is 1 for equal predictions, even if all pixels have one class, where kappa is undefined; nan if `before` is None
+    or there are no pixels.
     """
     if before is None or not len(after):
         return float("nan")

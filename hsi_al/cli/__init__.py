@@ -1,1 +1,1 @@
-"""What commands share: composing a configuration, sweeps, exit codes, sentences for errors."""
+"""Code that the commands share: composing a configuration, sweeps, exit codes, error messages."""

@@ -1,4 +1,4 @@
-"""Hydra: where the configuration lies and how it is composed."""
+"""Composing the configuration with Hydra from the files in conf/."""
 
 from pathlib import Path
 
@@ -14,7 +14,11 @@ from hsi_al.methods.registry import added_methods, all_methods
 
 
 def configuration_folder() -> Path:
-    """conf/ inside an installed package, or beside it in a checkout."""
+    """Return the folder conf/: inside an installed package, beside the package in a checkout.
+
+    Raises:
+        HsiAlError: There is no such folder.
+    """
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "conf", package.parent / "conf"):
         if (folder / "config.yaml").is_file():
@@ -23,10 +27,10 @@ def configuration_folder() -> Path:
 
 
 def register() -> None:
-    """Give Hydra the schema, and the options of learners that other packages add.
+    """Register the schema, all learners and the resolver `compared_learners` with Hydra.
 
     Raises:
-        ConfigurationError: One of them can't be used.
+        ConfigurationError: A learner that another package adds can't be used.
     """
     OmegaConf.register_new_resolver("compared_learners", compared_learners, replace=True)
     store = ConfigStore.instance()
@@ -38,15 +42,15 @@ def register() -> None:
 
 
 def compared_learners() -> str:
-    """All learners but the networks, as a sweep takes them: what the paper compares with, and what came after."""
+    """Return all learners but `deep`, comma-separated for a sweep: the paper's compared methods and later additions."""
     return ",".join(name for name in all_methods() if name != "deep")
 
 
 def composed(overrides: list[str]) -> tuple[Config, str]:
-    """The configuration that a command line stands for, and its run directory below outputs/.
+    """Return the checked configuration for the given overrides, and the run directory relative to outputs/.
 
     Raises:
-        ConfigurationError: As for a run.
+        ConfigurationError: As for `hsi_al.config.checks.checked`.
     """
     register()
     GlobalHydra.instance().clear()

@@ -1,7 +1,7 @@
-"""Exit codes and last words of every command.
+"""Exit codes and error messages of all commands.
 
-0 done, 2 bad input (one sentence on stderr), 128 + the signal's number if one came (130 for Ctrl-C, 143 for SIGTERM), 1
-a bug (with its traceback).
+0: success; 1: a bug (with its traceback); 2: bad input (one sentence on stderr); 128 + the signal's number: ended by a
+signal (130 for Ctrl-C, 143 for SIGTERM).
 """
 
 import sys
@@ -21,14 +21,14 @@ def guarded(
     is_told: Callable[[BaseException], bool] = lambda error: True,
     way_out: str = CONTINUES,
 ) -> int:
-    """Do a command's work and give its exit code; signals are noted meanwhile and end it at a safe place.
+    """Run a command and return its exit code; a signal ends it at the next safe point.
 
     Args:
         work: What the command does.
-        caught: Errors that a user can act on.
-        explained: Their sentence.
-        is_told: Whether this process is the one to say it.
-        way_out: What to do after an interrupt.
+        caught: Types of the errors that a user can act on.
+        explained: Turns such an error into the sentence to print.
+        is_told: Says whether this process prints it: of several processes with the same error, one does.
+        way_out: Advice printed after an interrupt.
     """
     with interrupts.listening():
         try:
@@ -36,7 +36,7 @@ def guarded(
             interrupts.check()
         except BrokenExecutor:
             return told(
-                "A job's process was killed, often for want of memory; take fewer jobs at once with "
+                "A job's process was killed, often for lack of memory; run fewer jobs at once with "
                 "hydra.launcher.n_jobs. The same command continues."
             )
         except caught as error:
@@ -51,12 +51,12 @@ def guarded(
 
 
 def told(sentence: str) -> int:
-    """Say why, and give the code of bad input."""
+    """Print an error message on stderr and return the exit code of bad input."""
     print(f"hsi_al: error: {sentence}", file=sys.stderr)
     return 2
 
 
 def farewell(interrupt: interrupts.Interrupted, way_out: str) -> int:
-    """Say how to go on, and give the code of the signal."""
+    """Print on stderr that a signal came and what to do next, and return the signal's exit code."""
     print(f"hsi_al: interrupted; {way_out}.", file=sys.stderr)
     return interrupt.exit_code

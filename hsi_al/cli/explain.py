@@ -1,4 +1,4 @@
-"""One sentence out of what Hydra, OmegaConf and the system raise."""
+"""Readable one-sentence messages for errors raised by Hydra, OmegaConf and the operating system."""
 
 import difflib
 import re
@@ -22,7 +22,7 @@ TYPE_LINES = re.compile(r"^\s*(object_type|reference_type)=.*$", re.M)
 
 
 def explained(error: BaseException) -> str:
-    """The sentence of our own errors, a readable one for Hydra's and the system's."""
+    """Return the message for an error: that of an `HsiAlError` unchanged, others reworded in one sentence."""
     if isinstance(error, HsiAlError):
         return str(error)
     if isinstance(error, OSError) and not isinstance(error, HydraException):
@@ -32,19 +32,19 @@ def explained(error: BaseException) -> str:
 
 
 def schema_of_keys() -> Any:  # noqa: ANN401
-    """All keys with their defaults, for naming the siblings of an unknown one; the learner is that of the command."""
-    asked = [argument.removeprefix("learner=") for argument in sys.argv[1:] if argument.startswith("learner=")]
+    """Return all keys with their defaults; the learner's keys are those of the learner on the command line."""
+    chosen = [argument.removeprefix("learner=") for argument in sys.argv[1:] if argument.startswith("learner=")]
     known = all_methods()
-    method = known.get(asked[-1] if asked else "deep", known["deep"])
+    method = known.get(chosen[-1] if chosen else "deep", known["deep"])
     return OmegaConf.structured(Config(learner=method.settings()))
 
 
 def one_sentence(error: BaseException, schema: Any) -> str:  # noqa: ANN401
-    """What is wrong and what would be right, without search paths and tracebacks.
+    """Say in one sentence what is wrong and what would be right, without search paths and tracebacks.
 
     Args:
-        error: The exception; what it was raised from may hold the detail.
-        schema: The configuration with its defaults, for the siblings of an unknown key.
+        error: The exception; its cause or context may hold the details.
+        schema: The configuration with its defaults, for naming the keys beside an unknown one.
     """
     cause = error.__cause__ or error.__context__
     for text in (str(error), str(cause or "")):
@@ -59,13 +59,13 @@ def one_sentence(error: BaseException, schema: Any) -> str:  # noqa: ANN401
 
 
 def no_option(group: str, name: str, options: Iterable[str]) -> str:
-    """Name the options of a group; the schemas among them are no choices."""
+    """Say that a group has no such option and list those it has, without the schemas, which users can't choose."""
     names = sorted(option for option in options if not option.endswith("_schema"))
     return f"There is no {group} {name!r}; choose one of {', '.join(names)}."
 
 
 def unknown_key(key: str, schema: Any) -> str:  # noqa: ANN401
-    """Name the siblings of an unknown key, and the nearest if one is near."""
+    """Say that there is no such key, list the keys at its place and suggest the most similar one."""
     *parents, last = key.split(".")
     node = OmegaConf.select(schema, ".".join(parents)) if parents else schema
     if not isinstance(node, DictConfig):

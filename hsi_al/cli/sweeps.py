@@ -1,7 +1,7 @@
-"""Sweeps: what is refused before the first job, how jobs at once share a machine, and what became of each.
+"""Sweeps: checks before the first job, sharing of a machine by concurrent jobs, and the outcome of each job.
 
-`hydra/launcher=concurrent` takes the number from here, unless `hydra.launcher.n_jobs` says one; the jobs of
-`hydra/launcher=joblib` get their GPUs and shares here too.
+This module sets the number of concurrent jobs of `hydra/launcher=concurrent`, unless `hydra.launcher.n_jobs` is given.
+It also assigns GPUs and shares of their memory to the jobs of that launcher and of `hydra/launcher=joblib`.
 """
 
 import json
@@ -24,19 +24,20 @@ from hsi_al.errors import ConfigurationError, HsiAlError
 from hsi_al.training.ranks import cores_here
 
 GIB = 2**30
-GPU_BYTES = 4 * GIB  # that a job is taken to need: the largest networks on the scenes of the catalogue
-RAM_BYTES = 2 * GIB  # likewise, in the computer's memory
-CONTEXT_BYTES = GIB // 2  # that CUDA itself takes for every process, outside of its share
-# What the sweep's process tells its jobs: the GPUs as they were before the first job, and how many jobs at once.
+GPU_BYTES = 4 * GIB  # GPU memory reserved for a job: enough for the largest networks on the scenes of the catalogue
+RAM_BYTES = 2 * GIB  # main memory reserved for a job
+CONTEXT_BYTES = GIB // 2  # GPU memory that CUDA takes for every process, beside the share of the job
+# Set by the sweep's process for its jobs: the GPUs with their memory before the first job, and the number of concurrent
+# jobs.
 GPUS_VARIABLE = "HSI_AL_GPUS"
 JOBS_VARIABLE = "HSI_AL_JOBS"
-# Which GPU this process, which may run several jobs one after the other, computes on.
+# Number of the first job of this process, which may run several in turn: it determines the GPU of them all.
 TAKEN_VARIABLE = "HSI_AL_TAKEN_GPU"
-# The folder where the jobs of a multirun, maybe elsewhere, leave a file each: the run directory, or how it failed.
+# Folder where every job of a multirun, also on another node, leaves a file: its run directory or its error message.
 OUTCOMES_VARIABLE = "HSI_AL_OUTCOMES"
 OUTCOMES_PREFIX = ".hsi_al-"
 FAILED = "hsi_al: job "
-# launcher -> a module that it needs, and the package that has it
+# launcher -> a module that it needs, and the package to install for it
 LAUNCHERS = {
     "slurm": ("submitit", "hydra-submitit-launcher"),
     "concurrent": ("hydra_plugins.hydra_joblib_launcher", "hydra-joblib-launcher"),
@@ -46,12 +47,12 @@ LAUNCHERS = {
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU before a sweep.
+    """A GPU as found before a sweep.
 
     Attributes:
-        name: As CUDA_VISIBLE_DEVICES takes it.
-        free: Memory that nobody uses, bytes.
-        total: All of it, bytes.
+        name: UUID, as CUDA_VISIBLE_DEVICES accepts it.
+        free: Unused memory, bytes.
+        total: Total memory, bytes.
     """
 
     name: str
@@ -60,7 +61,7 @@ class Gpu:
 
 
 def jobs_that_fit(gpus: Sequence[Gpu], cores: int, free_ram: int) -> int:
-    """Jobs at once, one at least: a core and `RAM_BYTES` for each, and on GPUs `GPU_BYTES`.
+    """Return the number of concurrent jobs, at least one: each takes a core and `RAM_BYTES`, on GPUs also `GPU_BYTES`.
 
     All GPUs get as many jobs as the fullest one has room for, since jobs take turns among them.
     """
@@ -71,14 +72,25 @@ def jobs_that_fit(gpus: Sequence[Gpu], cores: int, free_ram: int) -> int:
 
 
 def place(job: int, jobs: int, gpus: Sequence[Gpu]) -> tuple[Gpu, float]:
-    """The GPU of a job among so many at once, and which part of all its memory the job may use."""
+    """Return the GPU of a job and the fraction of its total memory that the job may use.
+
+    Args:
+        job: Number of the job; jobs take turns among the GPUs.
+        jobs: Number of concurrent jobs.
+        gpus: The GPUs of the sweep.
+    """
     turn = job % len(gpus)
     gpu, sharing = gpus[turn], max(1, len(range(turn, jobs, len(gpus))))
     return gpu, max(0.0, gpu.free / sharing - CONTEXT_BYTES) / gpu.total
 
 
 def announce(at_once: bool, on_gpu: bool) -> None:
-    """Before a sweep: measure, and leave word for its jobs; without jobs at once, forget what an earlier one left."""
+    """Set the environment variables that tell concurrent jobs the GPUs and their number; delete those of a past sweep.
+
+    Args:
+        at_once: Whether jobs run concurrently; if not, the variables are only deleted.
+        on_gpu: Whether jobs may use GPUs.
+    """
     for variable in (GPUS_VARIABLE, JOBS_VARIABLE, TAKEN_VARIABLE):
         os.environ.pop(variable, None)
     if at_once:
@@ -88,12 +100,12 @@ def announce(at_once: bool, on_gpu: bool) -> None:
 
 
 def take_share(job: int, jobs: int) -> None:
-    """In a job of a sweep with several at once: compute on one GPU, within its part of the memory.
+    """Restrict a job of a sweep with concurrent jobs to one GPU and to a share of its memory.
 
     Raises:
-        LearnerError: Nothing of the memory is free.
+        LearnerError: The GPU has no free memory.
 
-    A process keeps the GPU of its first job: CUDA doesn't let it change, and those at work stay spread evenly.
+    A process keeps the GPU of its first job: CUDA doesn't let it change, and the processes stay spread evenly.
     """
     gpus = [Gpu(*values) for values in json.loads(os.environ.get(GPUS_VARIABLE, "[]"))]
     if not gpus or jobs == 1:
@@ -111,7 +123,7 @@ def take_share(job: int, jobs: int) -> None:
 
 
 def gpus_here() -> list[Gpu]:
-    """The NVIDIA GPUs that this process may use; asked without CUDA, which would take memory of each."""
+    """Return the NVIDIA GPUs that this process may use, by nvidia-smi: CUDA would take memory on each of them."""
     if shutil.which("nvidia-smi") is None:
         return []
     command = ["nvidia-smi", "--query-gpu=uuid,memory.free,memory.total", "--format=csv,noheader,nounits"]
@@ -127,13 +139,13 @@ def gpus_here() -> list[Gpu]:
 
 
 def parsed(lines: str) -> list[Gpu]:
-    """What nvidia-smi says, a GPU a line: name, free and all memory in MiB."""
+    """Parse the output of nvidia-smi: a GPU per line with its UUID, free and total memory in MiB."""
     rows = [line.split(",") for line in lines.splitlines() if line.strip()]
     return [Gpu(name.strip(), int(free) * 2**20, int(total) * 2**20) for name, free, total in rows]
 
 
 def free_ram() -> int:
-    """Memory that can be had without swapping, bytes; where the system doesn't say, as much as a job for every core."""
+    """Return the memory available without swapping, bytes; if unknown, `RAM_BYTES` for every core."""
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         for line in meminfo.read_text().splitlines():
@@ -144,10 +156,10 @@ def free_ram() -> int:
 
 @contextmanager
 def suppress_lost_jobs() -> Iterator[None]:
-    """Turn what the launcher of SLURM jobs raises for one that left no result into a sentence about its log.
+    """Turn an error of the SLURM launcher (submitit), raised for a job without a result, into a sentence about its log.
 
     Raises:
-        HsiAlError: A job was ended from outside, or with an error of which it left no word.
+        HsiAlError: A job ended without a result and without having reported an error.
     """
     try:
         yield
@@ -155,7 +167,7 @@ def suppress_lost_jobs() -> Iterator[None]:
         if not type(error).__module__.startswith("submitit"):
             raise
         if any(text.startswith(FAILED) for text in outcomes_in(Path(os.environ[OUTCOMES_VARIABLE]))):
-            return  # it has left a word
+            return  # the job has reported its error
         raise HsiAlError(
             f"A job ended without a result ({' '.join(str(error).split())[:300]}); its log lies in outputs/.submitit. "
             "The same command continues."
@@ -163,29 +175,30 @@ def suppress_lost_jobs() -> Iterator[None]:
 
 
 def is_multirun(argv: Sequence[str]) -> bool:
-    """Whether the command line asks for a sweep."""
+    """Return whether the command line is a sweep (`-m` or `--multirun`)."""
     return bool({"-m", "--multirun"} & set(argv))
 
 
 def launcher_of(argv: Sequence[str]) -> str:
-    """The launcher of a multirun, `basic` unless hydra/launcher names another."""
-    asked = [argument.partition("=")[2] for argument in argv if argument.startswith("hydra/launcher=")]
-    return asked[-1] if asked and is_multirun(argv) else "basic"
+    """Return the launcher: that of `hydra/launcher=` in a multirun, else `basic`."""
+    named = [argument.partition("=")[2] for argument in argv if argument.startswith("hydra/launcher=")]
+    return named[-1] if named and is_multirun(argv) else "basic"
 
 
 def is_installed(module: str) -> bool:
-    """Whether a module can be imported."""
+    """Return whether a module can be imported."""
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # its parent can't
+    except ModuleNotFoundError:  # its parent package is missing
         return False
 
 
 def check_sweep(argv: Sequence[str]) -> None:
-    """Refuse an unknown option of a multirun before its first job runs; Hydra would compose one job at a time.
+    """Check a multirun before its first job: Hydra would find an unknown option only when it reaches that job.
 
     Raises:
-        ConfigurationError: A swept group has no such option, the launcher isn't installed, or can't divide runs.
+        ConfigurationError: A swept group has no such option, or the launcher isn't installed or can't run a job on
+            several devices.
     """
     if not is_multirun(argv):
         return
@@ -197,8 +210,8 @@ def check_sweep(argv: Sequence[str]) -> None:
     for override in parser.parse_overrides([argument for argument in argv if not argument.startswith("-")]):
         if override.key_or_group == "trainer.devices" and str(override.value()) != "1" and launcher != "slurm":
             raise ConfigurationError(
-                f"{override.input_line} divides one run among devices, which sweeps do with hydra/launcher=slurm "
-                "alone; leave out -m, or leave out trainer.devices: hydra/launcher=concurrent spreads jobs over them."
+                f"{override.input_line} divides one run among devices, which in a sweep needs hydra/launcher=slurm; "
+                "leave out -m, or leave out trainer.devices: hydra/launcher=concurrent spreads jobs over devices."
             )
         options = [path.stem for path in (configuration_folder() / override.key_or_group).glob("*.yaml")]
         if not options or not override.is_choice_sweep():
@@ -210,9 +223,9 @@ def check_sweep(argv: Sequence[str]) -> None:
 
 @contextmanager
 def outcomes_folder() -> Iterator[Path]:
-    """An empty folder that the jobs of a multirun, maybe on other nodes of a cluster, find by `OUTCOMES_VARIABLE`.
+    """Make an empty folder for the outcomes of a multirun; jobs, also on other nodes, find it by `OUTCOMES_VARIABLE`.
 
-    Folders that killed sweeps have left in the same place go: nobody holds their lock.
+    Folders of killed sweeps in the same place are removed; they are known by a lock that no process holds.
     """
     here = Path.cwd() if os.access(Path.cwd(), os.W_OK) else None
     if here is not None:
@@ -226,22 +239,22 @@ def outcomes_folder() -> Iterator[Path]:
 
 
 def remove_abandoned(place: Path) -> None:
-    """Remove the folders of sweeps that were killed."""
+    """Remove the outcome folders of killed sweeps in `place`."""
     for folder in place.glob(f"{OUTCOMES_PREFIX}*"):
         try:
             with filelock.FileLock(folder / "lock", timeout=0):
                 shutil.rmtree(folder)
-        except (filelock.Timeout, OSError):  # a sweep at work, or another user's
+        except (filelock.Timeout, OSError):  # its sweep is running, or it is another user's
             continue
 
 
 def outcomes_in(folder: Path) -> list[str]:
-    """What the jobs have left, in their order."""
+    """Return the outcome of every job, in the order of the jobs: its run directory or its error message."""
     return [file.read_text() for file in sorted(folder.iterdir()) if file.name != "lock"]
 
 
 def print_summary(finished: Sequence[Path]) -> None:
-    """A line per run of a multirun; jobs that failed have said so."""
+    """Print a table with a line per finished run of a multirun; failed jobs have printed their errors already."""
     from hsi_al.report.compare import summary
     from hsi_al.report.tables import print_table
 

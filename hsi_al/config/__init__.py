@@ -1,1 +1,1 @@
-"""The configuration: which keys there are, which values go together, and what earlier runs were configured to do."""
+"""The configuration: its keys, the checks of their values, and the configurations kept in run directories."""

@@ -1,4 +1,4 @@
-"""Whether the values of a composed configuration can be used, alone and together."""
+"""Checks of a composed configuration: unknown keys, values out of range, impossible combinations."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from hsi_al.options import options_of
 
 
 def checked(composed: Any) -> Config:  # noqa: ANN401
-    """Turn a composed configuration into `Config` and check what no single type can say.
+    """Turn a composed configuration into `Config` and check what types alone don't: ranges and combinations.
 
     Raises:
-        ConfigurationError: A value out of range or a combination that can't work.
+        ConfigurationError: An unknown key, a value out of range, or a combination that can't work.
     """
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
@@ -29,11 +29,11 @@ def checked(composed: Any) -> Config:  # noqa: ANN401
 
 
 def check_combinations(config: Config) -> None:
-    """Raise ConfigurationError for settings that exclude each other."""
+    """Raise ConfigurationError for values that exclude each other."""
     protocol = config.protocol
     if protocol.lr_warm_up and protocol.schedule == "one_cycle":
         raise ConfigurationError(
-            f"protocol.schedule=one_cycle warms up by itself; leave out protocol.lr_warm_up={protocol.lr_warm_up:g}, "
+            f"protocol.schedule=one_cycle has its own warm-up; leave out protocol.lr_warm_up={protocol.lr_warm_up:g}, "
             "or take protocol.schedule=cosine or constant."
         )
     if config.acquisition.name == "none" and protocol.rounds > 0:
@@ -43,21 +43,23 @@ def check_combinations(config: Config) -> None:
     if config.acquisition.name in ("loss_prediction", "loss_prediction_diverse") and protocol.batch_size % 2:
         raise ConfigurationError(
             f"protocol.batch_size={protocol.batch_size} is odd, but the ranking loss pairs the pixels of a batch; "
-            "take an even one."
+            "choose an even batch size."
         )
     if protocol.initial in ("kmeans", "typiclust") and (protocol.min_per_class or protocol.per_class):
         raise ConfigurationError(
-            f"protocol.initial={protocol.initial} looks at no label, so it can't give every class some; leave out "
+            f"protocol.initial={protocol.initial} ignores labels, so it can't guarantee any per class; leave out "
             "protocol.min_per_class and protocol.per_class, or take protocol.initial=uniform."
         )
     if protocol.stop_at is not None and config.split.kind == "paper":
         raise ConfigurationError(
-            f"protocol.stop_at={protocol.stop_at} needs test pixels that stay the same, but split=paper tests on what "
-            "is not labelled yet; take split=holdout, blocks or checkerboard, or protocol.stop_when_stable."
+            f"protocol.stop_at={protocol.stop_at} needs fixed test pixels, but split=paper tests on the candidates "
+            "not labelled yet; take split=holdout, blocks or checkerboard, or protocol.stop_when_stable."
         )
     folders = {
         f"{part}.name": getattr(config, part).name for part in ("dataset", "experiment", "acquisition", "protocol")
     }
     for key, name in (folders | {"learner.method": config.learner.method}).items():
         if not name or set(name) & set("/\\=,\0") or name in (".", ".."):
-            raise ConfigurationError(f"{key}={name!r} names a folder: it can't hold any of / \\ = ,.")
+            raise ConfigurationError(
+                f"{key}={name!r} names a folder: it can't be empty, . or .., or contain / \\ = or a comma."
+            )

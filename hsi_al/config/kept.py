@@ -1,4 +1,4 @@
-"""The configuration as a run directory keeps it, also of earlier versions."""
+"""The configuration of a run as kept in its config.yaml: written, read (also from earlier versions) and compared."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,21 +14,26 @@ from hsi_al.errors import RunDirectoryError
 
 
 def to_yaml(config: Config) -> str:
-    """The resolved configuration as it is kept in a run directory."""
+    """Return the resolved configuration as YAML, the text of a run's config.yaml."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """The resolved configuration as plain dictionaries."""
+    """Return the resolved configuration as nested dictionaries."""
     plain = OmegaConf.to_container(OmegaConf.structured(config))
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
 
 def differing_keys(path: Path, config: Config, new_too: bool = True) -> list[str]:
-    """Keys that differ from a kept configuration, as `key (kept -> now)`, without `FREE_KEYS` and the logger.
+    """Return the keys that differ from a kept configuration, as `key (kept -> now)`.
 
-    A key that the kept one, of an earlier version, doesn't have had its default then; without `new_too` it is left out.
+    `FREE_KEYS` and the logger's keys are not compared.
+
+    Args:
+        path: The kept config.yaml.
+        config: The configuration to compare it with.
+        new_too: Compare keys that an earlier version didn't keep yet, by their default; else leave them out.
 
     Raises:
         RunDirectoryError: The kept file can't be read.
@@ -39,17 +44,17 @@ def differing_keys(path: Path, config: Config, new_too: bool = True) -> list[str
             raise ValueError("it holds no configuration of a run")
     now = flatten(to_dict(config))
     known = kept.keys() | now.keys() if new_too else kept.keys()
-    kept = flatten(to_dict(Config(learner=type(config.learner)()))) | kept  # an earlier version did what is now default
+    kept = flatten(to_dict(Config(learner=type(config.learner)()))) | kept  # defaults do what earlier versions did
     keys = sorted(key for key in known if key not in FREE_KEYS and not key.startswith("logger."))
     return [f"{key} ({kept.get(key)} -> {now.get(key)})" for key in keys if kept.get(key) != now.get(key)]
 
 
 def load_kept(path: Path, settings_of: Callable[[str], type[LearnerConfig]]) -> Config:
-    """The configuration kept in a run directory.
+    """Read the configuration kept in a run directory.
 
     Args:
-        path: Its config.yaml.
-        settings_of: The keys of a learner by its name, such as `hsi_al.methods.registry.settings_of`.
+        path: The run's config.yaml.
+        settings_of: Gives the settings class of a learner by its name: `hsi_al.methods.registry.settings_of`.
 
     Raises:
         RunDirectoryError: The file can't be read.
@@ -64,7 +69,7 @@ def load_kept(path: Path, settings_of: Callable[[str], type[LearnerConfig]]) -> 
 
 @contextmanager
 def reading_kept(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged configuration raises into one sentence."""
+    """Turn the errors of reading a missing or damaged config.yaml into a `RunDirectoryError` of one sentence."""
     try:
         yield
     except (OSError, ValueError, AttributeError, KeyError, YAMLError, OmegaConfBaseException) as error:
@@ -74,7 +79,7 @@ def reading_kept(path: Path) -> Iterator[None]:
 
 
 def flatten(node: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401
-    """Nested dictionaries -> dotted keys; lists stay whole."""
+    """Turn nested dictionaries into one with dotted keys; lists stay whole."""
     if not isinstance(node, dict) or not node:
         return {prefix: node}
     flat: dict[str, Any] = {}

@@ -1,6 +1,6 @@
 """The keys of the configuration with their types, defaults, meanings and allowed values.
 
-The YAML files under conf/ choose among them. The keys of a learner stand in its own room, `hsi_al/methods/<name>`.
+The YAML files under conf/ set some of them. The keys of a learner are defined beside it, in `hsi_al/methods/<name>`.
 """
 
 from dataclasses import dataclass, field
@@ -13,173 +13,187 @@ from hsi_al.options import option
 SCHEDULES = ("constant", "cosine", "one_cycle")
 STEMS = ("s1", "s2", "s1_pool", "s2_pool")
 PRECISIONS = ("32-true", "tf32", "bf16-mixed", "16-mixed")
-# Keys that wrap any acquisition function; its name alone would stand for another method.
+# Keys that wrap any acquisition function: with one of them, the function's name alone would stand for another method.
 WRAPPERS = ("subset", "min_distance", "class_balance")
 
 
 @dataclass
 class DatasetConfig:
-    """A scene: a name of the catalogue, or files of one's own."""
+    """The scene: one of the catalogue by its name, or the user's own files."""
 
-    name: str = option(MISSING, "of the catalogue, or of the run directory for a scene of your own")
-    cube_file: str | None = option(None, "file of a scene of your own: (rows, columns, bands)")
-    cube_key: str | None = option(None, "its key; default: the only array in the file")
-    ground_truth_file: str | None = option(None, "file of the labels: (rows, columns), 0 = unlabelled")
-    ground_truth_key: str | None = option(None, "its key")
+    name: str = option(MISSING, "name of a scene in the catalogue; for your own scene any name, used as a folder")
+    cube_file: str | None = option(None, "file with the cube of your own scene: (rows, columns, bands)")
+    cube_key: str | None = option(None, "key of the cube in its file; default: the only array in the file")
+    ground_truth_file: str | None = option(
+        None, "file of the labels: (rows, columns), 0 = unlabelled; default: cube_file"
+    )
+    ground_truth_key: str | None = option(None, "key of the ground truth in its file")
     classes: list[int] | None = option(None, "label values to keep; default: the catalogue's choice, or all")
-    class_names: list[str] | None = option(None, "in ascending order of the label values kept")
+    class_names: list[str] | None = option(None, "names of the classes, in ascending order of their label values")
     rgb_bands: list[int] | None = option(None, "three bands of the false-colour picture, zero-based")
     in_memory: Any = option(
         "auto",
-        "false: the cube stays in its file; auto: if it is larger than memory_gb, and file and learner allow it",
+        "false: the cube stays in its file; auto: it does if larger than memory_gb, where file and learner allow it",
         choices=("auto", True, False),
     )
-    memory_gb: float = option(4.0, "what auto holds in memory at most, 10^9 bytes of float32", low=0)
+    memory_gb: float = option(4.0, "largest cube that in_memory=auto loads, 10^9 bytes of float32", low=0)
 
 
 @dataclass
 class SplitConfig:
-    """Who may be labelled and who is tested."""
+    """The split of the labelled pixels into candidates and test pixels."""
 
-    kind: str = option(MISSING, "how", choices=("paper", "holdout", "blocks", "checkerboard"))
-    seed: int = option(0, "apart from the root seed: all seeds of an experiment are tested on the same pixels", low=0)
-    fraction: float = option(0.5, "holdout: part of every class that may be labelled", above=0, below=1)
+    kind: str = option(MISSING, "kind of split", choices=("paper", "holdout", "blocks", "checkerboard"))
+    seed: int = option(0, "seed of the split alone: runs with different root seeds share their test pixels", low=0)
+    fraction: float = option(0.5, "holdout: fraction of every class that becomes candidates", above=0, below=1)
     block_size: int = option(48, "blocks, checkerboard: side of a block, pixels", low=1)
 
 
 @dataclass
 class ProtocolConfig:
-    """How many labels, in how many rounds, trained how; the defaults are the paper's."""
+    """The budget of labels, the rounds and the training; the defaults are the paper's."""
 
-    name: str = option(MISSING, "names folders and titles")
+    name: str = option(MISSING, "name of the protocol in folders and titles")
     initial_size: int = option(160, "labels before the first query", low=2)
     initial: str = option(
-        "uniform", "how they are drawn", choices=("uniform", "per_class", "stratified", "kmeans", "typiclust")
+        "uniform",
+        "how the initial labels are drawn",
+        choices=("uniform", "per_class", "stratified", "kmeans", "typiclust"),
     )
-    min_per_class: int = option(0, "initial labels of every class at least", low=0)
-    per_class: int | None = option(None, "so many labels of every class, instead of initial_size", low=1)
-    take_existing: bool = option(False, "all labels of a class that has fewer than per_class")
-    query_size: int = option(10, "labels asked in a round", low=1)
-    rounds: int = option(32, "query rounds; one more training follows the last query", low=0)
-    epochs: int = option(200, "of a round from fresh weights", low=1)
-    warm_epochs: int = option(20, "of a later round with warm_start", low=1)
-    warm_start: bool = option(False, "later rounds go on from the weights of the round before")
+    min_per_class: int = option(0, "minimum number of initial labels per class", low=0)
+    per_class: int | None = option(None, "number of initial labels per class, instead of initial_size", low=1)
+    take_existing: bool = option(
+        False, "of a class with fewer than per_class candidates, take all; else that is an error"
+    )
+    query_size: int = option(10, "labels requested per query", low=1)
+    rounds: int = option(32, "number of queries; one more training follows the last one", low=0)
+    epochs: int = option(200, "epochs of a round that starts from fresh weights", low=1)
+    warm_epochs: int = option(20, "epochs of every round after the first with warm_start", low=1)
+    warm_start: bool = option(False, "start every later round from the weights of the previous round")
     batch_size: int = option(10, "pixels per training step", low=2)
-    lr: float = option(1e-3, "learning rate of Adam, the peak of a schedule", above=0)
-    schedule: str = option("constant", "of the learning rate within a round", choices=SCHEDULES)
+    lr: float = option(1e-3, "learning rate of Adam; with a schedule its peak", above=0)
+    schedule: str = option("constant", "course of the learning rate within a round", choices=SCHEDULES)
     lr_warm_up: float = option(
-        0.0, "part of a round's steps in which the learning rate rises to lr; one_cycle has its own", low=0, high=1
+        0.0, "fraction of a round's steps in which the learning rate rises to lr; not with one_cycle", low=0, high=1
     )
     augment: bool = option(False, "flip and rotate every patch anew in every epoch")
     label_smoothing: float = option(
-        0.0, "of the cross-entropy; the ranking loss compares losses without it", low=0, below=1
+        0.0, "label smoothing of the cross-entropy; the losses that the ranking loss compares have none", low=0, below=1
     )
     average_weights: float | None = option(
-        None, "score with a moving average of the weights, which decays so per step", low=0, below=1
+        None, "predict with an exponential moving average of the weights; this is its decay per step", low=0, below=1
     )
-    stem: str = option("s1", "first layers of the networks", choices=STEMS)
-    max_pixels: int | None = option(None, "only so many labelled pixels take part", low=1)
-    full_map: bool = option(True, "predict every pixel of the scene at the end")
+    stem: str = option("s1", "first layers of the networks: stride 1 or 2, with or without pooling", choices=STEMS)
+    max_pixels: int | None = option(None, "use only this many of the scene's labelled pixels, drawn at random", low=1)
+    full_map: bool = option(True, "predict every pixel of the scene after the last round")
     stop_at: float | None = option(
-        None, "end at this held-out OA (a fraction), which is then optimistic; not with split=paper", low=0, high=1
+        None, "stop at this held-out OA (a fraction), which is then optimistic; not with split=paper", low=0, high=1
     )
     stop_when_stable: float | None = option(
-        None, "end at this kappa between successive rounds' predictions, 3 times in a row", low=0, high=1
+        None, "stop once kappa between predictions of successive rounds exceeds this 3 times in a row", low=0, high=1
     )
 
 
 @dataclass(kw_only=True)
 class LearnerConfig:
-    """What all learners share; a learner's own keys are the fields of a subclass in its room."""
+    """The keys that all learners share; a learner's own keys are the fields of a subclass in `hsi_al/methods`."""
 
-    name: str = option(MISSING, "of the learner")
-    method: str = option(MISSING, "names folders, curves and tables; conf/learner/ puts it together")
+    name: str = option(MISSING, "name of the learner")
+    method: str = option(MISSING, "name in folders, curves and tables; composed in conf/learner/")
 
 
 @dataclass(kw_only=True)
 class EffortConfig(LearnerConfig):
-    """A compared method that is trained by gradient."""
+    """The keys of a compared method that is trained by gradient descent."""
 
-    effort: str = option("paper", "paper: trained as specified; short: fits a CPU", choices=("paper", "short"))
+    effort: str = option(
+        "paper", "paper: trained as its paper specifies; short: less training, for a CPU", choices=("paper", "short")
+    )
 
 
 @dataclass
 class BackboneConfig:
-    """The network."""
+    """The backbone of the deep learner."""
 
-    name: str = option(MISSING, "of the network")
-    stem: str | None = option(None, "first layers; default: the protocol's", choices=STEMS)
+    name: str = option(MISSING, "name of the backbone")
+    stem: str | None = option(None, "first layers; default: protocol.stem", choices=STEMS)
     dropout: float = option(
-        0.0, "on the pooled features; 0.5 unless given where the acquisition needs dropout draws", low=0, below=1
+        0.0, "dropout on the pooled features; 0 counts as 0.5 where the acquisition needs dropout draws", low=0, below=1
     )
-    transition_pooling: str = option("max", "between the blocks of DenseNets", choices=("max", "avg"))
-    table1_widths: bool = option(False, "transition widths of Table I for DenseNet-169 and 201")
+    transition_pooling: str = option("max", "pooling between the blocks of DenseNets", choices=("max", "avg"))
+    table1_widths: bool = option(False, "take the transition widths of the paper's Table I for DenseNet-169 and 201")
 
 
 @dataclass
 class AcquisitionConfig:
-    """What to ask next."""
+    """The acquisition function, which selects the pixels of a query."""
 
-    name: str = option(MISSING, "of the function")
+    name: str = option(MISSING, "name of the acquisition function")
     subset: int | None = option(
-        None, "let the function see only so many random candidates, against near-duplicates (Yoo & Kweon 2019)", low=1
+        None, "rank only this many random candidates, against near-duplicates (Yoo & Kweon 2019)", low=1
     )
     min_distance: int | None = option(
-        None, "rows or columns between any two pixels of a query; halved where none is left", low=1
+        None,
+        "minimum distance between any two pixels of a query, in rows or columns; halved when no candidate is left",
+        low=1,
     )
-    class_balance: bool = option(False, "as many of every predicted class")
-    score: str | None = option(None, "module.function of your own score; its arguments name what it reads")
-    draws: int = option(16, "dropout masks; members of the committee", low=2)
-    shortlist: int = option(10, "cluster_margin, loss_prediction_diverse: times query_size kept by score", low=1)
-    neighbours: int = option(20, "typiclust: whose mean distance counts", low=1)
+    class_balance: bool = option(False, "equally many pixels of every predicted class")
+    score: str | None = option(None, "your own score as module.function; its arguments name the outputs it reads")
+    draws: int = option(16, "number of dropout masks, or of members of the committee", low=2)
+    shortlist: int = option(
+        10, "cluster_margin, loss_prediction_diverse: preselect this many times query_size by score", low=1
+    )
+    neighbours: int = option(20, "typiclust: number of neighbours in the mean distance", low=1)
     radius: float | None = option(
-        None, "prob_cover: of a ball, for embeddings of length 1; default: by purity", low=0, high=2
+        None, "prob_cover: radius of a ball, for embeddings of length 1; default: by purity of the balls", low=0, high=2
     )
 
 
-def asked(acquisition: AcquisitionConfig) -> str:
-    """An acquisition function with its wrappers: `margin-min_distance=8`."""
+def name_with_wrappers(acquisition: AcquisitionConfig) -> str:
+    """Return the acquisition function's name with the wrappers that are set, such as `margin-min_distance=8`."""
     values = {key: getattr(acquisition, key) for key in WRAPPERS}
     return "-".join([acquisition.name, *(f"{key}={str(value).lower()}" for key, value in values.items() if value)])
 
 
-# Here, not where Hydra starts: the jobs of a sweep resolve their folders in processes of their own.
-OmegaConf.register_new_resolver("asked", asked, replace=True)
+# Registered on import, not where Hydra starts: each job of a sweep resolves its folder in its own process.
+OmegaConf.register_new_resolver("name_with_wrappers", name_with_wrappers, replace=True)
 
 
 @dataclass
 class OracleConfig:
-    """Who answers."""
+    """The oracle, which gives the labels of queried pixels."""
 
-    name: str = option(MISSING, "of the oracle", choices=("ground_truth",))
+    name: str = option(MISSING, "name of the oracle", choices=("ground_truth",))
 
 
 @dataclass
 class TrainerConfig:
-    """The machine."""
+    """Devices, precision and speed."""
 
     accelerator: str = option("auto", "where to compute", choices=("auto", "cpu", "gpu", "cuda", "mps"))
-    devices: int = option(1, "processes that train and score one run together, a device each", low=1)
-    precision: str = option("32-true", "of training", choices=PRECISIONS)
+    devices: int = option(1, "number of devices that train and score one run together, a process each", low=1)
+    precision: str = option("32-true", "floating-point precision of training", choices=PRECISIONS)
     compile: str = option(
         "auto",
-        "the training step by torch.compile; auto: on a GPU, if a round is long enough",
+        "compile the training step with torch.compile; auto: on a GPU, if a round is long enough",
         choices=("auto", "on", "off"),
     )
-    threads: int | None = option(None, "default: the cores given to this process", low=1)
-    channels_last: bool = option(True, "memory layout of the patches")
+    threads: int | None = option(None, "number of CPU threads; default: the cores available to this process", low=1)
+    channels_last: bool = option(True, "store patches with the channels (bands) last in memory")
     profile: bool = option(False, "write profile.md (seconds per phase) and trace.json")
     predict_batch_size: int | None = option(
-        None, "default: by free memory on a GPU; on a CPU 256, or 64, or 16 with s1", low=1
+        None, "pixels scored at once; default: as many as fit on a GPU; on a CPU by stem and patch size", low=1
     )
-    predict_precision: str | None = option(None, "of scoring; default: that of training", choices=PRECISIONS)
+    predict_precision: str | None = option(
+        None, "floating-point precision of scoring; default: that of training", choices=PRECISIONS
+    )
 
 
 @dataclass
 class LoggerConfig:
-    """Where curves go besides the run directory."""
+    """The logger, which receives the curves besides the run directory."""
 
-    name: str = option(MISSING, "of the logger", choices=("none", "wandb", "tensorboard"))
+    name: str = option(MISSING, "name of the logger", choices=("none", "wandb", "tensorboard"))
     project: str = option("hsi_al", "W&B project")
     entity: str | None = option(None, "W&B team or user")
     mode: str = option(
@@ -187,20 +201,20 @@ class LoggerConfig:
         "auto: WANDB_MODE if set, else online if a key is found, else offline",
         choices=("auto", "online", "offline", "disabled"),
     )
-    group: str | None = option(None, "W&B group; default: everything but network, acquisition and seed")
+    group: str | None = option(None, "W&B group; default: experiment, scene, protocol and split")
     tags: list[str] = option([], "W&B tags")
 
 
 @dataclass
 class ExperimentConfig:
-    """Names the first folder below outputs/."""
+    """The experiment, a collection of runs in one folder."""
 
-    name: str = option(MISSING, "first folder below outputs/")
+    name: str = option(MISSING, "name of the experiment: the first folder below outputs/")
 
 
 @dataclass
 class Config:
-    """One run."""
+    """All keys of a run."""
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
@@ -212,13 +226,13 @@ class Config:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
-    seed: int = option(0, "root of every random draw but the split's", low=0)
+    seed: int = option(0, "root seed of all random draws except the split", low=0)
     data_dir: str | None = option(None, "folder with the scene files; default: the environment variable HSI_AL_DATA")
-    patch_size: int = option(32, "side of a patch, pixels; also the guard of the spatial splits", low=1)
-    debug: bool = option(False, "tracebacks for bad input too")
+    patch_size: int = option(32, "side of a patch, pixels; sets the guard zone of the spatial splits too", low=1)
+    debug: bool = option(False, "print tracebacks for bad input too")
 
 
-# What may differ between the calls that start and continue a run.
+# Keys whose values may differ between the calls that start and continue a run.
 FREE_KEYS = (
     "data_dir",
     "dataset.in_memory",

@@ -248,7 +248,7 @@ def test_a_second_process_is_refused_and_a_killed_one_blocks_nothing(tmp_path: P
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(RunDirectoryError, match=r"Another process runs in .*hydra\.run\.dir"), locked(tmp_path):
+        with pytest.raises(RunDirectoryError, match=r"Another process is using .*hydra\.run\.dir"), locked(tmp_path):
             pass
         process.kill()
     with locked(tmp_path):

@@ -168,7 +168,7 @@ def test_a_stopped_run_is_finished_and_says_why(
 def test_a_target_without_fixed_test_pixels_is_refused(command_line: CommandLine, tiny_scene: list[str]) -> None:
     outcome = command_line(*tiny_scene, "protocol.stop_at=0.9")
     assert outcome.code == 2
-    assert "protocol.stop_at=0.9 needs test pixels that stay the same" in outcome.err
+    assert "protocol.stop_at=0.9 needs fixed test pixels" in outcome.err
     outcome = command_line(*tiny_scene, "split=holdout", "protocol.stop_at=95")
     assert outcome.code == 2
     assert "protocol.stop_at=95.0 must be between 0 and 1" in outcome.err

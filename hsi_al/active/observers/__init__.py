@@ -1,1 +1,1 @@
-"""Who is told about a run: the screen, W&B, TensorBoard."""
+"""Observers of a run: console output, W&B, TensorBoard."""

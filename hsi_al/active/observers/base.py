@@ -1,4 +1,4 @@
-"""What an observer is. Observers never change a run."""
+"""Interfaces of observers, which are called during a run and never change it."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -7,7 +7,7 @@ from hsi_al.active.curve import RoundRecord
 
 
 class Observer(Protocol):
-    """Told about every finished round."""
+    """Receives every committed round."""
 
     def on_round(self, record: RoundRecord) -> None:
         """Called after the round is committed."""
@@ -15,19 +15,19 @@ class Observer(Protocol):
 
 
 class Logger(Observer, Protocol):
-    """An observer that shows runs elsewhere."""
+    """An observer that passes curves and figures to another tool."""
 
     def log_results(self) -> None:
-        """Called once at the end, when the figures are drawn."""
+        """Called once at the end of the run, after the figures are drawn."""
         ...
 
 
 def logged_row(row: Mapping[str, float], class_names: Mapping[int, str]) -> dict[str, float]:
-    """A row of curve.csv under the names that loggers show.
+    """Return a row of curve.csv with the names that loggers show.
 
     Args:
-        row: See `RoundRecord.row`.
-        class_names: By label value.
+        row: Row of curve.csv, see `RoundRecord.row`.
+        class_names: Class names by label value.
     """
     names = {"n_labelled": "al/labels"}
     names |= {f"recall_{value}": f"recall/{name}" for value, name in class_names.items()}

@@ -1,4 +1,4 @@
-"""What a run says before its first round and behind its last."""
+"""Console output before the first round of a run and after its last."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from hsi_al.scenes.scene import Scene
 
 
 def announce_scene(console: Console, scene: Scene) -> None:
-    """The first line."""
+    """Print the first line of a run: name and size of the scene."""
     console.print(
         f"{scene.name}: {scene.height} x {scene.width} pixels, {scene.n_bands} bands, {scene.n_classes} classes, "
         f"{len(scene.labelled_ids):,} labelled pixels" + (f", licence: {scene.licence}" if scene.licence else "")
@@ -21,18 +21,24 @@ def announce_scene(console: Console, scene: Scene) -> None:
 
 
 def announce(console: Console, parts: Parts, threads: int) -> Estimate:
-    """Say what will be done and how long it takes here, measured."""
+    """Print a summary of the run with its estimated time, measured on this machine, and return the estimate.
+
+    Args:
+        console: Console for all output.
+        parts: The parts of the run.
+        threads: Number of CPU threads per process.
+    """
     config, scene, protocol, say = parts.config, parts.scene, parts.config.protocol, console.print
     say(f"{parts.title()}; learner: {parts.learner.describe()}")
     for side, missing in parts.missing().items():
         if missing:
             names = ", ".join(scene.class_names[value] for value in missing)
-            say(f"{len(missing)} classes without {side} pixels in this split, left out of AA there: {names}")
+            say(f"{len(missing)} classes have no {side} pixels in this split, so AA on them omits: {names}")
     if parts.split.kind in ("blocks", "checkerboard"):
         say("No training patch holds a test pixel; patches of both sides may share background pixels.")
     remaining = range(parts.first_round, parts.rounds + 1)
     initial = parts.pool.n_labelled - parts.first_round * protocol.query_size
-    if parts.first_round > parts.rounds:  # nothing is asked behind the last round
+    if parts.first_round > parts.rounds:  # the last round has no query
         initial += protocol.query_size
     sizes = [(round_, initial + round_ * protocol.query_size) for round_ in remaining]
     say(
@@ -57,7 +63,7 @@ def announce(console: Console, parts: Parts, threads: int) -> Estimate:
 
 
 def print_report(path: Path, console: Console) -> None:
-    """The table of rounds and the pictures of a finished run."""
+    """Print the table of rounds of a finished run and the paths of its pictures."""
     meta = read_meta(path)
     console.print(meta.title)
     print_table(format_rounds(read_curve(path)))
@@ -70,5 +76,5 @@ def print_report(path: Path, console: Console) -> None:
 
 
 def short_path(path: Path) -> str:
-    """Relative to the working directory where that is shorter to read."""
+    """Return a path relative to the working directory if it lies inside, else unchanged."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

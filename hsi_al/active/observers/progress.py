@@ -1,4 +1,4 @@
-"""How far a run is, on the screen."""
+"""Progress display of a run on the console."""
 
 import time
 from types import TracebackType
@@ -11,15 +11,15 @@ from hsi_al.methods.base import Estimate
 
 
 class ProgressDisplay:
-    """One display: round, epoch, labels used, last OA, time left; without a terminal a line per round.
+    """Progress bar with round, epoch, labels used, latest OA and time left; without a terminal, a line per round.
 
     Args:
-        console: Where to write.
+        console: Console for all output.
         rounds: Number of the last round.
-        estimate: Gives each round its weight in the time left.
-        start: The round that is run first (a continued run).
-        n_labelled: Labels at that point.
-        query_size: Labels that each round adds.
+        estimate: Estimated seconds of every round, which weight it in progress and time left.
+        start: The first round to play; larger than 0 in a continued run.
+        n_labelled: Number of labels in that round.
+        query_size: Number of labels that each query adds.
     """
 
     def __init__(
@@ -52,7 +52,12 @@ class ProgressDisplay:
         self.progress.stop()
 
     def on_part(self, text: str, part: float) -> None:
-        """What the learner reports: `scoring` comes after the epochs of a round; after the last one comes the map."""
+        """Show the progress that the learner reports.
+
+        Args:
+            text: Current activity: an epoch, or `scoring` after the epochs of a round and for the final map.
+            part: Completed fraction of the current fit or prediction, 0 to 1.
+        """
         fit, predict = self._round_seconds(self.round)
         done = fit + part * predict if text == "scoring" else part * fit
         where = f"round {self.round}/{self.rounds} · {self.n_labelled} labels"
@@ -65,7 +70,7 @@ class ProgressDisplay:
         )
 
     def on_round(self, record: RoundRecord) -> None:
-        """Move on to the next round."""
+        """Show the OA of a finished round and move on to the next."""
         accuracy = 100 * overall_accuracy(record.confusion_all)
         self.last_oa = f" · last OA {accuracy:.2f} %"
         self.round, self.n_labelled = record.round + 1, record.n_labelled + self.query_size
@@ -91,7 +96,7 @@ class ProgressDisplay:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as `42 s`, `3 min 20 s`, `4 h 05 min` or `3 d 4 h`."""
+    """Format seconds as `42 s`, `3 min 20 s`, `4 h 05 min` or `3 d 4 h`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""Learning curves and pictures in TensorBoard's event files."""
+"""Logger that writes learning curves and pictures to TensorBoard event files."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -15,13 +15,13 @@ FOLDER = "tensorboard"
 
 
 class TensorBoardObserver:
-    """Writes a step per round, whose number is the number of labels.
+    """Writes one step per round; the step number is the number of labels.
 
-    Event files can't be continued without showing steps twice, so they are written anew from the committed rounds.
+    Continued event files would show steps twice, so a continued run rewrites them from the committed rounds.
 
     Args:
         directory: The run directory with the committed rounds; the event files go to its folder `tensorboard`.
-        class_names: By label value.
+        class_names: Class names by label value.
         configuration: The resolved configuration as YAML, shown as text.
 
     Raises:
@@ -66,10 +66,10 @@ class TensorBoardObserver:
 def tensorboard_observer(
     directory: RunDirectory, class_names: Mapping[int, str], configuration: str
 ) -> Iterator[tuple[TensorBoardObserver, str]]:
-    """Open the event files, close them whatever happens.
+    """Open the event files, and close them in any case.
 
     Yields:
-        The observer, and a line that says how to look at them.
+        The observer, and a line that says how to view the event files.
     """
     observer = TensorBoardObserver(directory, class_names, configuration)
     try:

@@ -1,4 +1,4 @@
-"""Learning curves, maps and confusion matrices in Weights & Biases: never a prompt, never a hang."""
+"""Logger for Weights & Biases: learning curves, maps and confusion matrices; it never prompts and never hangs."""
 
 import netrc
 import os
@@ -15,23 +15,23 @@ from hsi_al.active.observers.base import logged_row
 from hsi_al.active.run_directory import RunDirectory
 
 MODES = ("auto", "online", "offline", "disabled")
-# Online initialisation gives up after this and about ten seconds more.
+# Online initialisation fails after this time plus about ten seconds.
 INIT_TIMEOUT_SECONDS = 5
 
 
 @dataclass(frozen=True)
 class WandbRun:
-    """What tells a run from others in W&B.
+    """Name, group and settings of a run in W&B.
 
     Attributes:
-        run_id: Kept for resuming.
-        name: Shown in lists.
-        group: Runs that are compared; seeds of it are averaged by job type.
-        job_type: The acquisition function.
+        run_id: Id of the run, the same in every call that continues it.
+        name: Name shown in lists.
+        group: Name shared by runs to compare; in a group, W&B averages the seeds of each job type.
+        job_type: The acquisition function with its wrappers.
         project: W&B project.
-        entity: W&B team or user; None = the key's default.
+        entity: W&B team or user; None = the default of the API key.
         mode: One of `MODES`.
-        tags: Free words.
+        tags: Tags of the run.
         config: The resolved configuration.
     """
 
@@ -47,20 +47,20 @@ class WandbRun:
 
 
 class WandbObserver:
-    """Logs a row per round, with the number of labels as x axis; a continued run replays what W&B lacks.
+    """Logs a row per round, with the number of labels as x axis; a continued run first logs the rows that W&B lacks.
 
     Args:
         run: A started W&B run.
-        wandb: The module.
+        wandb: The imported module `wandb`.
         directory: The run directory with the committed rounds.
-        class_names: By label value.
+        class_names: Class names by label value.
     """
 
     def __init__(self, run: Any, wandb: ModuleType, directory: RunDirectory, class_names: Mapping[int, str]) -> None:  # noqa: ANN401
         self.run, self.wandb, self.directory, self.class_names = run, wandb, directory, class_names
         run.define_metric("al/labels")
         run.define_metric("*", step_metric="al/labels")
-        # W&B counts rows: an online run that is resumed has the first ones already.
+        # `run.step` is the number of rows that a resumed online run already has.
         for row in directory.rows[run.step :]:
             run.log(logged_row(row, class_names))
 
@@ -92,12 +92,12 @@ def _entries(confusion: Any) -> Iterator[tuple[tuple[int, int], int]]:  # noqa: 
 def wandb_observer(
     about: WandbRun, directory: RunDirectory, class_names: Mapping[int, str]
 ) -> Iterator[tuple[WandbObserver, str]]:
-    """Start a W&B run, finish it whatever happens.
+    """Start a W&B run, and finish it in any case.
 
     Yields:
         The observer, and a line that says where the run is.
     """
-    import wandb  # a second to import: only for those who log there
+    import wandb  # here, because it takes a second
 
     run, line = started(wandb, about, directory.path)
     exit_code = 1
@@ -109,7 +109,11 @@ def wandb_observer(
 
 
 def started(wandb: ModuleType, about: WandbRun, folder: Path) -> tuple[Any, str]:
-    """Start online if asked or possible, else offline with the reason."""
+    """Start a W&B run, offline if it can't be online.
+
+    Returns:
+        The run, and a line that says where it is, and why if it is offline.
+    """
     mode, reason = resolved_mode(about.mode, os.environ.get("WANDB_BASE_URL") or wandb.Settings().base_url)
     if mode == "online":
         try:
@@ -117,7 +121,7 @@ def started(wandb: ModuleType, about: WandbRun, folder: Path) -> tuple[Any, str]
             return run, f"W&B: {run.url}"
         except (wandb.errors.CommError, wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
             mode, reason = "offline", f"no connection: {str(error).splitlines()[0]}"
-            # In this process the id counts as in use by the attempt that failed.
+            # W&B treats the id as in use in this process after the failed attempt.
             about = replace(about, run_id=f"{about.run_id}-offline")
     run = initialised(wandb, about, folder, mode)
     if mode == "disabled":
@@ -126,7 +130,7 @@ def started(wandb: ModuleType, about: WandbRun, folder: Path) -> tuple[Any, str]
 
 
 def initialised(wandb: ModuleType, about: WandbRun, folder: Path, mode: str) -> Any:  # noqa: ANN401
-    """Call wandb.init with everything said explicitly."""
+    """Call `wandb.init` with all settings explicit."""
     return wandb.init(
         mode=mode,
         id=about.run_id,
@@ -143,20 +147,24 @@ def initialised(wandb: ModuleType, about: WandbRun, folder: Path, mode: str) -> 
     )
 
 
-def resolved_mode(asked: str, base_url: str) -> tuple[str, str]:
-    """Online only with a key, because W&B would ask for one; WANDB_MODE decides where `asked` is `auto`.
+def resolved_mode(configured: str, base_url: str) -> tuple[str, str]:
+    """Choose the mode: online only if there is an API key, because W&B would prompt for one.
+
+    Args:
+        configured: One of `MODES`; for `auto`, the environment variable WANDB_MODE decides, by default `online`.
+        base_url: Address of the W&B server.
 
     Returns:
-        Mode, and why it is not online.
+        The mode, and the reason if it is not online.
     """
-    mode = asked if asked != "auto" else os.environ.get("WANDB_MODE", "online")
+    mode = configured if configured != "auto" else os.environ.get("WANDB_MODE", "online")
     if mode != "online":
-        return ("disabled" if mode == "disabled" else "offline"), "as asked"
+        return ("disabled" if mode == "disabled" else "offline"), "as configured"
     return ("online", "") if has_key(base_url) else ("offline", "no key found")
 
 
 def has_key(base_url: str) -> bool:
-    """Whether the environment or the netrc file holds a key for the server."""
+    """Return whether the environment or the netrc file holds a key for the server."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     try:
