@@ -27,6 +27,7 @@ from hsi_al.report.figures import draw_map
 from hsi_al.scenes.readers import opened_rows
 from hsi_al.scenes.scene import false_colour, is_scene_file
 from hsi_al.scenes.stored import StoredCube
+from hsi_al.terminal import printable
 
 
 def predict(
@@ -109,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         for path in write_prediction(given.run_directory, given.cube_file, given.key, output, given.accelerator):
-            print(path)
+            print(printable(str(path)))
 
     return guarded(work, way_out="run the same command again")
 

@@ -22,11 +22,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hsi_al import interrupts
 from hsi_al.cli import sweeps
+from hsi_al.cli.arguments import parsed_arguments, parsed_overrides
 from hsi_al.cli.composition import configuration_folder, register
-from hsi_al.cli.console import guarded
+from hsi_al.cli.console import complain, guarded
 from hsi_al.cli.explain import explained
 from hsi_al.config.checks import checked
 from hsi_al.errors import HsiAlError
+from hsi_al.terminal import tolerate_encodings
 
 USER_ERRORS = (HsiAlError, HydraException, OmegaConfBaseException, OSError)
 # Errors of single jobs, to be raised after Hydra has returned: raised inside, Hydra would add lines of its own.
@@ -39,7 +41,8 @@ def task(composed: Any) -> None:  # noqa: ANN401
     path = Path(hydra_config.runtime.output_dir)
     outcome, says, leaves_others = str(path), is_first_task(), False
     try:
-        with interrupts.listening():  # a sweep may run this job in a new process
+        tolerate_encodings()  # a sweep may run this job in a new process
+        with interrupts.listening():
             if hydra_config.mode == RunMode.MULTIRUN:
                 sweeps.take_share(hydra_config.job.num, hydra_config.launcher.get("n_jobs", 1))
             from hsi_al.active import experiment  # `--help` must not wait for NumPy
@@ -61,10 +64,12 @@ def task(composed: Any) -> None:  # noqa: ANN401
         overrides = " ".join(hydra_config.overrides.task)
         outcome = f"{sweeps.FAILED}{hydra_config.job.num} ({overrides}) failed: {explained(error)}"
         if says:
-            print(outcome, file=sys.stderr)
+            complain(outcome)
     if hydra_config.mode == RunMode.MULTIRUN and says:
         with suppress(FileNotFoundError, KeyError):  # the sweep was stopped, but its jobs go on in other processes
-            (Path(os.environ[sweeps.OUTCOMES_VARIABLE]) / f"{hydra_config.job.num:06d}").write_text(outcome)
+            (Path(os.environ[sweeps.OUTCOMES_VARIABLE]) / f"{hydra_config.job.num:06d}").write_text(
+                outcome, encoding="utf-8", errors="backslashreplace"
+            )
     if leaves_others:
         sys.exit(1)  # SLURM then ends the run's other processes, which still wait
 
@@ -109,14 +114,16 @@ def start(argv: Sequence[str]) -> None:
     GlobalHydra.instance().clear()
     failures.clear()
     command = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name="config")(task)
-    if not sweeps.is_multirun(argv):
+    given = parsed_arguments(argv)
+    overrides = parsed_overrides(given)
+    if not given.multirun:
         sweeps.announce(at_once=False, on_gpu=False)
         command()
         if failures:
             raise failures[-1]
         return
-    sweeps.check_sweep(argv)
-    launcher = sweeps.launcher_of(argv)
+    sweeps.check_sweep(overrides, given.config_dir)
+    launcher = sweeps.launcher_of(overrides)
     sweeps.announce(launcher in ("joblib", "concurrent"), "trainer.accelerator=cpu" not in argv)
     waits = nullcontext() if launcher == "basic" else interrupts.at_once()  # jobs run in other processes
     with sweeps.outcomes_folder() as folder:
@@ -127,7 +134,8 @@ def start(argv: Sequence[str]) -> None:
     if len(finished := [Path(text) for text in texts if text not in failed]) > 1:
         sweeps.print_summary(finished)
     if failed and launcher == "slurm":  # the jobs have printed this only into logs on their machines
-        print("\n".join(failed), file=sys.stderr)
+        for text in failed:
+            complain(text)
     if failed:
         raise HsiAlError(f"{len(failed)} job(s) of the multirun failed; the others went on.")
 

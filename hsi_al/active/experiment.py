@@ -27,7 +27,7 @@ from hsi_al.files import replacing
 from hsi_al.methods.base import Estimate, predicted_map
 from hsi_al.methods.registry import check_method
 from hsi_al.randomness import generator
-from hsi_al.report.tables import print_table
+from hsi_al.report.tables import PlainConsole, print_table
 from hsi_al.training.ranks import ALONE, Ranks, check_devices, cores_here, joined, run_in_processes, started_by_slurm
 
 Ids = NDArray[np.int64]
@@ -65,7 +65,7 @@ def run_as_one(config: Config, path: Path) -> None:
 
 def run_here(config: Config, path: Path, ranks: Ranks = ALONE) -> None:
     """Run in this process, one of `ranks`; only the first of them locks the run directory and writes to it."""
-    console = Console(soft_wrap=True, highlight=False, markup=False, quiet=not ranks.is_first)
+    console = PlainConsole(soft_wrap=True, quiet=not ranks.is_first)
     with ExitStack() as held:
         is_new, is_finished = ranks.from_first(lambda: opened(config, path, held))
         try:

@@ -26,6 +26,18 @@ def configuration_folder() -> Path:
     raise HsiAlError(f"The configuration folder conf/ is missing beside {package}; install hsi_al again.")
 
 
+def options_of_group(group: str, config_dir: str | None = None) -> list[str]:
+    """Return the options of a group; [] for a key that is no group.
+
+    Args:
+        group: Name of the group, such as `protocol`.
+        config_dir: The user's own folder of configurations.
+    """
+    folders = [configuration_folder(), *([Path(config_dir)] if config_dir else [])]
+    names = {path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
+    return sorted(names | (added_methods().keys() if group == "learner" else set()))
+
+
 def register() -> None:
     """Register the schema, all learners and the resolver `compared_learners` with Hydra.
 

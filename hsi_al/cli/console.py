@@ -7,9 +7,11 @@ signal (130 for Ctrl-C, 143 for SIGTERM).
 import sys
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
+from contextlib import suppress
 
 from hsi_al import interrupts
 from hsi_al.errors import HsiAlError
+from hsi_al.terminal import printable, tolerate_encodings
 
 CONTINUES = "run the same command to continue"
 
@@ -30,6 +32,7 @@ def guarded(
         is_told: Says whether this process prints it: of several processes with the same error, one does.
         way_out: Advice printed after an interrupt.
     """
+    tolerate_encodings()
     with interrupts.listening():
         try:
             work()
@@ -40,6 +43,10 @@ def guarded(
                 "hydra.launcher.n_jobs. The same command continues."
             )
         except caught as error:
+            if (
+                isinstance(error, OSError) and interrupts.noted() is not None
+            ):  # nothing can be shown once its terminal is closed
+                return farewell(interrupts.Interrupted(interrupts.noted() or 0), way_out)
             return told(explained(error)) if is_told(error) else 2
         except interrupts.Interrupted as interrupt:
             return farewell(interrupt, way_out)
@@ -52,11 +59,17 @@ def guarded(
 
 def told(sentence: str) -> int:
     """Print an error message on stderr and return the exit code of bad input."""
-    print(f"hsi_al: error: {sentence}", file=sys.stderr)
+    complain(f"hsi_al: error: {sentence}")
     return 2
+
+
+def complain(line: str) -> None:
+    """Print a line on stderr, with control characters as escapes; a closed stderr is no error."""
+    with suppress(OSError, ValueError):
+        print(printable(line), file=sys.stderr, flush=True)
 
 
 def farewell(interrupt: interrupts.Interrupted, way_out: str) -> int:
     """Print on stderr that a signal came and what to do next, and return the signal's exit code."""
-    print(f"hsi_al: interrupted; {way_out}.", file=sys.stderr)
+    complain(f"hsi_al: interrupted; {way_out}.")
     return interrupt.exit_code

@@ -16,9 +16,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import filelock
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 
-from hsi_al.cli.composition import configuration_folder
+from hsi_al.cli.composition import options_of_group
 from hsi_al.cli.explain import no_option
 from hsi_al.errors import ConfigurationError, HsiAlError
 from hsi_al.training.ranks import cores_here
@@ -174,15 +174,10 @@ def suppress_lost_jobs() -> Iterator[None]:
         ) from error
 
 
-def is_multirun(argv: Sequence[str]) -> bool:
-    """Return whether the command line is a sweep (`-m` or `--multirun`)."""
-    return bool({"-m", "--multirun"} & set(argv))
-
-
-def launcher_of(argv: Sequence[str]) -> str:
-    """Return the launcher: that of `hydra/launcher=` in a multirun, else `basic`."""
-    named = [argument.partition("=")[2] for argument in argv if argument.startswith("hydra/launcher=")]
-    return named[-1] if named and is_multirun(argv) else "basic"
+def launcher_of(overrides: Sequence[Override]) -> str:
+    """Return the launcher of a multirun: that of `hydra/launcher=`, else `basic`."""
+    named = [str(override.value()) for override in overrides if override.key_or_group == "hydra/launcher"]
+    return named[-1] if named else "basic"
 
 
 def is_installed(module: str) -> bool:
@@ -193,27 +188,28 @@ def is_installed(module: str) -> bool:
         return False
 
 
-def check_sweep(argv: Sequence[str]) -> None:
+def check_sweep(overrides: Sequence[Override], config_dir: str | None = None) -> None:
     """Check a multirun before its first job: Hydra would find an unknown option only when it reaches that job.
+
+    Args:
+        overrides: The `key=value` arguments.
+        config_dir: The user's own folder of configurations.
 
     Raises:
         ConfigurationError: A swept group has no such option, or the launcher isn't installed or can't run a job on
             several devices.
     """
-    if not is_multirun(argv):
-        return
-    launcher = launcher_of(argv)
+    launcher = launcher_of(overrides)
     module, package = LAUNCHERS.get(launcher, ("hydra", "hydra-core"))
     if not is_installed(module):
         raise ConfigurationError(f"hydra/launcher={launcher} needs a package: pip install {package}.")
-    parser = OverridesParser.create()
-    for override in parser.parse_overrides([argument for argument in argv if not argument.startswith("-")]):
+    for override in overrides:
         if override.key_or_group == "trainer.devices" and str(override.value()) != "1" and launcher != "slurm":
             raise ConfigurationError(
                 f"{override.input_line} divides one run among devices, which in a sweep needs hydra/launcher=slurm; "
                 "leave out -m, or leave out trainer.devices: hydra/launcher=concurrent spreads jobs over devices."
             )
-        options = [path.stem for path in (configuration_folder() / override.key_or_group).glob("*.yaml")]
+        options = options_of_group(override.key_or_group, config_dir)
         if not options or not override.is_choice_sweep():
             continue
         for name in override.sweep_string_iterator():

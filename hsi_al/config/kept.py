@@ -1,5 +1,6 @@
 """The configuration of a run as kept in its config.yaml: written, read (also from earlier versions) and compared."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,11 @@ from yaml import YAMLError
 
 from hsi_al.config.schema import FREE_KEYS, Config, LearnerConfig
 from hsi_al.errors import RunDirectoryError
+
+
+def literal(text: str) -> str:
+    r"""Return text that OmegaConf resolves to `text` itself: each `${`, the start of an interpolation, is escaped."""
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
 
 
 def to_yaml(config: Config) -> str:

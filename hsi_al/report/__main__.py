@@ -9,15 +9,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from hsi_al.errors import HsiAlError, RunDirectoryError
 from hsi_al.report.archive import Opened, pack, unpacked
 from hsi_al.report.compare import LEVELS, summary, write_comparison
 from hsi_al.report.contest_tables import MEASURES
 from hsi_al.report.figures import draw
 from hsi_al.report.series import find_runs
-from hsi_al.report.tables import print_table
+from hsi_al.report.tables import PlainConsole, print_table
+from hsi_al.terminal import printable, tolerate_encodings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("folder", type=Path, metavar="FOLDER")
     command.add_argument("--output", type=Path, metavar="ARCHIVE", help="archive to write (default: FOLDER.zip)")
     arguments = parser.parse_args(argv)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    tolerate_encodings()
+    console = PlainConsole(soft_wrap=True)
     try:
         if arguments.command == "pack":
             write_archive(arguments.folder, arguments.output, console)
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with unpacked(arguments.runs) as opened:
                 report(arguments, opened, console)
     except (HsiAlError, OSError) as error:
-        print(f"hsi_al: error: {error}", file=sys.stderr)
+        print(f"hsi_al: error: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("hsi_al: interrupted; run the same command again.", file=sys.stderr)
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def report(arguments: argparse.Namespace, opened: Opened, console: Console) -> None:
+def report(arguments: argparse.Namespace, opened: Opened, console: PlainConsole) -> None:
     """Print or write the summary, comparison or figures of the runs in the opened folders.
 
     Raises:
@@ -97,7 +97,8 @@ def report(arguments: argparse.Namespace, opened: Opened, console: Console) -> N
             begun, arguments.output, arguments.measure, arguments.levels, arguments.reference, opened.named
         )
         for section in found.sections:
-            console.print(f"\n{section.title}")
+            console.print()
+            console.print(section.title)
             print_table(section.table)
         for note in found.notes:
             console.print(note)
@@ -113,7 +114,7 @@ def report(arguments: argparse.Namespace, opened: Opened, console: Console) -> N
         print_paths(console, [path for run, folder in folders.items() for path in draw(run, folder)])
 
 
-def write_archive(folder: Path, archive: Path | None, console: Console) -> None:
+def write_archive(folder: Path, archive: Path | None, console: PlainConsole) -> None:
     """Pack the finished runs of a folder; print how many were packed and which runs were left out.
 
     Raises:
@@ -141,7 +142,7 @@ def levels(text: str) -> list[float]:
     return found
 
 
-def print_paths(console: Console, paths: Sequence[Path]) -> None:
+def print_paths(console: PlainConsole, paths: Sequence[Path]) -> None:
     """Print one path per line."""
     for path in paths:
         console.print(str(path))

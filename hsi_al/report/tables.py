@@ -5,11 +5,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
 from hsi_al.errors import RunDirectoryError
+from hsi_al.terminal import printable
 
 RECALL = "recall_"
 COLUMNS = (
@@ -105,12 +108,23 @@ def _number(value: float, decimals: int) -> str:
     return "-" if math.isnan(value) else f"{value:.{decimals}f}"
 
 
+class PlainConsole(Console):
+    """A console that shows control characters in text as escapes and takes text for no markup."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401
+        super().__init__(highlight=False, markup=False, **settings)
+
+    def print(self, *shown: Any, **settings: Any) -> None:  # noqa: ANN401
+        """Print objects; a text is one line."""
+        super().print(*(printable(one) if isinstance(one, str) else one for one in shown), **settings)
+
+
 def print_table(table: Sequence[Sequence[str]]) -> None:
     """Print a header and rows at their full width, so that no cell is cut, even without a terminal."""
     shown = Table()
     for index, name in enumerate(table[0]):
         shown.add_column(name, justify="right" if index else "left", no_wrap=True)
     for row in table[1:]:
-        shown.add_row(*row)
-    width = 1 + sum(3 + max(len(row[index]) for row in table) for index in range(len(table[0])))
-    Console(width=width, highlight=False, markup=False).print(shown)
+        shown.add_row(*map(printable, row))
+    width = 1 + sum(3 + max(cell_len(printable(row[index])) for row in table) for index in range(len(table[0])))
+    PlainConsole(width=width).print(shown)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hsi_al import interrupts
 from hsi_al.errors import ConfigurationError, HsiAlError, LearnerError
+from hsi_al.terminal import tolerate_encodings
 
 if TYPE_CHECKING:
     from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
@@ -266,6 +267,7 @@ def _begin(
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["LOCAL_RANK"] = str(rank)
     interrupts.forget()
+    tolerate_encodings()
     if rank > 0:
         for number in interrupts.SIGNALS:
             signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,120 @@
+"""The command line before Hydra composes it: each argument that can't work is named in one sentence with a way out."""
+
+import re
+import shlex
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
+
+from hsi_al.cli.composition import options_of_group
+from hsi_al.cli.explain import no_option
+from hsi_al.config.kept import literal
+from hsi_al.errors import ConfigurationError
+
+KEY = re.compile(r"(?:\+\+?|~)?[\w.@/:-]+")
+SHOWN = 200  # characters of a wrong argument in a message
+LONGEST = 5000  # characters of an argument that is worth writing anew: longer than any path
+# What Hydra's parser raises: numbers of thousands of digits are ValueErrors, deep nesting ends in a RecursionError.
+UNREADABLE = (HydraException, ValueError, TypeError, RecursionError)
+
+
+def parsed_arguments(argv: Sequence[str]) -> Namespace:
+    """Return Hydra's options of a command line by name, and its `key=value` arguments as `overrides`.
+
+    Raises:
+        ConfigurationError: There is no such option, or it lacks its value.
+    """
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigurationError(f"{message[0].upper()}{message[1:]}; --hydra-help lists the options.")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[assignment]  # it would print the usage of all options
+    given = parser.parse_args(list(argv))
+    if given.experimental_rerun is not None:
+        raise ConfigurationError("--experimental-rerun isn't supported; give the arguments of the run again.")
+    return given
+
+
+def parsed_overrides(given: Namespace) -> list[Override]:
+    """Parse the `key=value` arguments of a command line.
+
+    Raises:
+        ConfigurationError: One can't be read, gives several values outside a multirun, or no name to a group.
+    """
+    parser = OverridesParser.create()
+    overrides = [readable(argument, parser) for argument in given.overrides]
+    for override in overrides:
+        if override.is_sweep_override() and not given.multirun:
+            raise ConfigurationError(several_values(override.input_line or ""))
+        check_group(override, given.config_dir)
+    return overrides
+
+
+def readable(argument: str, parser: OverridesParser) -> Override:
+    """Parse one `key=value` argument.
+
+    Raises:
+        ConfigurationError: It can't be read; the message shows it quoted for shell and Hydra.
+    """
+    try:
+        return parser.parse_overrides([argument])[0]
+    except UNREADABLE:
+        pass
+    key, _, value = argument.partition("=")
+    if "=" not in argument or not KEY.fullmatch(key):
+        raise ConfigurationError(f"The argument {cut(argument)} is no key=value; --help lists the keys.")
+    if len(argument) > LONGEST:
+        raise ConfigurationError(f"The argument {cut(argument)} is too long to be read.")
+    raise ConfigurationError(
+        f"The argument {cut(argument)} can't be read: characters such as ( ) [ ] {{ }} = ~ # and letters beyond ASCII "
+        f"need quotes inside those of the shell; write {shlex.quote(quoted(key, value))}."
+    )
+
+
+def quoted(key: str, value: str) -> str:
+    """Return an argument whose value Hydra reads as just this text; in brackets, as a list of texts."""
+    if not (value.startswith("[") and value.endswith("]")):
+        return f"{key}={text(value)}"
+    return f"{key}=[{','.join(element(part.strip()) for part in value[1:-1].split(','))}]"
+
+
+def element(part: str) -> str:
+    """Return an element of a list, quoted where it isn't a plain word, a number or quoted already."""
+    plain = re.fullmatch(r"[\w.+-]+|\"[^\"\\]*\"|'[^'\\]*'", part, re.ASCII)
+    return part if plain else text(part)
+
+
+def text(value: str) -> str:
+    """Return text in double quotes as Hydra reads them; OmegaConf takes its `${` for no interpolation."""
+    return QuotedString(literal(value), Quote.double).with_quotes()
+
+
+def several_values(argument: str) -> str:
+    """Say what to do with `key=a,b` outside a multirun."""
+    key, _, value = argument.partition("=")
+    return (
+        f"{cut(argument)} gives several values: add -m to run them all, or write "
+        f"{shlex.quote(quoted(key, f'[{value}]'))} for a list, {shlex.quote(f'{key}={text(value)}')} for a text."
+    )
+
+
+def check_group(override: Override, config_dir: str | None) -> None:
+    """Raise ConfigurationError for a group whose value is neither a name, names, keys nor null: Hydra would fail."""
+    value = override.value()
+    names = value if isinstance(value, list) else [value]
+    if override.is_sweep_override() or value is None or isinstance(value, dict):
+        return
+    options = options_of_group(override.key_or_group, config_dir)
+    if options and not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(no_option(override.key_or_group, str(value), options))
+
+
+def cut(argument: str) -> str:
+    """Shorten an argument for a message."""
+    return argument if len(argument) <= SHOWN else f"{argument[:SHOWN]}..."
