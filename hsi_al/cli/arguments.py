@@ -34,7 +34,7 @@ def parsed_arguments(argv: Sequence[str]) -> Namespace:
         raise ConfigurationError(f"{message[0].upper()}{message[1:]}; --hydra-help lists the options.")
 
     parser = get_args_parser()
-    parser.error = refuse  # type: ignore[assignment]  # it would print the usage of all options
+    parser.error = refuse  # type: ignore[method-assign]  # it would print the usage of all options
     given = parser.parse_args(list(argv))
     if given.experimental_rerun is not None:
         raise ConfigurationError("--experimental-rerun isn't supported; give the arguments of the run again.")
