@@ -19,6 +19,8 @@ class Allowed:
         high: Inclusive upper bound.
         above: Exclusive lower bound.
         below: Exclusive upper bound.
+        most: Largest value that makes sense, where no bound follows from the meaning; named only if a value exceeds it.
+        finite: Whether NaN and infinite numbers are refused.
     """
 
     meaning: str = ""
@@ -27,22 +29,34 @@ class Allowed:
     high: float | None = None
     above: float | None = None
     below: float | None = None
+    most: float | None = None
+    finite: bool = True
 
     def problem(self, value: Any) -> str | None:  # noqa: ANN401
-        """Return what is wrong with a value as the end of a sentence after `key=value`; None for an accepted value."""
+        """Return what is wrong with a value as the end of a sentence after `key=value`; None for an accepted value.
+
+        Of a list, every element has to be accepted.
+        """
+        if isinstance(value, list):
+            return next(filter(None, map(self.problem, value)), None)
         if value is None:
             return None
-        if self.choices and value not in self.choices:
+        if self.choices:
+            if any(type(value) is type(choice) and value == choice for choice in self.choices):  # 0 equals False
+                return None
             return f"is unknown; choose one of {', '.join(str(choice).lower() for choice in self.choices)}."
-        return None if self._in_span(value) else f"must be {self._span()}."
+        return problem_of_text(value) if isinstance(value, str) else self._problem_of_number(value)
 
-    def _in_span(self, value: Any) -> bool:  # noqa: ANN401
-        bounds = (self.low, self.high, self.above, self.below)
-        if all(bound is None for bound in bounds):
-            return True
+    def _problem_of_number(self, value: float) -> str | None:
+        if isinstance(value, float) and not isfinite(value):
+            return f"must be {self._span() or 'a finite number'}." if self.finite else None
+        if not self._in_span(value):
+            return f"must be {self._span()}."
+        return None if self.most is None or value <= self.most else f"must be {self.most} or less."
+
+    def _in_span(self, value: float) -> bool:
         return (
-            isfinite(value)
-            and (self.low is None or value >= self.low)
+            (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
             and (self.above is None or value > self.above)
             and (self.below is None or value < self.below)
@@ -57,13 +71,24 @@ class Allowed:
         return " and ".join(f"{word} {bound}" for word, bound in parts.items() if bound is not None)
 
 
+def problem_of_text(value: str) -> str | None:
+    """Return what is wrong with a text, as for `Allowed.problem`: it is empty, or no file can hold it."""
+    if not value:
+        return "is empty; give it a value, or leave it out."
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "holds bytes that are no UTF-8 text; rename it."
+    return "holds a null character; leave it out." if "\0" in value else None
+
+
 def option(default: T, meaning: str = "", **allowed: Any) -> T:  # noqa: ANN401
     """Return a dataclass field that is a key of the configuration.
 
     Args:
         default: Default value of the key; a list is copied.
         meaning: What the key does, in a few words.
-        allowed: `choices`, `low`, `high`, `above`, `below`, see `Allowed`.
+        allowed: `choices`, `low`, `high`, `above`, `below`, `most`, `finite`, see `Allowed`.
     """
     metadata = {"allowed": Allowed(meaning, **allowed)}
     if isinstance(default, list):

@@ -1,5 +1,6 @@
 """Checks of a composed configuration: unknown keys, values out of range, impossible combinations."""
 
+import re
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -8,6 +9,10 @@ from hsi_al.config.kept import flatten, to_dict
 from hsi_al.config.schema import Config
 from hsi_al.errors import ConfigurationError
 from hsi_al.options import options_of
+from hsi_al.terminal import printable
+
+MOST_BYTES = 150  # of a name, to which the name of a folder may add others: file systems take 255
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # by Windows
 
 
 def checked(composed: Any) -> Config:  # noqa: ANN401
@@ -59,7 +64,20 @@ def check_combinations(config: Config) -> None:
         f"{part}.name": getattr(config, part).name for part in ("dataset", "experiment", "acquisition", "protocol")
     }
     for key, name in (folders | {"learner.method": config.learner.method}).items():
-        if not name or set(name) & set("/\\=,\0") or name in (".", ".."):
+        if not can_be_folder(name):
             raise ConfigurationError(
-                f"{key}={name!r} names a folder: it can't be empty, . or .., or contain / \\ = or a comma."
+                f"{key}={name!r} names a folder: it can't be empty, . or .., contain / \\ = , or control characters, "
+                f"begin or end with a space, end with a dot, take more than {MOST_BYTES} bytes, or be a name that "
+                "Windows reserves, such as CON."
             )
+
+
+def can_be_folder(name: str) -> bool:
+    """Return whether folders of this name can be made on all file systems, and read as part of a run's path."""
+    return not (
+        set(name) & set("/\\=,")
+        or name != printable(name)
+        or name != name.strip().rstrip(".")
+        or not 0 < len(name.encode()) <= MOST_BYTES
+        or RESERVED.fullmatch(name)
+    )

@@ -3,32 +3,68 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from hsi_al.config.schema import FREE_KEYS, Config, LearnerConfig
 from hsi_al.errors import RunDirectoryError
+from hsi_al.options import options_of
+
+MOST_BYTES = 2**17  # of a kept configuration, which takes some 3,000
 
 
-def literal(text: str) -> str:
-    r"""Return text that OmegaConf resolves to `text` itself: each `${`, the start of an interpolation, is escaped."""
-    return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+class PlainLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
+    """Reads YAML as plain data; aliases are refused, since a few nested ones stand for more than any memory holds."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401
+        """Return the next node.
+
+        Raises:
+            yaml.YAMLError: It is an alias.
+        """
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has aliases, which no configuration of a run has")
+        return super().compose_node(parent, index)
+
+
+def plain_yaml(path: Path) -> Any:  # noqa: ANN401
+    """Read a kept configuration, which may be a stranger's, as plain data; nothing in it is resolved.
+
+    Raises:
+        OSError: It can't be read.
+        ValueError: It is too large or nested too deeply, or no UTF-8 text.
+        yaml.YAMLError: It is no YAML of plain data.
+    """
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES} bytes")
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=PlainLoader)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def literal(node: Any) -> Any:  # noqa: ANN401
+    r"""Return plain data whose texts OmegaConf takes as they are: each `${`, an interpolation's start, is escaped."""
+    if isinstance(node, dict):
+        return {key: literal(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [literal(value) for value in node]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", node) if isinstance(node, str) else node
 
 
 def to_yaml(config: Config) -> str:
     """Return the resolved configuration as YAML, the text of a run's config.yaml."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+    return str(yaml.safe_dump(to_dict(config), allow_unicode=True, sort_keys=False))
 
 
 def to_dict(config: Config) -> dict[str, Any]:
     """Return the resolved configuration as nested dictionaries."""
-    plain = OmegaConf.to_container(OmegaConf.structured(config))
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+    return asdict(config)
 
 
 def differing_keys(path: Path, config: Config, new_too: bool = True) -> list[str]:
@@ -45,7 +81,7 @@ def differing_keys(path: Path, config: Config, new_too: bool = True) -> list[str
         RunDirectoryError: The kept file can't be read.
     """
     with reading_kept(path):
-        kept = flatten(OmegaConf.to_container(OmegaConf.load(path)))
+        kept = flatten(plain_yaml(path))
         if "learner.name" not in kept:
             raise ValueError("it holds no configuration of a run")
     now = flatten(to_dict(config))
@@ -66,10 +102,13 @@ def load_kept(path: Path, settings_of: Callable[[str], type[LearnerConfig]]) -> 
         RunDirectoryError: The file can't be read.
     """
     with reading_kept(path):
-        kept = OmegaConf.load(path)
-        schema = OmegaConf.structured(Config(learner=settings_of(kept.learner.name)()))
-        config = OmegaConf.to_object(OmegaConf.merge(schema, kept))
-    assert isinstance(config, Config)
+        kept = plain_yaml(path)
+        schema = OmegaConf.structured(Config(learner=settings_of(kept["learner"]["name"])()))
+        config = OmegaConf.to_object(OmegaConf.merge(schema, literal(kept)))
+        assert isinstance(config, Config)
+        for key, value, allowed in options_of(config):
+            if key not in FREE_KEYS and (problem := allowed.problem(value)):
+                raise ValueError(f"{key}={value} {problem}")
     return config
 
 
@@ -78,7 +117,7 @@ def reading_kept(path: Path) -> Iterator[None]:
     """Turn the errors of reading a missing or damaged config.yaml into a `RunDirectoryError` of one sentence."""
     try:
         yield
-    except (OSError, ValueError, AttributeError, KeyError, YAMLError, OmegaConfBaseException) as error:
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise RunDirectoryError(
             f"{path} is missing or corrupted ({' '.join(str(error).split())}); restore it, or delete the run directory."
         ) from error

@@ -13,6 +13,12 @@ from hsi_al.options import option
 SCHEDULES = ("constant", "cosine", "one_cycle")
 STEMS = ("s1", "s2", "s1_pool", "s2_pool")
 PRECISIONS = ("32-true", "tf32", "bf16-mixed", "16-mixed")
+# Values beyond these are mistakes: they would only run out of memory or time.
+MOST_SEED = 2**63 - 1
+MOST_LABELS = 10**9
+MOST_PIXELS = 10**12
+MOST_ROUNDS = 10**6  # also epochs
+MOST_SIDE = 10**6  # pixels, of a block or between two pixels
 # Keys that wrap any acquisition function: with one of them, the function's name alone would stand for another method.
 WRAPPERS = ("subset", "min_distance", "class_balance")
 
@@ -28,15 +34,17 @@ class DatasetConfig:
         None, "file of the labels: (rows, columns), 0 = unlabelled; default: cube_file"
     )
     ground_truth_key: str | None = option(None, "key of the ground truth in its file")
-    classes: list[int] | None = option(None, "label values to keep; default: the catalogue's choice, or all")
+    classes: list[int] | None = option(
+        None, "label values to keep; default: the catalogue's choice, or all", low=0, most=2**31 - 1
+    )
     class_names: list[str] | None = option(None, "names of the classes, in ascending order of their label values")
-    rgb_bands: list[int] | None = option(None, "three bands of the false-colour picture, zero-based")
+    rgb_bands: list[int] | None = option(None, "three bands of the false-colour picture, zero-based", low=0, most=10**6)
     in_memory: Any = option(
         "auto",
         "false: the cube stays in its file; auto: it does if larger than memory_gb, where file and learner allow it",
         choices=("auto", True, False),
     )
-    memory_gb: float = option(4.0, "largest cube that in_memory=auto loads, 10^9 bytes of float32", low=0)
+    memory_gb: float = option(4.0, "largest cube that in_memory=auto loads, 10^9 bytes of float32", low=0, most=10**6)
 
 
 @dataclass
@@ -44,9 +52,11 @@ class SplitConfig:
     """The split of the labelled pixels into candidates and test pixels."""
 
     kind: str = option(MISSING, "kind of split", choices=("paper", "holdout", "blocks", "checkerboard"))
-    seed: int = option(0, "seed of the split alone: runs with different root seeds share their test pixels", low=0)
+    seed: int = option(
+        0, "seed of the split alone: runs with different root seeds share their test pixels", low=0, most=MOST_SEED
+    )
     fraction: float = option(0.5, "holdout: fraction of every class that becomes candidates", above=0, below=1)
-    block_size: int = option(48, "blocks, checkerboard: side of a block, pixels", low=1)
+    block_size: int = option(48, "blocks, checkerboard: side of a block, pixels", low=1, most=MOST_SIDE)
 
 
 @dataclass
@@ -54,24 +64,26 @@ class ProtocolConfig:
     """The budget of labels, the rounds and the training; the defaults are the paper's."""
 
     name: str = option(MISSING, "name of the protocol in folders and titles")
-    initial_size: int = option(160, "labels before the first query", low=2)
+    initial_size: int = option(160, "labels before the first query", low=2, most=MOST_LABELS)
     initial: str = option(
         "uniform",
         "how the initial labels are drawn",
         choices=("uniform", "per_class", "stratified", "kmeans", "typiclust"),
     )
-    min_per_class: int = option(0, "minimum number of initial labels per class", low=0)
-    per_class: int | None = option(None, "number of initial labels per class, instead of initial_size", low=1)
+    min_per_class: int = option(0, "minimum number of initial labels per class", low=0, most=MOST_LABELS)
+    per_class: int | None = option(
+        None, "number of initial labels per class, instead of initial_size", low=1, most=MOST_LABELS
+    )
     take_existing: bool = option(
         False, "of a class with fewer than per_class candidates, take all; else that is an error"
     )
-    query_size: int = option(10, "labels requested per query", low=1)
-    rounds: int = option(32, "number of queries; one more training follows the last one", low=0)
-    epochs: int = option(200, "epochs of a round that starts from fresh weights", low=1)
-    warm_epochs: int = option(20, "epochs of every round after the first with warm_start", low=1)
+    query_size: int = option(10, "labels requested per query", low=1, most=MOST_LABELS)
+    rounds: int = option(32, "number of queries; one more training follows the last one", low=0, most=MOST_ROUNDS)
+    epochs: int = option(200, "epochs of a round that starts from fresh weights", low=1, most=MOST_ROUNDS)
+    warm_epochs: int = option(20, "epochs of every round after the first with warm_start", low=1, most=MOST_ROUNDS)
     warm_start: bool = option(False, "start every later round from the weights of the previous round")
-    batch_size: int = option(10, "pixels per training step", low=2)
-    lr: float = option(1e-3, "learning rate of Adam; with a schedule its peak", above=0)
+    batch_size: int = option(10, "pixels per training step", low=2, most=10**6)
+    lr: float = option(1e-3, "learning rate of Adam; with a schedule its peak", above=0, most=100)
     schedule: str = option("constant", "course of the learning rate within a round", choices=SCHEDULES)
     lr_warm_up: float = option(
         0.0, "fraction of a round's steps in which the learning rate rises to lr; not with one_cycle", low=0, high=1
@@ -84,7 +96,9 @@ class ProtocolConfig:
         None, "predict with an exponential moving average of the weights; this is its decay per step", low=0, below=1
     )
     stem: str = option("s1", "first layers of the networks: stride 1 or 2, with or without pooling", choices=STEMS)
-    max_pixels: int | None = option(None, "use only this many of the scene's labelled pixels, drawn at random", low=1)
+    max_pixels: int | None = option(
+        None, "use only this many of the scene's labelled pixels, drawn at random", low=1, most=MOST_PIXELS
+    )
     full_map: bool = option(True, "predict every pixel of the scene after the last round")
     stop_at: float | None = option(
         None, "stop at this held-out OA (a fraction), which is then optimistic; not with split=paper", low=0, high=1
@@ -130,20 +144,24 @@ class AcquisitionConfig:
 
     name: str = option(MISSING, "name of the acquisition function")
     subset: int | None = option(
-        None, "rank only this many random candidates, against near-duplicates (Yoo & Kweon 2019)", low=1
+        None,
+        "rank only this many random candidates, against near-duplicates (Yoo & Kweon 2019)",
+        low=1,
+        most=MOST_PIXELS,
     )
     min_distance: int | None = option(
         None,
         "minimum distance between any two pixels of a query, in rows or columns; halved when no candidate is left",
         low=1,
+        most=MOST_SIDE,
     )
     class_balance: bool = option(False, "equally many pixels of every predicted class")
     score: str | None = option(None, "your own score as module.function; its arguments name the outputs it reads")
-    draws: int = option(16, "number of dropout masks, or of members of the committee", low=2)
+    draws: int = option(16, "number of dropout masks, or of members of the committee", low=2, most=10**4)
     shortlist: int = option(
-        10, "cluster_margin, loss_prediction_diverse: preselect this many times query_size by score", low=1
+        10, "cluster_margin, loss_prediction_diverse: preselect this many times query_size by score", low=1, most=10**6
     )
-    neighbours: int = option(20, "typiclust: number of neighbours in the mean distance", low=1)
+    neighbours: int = option(20, "typiclust: number of neighbours in the mean distance", low=1, most=10**6)
     radius: float | None = option(
         None, "prob_cover: radius of a ball, for embeddings of length 1; default: by purity of the balls", low=0, high=2
     )
@@ -171,18 +189,25 @@ class TrainerConfig:
     """Devices, precision and speed."""
 
     accelerator: str = option("auto", "where to compute", choices=("auto", "cpu", "gpu", "cuda", "mps"))
-    devices: int = option(1, "number of devices that train and score one run together, a process each", low=1)
+    devices: int = option(
+        1, "number of devices that train and score one run together, a process each", low=1, most=1024
+    )
     precision: str = option("32-true", "floating-point precision of training", choices=PRECISIONS)
     compile: str = option(
         "auto",
         "compile the training step with torch.compile; auto: on a GPU, if a round is long enough",
         choices=("auto", "on", "off"),
     )
-    threads: int | None = option(None, "number of CPU threads; default: the cores available to this process", low=1)
+    threads: int | None = option(
+        None, "number of CPU threads; default: the cores available to this process", low=1, most=1024
+    )
     channels_last: bool = option(True, "store patches with the channels (bands) last in memory")
     profile: bool = option(False, "write profile.md (seconds per phase) and trace.json")
     predict_batch_size: int | None = option(
-        None, "pixels scored at once; default: as many as fit on a GPU; on a CPU by stem and patch size", low=1
+        None,
+        "pixels scored at once; default: as many as fit on a GPU; on a CPU by stem and patch size",
+        low=1,
+        most=10**6,
     )
     predict_precision: str | None = option(
         None, "floating-point precision of scoring; default: that of training", choices=PRECISIONS
@@ -226,9 +251,11 @@ class Config:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
-    seed: int = option(0, "root seed of all random draws except the split", low=0)
+    seed: int = option(0, "root seed of all random draws except the split", low=0, most=MOST_SEED)
     data_dir: str | None = option(None, "folder with the scene files; default: the environment variable HSI_AL_DATA")
-    patch_size: int = option(32, "side of a patch, pixels; sets the guard zone of the spatial splits too", low=1)
+    patch_size: int = option(
+        32, "side of a patch, pixels; sets the guard zone of the spatial splits too", low=1, most=1024
+    )
     debug: bool = option(False, "print tracebacks for bad input too")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from hsi_al.config.kept import plain_yaml
 from hsi_al.config.schema import WRAPPERS
 from hsi_al.errors import RunDirectoryError
 from hsi_al.report.run_files import Meta, read_meta
@@ -163,7 +164,7 @@ def kept_settings(path: Path) -> dict[str, str]:
     if not file.exists():
         return {}
     try:
-        kept = yaml.safe_load(file.read_text(encoding="utf-8"))
+        kept = plain_yaml(file)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise RunDirectoryError(f"{file} cannot be read: {' '.join(str(error).split())}.") from error
     return {key: value for key, value in _flat(kept) if not key.startswith(IGNORED)}

@@ -24,8 +24,8 @@ class DeepLearnerConfig(LearnerConfig):
         low=0,
         high=1,
     )
-    ranking_weight: float = option(1.0, "weight of the ranking loss in equation (5)", low=0)
-    margin: float = option(1.0, "margin xi of the ranking loss", low=0)
+    ranking_weight: float = option(1.0, "weight of the ranking loss in equation (5)", low=0, most=10**6)
+    margin: float = option(1.0, "margin xi of the ranking loss", low=0, most=10**6)
     fuse: str = option("sum", "how the loss prediction module joins the features of the blocks", choices=FUSIONS)
     class_weights: str = option(
         "none",

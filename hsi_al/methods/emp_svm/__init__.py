@@ -16,10 +16,12 @@ class EmpSvmConfig(LearnerConfig):
     """Keys of the morphological profiles."""
 
     components: float = option(
-        3, "number of principal components; below 1: the fraction of the variance that they explain", low=0
+        3, "number of principal components; below 1: the fraction of the variance that they explain", low=0, most=10**6
     )
     reconstruction: bool = option(False, "openings and closings by reconstruction, as in the classical EMP")
-    radii: list[int] = option([1, 3, 5, 7, 9], "half-widths r of the square structuring elements, whose side is 2r + 1")
+    radii: list[int] = option(
+        [1, 3, 5, 7, 9], "half-widths r of the square structuring elements, whose side is 2r + 1", low=0, most=1000
+    )
 
 
 def build(task: Task) -> "FeatureSvmLearner":
