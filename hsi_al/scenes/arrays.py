@@ -1,7 +1,11 @@
 """Parts shared by the readers of scene files: windows of an array, the choice of a key, failures as a SceneError."""
 
+import errno
+import math
+import os
+import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
+from hsi_al.memory import free_memory
+
+SMALL_BYTES = 2**26  # are read without asking for the free memory
+MOST_OBJECTS = 10_000  # of a file that are looked through
+# Errors of the system that don't say that the file is unreadable for now: damaged files cause them, too.
+OF_THE_FILE = (errno.EINVAL, errno.EOVERFLOW)
+LOCKED = (errno.EAGAIN, errno.EDEADLK)
+FORBIDDEN = (errno.EACCES, errno.EPERM)
 
 
 class Variable(NamedTuple):
@@ -48,6 +60,8 @@ class Rows:
         dtype: Number type of the array.
         source: Function (slice of rows, slice of columns) -> values of that window.
         close: Function that closes the file.
+        no_data: Value that stands for missing data, as the file says; None = it says nothing.
+        notices: What is suspicious about the array, one sentence each.
     """
 
     path: Path
@@ -55,6 +69,8 @@ class Rows:
     dtype: np.dtype[Any]
     source: Callable[[slice, slice], NDArray[Any]]
     close: Callable[[], None] = lambda: None
+    no_data: float | None = None
+    notices: tuple[str, ...] = ()
 
     def read(self, first: int, last: int, left: int = 0, right: int | None = None) -> NDArray[Any]:
         """Read rows `first` to `last` - 1 and columns `left` to `right` - 1, by default all columns.
@@ -67,7 +83,7 @@ class Rows:
 
     def blocks(self, n_bytes: int) -> Iterator[tuple[int, int]]:
         """Yield first and last row (exclusive) of consecutive blocks of at most `n_bytes` bytes, or of one row."""
-        row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:]))
+        row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
         yield from blocks(self.shape[0], max(1, n_bytes // max(1, row_bytes)))
 
     def __enter__(self) -> "Rows":
@@ -108,7 +124,7 @@ def reading(path: Path) -> Iterator[None]:
     """Turn any exception of a file reader inside this context into a SceneError, and silence the reader's warnings.
 
     Raises:
-        SceneError: The file is truncated, damaged, of another format than its extension, or not readable by the user.
+        SceneError: The file can't be read; the sentence names the cause and the way out.
     """
     try:
         with warnings.catch_warnings():
@@ -117,11 +133,66 @@ def reading(path: Path) -> Iterator[None]:
     except SceneError:
         raise
     except Exception as error:  # the readers raise some ten types, from zlib.error to MemoryError
-        cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise SceneError(f"{path} {failure(error)}.") from error
+
+
+def failure(error: Exception) -> str:
+    """Return what an exception of a reader says about the file, and the way out; a file isn't blamed for the system."""
+    cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    if isinstance(error, MemoryError) or "memory allocation failed" in cause:
+        return (
+            f"does not fit into the free memory ({cause}); close other programs, or set dataset.in_memory=false for a "
+            "cube in an HDF5 or .npy file"
+        )
+    if isinstance(error, RecursionError):
+        return "is too deeply nested to be read; write its array to a file of its own"
+    if (number := system_error(error)) not in (None, *OF_THE_FILE):
+        return of_the_system(number or 0)
+    if isinstance(error, EOFError) or "truncated" in cause:
+        return f"cannot be read ({cause}): it is truncated; download or write it again"
+    return f"cannot be read ({cause}): it is damaged or not what its name says; download or write it again"
+
+
+def system_error(error: Exception) -> int | None:
+    """Return the number of an error of the system, which h5py may only have in its text; else None."""
+    if not isinstance(error, OSError):
+        return None
+    in_text = re.search(r"errno = (\d+)", str(error))
+    return error.errno or (int(in_text[1]) if in_text else 0) or None
+
+
+def of_the_system(number: int) -> str:
+    """Return what an error of the system says about reading a file, and the way out."""
+    if number in LOCKED:
+        return "is in use by another program, which has locked it; close it there, or try again when that is done"
+    if number in FORBIDDEN:
+        return f"may not be read ({os.strerror(number)}); change its permissions, or those of its folder"
+    if number in (errno.ENOLCK, errno.ENOSYS):
+        return "lies on a file system that can't lock files; set the environment variable HDF5_USE_FILE_LOCKING=FALSE"
+    if number == errno.ENOENT:
+        return "does not exist; check the path or download the file"
+    return (
+        f"cannot be read at the moment ({os.strerror(number)}), which need not be the file's fault; check the disk or "
+        "the network, and try again"
+    )
+
+
+def require_memory(path: Path, shape: Sequence[int], n_bytes: int, way_out: str) -> None:
+    """Raise SceneError if the values of an array, or of a window of it, outgrow the free memory."""
+    if n_bytes > SMALL_BYTES and n_bytes > (free := free_memory()):
         raise SceneError(
-            f"{path} cannot be read ({cause}): it is truncated, damaged or not what its name says; "
-            "download or write it again."
-        ) from error
+            f"{path}: an array of shape {tuple(shape)} takes {n_bytes:,} bytes, but {free:,} bytes of memory are free; "
+            f"{way_out}."
+        )
+
+
+def require_real(path: Path, key: str | None, dtype: np.dtype[Any]) -> None:
+    """Raise SceneError if values of this type are no real numbers."""
+    if dtype.kind not in "buif":
+        raise SceneError(
+            f"{path} holds values of type {dtype}{f' under {key!r}' if key else ''}, real numbers are needed; "
+            "convert them before loading."
+        )
 
 
 def chosen(path: Path, variables: list[Variable], key: str | None) -> str:

@@ -4,6 +4,7 @@
 """
 
 import pkgutil
+import stat
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
 from hsi_al.scenes import formats
-from hsi_al.scenes.arrays import Format, Rows, reading
+from hsi_al.scenes.arrays import Format, Rows, reading, require_real
 
 
 def all_formats() -> list[Format]:
@@ -22,17 +23,26 @@ def all_formats() -> list[Format]:
 
 
 def existing_file(path: Path) -> None:
-    """Check that a path is a file and not empty.
+    """Check that a path is a file, not empty, and not something that took the file's place.
 
     Raises:
-        SceneError: The path is missing, a directory or an empty file.
+        SceneError: The path is missing, a directory, no regular file or not readable, or the file is empty, a pointer
+            of Git LFS or a web page.
     """
     if path.is_dir():
         raise SceneError(f"{path} is a directory where a file is needed; name a file inside it.")
-    if not path.exists():
-        raise SceneError(f"{path} does not exist; check the path or download the file.")
-    if path.stat().st_size == 0:
-        raise SceneError(f"{path} is empty (0 bytes); download or write it again.")
+    with reading(path):
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise SceneError(f"{path} is no regular file; copy its content to one.")
+        if found.st_size == 0:
+            raise SceneError(f"{path} is empty (0 bytes); download or write it again.")
+        with path.open("rb") as file:
+            head = file.read(512).lstrip().lower()
+    if head.startswith(b"version https://git-lfs"):
+        raise SceneError(f"{path} is a pointer of Git LFS, not the file itself; fetch that with git lfs pull.")
+    if head.startswith((b"<!doctype html", b"<html", b"<?xml")):
+        raise SceneError(f"{path} is a web page, not a file of data; download the file that the page offers.")
 
 
 def format_of(path: Path) -> Format:
@@ -64,11 +74,7 @@ def read_array(path: Path, key: str | None = None) -> NDArray[Any]:
     form = format_of(path)
     with reading(path):
         array = form.read(path, key)
-    if array.dtype.kind not in "buif":
-        raise SceneError(
-            f"{path} holds values of type {array.dtype}{f' under {key!r}' if key else ''}, real numbers are needed; "
-            "convert them before loading."
-        )
+    require_real(path, key, array.dtype)
     return array
 
 
@@ -94,3 +100,19 @@ def opened_rows(path: Path, key: str | None = None) -> Rows:
         return Rows(path, array.shape, array.dtype, lambda rows, columns: array[rows, columns])
     with reading(path):
         return form.rows(path, key)
+
+
+def no_data_of(path: Path, key: str | None = None) -> float | None:
+    """Return the value that stands for missing data in the array that `opened_rows` opens, or None.
+
+    Only HDF5 files say so: by an attribute `_FillValue`, `missing_value` or `NoData` of the dataset, else by a fill
+    value other than 0 that its writer chose.
+
+    Raises:
+        SceneError: As for `read_array`.
+    """
+    path = Path(path)
+    if not readable_in_windows(path):
+        return None
+    with opened_rows(path, key) as rows:
+        return rows.no_data

@@ -15,10 +15,12 @@ from hsi_al.errors import SceneError
 from hsi_al.files import replacing_hdf5
 from hsi_al.scenes.arrays import blocks, reading
 from hsi_al.scenes.checks import checked_cube, checked_ground_truth, checked_rgb_bands, checked_wavelengths
+from hsi_al.scenes.formats.hdf5 import own_dataset, values
 from hsi_al.scenes.readers import existing_file
 from hsi_al.scenes.stored import StoredCube, stored_cube
 
 FORMAT = "hsi_al scene 1"
+MOST_VALUES = 2**16  # classes or bands of a scene file
 RGB_WAVELENGTHS_NM = (650.0, 550.0, 450.0)
 MOST_FOR_PERCENTILES = 2**22  # pixels; of a larger scene only every n-th row and column is used
 
@@ -212,6 +214,14 @@ def is_scene_file(path: Path) -> bool:
         return str(file.attrs.get("format", "")).startswith("hsi_al scene ")
 
 
+def short(file: h5py.File, path: Path, key: str) -> NDArray[Any]:
+    """Read a dataset of a scene file that has one value per class or per band."""
+    dataset = own_dataset(file, path, key)
+    if dataset.size > MOST_VALUES:
+        raise SceneError(f"{path} holds no usable scene: {key!r} has the shape {dataset.shape}; write it again.")
+    return values(path, dataset)
+
+
 def load_scene(path: Path, in_memory: bool = True) -> Scene:
     """Read a scene written by `save_scene`; with `in_memory=False` its cube stays in the file.
 
@@ -228,13 +238,14 @@ def load_scene(path: Path, in_memory: bool = True) -> Scene:
                 f"{path} has the format attribute {found!r} where a scene has {FORMAT!r}; "
                 "write it with save_scene, or load its arrays with load_custom_scene and their keys."
             )
-        names = dict(zip(file["label_values"][()].tolist(), file["class_names"].asstr()[()].tolist(), strict=True))
+        values_of_labels, names_of_classes = (short(file, path, key) for key in ("label_values", "class_names"))
+        names = dict(zip(values_of_labels.tolist(), (str(name, "utf-8") for name in names_of_classes), strict=True))
         return Scene(
             name=file.attrs["name"],
-            source=file["cube"][()] if in_memory else stored_cube(path, "cube"),
-            ground_truth=file["ground_truth"][()],
+            source=values(path, own_dataset(file, path, "cube")) if in_memory else stored_cube(path, "cube"),
+            ground_truth=values(path, own_dataset(file, path, "ground_truth")),
             class_names=names,
-            wavelengths=file["wavelengths"][()] if "wavelengths" in file else None,
+            wavelengths=short(file, path, "wavelengths") if "wavelengths" in file else None,
             rgb_bands=tuple(file.attrs["rgb_bands"].tolist()) if "rgb_bands" in file.attrs else None,
             licence=file.attrs["licence"],
             citation=file.attrs["citation"],

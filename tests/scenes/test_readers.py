@@ -1,4 +1,10 @@
+import errno
+import fcntl
+import math
+import os
+import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -6,11 +12,14 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import scipy.io
 from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
-from hsi_al.scenes.readers import opened_rows, read_array
-from tests.fakes import fake_cube, fake_ground_truth, real_file, write_hdf5, write_matlab5, write_matlab73
+from hsi_al.scenes.arrays import reading
+from hsi_al.scenes.readers import no_data_of, opened_rows, read_array
+from hsi_al.scenes.scene import load_scene, save_scene
+from tests.fakes import fake_cube, fake_ground_truth, fake_scene, real_file, write_hdf5, write_matlab5, write_matlab73
 
 CUBE = fake_cube()
 TRUTH = fake_ground_truth()
@@ -94,8 +103,25 @@ def test_matlab_vectors_and_scalars_do_not_compete_with_the_cube(tmp_path: Path,
 def test_matlab73_is_told_by_content_not_by_extension(tmp_path: Path) -> None:
     headed = write_matlab73(tmp_path / "renamed.h5", {"cube": CUBE})
     assert np.array_equal(read_array(headed), CUBE)
-    headless = write_hdf5(tmp_path / "headless.mat", {"cube": CUBE.T})
-    assert np.array_equal(read_array(headless), CUBE)
+    with opened_rows(headed) as rows:
+        assert rows.notices == ()
+    marked = write_hdf5(tmp_path / "marked.h5", {"cube": CUBE.T})
+    with h5py.File(marked, "r+") as file:
+        file["cube"].attrs["MATLAB_class"] = np.bytes_("uint16")
+    assert np.array_equal(read_array(marked), CUBE)
+
+
+def test_hdf5_named_mat_is_not_mirrored_and_doubts_are_said(tmp_path: Path) -> None:
+    plain = write_hdf5(tmp_path / "plain.mat", {"cube": CUBE})
+    added = write_matlab73(tmp_path / "added.mat", {"note": np.ones(3)})
+    with h5py.File(added, "r+") as file:
+        file["cube"] = CUBE.T
+    for path, words in ((plain, "none of MATLAB's"), (added, "MATLAB may not have written 'cube'")):
+        assert np.array_equal(read_array(path), CUBE)
+        with opened_rows(path) as rows:
+            assert np.array_equal(rows.read(1, 4, 2, 5), CUBE[1:4, 2:5])
+            (notice,) = rows.notices
+            assert notice.startswith(f"Warning: {path} is ") and words in notice and "dataset.axes" in notice
 
 
 def test_matlab73_text_empty_arrays_and_references_are_no_candidates(tmp_path: Path) -> None:
@@ -233,3 +259,348 @@ def test_rows_need_a_known_file(tmp_path: Path) -> None:
         pass
     with pytest.raises(SceneError, match="does not exist"), opened_rows(tmp_path / "none.npy"):
         pass
+
+
+# Why a file can't be read
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (BlockingIOError(errno.EAGAIN, "unable to lock file"), "is in use by another program"),
+        (OSError("Unable to open file (unable to lock file, errno = 11, error message = '...')"), "in use by another"),
+        (PermissionError(errno.EACCES, "Permission denied"), r"may not be read \(Permission denied\); change its perm"),
+        (OSError(errno.ENOLCK, "No locks available"), "HDF5_USE_FILE_LOCKING=FALSE"),
+        (OSError(errno.EIO, "Input/output error"), r"at the moment \(Input/output error\).*try again"),
+        (OSError("file read failed: errno = 116, error message = 'Stale file handle'"), "at the moment"),
+        (OSError(errno.EMFILE, "Too many open files"), r"at the moment \(Too many open files\)"),
+        (MemoryError("Unable to allocate"), "does not fit into the free memory"),
+        (RecursionError("maximum recursion depth exceeded"), "too deeply nested"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), "does not exist"),
+        (EOFError("4 of 8 bytes"), "it is truncated; download or write it again"),
+        (OSError("bad object header version number"), "it is damaged or not what its name says; download"),
+        (OSError(errno.EINVAL, "Invalid argument"), "it is damaged"),
+    ],
+)
+def test_every_cause_has_its_own_sentence(error: Exception, words: str) -> None:
+    with pytest.raises(SceneError, match=rf"^/a/b\.h5 .*{words}.*\.$") as caught, reading(Path("/a/b.h5")):
+        raise error
+    assert ("download" in str(caught.value)) == ("download" in words or "damaged" in words or "exist" in words)
+
+
+def test_a_file_in_use(tmp_path: Path) -> None:
+    path = write_hdf5(tmp_path / "a.h5", {"cube": CUBE})
+    descriptor = os.open(path, os.O_RDWR)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        assert "is in use by another program" in read_error(path)
+    finally:
+        os.close(descriptor)
+    assert np.array_equal(read_array(path), CUBE)
+
+
+@pytest.mark.parametrize("name", ["a.mat", "a.h5", "a.npy"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html>\n<html><head>", "is a web page"),
+        (b"<html>", "is a web page"),
+    ],
+)
+def test_what_took_the_place_of_a_file(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert words in read_error(tmp_path / name)
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.npy")
+    assert "no regular file" in read_error(tmp_path / "a.npy")
+
+
+# Compression
+
+
+def write_with_filter(path: Path) -> Path:
+    """A chunk behind filter 32099, which nobody has."""
+    with h5py.File(path, "w") as file:
+        settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        settings.set_chunk((2, 3, 4))
+        settings.set_filter(32099, h5py.h5z.FLAG_OPTIONAL, (1,))
+        space = h5py.h5s.create_simple((2, 3, 4))
+        stored = h5py.h5d.create(file.id, b"cube", h5py.h5t.NATIVE_INT16, space, settings)
+        stored.write_direct_chunk((0, 0, 0), bytes(range(20)), 0)
+    return path
+
+
+def test_a_missing_filter_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_with_filter(tmp_path / "a.h5")
+    message = read_error(path)
+    assert "'cube' is compressed with the HDF5 filter 32099" in message and "pip install hdf5plugin" in message
+    with opened_rows(path) as rows, pytest.raises(SceneError, match="filter 32099"):
+        rows.read(0, 1)
+    imported: list[str] = []
+    monkeypatch.setattr("hsi_al.scenes.formats.hdf5.import_module", imported.append)
+    read_error(path)
+    assert imported == ["hdf5plugin"]
+
+
+# Sizes that can't be
+
+
+def write_npy_header(path: Path, shape: str, kind: str = "<f8") -> Path:
+    text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + bytes(900))
+    return path
+
+
+def both_errors(path: Path, key: str | None = None) -> str:
+    """The sentence, which is the same whether an array is read whole or in windows."""
+    message = read_error(path, key)
+    with pytest.raises(SceneError) as caught, opened_rows(path, key) as rows:
+        rows.read(0, 1)
+    assert str(caught.value) == message
+    return message
+
+
+@pytest.mark.parametrize("shape", ["(100000, 100000, 100000)", "(4294967296, 4294967296, 4294967296)", "(200,)"])
+def test_npy_headers_that_claim_too_much(tmp_path: Path, shape: str) -> None:
+    message = both_errors(write_npy_header(tmp_path / "a.npy", shape))
+    assert f"of shape {shape}" in message and "900 are there" in message and "truncated" in message
+
+
+def test_npy_arrays_that_are_none(tmp_path: Path) -> None:
+    assert "impossible" in both_errors(write_npy_header(tmp_path / "a.npy", "(-1, 3)"))
+    assert "type complex128" in both_errors(write_npy_header(tmp_path / "a.npy", "(2, 2)", "<c16"))
+    assert "type <U4" in both_errors(write_npy_header(tmp_path / "a.npy", "(2, 2)", "<U4"))
+    assert "pickled" in both_errors(write_npy_header(tmp_path / "a.npy", "(2, 2)", "|O"))
+    assert read_array(write_npy_header(tmp_path / "a.npy", "()")).shape == ()
+    assert read_array(write_npy_header(tmp_path / "a.npy", "(0, 3)")).shape == (0, 3)
+
+
+def test_hdf5_arrays_that_were_never_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("empty", (10**5,) * 3, "f8", chunks=(64,) * 3)
+        file.create_dataset("sparse", (10**5,) * 3, "f8", chunks=(4,) * 3)[0, 0, 0] = 1
+        file.create_dataset("contiguous", (10**3, 4), "f8")
+    for key in ("empty", "sparse", "contiguous"):
+        message = both_errors(path, key)
+        assert f"{key!r} has the shape" in message and "never written" in message
+
+
+@pytest.mark.parametrize("name", ["a.h5", "a.npy", "a.mat"])
+def test_what_outgrows_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    cube = fake_cube(200, 50, 40)
+    write = {"a.h5": write_hdf5, "a.npy": write_npy, "a.mat": write_matlab5}[name]
+    path = write(tmp_path / name, {"cube": cube})
+    monkeypatch.setattr("hsi_al.scenes.arrays.SMALL_BYTES", 0)
+    monkeypatch.setattr("hsi_al.scenes.arrays.free_memory", lambda: 50_000)
+    message = read_error(path, "cube")
+    assert "shape (200, 50, 40) takes 800,000 bytes, but 50,000 bytes" in message
+    assert "dataset.in_memory=false" in message
+    if name != "a.mat":
+        with opened_rows(path, "cube") as rows:
+            assert np.array_equal(rows.read(3, 5), cube[3:5])
+            with pytest.raises(SceneError, match=r"\(20, 50, 40\) takes 80,000"):
+                rows.read(0, 20)
+
+
+def test_hdf5_types_that_are_no_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["cube"] = CUBE
+        file["complex"] = CUBE * 1j
+        file["text"] = ["a", "b"]
+        file["compound"] = np.zeros((3, 3), [("a", "f4"), ("b", "i2")])
+        file.create_dataset("null", dtype="f8", shape=None)
+        file["point"] = 3.0
+        h5py.h5d.create(file.id, b"time", h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((2, 3)))
+        h5py.h5d.create(
+            file.id, b"arrays", h5py.h5t.array_create(h5py.h5t.NATIVE_INT8, (3,)), h5py.h5s.create_simple((2,))
+        )
+        file["type"] = np.dtype("f8")
+    assert np.array_equal(read_array(path), CUBE)
+    for key in ("complex", "text", "compound", "null", "time", "arrays", "type"):
+        assert any(words in read_error(path, key) for words in ("no numeric array", "no array", "never written")), key
+    assert read_array(path, "point").shape == ()
+
+
+# Files of strangers
+
+
+def test_nothing_outside_of_a_file_is_read(tmp_path: Path) -> None:
+    secret = write_hdf5(tmp_path / "secret.h5", {"cube": CUBE, "group/cube": CUBE})
+    (tmp_path / "raw").write_bytes(CUBE.tobytes())
+    path = tmp_path / "a.h5"
+    virtual = h5py.VirtualLayout(CUBE.shape, CUBE.dtype)
+    virtual[:] = h5py.VirtualSource(secret, "cube", CUBE.shape)
+    with h5py.File(path, "w") as file:
+        file["link"] = h5py.ExternalLink(str(secret), "cube")
+        file["group"] = h5py.ExternalLink(str(secret), "group")
+        file["soft"] = h5py.SoftLink("/link")
+        file.create_dataset("external", CUBE.shape, CUBE.dtype, external=[(str(tmp_path / "raw"), 0, CUBE.nbytes)])
+        file.create_virtual_dataset("virtual", virtual)
+        file["own"] = CUBE
+        inner = h5py.VirtualLayout(CUBE.shape, CUBE.dtype)
+        inner[:] = h5py.VirtualSource(file["own"])
+        file.create_virtual_dataset("inner", inner)
+        outer = h5py.VirtualLayout(CUBE.shape, CUBE.dtype)
+        outer[:] = h5py.VirtualSource(file["external"])
+        file.create_virtual_dataset("outer", outer)
+    for key, place in (
+        ("link", f"link to the file {str(secret)!r}"),
+        ("group/cube", f"link to the file {str(secret)!r}"),
+        ("soft", "link to '/link'"),
+        ("external", str(tmp_path / "raw")),
+        ("virtual", str(secret)),
+        ("outer", "in '/external'"),
+    ):
+        assert place in both_errors(path, key)
+    listed = read_error(path)
+    assert "2 numeric arrays" in listed and listed.count(str(secret)) == 3
+    assert np.array_equal(read_array(path, "inner"), CUBE)
+
+
+def test_a_scene_file_of_a_stranger(tmp_path: Path) -> None:
+    scene = tmp_path / "scene.h5"
+    save_scene(fake_scene(), scene)
+    write_hdf5(tmp_path / "secret.h5", {"cube": CUBE})
+    for key in ("cube", "ground_truth", "class_names", "label_values"):
+        copy = tmp_path / f"{key}.h5"
+        copy.write_bytes(scene.read_bytes())
+        with h5py.File(copy, "r+") as file:
+            del file[key]
+            file[key] = h5py.ExternalLink("secret.h5", "cube")
+        with pytest.raises(SceneError, match=rf"{key}' is a link to the file 'secret.h5'"):
+            load_scene(copy)
+        with h5py.File(copy, "r+") as file:
+            del file[key]
+            file.create_dataset(key, (10**6,) * 3, "i2", chunks=(4,) * 3)[0, 0, 0] = 1
+        with pytest.raises(SceneError, match=rf"'{key}' has the shape \(1000000, 1000000, 1000000\)"):
+            load_scene(copy)
+
+
+def test_many_groups_and_deep_ones_take_no_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        group = file.id
+        for _ in range(500):
+            group = h5py.h5g.create(group, b"g")
+        h5py.Group(group)["cube"] = CUBE
+        file["g/again"] = file["g"]  # a circle
+    assert np.array_equal(read_array(path), CUBE)
+    assert np.array_equal(read_array(path, "g/" * 500 + "cube"), CUBE)
+
+
+def test_too_many_objects_need_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hsi_al.scenes.formats.hdf5.MOST_OBJECTS", 20)
+    path = write_hdf5(tmp_path / "a.h5", {f"{index:02d}": np.zeros(1) for index in range(30)} | {"cube": CUBE})
+    assert "more than 20 arrays and groups; name the key" in read_error(path)
+    assert "and 9 more" in read_error(path, "nowhere")
+    assert np.array_equal(read_array(path, "cube"), CUBE)
+
+
+# MATLAB files that lie
+
+
+def element(kind: int, content: bytes) -> bytes:
+    return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+
+def matlab5(
+    shape: tuple[int, ...] = (2, 3), values: bytes = bytes(48), *, name: bytes = b"cube", claimed: int | None = None
+) -> bytes:
+    """A variable of class double."""
+    head = element(6, struct.pack("<II", 6, 0)) + element(5, struct.pack(f"<{len(shape)}i", *shape)) + element(1, name)
+    body = head + struct.pack("<II", 9, len(values) if claimed is None else claimed) + values
+    return element(14, body)
+
+
+def write_matlab_elements(path: Path, *elements: bytes) -> Path:
+    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + b"".join(elements))
+    return path
+
+
+def packed(variable: bytes) -> bytes:
+    content = zlib.compress(variable)
+    return struct.pack("<II", 15, len(content)) + content
+
+
+@pytest.mark.parametrize("wrap", [bytes, packed])
+def test_matlab_files_that_claim_too_much(tmp_path: Path, wrap: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "a.mat"
+    assert read_array(write_matlab_elements(path, wrap(matlab5()))).shape == (2, 3)
+    for variable in (
+        matlab5((50_000, 50_000)),
+        matlab5((2, 3), claimed=2**32 - 8),
+        matlab5((2**16, 2**13 - 1), claimed=2**32 - 2**19),
+        matlab5((-2, -3)),
+        matlab5((2, 3), name=b"x" * 10_000),
+        matlab5(tuple([1] * 2000)),
+        b"".join([matlab5()[:8], bytes(100)]),
+        element(3, bytes(20)),
+    ):
+        assert "cannot be read" in read_error(write_matlab_elements(path, wrap(variable)), "cube")
+
+
+def test_a_matlab_file_that_unpacks_to_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hsi_al.scenes.arrays.SMALL_BYTES", 2**19)
+    monkeypatch.setattr("hsi_al.scenes.arrays.free_memory", lambda: 2**20)
+    bomb = packed(matlab5((2**9, 2**9), bytes(2**21)))
+    assert len(bomb) < 3000
+    message = read_error(write_matlab_elements(tmp_path / "a.mat", bomb))
+    assert "shape (512, 512) takes 2,097,152 bytes" in message
+
+
+def test_matlab_4(tmp_path: Path) -> None:
+    path = tmp_path / "a.mat"
+    scipy.io.savemat(path, {"image": CUBE[:, :, 0].astype(float), "other": np.ones((1, 4))}, format="4")
+    assert np.array_equal(read_array(path), CUBE[:, :, 0])
+    whole = path.read_bytes()
+    assert "truncated" in read_error(write_bytes(path, whole[:-1]))
+    # A size below zero would lead back to the same variable, again and again.
+    for mopt, rows, columns, length in ((0, -1, 3, 4), (0, 3, 3, 0), (70, 2, 2, 4), (0, 2**30, 2**30, 4)):
+        variable = struct.pack("<5i", mopt, rows, columns, 0, length) + b"abc\0"
+        assert "cannot be read" in read_error(write_bytes(path, variable + bytes(100)))
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+# Missing data
+
+
+def test_the_files_own_no_data_value(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        for name, attributes, fill in (
+            ("none", {}, None),
+            ("zero", {}, 0),
+            ("fill", {}, 65535),
+            ("attribute", {"_FillValue": np.array([7], "u2")}, 65535),
+            ("missing", {"missing_value": -1.5}, None),
+            ("text", {"NoData": "-9999"}, None),
+            ("words", {"NoData": "none", "missing_value": [1, 2]}, None),
+            ("nan", {"_FillValue": np.float32("nan")}, None),
+        ):
+            file.create_dataset(name, data=CUBE, fillvalue=fill).attrs.update(attributes)
+    expected = {
+        "none": None,
+        "zero": None,
+        "fill": 65535,
+        "attribute": 7,
+        "missing": -1.5,
+        "text": -9999,
+        "words": None,
+    }
+    assert {name: no_data_of(path, name) for name in expected} == expected
+    assert math.isnan(no_data_of(path, "nan") or 0)
+    with pytest.raises(SceneError, match="no array with the key"):
+        no_data_of(path, "nowhere")
+    with opened_rows(path, "fill") as rows:
+        assert rows.no_data == 65535
+    assert no_data_of(write_npy(tmp_path / "a.npy", {"cube": CUBE})) is None
+    assert no_data_of(write_matlab5(tmp_path / "a.mat", {"cube": CUBE})) is None

@@ -1,6 +1,14 @@
-"""HDF5 files, and MATLAB files of version 7.3, which are HDF5 with reversed axes; keys may lie in groups ("a/b")."""
+"""HDF5 files, and MATLAB files of version 7.3, which are HDF5 with reversed axes; keys may lie in groups ("a/b").
 
-from functools import partial
+A file may come from anybody: links and datasets that lead to other files are refused, and sizes are compared with what
+is there before memory is taken for them.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -8,65 +16,256 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hsi_al.scenes.arrays import Format, Rows, Variable, chosen
+from hsi_al.errors import SceneError
+from hsi_al.scenes.arrays import MOST_OBJECTS, Format, Rows, Variable, chosen, require_memory
 from hsi_al.scenes.formats.matlab import MATLAB_NUMBERS
 
 SUFFIXES = (".h5", ".hdf5", ".he5")
+MATLAB_HEADER = b"MATLAB 7.3 MAT-file"
 # A strip of rows may end inside a row of chunks; a cache that holds such a row unpacks every chunk only once.
 CHUNK_CACHE = {"rdcc_nbytes": 2**28, "rdcc_nslots": 100_003}
+NO_DATA = ("_FillValue", "missing_value", "NoData")
+# A dataset that claims more than this, and more than so many times what is stored, was never written.
+LARGE_BYTES, MOST_PACKED = 2**34, 5000
 
 
-def is_matlab73(path: Path) -> bool:
-    """Return whether a file has the header of MATLAB 7.3, or is an HDF5 file with the extension .mat."""
+def has_matlab_header(path: Path) -> bool:
+    """Return whether a file begins as MATLAB writes files of version 7.3."""
     with path.open("rb") as file:
-        head = file.read(19)
-    return head == b"MATLAB 7.3 MAT-file" or (path.suffix.lower() == ".mat" and bool(h5py.is_hdf5(path)))
+        return file.read(len(MATLAB_HEADER)) == MATLAB_HEADER
 
 
-def read(path: Path, key: str | None, matlab: bool) -> NDArray[Any]:
+def is_hdf5(path: Path) -> bool:
+    """Return whether a file is one of HDF5, or of MATLAB 7.3 even if it is damaged."""
+    return has_matlab_header(path) or bool(h5py.is_hdf5(path))
+
+
+def read(path: Path, key: str | None) -> NDArray[Any]:
     """Read the dataset with this key, or the only numeric one of two or more dimensions."""
     with h5py.File(path, "r") as file:
-        array = np.asarray(_hdf5_dataset(file, path, key, matlab)[()])
-    return array.T if matlab else array
+        dataset = chosen_dataset(file, path, key)
+        array = values(path, dataset)
+        return array.T if is_of_matlab(path, dataset) else array
 
 
-def _hdf5_dataset(file: h5py.File, path: Path, key: str | None, matlab: bool) -> h5py.Dataset:
-    variables: list[Variable] = []
-
-    def note(name: str, node: h5py.Dataset | h5py.Group) -> None:
-        if isinstance(node, h5py.Dataset) and not name.startswith("#"):  # "#refs#" is internal to MATLAB
-            variables.append(_hdf5_variable(name, node, matlab))
-
-    file.visititems(note)
-    return file[chosen(path, variables, key and key.strip("/"))]
-
-
-def rows(path: Path, key: str | None, matlab: bool) -> Rows:
+def rows(path: Path, key: str | None) -> Rows:
     """Open the dataset that `read` reads, for reading in windows."""
     file = h5py.File(path, "r", **CHUNK_CACHE)
     try:
-        stored = _hdf5_dataset(file, path, key, matlab)
+        stored = chosen_dataset(file, path, key)
+        shape, source = stored.shape, lambda lines, cols: values(path, stored, {0: lines, 1: cols})
+        if is_of_matlab(path, stored):
+            shape, source = shape[::-1], lambda lines, cols: values(path, stored, {-1: lines, -2: cols}).T
+        return Rows(path, shape, stored.dtype, source, file.close, no_data_in(stored), notices_of(path, stored))
     except BaseException:
         file.close()
         raise
-    if matlab:
-        return Rows(path, stored.shape[::-1], stored.dtype, lambda lines, cols: stored[..., cols, lines].T, file.close)
-    return Rows(path, stored.shape, stored.dtype, lambda lines, cols: stored[lines, cols], file.close)
 
 
-def _hdf5_variable(name: str, node: h5py.Dataset, matlab: bool) -> Variable:
-    shape = tuple(node.shape or ())  # an HDF5 null has no shape
-    kind, numeric = str(node.dtype), node.dtype.kind in "buif"
-    if matlab:
-        # HDF5 stores MATLAB's text and empty arrays as numbers; only these attributes reveal them.
-        matlab_class = node.attrs.get("MATLAB_class", b"double")
-        kind = matlab_class.decode() if isinstance(matlab_class, bytes) else str(matlab_class)
-        numeric = numeric and kind in MATLAB_NUMBERS and "MATLAB_empty" not in node.attrs
-        shape = shape[::-1]
-    return Variable(name, shape, kind, numeric)
+def is_of_matlab(path: Path, dataset: h5py.Dataset) -> bool:
+    """Return whether MATLAB wrote a dataset, so that its axes are reversed; the file's name doesn't decide it."""
+    return "MATLAB_class" in dataset.attrs or has_matlab_header(path)
+
+
+def notices_of(path: Path, dataset: h5py.Dataset) -> tuple[str, ...]:
+    """Say where the order of a dataset's axes is in doubt."""
+    name = dataset.name.strip("/")
+    if not is_of_matlab(path, dataset) and path.suffix.lower() == ".mat":
+        return (
+            f"Warning: {path} is an HDF5 file but none of MATLAB's, so the axes of {name!r} stay in the order of HDF5, "
+            f"{dataset.shape}; set dataset.axes if that is wrong.",
+        )
+    if "MATLAB_class" not in dataset.attrs and has_matlab_header(path):
+        return (
+            f"Warning: {path} is a file of MATLAB, but MATLAB may not have written {name!r}; its axes are read in "
+            f"MATLAB's order, {dataset.shape[::-1]}; set dataset.axes if that is wrong.",
+        )
+    return ()
+
+
+def no_data_in(dataset: h5py.Dataset) -> float | None:
+    """Return the value that stands for missing data in a dataset, or None; see `readers.no_data_of`."""
+    for name in NO_DATA:
+        if name in dataset.attrs and (found := _number(dataset.attrs[name])) is not None:
+            return found
+    if dataset.id.get_create_plist().fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
+        return _number(dataset.fillvalue) or None  # 0 is what HDF5 fills with anyway
+    return None
+
+
+def _number(value: Any) -> float | None:  # noqa: ANN401
+    """Return an attribute of one number, or of its text, as a number; else None."""
+    with suppress(TypeError, ValueError, OverflowError):
+        return float(np.asarray(value).reshape(1)[0])
+    return None
+
+
+def chosen_dataset(file: h5py.File, path: Path, key: str | None) -> h5py.Dataset:
+    """Return the dataset with a key, or the only numeric one of two or more dimensions.
+
+    Raises:
+        SceneError: There is none, there are several, or its values are elsewhere or were never written.
+    """
+    headed, name = has_matlab_header(path), (key or "").strip("/")
+    with suppress(KeyError):
+        if name and _variable(file, path, name, found := own_dataset(file, path, name), headed).numeric:
+            return found
+    found_objects = list(islice(_objects(file), MOST_OBJECTS + 1))
+    if len(found_objects) > MOST_OBJECTS and not name:
+        raise SceneError(f"{path} holds more than {MOST_OBJECTS:,} arrays and groups; name the key of the one to read.")
+    variables = [
+        Variable(place, (), f"link to {node}", False)
+        if isinstance(node, str)
+        else _variable(file, path, place, node, headed)
+        for place, node in found_objects
+        if isinstance(node, (str, h5py.Dataset))
+    ]
+    return own_dataset(file, path, chosen(path, variables, name or None))
+
+
+def own_dataset(file: h5py.File, path: Path, key: str) -> h5py.Dataset:
+    """Return the dataset with a key, without following links; look for what unpacks it.
+
+    Raises:
+        SceneError: A link leads to it, its values are in another file, or it claims far more than are stored.
+        KeyError: There is no such dataset.
+    """
+    dataset = _node(file, path, key)
+    if not isinstance(dataset, h5py.Dataset):
+        raise KeyError(f"object {key!r} is no array")
+    if place := _elsewhere(file, path, dataset):
+        raise SceneError(f"{path}: the values of {key!r} are not in it but in {place}; write them into the file.")
+    claimed = math.prod(dataset.shape or ()) * dataset.id.get_type().get_size()
+    stored = dataset.id.get_storage_size()
+    if claimed and not dataset.is_virtual and (not stored or claimed > max(LARGE_BYTES, MOST_PACKED * stored)):
+        raise SceneError(
+            f"{path}: {key!r} has the shape {dataset.shape} of {claimed:,} bytes, but {stored:,} are stored: its "
+            "values were never written, or only few of them; write the file again."
+        )
+    if missing_filter(dataset):
+        with suppress(ImportError):
+            import_module("hdf5plugin")  # registers the usual ones
+    return dataset
+
+
+def _node(file: h5py.File, path: Path, key: str) -> Any:  # noqa: ANN401
+    node: Any = file
+    for name in filter(None, key.split("/")):
+        if not isinstance(node, h5py.Group) or not node.id.links.exists(name.encode()):
+            raise KeyError(f"object {key!r} doesn't exist")
+        if target := _target(node, name):
+            raise SceneError(
+                f"{path}: {name!r} is a link to {target}, which is not followed; name an array of the file."
+            )
+        node = node[name]
+    return node
+
+
+def _target(group: h5py.Group, name: str) -> str:
+    """Return where a link leads; "" for the usual links, which hold their object."""
+    kind = group.id.links.get_info(name.encode()).type
+    if kind == h5py.h5l.TYPE_HARD:
+        return ""
+    if kind not in (h5py.h5l.TYPE_SOFT, h5py.h5l.TYPE_EXTERNAL):
+        return "something unknown"
+    value = group.id.links.get_val(name.encode())
+    if kind == h5py.h5l.TYPE_SOFT:
+        return repr(_text(value))
+    return f"the file {_text(value[0])!r}"
+
+
+def _text(name: Any) -> str:  # noqa: ANN401
+    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
+
+
+def _elsewhere(file: h5py.File, path: Path, dataset: h5py.Dataset) -> str:
+    """Return where a dataset has its values if that is another file, or a chain of virtual datasets; else ""."""
+    if dataset.external:
+        return f"the file {_text(dataset.external[0][0])!r}"
+    for source in dataset.virtual_sources() if dataset.is_virtual else ():
+        if source.file_name != ".":
+            return f"the file {source.file_name!r}"
+        with suppress(KeyError, SceneError):
+            inner = _node(file, path, source.dset_name)
+            if isinstance(inner, h5py.Dataset) and not inner.external and not inner.is_virtual:
+                continue
+        return repr(source.dset_name)
+    return ""
+
+
+def _objects(file: h5py.File) -> Iterator[tuple[str, Any]]:
+    """Yield path and object of all groups and datasets, or where a link leads, each object once and by name.
+
+    HDF5's own visit follows no links either, but takes minutes for groups in one another.
+    """
+    waiting: list[tuple[h5py.Group, str, str]] = [(file, name, name) for name in sorted(file, reverse=True)]
+    seen = {h5py.h5o.get_info(file.id).addr}
+    while waiting:
+        group, name, place = waiting.pop()
+        if place.startswith("#"):  # "#refs#" is internal to MATLAB
+            continue
+        if target := _target(group, name):
+            yield place, target
+            continue
+        node = group[name]
+        if (address := h5py.h5o.get_info(node.id).addr) in seen:
+            continue
+        seen.add(address)
+        yield place, node
+        if isinstance(node, h5py.Group):
+            waiting += [(node, inner, f"{place}/{inner}") for inner in sorted(node, reverse=True)]
+
+
+def _variable(file: h5py.File, path: Path, name: str, node: h5py.Dataset, headed: bool) -> Variable:
+    if place := _elsewhere(file, path, node):
+        return Variable(name, (), f"in {place}", False)
+    try:
+        kind, numeric = str(node.dtype), node.dtype.kind in "buif"
+    except TypeError:
+        kind, numeric = "of a type that NumPy lacks", False
+    if node.shape is None:  # an HDF5 null
+        return Variable(name, (), "without values", False)
+    if not headed and "MATLAB_class" not in node.attrs:
+        return Variable(name, node.shape, kind, numeric)
+    # HDF5 stores MATLAB's text and empty arrays as numbers; only these attributes reveal them.
+    kind = _text(node.attrs.get("MATLAB_class", b"double"))
+    numeric = numeric and kind in MATLAB_NUMBERS and "MATLAB_empty" not in node.attrs
+    return Variable(name, node.shape[::-1], kind, numeric)
+
+
+def missing_filter(dataset: h5py.Dataset) -> str:
+    """Return the filter that HDF5 lacks for unpacking a dataset, or ""."""
+    settings = dataset.id.get_create_plist()
+    for code, _, _, name in (settings.get_filter(index) for index in range(settings.get_nfilters())):
+        if not h5py.h5z.filter_avail(code):
+            return f"{code} ({_text(name) or 'without a name'})"
+    return ""
+
+
+def values(path: Path, dataset: h5py.Dataset, window: Mapping[int, slice] | None = None) -> NDArray[Any]:
+    """Read a dataset, or the slices of some of its axes.
+
+    Raises:
+        SceneError: It outgrows the free memory, or its filter is missing.
+    """
+    parts = [slice(None)] * dataset.ndim
+    for axis, part in (window or {}).items():
+        parts[axis] = part
+    shape = [len(range(*part.indices(size))) for part, size in zip(parts, dataset.shape, strict=True)]
+    n_values = max(math.prod(shape), math.prod(dataset.chunks or ()))  # a chunk is unpacked as a whole
+    require_memory(path, shape, n_values * dataset.dtype.itemsize, "set dataset.in_memory=false, or free memory")
+    try:
+        return np.asarray(dataset[tuple(parts)])
+    except OSError as error:
+        if missing := missing_filter(dataset):
+            raise SceneError(
+                f"{path}: {dataset.name.strip('/')!r} is compressed with the HDF5 filter {missing}, which is not "
+                "installed; pip install hdf5plugin, or write the file again with gzip (h5repack -f GZIP=4)."
+            ) from error
+        raise
 
 
 FORMATS = (
-    Format((".mat", *SUFFIXES), partial(read, matlab=True), partial(rows, matlab=True), is_matlab73, order=-1),
-    Format(SUFFIXES, partial(read, matlab=False), partial(rows, matlab=False)),
+    Format((".mat",), read, rows, is_hdf5, order=-1),
+    Format(SUFFIXES, read, rows),
 )

@@ -1,13 +1,22 @@
-"""MATLAB files of versions 4 to 7; files of version 7.3 are HDF5, see `hdf5.py`."""
+"""MATLAB files of versions 4 to 7; files of version 7.3 are HDF5, see `hdf5.py`.
 
+SciPy trusts the sizes that a file claims. Here they are read first and compared with the file and the free memory, and
+SciPy only loads what can be there.
+"""
+
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
-from hsi_al.scenes.arrays import Format, Variable, chosen
+from hsi_al.scenes.arrays import MOST_OBJECTS, Format, Variable, chosen, require_memory, require_real
 
 MATLAB_NUMBERS = {
     "double",
@@ -15,19 +24,161 @@ MATLAB_NUMBERS = {
     "logical",
     *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
 }
+# Numbers in the files -> MATLAB's classes, and the types that values are stored in.
+NAMES = "cell struct object char sparse double single int8 uint8 int16 uint16 int32 uint32 int64 uint64 function opaque"
+CLASSES = dict(enumerate(NAMES.split(), start=1))
+STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+STORED_IN_4 = ("f8", "f4", "i4", "i2", "u2", "u1")
+MATRIX, COMPRESSED, COMPLEX, LOGICAL = 14, 15, 0x0800, 0x0200
+HEAD_BYTES = 4096  # of a variable, which hold its class, shape, name and the size of its values
+MOST_INFLATED = 1100  # times its size at most is what zlib can compress
+
+
+class Stored(NamedTuple):
+    """A variable as its file describes it.
+
+    Attributes:
+        variable: Name, shape and class.
+        is_complex: Whether its numbers have an imaginary part.
+        dtype: Type in which its values are stored; None = no type of numbers.
+        n_bytes: Size of the values.
+        packed: Size of the variable in the file.
+    """
+
+    variable: Variable
+    is_complex: bool
+    dtype: np.dtype[Any] | None
+    n_bytes: int
+    packed: int
 
 
 def read(path: Path, key: str | None) -> NDArray[Any]:
     """Read the variable with this key, or the only numeric one of two or more dimensions."""
-    variables = [
-        Variable(name, tuple(shape), kind, kind in MATLAB_NUMBERS)
-        for name, shape, kind in scipy.io.whosmat(str(path), appendmat=False)
-    ]
-    name = chosen(path, variables, key)
+    found = variables(path)
+    name = chosen(path, [stored.variable for stored in found], key)
+    require_possible(path, next(stored for stored in found if stored.variable.key == name))
     array = scipy.io.loadmat(str(path), variable_names=[name], appendmat=False)[name]
     if not isinstance(array, np.ndarray):  # for a damaged variable scipy returns the text of the error
         raise ValueError(array)
     return array
+
+
+def require_possible(path: Path, stored: Stored) -> None:
+    """Check that a variable's values are real numbers, as many as its shape says, and fit into file and memory.
+
+    Raises:
+        SceneError: They are complex numbers, or outgrow the free memory.
+        ValueError: The variable is damaged.
+    """
+    (name, shape, kind, _), dtype = stored.variable, stored.dtype
+    if stored.is_complex:
+        require_real(path, name, np.dtype("c8" if kind == "single" else "c16"))
+    if dtype is None or stored.n_bytes != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{name!r} of shape {shape} has {stored.n_bytes:,} bytes of values")
+    if stored.n_bytes > MOST_INFLATED * stored.packed:
+        raise ValueError(f"{name!r} has {stored.n_bytes:,} bytes of values in {stored.packed:,} bytes of the file")
+    way_out = "save it with MATLAB's -v7.3 and set dataset.in_memory=false, or free memory"
+    require_memory(path, shape, stored.n_bytes, way_out)
+
+
+def variables(path: Path) -> list[Stored]:
+    """List the variables of a file without loading them.
+
+    Raises:
+        EOFError: The file is truncated.
+        ValueError: The file is damaged, or no MATLAB file.
+    """
+    size, found = path.stat().st_size, []
+    with path.open("rb") as file:
+        of_version_4 = b"\0" in file.read(4)
+        for stored in (_version4 if of_version_4 else _version5)(file, size):
+            found.append(stored)
+            if len(found) > MOST_OBJECTS:
+                raise ValueError(f"it holds more than {MOST_OBJECTS:,} variables")
+    return found
+
+
+def _version5(file: BinaryIO, size: int) -> Iterator[Stored]:
+    file.seek(124)
+    version = file.read(4)
+    if version not in (b"\x00\x01IM", b"\x01\x00MI"):
+        raise ValueError(f"its version is {version!r}")
+    order, position = "<" if version.endswith(b"IM") else ">", 128
+    while position < size:
+        file.seek(position)
+        kind, length = struct.unpack(f"{order}II", _exactly(file, 8))
+        position += 8 + length
+        if position > size:
+            raise EOFError(f"{size:,} of at least {position:,} bytes are there")
+        head = file.read(min(length, HEAD_BYTES))
+        if kind == COMPRESSED:
+            head = zlib.decompressobj().decompress(head, HEAD_BYTES)
+            kind, head = struct.unpack_from(f"{order}I", head)[0], head[8:]
+        if kind != MATRIX:
+            raise ValueError(f"an element of type {kind} is no variable")
+        yield _described(BytesIO(head), order, length)
+
+
+def _described(head: BinaryIO, order: str, packed: int) -> Stored:
+    """Read class, shape, name and size of the values from the beginning of a variable."""
+    kind_of_flags, length, flags, _ = struct.unpack(f"{order}4I", _exactly(head, 16))
+    if (kind_of_flags, length) != (6, 8):
+        raise ValueError("an element is no variable")
+    kind = CLASSES.get(flags & 0xFF, "unknown")
+    shape: tuple[int, ...] = ()
+    if kind != "opaque":
+        sizes = _exactly(head, *_tag(head, order)[1:])
+        shape = tuple(np.frombuffer(sizes, f"{order}i4").tolist())
+    name = _exactly(head, *_tag(head, order)[1:]).decode("latin1")
+    numeric = kind in MATLAB_NUMBERS
+    if numeric and any(size < 0 for size in shape):
+        raise ValueError(f"{name!r} has the impossible shape {shape}")
+    stored, n_bytes, _ = _tag(head, order) if numeric else (0, 0, 0)
+    dtype = np.dtype(STORED[stored]) if stored in STORED else None
+    kind = "logical" if flags & LOGICAL else kind
+    return Stored(Variable(name, shape, kind, numeric), bool(flags & COMPLEX), dtype, n_bytes, packed)
+
+
+def _tag(head: BinaryIO, order: str) -> tuple[int, int, int]:
+    """Read type and size of an element, and the bytes that fill it up; up to 4 bytes lie in the tag itself."""
+    (first,) = struct.unpack(f"{order}I", _exactly(head, 4))
+    if first >> 16:
+        return first & 0xFFFF, first >> 16, 4 - (first >> 16)
+    (length,) = struct.unpack(f"{order}I", _exactly(head, 4))
+    return first, length, -length % 8
+
+
+def _exactly(file: BinaryIO, n: int, padding: int = 0) -> bytes:
+    """Read n bytes and those that fill them up.
+
+    Raises:
+        EOFError: There are fewer, or they don't lie within the head of a variable.
+    """
+    found = file.read(n) if 0 <= n <= HEAD_BYTES and 0 <= padding < 8 else b""
+    if len(found) < n or padding < 0:
+        raise EOFError(f"{n:,} bytes of a variable's description are missing")
+    file.read(padding)
+    return found
+
+
+def _version4(file: BinaryIO, size: int) -> Iterator[Stored]:
+    file.seek(0)
+    order = "<" if 0 <= struct.unpack("<i", _exactly(file, 4))[0] <= 5000 else ">"
+    position = 0
+    while position < size:
+        file.seek(position)
+        mopt, rows, columns, imaginary, length = struct.unpack(f"{order}5i", _exactly(file, 20))
+        stored, kind = mopt // 10 % 10, mopt % 10
+        if not 0 <= mopt < 2000 or mopt // 100 % 10 or stored > 5 or kind > 2 or min(rows, columns, length - 1) < 0:
+            raise ValueError("it is no MATLAB file, or damaged")
+        name = _exactly(file, length).rstrip(b"\0").decode("latin1")
+        dtype = np.dtype(STORED_IN_4[stored])
+        n_bytes = rows * columns * dtype.itemsize
+        position += 20 + length + n_bytes * (2 if imaginary else 1)
+        if position > size:
+            raise EOFError(f"{size:,} of at least {position:,} bytes are there")
+        variable = Variable(name, (rows, columns), ("double", "char", "sparse")[kind], kind == 0)
+        yield Stored(variable, bool(imaginary), dtype, n_bytes, n_bytes)
 
 
 FORMATS = (Format((".mat",), read, order=1),)  # tried after MATLAB 7.3
