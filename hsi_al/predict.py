@@ -7,14 +7,17 @@ by the training scene's minimum and maximum. For exit codes see `hsi_al.cli.cons
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al.active.experiment import use_threads
-from hsi_al.active.run_directory import read_meta
+from hsi_al.active.run_directory import read_meta, reading
 from hsi_al.cli.console import guarded
 from hsi_al.config.kept import load_kept
 from hsi_al.errors import RunDirectoryError, SceneError
@@ -24,14 +27,20 @@ from hsi_al.methods.deep.learner import read_weights
 from hsi_al.methods.registry import build_learner, require_network, settings_of
 from hsi_al.methods.room import Task
 from hsi_al.report.figures import draw_map
-from hsi_al.scenes.readers import opened_rows
+from hsi_al.scenes.preparation import Preparation, applied, survey
+from hsi_al.scenes.readers import no_data_of, opened_rows
 from hsi_al.scenes.scene import false_colour, is_scene_file
-from hsi_al.scenes.stored import StoredCube
+from hsi_al.scenes.stored import StoredCube, reordered
 from hsi_al.terminal import printable
 
 
 def predict(
-    run_directory: Path, cube_file: Path, cube_key: str | None = None, accelerator: str = "auto"
+    run_directory: Path,
+    cube_file: Path,
+    cube_key: str | None = None,
+    accelerator: str = "auto",
+    no_data: Sequence[float] = (),
+    force: bool = False,
 ) -> tuple[NDArray[np.unsignedinteger[Any]], NDArray[np.uint8]]:
     """Classify every pixel of a cube with the network of a finished run, strip by strip.
 
@@ -42,13 +51,17 @@ def predict(
         cube_file: Cube (H, W, bands) in a .mat, .npy or HDF5 file.
         cube_key: Key of the cube; default: `cube` in a file of `save_scene`, else the only array in the file.
         accelerator: Device to compute on, which may differ from the run's: auto, cpu, gpu or mps.
+        no_data: Values of missing data beside those of the run and of the file.
+        force: Whether to map a cube whose values lie outside of those that the run was trained on.
 
     Returns:
-        Label values (H, W), in the smallest unsigned integer type, and a false-colour picture (H, W, 3).
+        Label values (H, W), in the smallest unsigned integer type, 0 where data are missing, and a false-colour
+        picture (H, W, 3).
 
     Raises:
         RunDirectoryError: The run is not finished, or its files are damaged.
-        SceneError: The cube can't be used, or has another number of bands than the run's scene.
+        SceneError: The cube can't be used, has another number of bands than the run's scene, or values outside of its
+            range.
         ConfigurationError: The run's learner keeps no network.
     """
     meta = read_meta(run_directory)
@@ -63,38 +76,134 @@ def predict(
     weights = run_directory / f"weights_{stopped['round']}.pt"
     low, high = read_weights(weights)["limits"].tolist()
     none = np.empty(0, np.int64)
-    with opened_rows(cube_file, "cube" if cube_key is None and is_scene_file(cube_file) else cube_key) as rows:
+    is_scene = cube_key is None and is_scene_file(cube_file)
+    with opened_rows(cube_file, "cube" if is_scene else cube_key) as opened:
+        rows = opened if is_scene or len(opened.shape) != 3 else reordered(opened, config.dataset.axes)
         if len(rows.shape) != 3 or rows.shape[2] != meta["n_bands"]:
             raise SceneError(
                 f"{cube_file} has shape {rows.shape}, but the run was trained on {meta['n_bands']} bands: give a "
                 f"cube (rows, columns, {meta['n_bands']})."
             )
-        cube = StoredCube(rows)
+        preparation = preparation_for(meta, rows.path, cube_key, no_data)
+        found = survey(str(cube_file), StoredCube(rows), preparation.no_data)
+        unclipped = replace(preparation, clip=None)
+        check_values(cube_file, unclipped(found.sample[None])[0], meta, (low, high), force)
+        cube = applied(StoredCube(rows), preparation)
         learner = build_learner(Task(config, cube, len(label_values), none, limits=(low, high)))
         use_threads(None)
         learner.load(weights)
         height, width, _ = cube.shape
         classes = predicted_map(learner, height * width, len(label_values), none, none)
-        return label_values[classes].reshape(height, width), false_colour(cube, meta["rgb_bands"])
+        class_map, picture = label_values[classes].reshape(height, width), false_colour(cube, meta["rgb_bands"])
+        for image in (class_map, picture):
+            image[found.missing] = 0
+        return class_map, picture
+
+
+def preparation_for(meta: dict[str, Any], path: Path, key: str | None, no_data: Sequence[float]) -> Preparation:
+    """The preparation of the run's scene, with the values of missing data of another cube.
+
+    Raises:
+        RunDirectoryError: The run's meta.json is damaged.
+    """
+    own = no_data_of(path, key)
+    values = tuple(no_data) + (() if own is None else (own,))
+    with reading(path):
+        kept = Preparation.from_json(meta.get("preparation", {}))
+        means = meta.get("band_statistics", [[0.0] * meta["n_bands"]])[0]
+    return replace(kept, no_data=kept.no_data + values, fill=kept.fill or tuple(means)) if values else kept
+
+
+def check_values(
+    cube_file: Path, spectra: NDArray[Any], meta: dict[str, Any], limits: tuple[float, float], force: bool
+) -> None:
+    """Compare the values of a cube with those of the run's scene.
+
+    Args:
+        cube_file: File of the cube.
+        spectra: Prepared spectra of some of its pixels, (n, bands).
+        meta: Contents of the run's meta.json; runs of earlier versions have no `band_statistics`.
+        limits: Smallest and largest prepared value of the run's scene.
+        force: Whether a cube outside of them is mapped all the same.
+
+    Raises:
+        SceneError: The values lie outside of the limits.
+    """
+    least, most = np.percentile(spectra, (1, 99)).tolist()
+    inside = max(0.0, min(most, limits[1]) - max(least, limits[0])) / ((most - least) or 1.0)
+    inside = 1.0 if limits[0] <= least == most <= limits[1] else inside
+    where = (
+        f"{cube_file}: the values from {least:.4g} to {most:.4g} (1st to 99th percentile) lie {{}} the range of the "
+        f"run's scene, {limits[0]:.4g} to {limits[1]:.4g}: is it in another unit?"
+    )
+    if not inside and not force:
+        raise SceneError(f"{where.format('outside of')} Convert it, or map it all the same with --force.")
+    if inside < 0.5:
+        print(f"Warning: {where.format('mostly outside of')}", file=sys.stderr)
+    elif "band_statistics" in meta:
+        means, deviations = np.asarray(meta["band_statistics"])
+        away = float(np.median(np.abs(spectra.mean(axis=0) - means) / np.where(deviations > 0, deviations, 1.0)))
+        if away > 3:
+            print(
+                f"Warning: {cube_file}: its mean spectrum is {away:.1f} standard deviations away from that of the "
+                "run's scene (median over bands): is it in another unit?",
+                file=sys.stderr,
+            )
 
 
 def write_prediction(
-    run_directory: Path, cube_file: Path, key: str | None, output: Path, accelerator: str
+    run_directory: Path,
+    cube_file: Path,
+    key: str | None,
+    output: Path | None,
+    accelerator: str,
+    no_data: Sequence[float] = (),
+    force: bool = False,
 ) -> list[Path]:
     """Classify a cube, write the class map and its picture to `output`, and return their paths.
+
+    Without `output` they go to a folder of their own in the run directory.
 
     Raises:
         HsiAlError: As for `predict`.
         OSError: Files can't be written.
     """
-    class_map, picture_of = predict(run_directory, cube_file, key, accelerator)
+    class_map, picture_of = predict(run_directory, cube_file, key, accelerator, no_data, force)
+    output = output or folder_for(run_directory / "predictions", cube_file)
     output.mkdir(parents=True, exist_ok=True)
+    if (output / "class_map.h5").exists():
+        print(f"The earlier map in {output} is replaced.", file=sys.stderr)
+    kind = np.result_type(class_map, np.uint16)
     with replacing_hdf5(output / "class_map.h5") as file:
-        file.create_dataset("class_map", data=class_map.astype(np.uint16, copy=False), compression="gzip")
+        file.create_dataset("class_map", data=class_map.astype(kind, copy=False), compression="gzip")
+        file.attrs["cube_file"] = str(cube_file.resolve())
     meta = read_meta(run_directory)
     names = {int(value): name for value, name in meta["class_names"].items()}
     title = f"{cube_file.stem}, by {meta['title']}"
     return [output / "class_map.h5", draw_map(class_map, None, picture_of, names, title, output / "map.png")]
+
+
+def folder_for(place: Path, cube_file: Path) -> Path:
+    """The folder for the map of a cube: named after its file, and told apart from maps of other files of this name."""
+    stem, parent = cube_file.stem, cube_file.resolve().parent.name
+    for name in chain((stem, f"{parent}-{stem}"), (f"{parent}-{stem}-{number}" for number in count(2))):
+        if not (place / name / "class_map.h5").exists() or made_from(place / name) == str(cube_file.resolve()):
+            return place / name
+    raise AssertionError
+
+
+def made_from(folder: Path) -> str:
+    """The cube file whose map is in a folder, as `write_prediction` noted it; empty if it didn't."""
+    try:
+        with h5py.File(folder / "class_map.h5") as file:
+            return str(file.attrs.get("cube_file", ""))
+    except OSError:
+        return ""
+
+
+def numbers(text: str) -> list[float]:
+    """Parse numbers separated by commas, such as `-9999,nan`."""
+    return [float(part) for part in text.split(",")]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,11 +214,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--key", help="key of the cube; default: the only array in the file")
     parser.add_argument("--output", type=Path, help="folder for the map; default: RUN_DIRECTORY/predictions/CUBE")
     parser.add_argument("--accelerator", default="auto", help="where to compute: auto (default), cpu, gpu or mps")
+    parser.add_argument(
+        "--no-data", type=numbers, default=[], metavar="VALUES", help="values of missing data: --no-data=-9999,nan"
+    )
+    parser.add_argument("--force", action="store_true", help="map a cube whose values the run has never seen")
     given = parser.parse_args(argv)
-    output = given.output or given.run_directory / "predictions" / given.cube_file.stem
 
     def work() -> None:
-        for path in write_prediction(given.run_directory, given.cube_file, given.key, output, given.accelerator):
+        for path in write_prediction(
+            given.run_directory,
+            given.cube_file,
+            given.key,
+            given.output,
+            given.accelerator,
+            given.no_data,
+            given.force,
+        ):
             print(printable(str(path)))
 
     return guarded(work, way_out="run the same command again")

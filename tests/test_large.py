@@ -124,7 +124,7 @@ def test_what_cannot_be_read_in_parts(command_line: CommandLine, tiny_scene: lis
     stored, off = stored_scene(tmp_path, tiny_scene, ".h5"), "dataset.in_memory=false"
     np.save(tmp_path / "flat.npy", np.full((24, 26, 6), 7))
     for arguments, words in (
-        ([*tiny_scene, off], "save the cube with MATLAB's -v7.3, or as .npy or HDF5 file"),
+        ([*tiny_scene, off], "save the cube with MATLAB's -v7.3 or as .npy or HDF5 file"),
         ([*stored, off, "learner=emp_svm"], "learner=emp_svm needs the whole cube, but dataset.in_memory=false"),
         ([*stored, off, "learner=jcr"], "learner=jcr needs the whole cube"),
         ([*stored, "dataset.in_memory=maybe"], "dataset.in_memory=maybe is unknown; choose one of auto, true, false"),

@@ -20,7 +20,7 @@ from hsi_al.active.observers.console import announce, announce_scene, print_repo
 from hsi_al.active.observers.progress import ProgressDisplay
 from hsi_al.active.parts import build_parts
 from hsi_al.active.run_directory import discard_uncommitted, locked, read_meta, refuse_foreign_files
-from hsi_al.config.kept import differing_keys, to_dict, to_yaml
+from hsi_al.config.kept import differing_keys, keep_scaling, to_dict, to_yaml
 from hsi_al.config.schema import Config, name_with_wrappers
 from hsi_al.errors import HsiAlError, RunDirectoryError
 from hsi_al.files import replacing
@@ -66,6 +66,7 @@ def run_as_one(config: Config, path: Path) -> None:
 def run_here(config: Config, path: Path, ranks: Ranks = ALONE) -> None:
     """Run in this process, one of `ranks`; only the first of them locks the run directory and writes to it."""
     console = PlainConsole(soft_wrap=True, quiet=not ranks.is_first)
+    keep_scaling(path / "config.yaml", config)
     with ExitStack() as held:
         is_new, is_finished = ranks.from_first(lambda: opened(config, path, held))
         try:
@@ -236,6 +237,8 @@ class Experiment:
         known = (none, none) if predicted is None else (self.parts.split.scored_ids, predicted)
         classes = predicted_map(self.parts.learner, scene.height * scene.width, scene.n_classes, *known)
         values = scene.label_values.astype(scene.ground_truth.dtype)[classes].reshape(scene.height, scene.width)
+        if scene.no_data is not None:
+            values[scene.no_data] = 0
         with timed(loop.seconds, "I/O"):
             write = self.parts.directory.write_predictions
             self.ranks.from_first(lambda: write(values, scene.ground_truth, scene.false_colour()))

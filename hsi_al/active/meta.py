@@ -46,6 +46,8 @@ class MetaFile:
                 "wandb_id": self.wandb_id,
                 "n_bands": scene.n_bands,
                 "rgb_bands": list(scene.colour_bands),
+                "preparation": scene.preparation.to_json(),
+                "band_statistics": [values.tolist() for values in scene.band_statistics],
                 "loss_prediction": "predicted_loss_N" in parts.acquisition.needs,
                 "class_names": {str(value): name for value, name in scene.class_names.items()},
                 "missing_classes": parts.missing(),

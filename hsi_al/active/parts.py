@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from hsi_al.acquisition.base import Acquisition
 from hsi_al.acquisition.factory import build_acquisition
 from hsi_al.active.run_directory import RunDirectory
 from hsi_al.active.stopping import Stopping
-from hsi_al.config.schema import Config
+from hsi_al.config.schema import Config, DatasetConfig
 from hsi_al.errors import ConfigurationError, PoolError, PoolExhaustedError
 from hsi_al.methods.base import Learner
 from hsi_al.methods.registry import build_learner, method_of
@@ -23,12 +23,24 @@ from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import GroundTruthOracle, Oracle
 from hsi_al.pool.splits import Split, divide_holdout, divide_paper, divide_spatially, with_missing
 from hsi_al.randomness import generator
-from hsi_al.scenes.catalogue import CATALOGUE, data_folder, load_catalogue_scene, load_custom_scene
+from hsi_al.scenes.catalogue import (
+    CATALOGUE,
+    Reading,
+    data_folder,
+    load_catalogue_scene,
+    load_custom_scene,
+    scaled,
+)
 from hsi_al.scenes.readers import opened_rows, readable_in_windows
 from hsi_al.scenes.scene import Scene, is_scene_file
 from hsi_al.training.ranks import ALONE, Ranks
 
 Ids = NDArray[np.int64]
+# Keys that describe the user's own scene.
+OWN = (
+    *("cube_key", "axes", "no_data", "ground_truth_file", "ground_truth_key", "unlabelled", "ignore_labels"),
+    *("class_names", "rgb_bands"),
+)
 
 
 @dataclass
@@ -156,17 +168,24 @@ def build_scene(config: Config) -> Scene:
     """
     dataset = config.dataset
     if dataset.cube_file is not None:
-        scene = load_custom_scene(
+        return load_custom_scene(
             dataset.name,
             Path(dataset.cube_file).expanduser(),
             dataset.cube_key,
             None if dataset.ground_truth_file is None else Path(dataset.ground_truth_file).expanduser(),
             dataset.ground_truth_key,
             dataset.classes,
-            rgb_bands=dataset.rgb_bands,
-            in_memory=fits_memory(config),
+            dataset.class_names,
+            dataset.rgb_bands,
+            reading=Reading(
+                fits_memory(config),
+                dataset.axes,
+                dataset.no_data,
+                dataset.scaling,
+                dataset.unlabelled,
+                dataset.ignore_labels or (),
+            ),
         )
-        return scene if dataset.class_names is None else named(scene, dataset.class_names)
     if dataset.name not in CATALOGUE:
         raise ConfigurationError(
             f"The scene {dataset.name} needs dataset.cube_file=<file>, and dataset.ground_truth_file=<file> unless "
@@ -177,13 +196,13 @@ def build_scene(config: Config) -> Scene:
             f"dataset.in_memory=false is not possible for {dataset.name} of the catalogue; take dataset=custom with "
             "dataset.cube_file."
         )
-    own = ("cube_key", "ground_truth_file", "ground_truth_key", "class_names", "rgb_bands")
-    if given := [f"dataset.{key}" for key in own if getattr(dataset, key)]:
+    if given := [f"dataset.{key}" for key in OWN if getattr(dataset, key) != getattr(DatasetConfig, key)]:
         raise ConfigurationError(
             f"{' and '.join(given)} can't be changed for {dataset.name}, which the catalogue describes; take "
             "dataset=custom with dataset.cube_file."
         )
-    return load_catalogue_scene(dataset.name, data_folder(config.data_dir), dataset.classes)
+    scene = load_catalogue_scene(dataset.name, data_folder(config.data_dir), dataset.classes)
+    return scaled(scene, Reading(scaling=dataset.scaling))
 
 
 def fits_memory(config: Config) -> bool:
@@ -202,20 +221,6 @@ def fits_memory(config: Config) -> bool:
     key = "cube" if dataset.cube_key is None and is_scene_file(path) else dataset.cube_key
     with opened_rows(path, key) as rows:
         return 4 * math.prod(rows.shape) <= dataset.memory_gb * 1e9
-
-
-def named(scene: Scene, names: list[str]) -> Scene:
-    """Return the scene with class names given in ascending order of its label values.
-
-    Raises:
-        ConfigurationError: The number of names differs from the number of classes.
-    """
-    if len(names) != scene.n_classes:
-        raise ConfigurationError(
-            f"dataset.class_names holds {len(names)} names, but {scene.name} has the {scene.n_classes} label values "
-            f"{scene.label_values.tolist()}; give one name for each, in this order."
-        )
-    return replace(scene, class_names=dict(zip(scene.label_values.tolist(), names, strict=True)))
 
 
 def build_split(config: Config, scene: Scene) -> Split:

@@ -91,6 +91,23 @@ def differing_keys(path: Path, config: Config, new_too: bool = True) -> list[str
     return [f"{key} ({kept.get(key)} -> {now.get(key)})" for key in keys if kept.get(key) != now.get(key)]
 
 
+def keep_scaling(path: Path, config: Config) -> None:
+    """Take `minmax` for a run of an earlier version, which had no other scaling.
+
+    Args:
+        path: The run's config.yaml, if there is one.
+        config: Changed in place.
+
+    Raises:
+        RunDirectoryError: The kept file can't be read.
+    """
+    if path.exists():
+        with reading_kept(path):
+            kept = flatten(OmegaConf.to_container(OmegaConf.load(path)))
+        if "dataset.name" in kept and "dataset.scaling" not in kept:
+            config.dataset.scaling = "minmax"
+
+
 def load_kept(path: Path, settings_of: Callable[[str], type[LearnerConfig]]) -> Config:
     """Read the configuration kept in a run directory.
 

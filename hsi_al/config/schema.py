@@ -10,6 +10,8 @@ from omegaconf import MISSING, OmegaConf
 
 from hsi_al.options import option
 
+AXES = ("HWB", "WHB", "BHW", "BWH", "HBW", "WBH")
+SCALINGS = ("auto", "minmax", "robust", "standard")
 SCHEDULES = ("constant", "cosine", "one_cycle")
 STEMS = ("s1", "s2", "s1_pool", "s2_pool")
 PRECISIONS = ("32-true", "tf32", "bf16-mixed", "16-mixed")
@@ -30,14 +32,37 @@ class DatasetConfig:
     name: str = option(MISSING, "name of a scene in the catalogue; for your own scene any name, used as a folder")
     cube_file: str | None = option(None, "file with the cube of your own scene: (rows, columns, bands)")
     cube_key: str | None = option(None, "key of the cube in its file; default: the only array in the file")
+    axes: str = option("HWB", "order of the cube's axes in its file: H rows, W columns, B bands", choices=AXES)
+    no_data: list[float] | None = option(
+        None,
+        "values of missing data, such as [-9999,nan]: their pixels are left out; default: what the file says",
+        finite=False,
+    )
+    scaling: str = option(
+        "minmax",
+        "of the values before learning; robust clips outliers; standard also gives every band mean 0 and deviation 1; "
+        "auto: robust where outliers stretch the range",
+        choices=SCALINGS,
+    )
     ground_truth_file: str | None = option(
         None, "file of the labels: (rows, columns), 0 = unlabelled; default: cube_file"
     )
     ground_truth_key: str | None = option(None, "key of the ground truth in its file")
+    unlabelled: int = option(
+        0,
+        "label value of unlabelled pixels in the file; unless it is 0, 0 is a class",
+        low=-(2**31),
+        most=2**31 - 1,
+    )
+    ignore_labels: list[int] | None = option(
+        None, "label values whose pixels count as unlabelled, such as [255]", low=-(2**31), most=2**31 - 1
+    )
     classes: list[int] | None = option(
         None, "label values to keep; default: the catalogue's choice, or all", low=0, most=2**31 - 1
     )
-    class_names: list[str] | None = option(None, "names of the classes, in ascending order of their label values")
+    class_names: list[str] | None = option(
+        None, "names of the classes, in the order of dataset.classes; without it by ascending label value"
+    )
     rgb_bands: list[int] | None = option(None, "three bands of the false-colour picture, zero-based", low=0, most=10**6)
     in_memory: Any = option(
         "auto",

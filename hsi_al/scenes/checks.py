@@ -1,12 +1,12 @@
 """Checks of a scene's cube, ground truth, wavelengths and colour bands; each SceneError names the way out."""
 
-from collections.abc import Sequence
-from itertools import permutations
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hsi_al.config.schema import AXES
 from hsi_al.errors import SceneError
 
 Labels = NDArray[np.unsignedinteger[Any]]
@@ -82,27 +82,33 @@ def checked_ground_truth(name: str, ground_truth: ArrayLike, cube_shape: tuple[i
     return labels
 
 
-def require_map(name: str, shape: tuple[int, ...], cube_shape: tuple[int, ...]) -> None:
-    """Raise SceneError if the shape of a ground truth isn't the (H, W) of the cube."""
+def require_map(
+    name: str, shape: tuple[int, ...], cube_shape: tuple[int, ...], fitting: Sequence[str] | None = None
+) -> None:
+    """Raise SceneError if the shape of a ground truth isn't the (H, W) of the cube.
+
+    `fitting` holds the orders of the cube's axes, such as BHW, that would fit; None = those of a cube in the order HWB.
+    """
     if len(shape) != 2:
         raise SceneError(
             f"Scene {name!r}: the ground truth has shape {shape}, (height, width) is needed; "
             "check the ground truth's file and key."
         )
     if shape != cube_shape[:2]:
+        if fitting is None:
+            fitting = fitting_axes(cube_shape, shape)
+        fits = " or ".join(f"dataset.axes={order}" for order in fitting)
+        hint = f"{fits} would fit (H rows, W columns, B bands)" if fits else "check that both are of the same scene"
         raise SceneError(
-            f"Scene {name!r}: the ground truth of shape {shape} does not fit the cube of shape {cube_shape}; "
-            f"{_shape_hint(cube_shape, shape)}."
+            f"Scene {name!r}: the ground truth of shape {shape} does not fit the cube of shape {cube_shape}; {hint}."
         )
 
 
-def _shape_hint(cube_shape: tuple[int, ...], truth_shape: tuple[int, ...]) -> str:
-    if cube_shape[:2] == truth_shape[::-1]:
-        return "the transposed ground truth would fit"
-    for axes in permutations(range(3)):
-        if tuple(cube_shape[axis] for axis in axes[:2]) == truth_shape:
-            return f"the cube with its axes in the order {axes} would fit (bands come last)"
-    return "check that both are of the same scene"
+def fitting_axes(cube_shape: tuple[int, ...], truth_shape: tuple[int, ...]) -> list[str]:
+    """Orders of the axes of a cube (three sizes) in which its rows and columns are those of the ground truth."""
+    if len(cube_shape) != 3:
+        return []
+    return [axes for axes in AXES if (cube_shape[axes.index("H")], cube_shape[axes.index("W")]) == truth_shape]
 
 
 def whole_labels(name: str, array: NDArray[Any]) -> Labels:
@@ -128,6 +134,44 @@ def whole_labels(name: str, array: NDArray[Any]) -> Labels:
             f"(such as {examples}); give every class a positive whole number and the background 0."
         )
     return _compact(labels)
+
+
+def require_distinct(name: str, class_names: Mapping[int, str]) -> None:
+    """Raise SceneError if two label values have the same class name."""
+    owner: dict[str, int] = {}
+    for value, label in class_names.items():
+        if label in owner:
+            raise SceneError(
+                f"Scene {name!r}: the label values {owner[label]} and {value} are both named {label!r}; "
+                "give each class a name of its own."
+            )
+        owner[label] = value
+
+
+def label_warnings(ground_truth: Labels, stored: np.dtype[Any]) -> list[str]:
+    """Say which label values look like marks of unlabelled pixels.
+
+    Args:
+        ground_truth: Label values (H, W), 0 = unlabelled.
+        stored: Type of the values in their file; its largest one is a usual mark.
+    """
+    marks = {255, 65535, int(np.iinfo(stored).max) if stored.kind in "iu" else 255}
+    values, counts = np.unique(ground_truth[ground_truth > 0], return_counts=True)
+    rim = np.concatenate([ground_truth[0], ground_truth[-1], ground_truth[:, 0], ground_truth[:, -1]])
+    warnings = []
+    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+        share, on_rim = count / ground_truth.size, float(np.mean(rim == value))
+        if value in marks:
+            why = f"is a usual mark of unlabelled pixels, but {count:,} pixels count as a class of it"
+        elif share > 0.5 and on_rim > 0.9:
+            why = f"covers {share:.0%} of the scene and {on_rim:.0%} of its rim, as unlabelled ground does"
+        else:
+            continue
+        warnings.append(
+            f"Warning: the label {value} {why}; to leave them out, set dataset.ignore_labels=[{value}], or "
+            f"dataset.unlabelled={value} if 0 is a class."
+        )
+    return warnings
 
 
 def _compact(labels: NDArray[Any]) -> Labels:

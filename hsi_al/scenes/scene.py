@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 from hsi_al.errors import SceneError
 from hsi_al.files import replacing_hdf5
 from hsi_al.scenes.arrays import blocks, reading
-from hsi_al.scenes.checks import checked_cube, checked_ground_truth, checked_rgb_bands, checked_wavelengths
+from hsi_al.scenes.checks import (
+    checked_cube,
+    checked_ground_truth,
+    checked_rgb_bands,
+    checked_wavelengths,
+    require_distinct,
+)
 from hsi_al.scenes.formats.hdf5 import own_dataset, values
+from hsi_al.scenes.preparation import Preparation, sampled
 from hsi_al.scenes.readers import existing_file
 from hsi_al.scenes.stored import StoredCube, stored_cube
 
@@ -38,9 +45,13 @@ class Scene:
         rgb_bands: Bands (from 0) shown as red, green and blue; None = see `colour_bands`.
         licence: Licence of the data.
         citation: Source to cite for the data.
+        no_data: Pixels without data (H, W), which count as unlabelled; None = all pixels have data.
+        preparation: What was done to the values that the file holds.
+        notices: What a user has to know about the data, one sentence each.
+        sample: Spectra of evenly spaced pixels with data, (n, B); None = taken from a cube in memory when needed.
 
     Raises:
-        SceneError: An array is invalid, or the arrays do not fit together.
+        SceneError: An array is invalid, the arrays do not fit together, or two classes have the same name.
     """
 
     name: str
@@ -51,20 +62,26 @@ class Scene:
     rgb_bands: tuple[int, int, int] | None = None
     licence: str = ""
     citation: str = ""
+    no_data: NDArray[np.bool_] | None = None
+    preparation: Preparation = field(default_factory=Preparation)
+    notices: tuple[str, ...] = ()
+    sample: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         source = self.source if isinstance(self.source, StoredCube) else checked_cube(self.name, self.source)
+        truth = self.ground_truth if self.no_data is None else np.where(self.no_data, 0, self.ground_truth)
         checked: dict[str, Any] = {
             "source": source,
-            "ground_truth": checked_ground_truth(self.name, self.ground_truth, source.shape),
+            "ground_truth": checked_ground_truth(self.name, truth, source.shape),
         }
         if self.wavelengths is not None:
             checked["wavelengths"] = checked_wavelengths(self.name, self.wavelengths, source.shape[2])
         if self.rgb_bands is not None:
             checked["rgb_bands"] = checked_rgb_bands(self.name, self.rgb_bands, source.shape[2])
-        for field, value in checked.items():
-            object.__setattr__(self, field, value)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
         names = {value: self.class_names.get(value, f"class {value}") for value in self.label_values.tolist()}
+        require_distinct(self.name, names)
         object.__setattr__(self, "class_names", names)
 
     @property
@@ -138,7 +155,12 @@ class Scene:
         Raises:
             SceneError: A value is absent from the ground truth, or fewer than two classes remain.
         """
-        wanted = {int(value) for value in values}
+        listed = [int(value) for value in values]
+        wanted = set(listed)
+        if len(wanted) < len(listed):
+            raise SceneError(
+                f"Scene {self.name!r}: the classes to keep, {listed}, hold a label value twice; name it once."
+            )
         absent = sorted(wanted.difference(self.label_values.tolist()))
         if absent:
             raise SceneError(
@@ -148,8 +170,24 @@ class Scene:
         return replace(self, ground_truth=np.where(kept, self.ground_truth, 0))
 
     def false_colour(self) -> NDArray[np.uint8]:
-        """Return a false-colour picture (H, W, 3) of the `colour_bands`."""
-        return false_colour(self.source, self.colour_bands)
+        """Return a false-colour picture (H, W, 3) of the `colour_bands`; pixels without data are black."""
+        picture = false_colour(self.source, self.colour_bands)
+        if self.no_data is not None:
+            picture[self.no_data] = 0
+        return picture
+
+    @cached_property
+    def band_statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation of every band over evenly spaced pixels with data, (B,) each."""
+        sample = sampled(self.cube) if self.sample is None else self.sample
+        return sample.mean(axis=0, dtype=np.float64), sample.std(axis=0, dtype=np.float64)
+
+    @property
+    def class_counts(self) -> list[tuple[int, str, int]]:
+        """Value, name and number of labelled pixels of every class, by ascending value."""
+        values, counts = np.unique(self.ground_truth[self.ground_truth > 0], return_counts=True)
+        found = zip(values.tolist(), counts.tolist(), strict=True)
+        return [(value, self.class_names[value], count) for value, count in found]
 
     @property
     def colour_bands(self) -> tuple[int, ...]:

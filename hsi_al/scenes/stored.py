@@ -1,6 +1,8 @@
 """A cube that stays in its file, for scenes larger than memory."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
-from hsi_al.scenes.arrays import Rows
-from hsi_al.scenes.checks import Labels, finite_cube, require_cube, require_map, require_range, whole_labels
+from hsi_al.scenes.arrays import Rows, blocks
+from hsi_al.scenes.checks import (
+    Labels,
+    finite_cube,
+    fitting_axes,
+    require_cube,
+    require_map,
+    require_range,
+    whole_labels,
+)
 from hsi_al.scenes.readers import opened_rows, readable_in_windows
 
 BLOCK_BYTES = 2**26  # of a file held in memory at once while it is scanned
@@ -22,12 +32,14 @@ class StoredCube:
 
     Args:
         rows: The opened array of the cube.
+        preparation: Function raw window (h, w, B) -> the values that learners see; None = they see raw ones.
 
     Raises:
         SceneError: The array is no cube of real numbers.
     """
 
     rows: Rows
+    preparation: Callable[[NDArray[Any]], NDArray[Any]] | None = None
 
     def __post_init__(self) -> None:
         require_cube(str(self.rows.path), self.rows.shape, self.rows.dtype)
@@ -44,7 +56,10 @@ class StoredCube:
         Raises:
             SceneError: The file is damaged in this window, or the window holds NaN or infinite values.
         """
-        return finite_cube(f"{self.rows.path}, rows {first} to {last - 1}", self.rows.read(first, last, left, right))
+        window = self.rows.read(first, last, left, right)
+        if self.preparation is not None:
+            window = self.preparation(window)
+        return finite_cube(f"{self.rows.path}, rows {first} to {last - 1}", window)
 
     @cached_property
     def limits(self) -> tuple[float, float]:
@@ -61,27 +76,105 @@ class StoredCube:
 
     def bands(self, chosen: list[int]) -> NDArray[Any]:
         """Read the n chosen bands of every pixel, (H, W, n)."""
-        picture = np.empty((*self.shape[:2], len(chosen)), self.rows.dtype.newbyteorder("="))
-        for first, last in self.rows.blocks(BLOCK_BYTES):
-            picture[first:last] = self.read(first, last)[:, :, chosen]
-        return picture
+        return np.concatenate([self.read(first, last)[:, :, chosen] for first, last in self.rows.blocks(BLOCK_BYTES)])
 
 
-def stored_cube(path: Path, key: str | None = None) -> StoredCube:
-    """Open the cube in a file that can be read in windows.
+def windows(cube: NDArray[Any] | StoredCube) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield first row and values, as the file has them, of blocks of rows of about `BLOCK_BYTES`."""
+    if isinstance(cube, StoredCube):
+        for first, last in cube.rows.blocks(BLOCK_BYTES):
+            yield first, cube.rows.read(first, last)
+    else:
+        row_bytes = max(1, cube[:1].nbytes)
+        for first, last in blocks(len(cube), max(1, BLOCK_BYTES // row_bytes)):
+            yield first, cube[first:last]
+
+
+def arranged(name: str, rows: Rows, axes: str, truth_shape: tuple[int, ...]) -> tuple[Rows, list[str]]:
+    """Give a cube's array in the order rows, columns, bands.
+
+    Args:
+        name: Name of the scene, for errors.
+        rows: The array as its file holds it: three axes, or two (H * W, B) where the ground truth says H and W.
+        axes: Order of the axes in the file, one of `checks.AXES`.
+        truth_shape: (H, W) of the ground truth.
+
+    Returns:
+        The array (H, W, B), and sentences about what could be meant otherwise.
 
     Raises:
-        SceneError: The file can only be read whole, or the array is no cube; else as `opened_rows`.
+        SceneError: The array has another number of axes, or doesn't fit the ground truth.
+    """
+    shape = rows.shape
+    if len(shape) == len(truth_shape) == 2 and axes == "HWB" and shape[0] == math.prod(truth_shape):
+        return unfolded(rows, *truth_shape), [
+            f"The cube of shape {shape} is read as one spectrum a row, {truth_shape}."
+        ]
+    require_cube(name, shape, rows.dtype)
+    if len(truth_shape) != 2:
+        require_map(name, truth_shape, shape)
+    fitting = fitting_axes(shape, truth_shape)
+    if axes not in fitting:
+        require_map(name, truth_shape, tuple(shape[axes.index(axis)] for axis in "HWB"), fitting)
+    others = [order for order in fitting if order.index("B") != axes.index("B")]
+    doubt = f"Warning: the cube of shape {shape} is read with dataset.axes={axes}, but {' and '.join(others)} fit, too."
+    return reordered(rows, axes), [doubt] if others else []
+
+
+def reordered(rows: Rows, axes: str) -> Rows:
+    """Give an array whose axes are in the order `axes` in the order HWB."""
+    if axes == "HWB":
+        return rows
+    order = [axes.index(axis) for axis in "HWB"]
+
+    def window(lines: slice, columns: slice) -> NDArray[Any]:
+        first, second, third = ({"H": lines, "W": columns, "B": slice(None)}[axis] for axis in axes)
+        return rows.source(first, second)[:, :, third].transpose(order)
+
+    return replace(rows, shape=tuple(rows.shape[place] for place in order), source=window)
+
+
+def unfolded(rows: Rows, height: int, width: int) -> Rows:
+    """Give an array (H * W, B) as (H, W, B)."""
+
+    def window(lines: slice, columns: slice) -> NDArray[Any]:
+        spectra = rows.source(slice(lines.start * width, lines.stop * width), slice(None))
+        return spectra.reshape(-1, width, rows.shape[1])[:, columns]
+
+    return replace(rows, shape=(height, width, rows.shape[1]), source=window)
+
+
+def cube_rows(path: Path, key: str | None = None) -> Rows:
+    """Open the array of a cube in a file that can be read in windows.
+
+    Raises:
+        SceneError: The file can only be read whole; else as `opened_rows`.
     """
     if not readable_in_windows(path):
         raise SceneError(
             f"{path} can't be read in parts, as dataset.in_memory=false requires; save the cube with MATLAB's -v7.3 "
             "or as .npy or HDF5 file, or set dataset.in_memory=true."
         )
-    return StoredCube(opened_rows(path, key))
+    return opened_rows(path, key)
 
 
-def read_labels(name: str, path: Path, key: str | None, cube_shape: tuple[int, ...]) -> Labels:
+def stored_cube(path: Path, key: str | None = None) -> StoredCube:
+    """Open the cube (H, W, B) in a file that can be read in windows.
+
+    Raises:
+        SceneError: The array is no cube; else as `cube_rows`.
+    """
+    return StoredCube(cube_rows(path, key))
+
+
+def read_labels(
+    name: str,
+    path: Path,
+    key: str | None,
+    cube_shape: tuple[int, ...],
+    unlabelled: float = 0,
+    ignored: Sequence[float] = (),
+) -> tuple[Labels, int]:
     """Read a ground truth (H, W) block by block, in the smallest unsigned integer type.
 
     Args:
@@ -89,12 +182,44 @@ def read_labels(name: str, path: Path, key: str | None, cube_shape: tuple[int, .
         path: File of the ground truth.
         key: Key of the ground truth; None = the only array of two or more dimensions.
         cube_shape: Shape (H, W, B) of the cube.
+        unlabelled: Value of unlabelled pixels in the file; unless it is 0, 0 is a class there.
+        ignored: Values whose pixels count as unlabelled, too.
+
+    Returns:
+        Label values, 0 = unlabelled, and the value that stands for the file's class 0: `unlabelled` if it is a positive
+        whole number, else one above all others.
 
     Raises:
         SceneError: The ground truth doesn't fit the cube or holds values other than whole numbers from 0; else as
             `opened_rows`.
     """
+    absent = (*ignored, unlabelled) if unlabelled else tuple(ignored)
+    parts, zeros = [], []
     with opened_rows(path, key) as rows:
         require_map(name, rows.shape, cube_shape)
-        parts = [whole_labels(name, rows.read(*block)) for block in rows.blocks(BLOCK_BYTES)]
-    return np.concatenate(parts)
+        for block in rows.blocks(BLOCK_BYTES):
+            values = rows.read(*block)
+            if absent:
+                without = is_any_of(values, absent)
+                zeros.append((values == 0) & ~without)
+                values = np.where(without, values.dtype.type(0), values)
+            parts.append(whole_labels(name, values))
+    labels = np.concatenate(parts)
+    if not unlabelled:
+        return labels, 0
+    spare = int(unlabelled) if unlabelled > 0 and float(unlabelled).is_integer() else int(labels.max(initial=0)) + 1
+    zero, kind = np.concatenate(zeros), np.min_scalar_type(max(spare, int(labels.max(initial=0))))
+    return np.where(zero, kind.type(spare), labels.astype(kind)), spare
+
+
+def is_any_of(values: NDArray[Any], absent: Sequence[float]) -> NDArray[np.bool_]:
+    """Whether each value is one of these; floating ones up to the rounding of float32."""
+    found = np.zeros(values.shape, bool)
+    for value in absent:
+        if math.isnan(value):
+            found |= np.isnan(values) if values.dtype.kind == "f" else False
+        elif math.isinf(value) or values.dtype.kind != "f":
+            found |= values == value
+        else:
+            found |= np.isclose(values, value, rtol=2.0**-22, atol=0)
+    return found

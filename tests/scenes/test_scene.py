@@ -137,9 +137,9 @@ def test_sizes_that_differ_are_both_named_with_a_hint() -> None:
     assert "(4, 7)" in scene_error(cube, truth[:4])
     assert "(6, 7, 5)" in scene_error(cube, truth[:4])
     assert "same scene" in scene_error(cube, truth[:4])
-    assert "the transposed ground truth would fit" in scene_error(cube, truth.T)
+    assert "dataset.axes=WHB would fit" in scene_error(cube, truth.T)
     bands_first = scene_error(cube.transpose(2, 0, 1), truth)
-    assert "axes in the order (1, 2, 0) would fit" in bands_first
+    assert "dataset.axes=BHW would fit" in bands_first
     assert cube.transpose(2, 0, 1).transpose(1, 2, 0).shape[:2] == truth.shape
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hsi_al.errors import SceneError
-from hsi_al.scenes.catalogue import load_custom_scene
+from hsi_al.scenes.catalogue import Reading, load_custom_scene
 from hsi_al.scenes.checks import whole_labels
 from hsi_al.scenes.readers import readable_in_windows
 from hsi_al.scenes.scene import false_colour, save_scene
@@ -70,7 +70,7 @@ def test_what_is_no_cube_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_scene_in_its_file(tmp_path: Path) -> None:
     scene = fake_scene()
     save_scene(scene, tmp_path / "scene.h5")
-    stored = load_custom_scene("field", tmp_path / "scene.h5", in_memory=False, classes=[1, 10])
+    stored = load_custom_scene("field", tmp_path / "scene.h5", classes=[1, 10], reading=Reading(in_memory=False))
     assert isinstance(stored.source, StoredCube)
     assert (stored.height, stored.width, stored.n_bands) == (6, 7, 5)
     assert stored.class_names == {1: "Broccoli", 10: "Lettuce"}
@@ -85,10 +85,10 @@ def test_labels_come_block_by_block_in_the_smallest_type(tmp_path: Path, monkeyp
     truth[5, 6] = 300
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["truth"] = truth
-    read = read_labels("field", tmp_path / "a.h5", None, (6, 7, 5))
+    read, _ = read_labels("field", tmp_path / "a.h5", None, (6, 7, 5))
     assert read.dtype == np.uint16
     assert np.array_equal(read, truth)
-    with pytest.raises(SceneError, match="transposed"):
+    with pytest.raises(SceneError, match=r"dataset\.axes=WHB would fit"):
         read_labels("field", tmp_path / "a.h5", None, (7, 6, 5))
 
 

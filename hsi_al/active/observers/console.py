@@ -11,13 +11,21 @@ from hsi_al.report.run_files import read_meta
 from hsi_al.report.tables import format_rounds, print_table, read_curve
 from hsi_al.scenes.scene import Scene
 
+MOST_CLASSES = 40  # that are listed
+
 
 def announce_scene(console: Console, scene: Scene) -> None:
-    """Print the first line of a run: name and size of the scene."""
+    """Print the first lines of a run: name, size and classes of the scene, and what is suspicious about it."""
     console.print(
         f"{scene.name}: {scene.height} x {scene.width} pixels, {scene.n_bands} bands, {scene.n_classes} classes, "
         f"{len(scene.labelled_ids):,} labelled pixels" + (f", licence: {scene.licence}" if scene.licence else "")
     )
+    counts = scene.class_counts
+    listed = "; ".join(f"{value} {name} {count:,}" for value, name, count in counts[:MOST_CLASSES])
+    more = f"; and {len(counts) - MOST_CLASSES} more" if len(counts) > MOST_CLASSES else ""
+    console.print(f"Classes (label, name, pixels): {listed}{more}")
+    for notice in scene.notices:
+        console.print(notice)
 
 
 def announce(console: Console, parts: Parts, threads: int) -> Estimate:

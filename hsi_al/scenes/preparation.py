@@ -1,0 +1,374 @@
+"""What is done to the values of a cube before a learner sees them: no-data, outliers, offsets beyond float32."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsi_al.errors import SceneError
+from hsi_al.scenes.stored import StoredCube, is_any_of, windows
+
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+SAMPLE_PIXELS = 2**14
+PERCENTILES = (0.1, 99.9)
+MARGIN = 0.25  # of the span of the percentiles, on each side of the robust limits
+STRETCHED = 1.5  # times the span of the robust limits: a wider range is stretched by outliers
+FLOAT32 = np.finfo(np.float32)
+LEVELS = 2**14  # steps of float32 that the range of a cube has to span
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Turn values of a file into those that learners see: clip, subtract and divide, replace missing ones.
+
+    Attributes:
+        no_data: Values that stand for missing data.
+        clip: Limits of the values; None = unlimited.
+        offset: Subtracted, one for all bands or one per band; empty = nothing is subtracted, and the type stays.
+        scale: Divided by afterwards, as many.
+        fill: Replaces missing values, one per band, in the scale of the result.
+    """
+
+    no_data: tuple[float, ...] = ()
+    clip: tuple[float, float] | None = None
+    offset: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    fill: tuple[float, ...] = ()
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether every value stays as it is."""
+        return self == Preparation()
+
+    def dtype(self, stored: np.dtype[Any]) -> np.dtype[Any]:
+        """The type of prepared values."""
+        return np.dtype(np.float32) if self.offset else stored.newbyteorder("=")
+
+    def __call__(self, window: NDArray[Any]) -> NDArray[Any]:
+        """Prepare a window (h, w, B) of the cube; the result has the type `dtype`."""
+        if self.changes_nothing:
+            return window
+        missing = is_any_of(window, self.no_data) if self.no_data else None
+        kind, prepared = self.dtype(window.dtype), window
+        if self.clip is not None:
+            low, high = (_within(limit, window.dtype) for limit in self.clip)
+            prepared = np.clip(prepared, low, high)
+        if self.offset:  # in double precision: float32 could not tell 2^30 from 2^30 + 50
+            with np.errstate(invalid="ignore", over="ignore"):  # of missing values
+                prepared = (prepared.astype(np.float64) - self.offset) / self.scale
+            prepared = np.clip(prepared, -FLOAT32.max, FLOAT32.max)
+        prepared = prepared.astype(kind)
+        if missing is not None and missing.any():
+            fill = np.asarray(self.fill)
+            fill = np.rint(fill) if kind.kind in "iu" else fill
+            prepared[missing] = np.broadcast_to(fill.astype(kind), window.shape)[missing]
+        return prepared
+
+    def to_json(self) -> dict[str, Any]:
+        """The attributes as plain JSON, which has no NaN."""
+        return {
+            "no_data": [str(value) for value in self.no_data],
+            "clip": self.clip,
+            **{name: list(getattr(self, name)) for name in ("offset", "scale", "fill")},
+        }
+
+    @classmethod
+    def from_json(cls, kept: dict[str, Any]) -> "Preparation":
+        """Restore what `to_json` gave; {} = nothing is changed.
+
+        Raises:
+            LookupError, TypeError, ValueError: It is damaged.
+        """
+        if not kept:
+            return cls()
+        values = {name: tuple(float(value) for value in kept[name]) for name in ("no_data", "offset", "scale", "fill")}
+        clip = None if kept["clip"] is None else tuple(float(value) for value in kept["clip"])
+        if len(values["offset"]) != len(values["scale"]) or (clip is not None and len(clip) != 2):
+            raise ValueError("its preparation is malformed")
+        return cls(clip=clip, **values)
+
+
+class Prepared(NamedTuple):
+    """A prepared cube.
+
+    Attributes:
+        source: The cube (H, W, B), in memory or in its file.
+        no_data: Pixels without data, (H, W); None = all pixels have data.
+        preparation: What was done.
+        notices: What a user has to know, one sentence each.
+        sample: Prepared spectra of evenly spaced pixels with data, (n, B).
+    """
+
+    source: NDArray[Any] | StoredCube
+    no_data: Mask | None
+    preparation: Preparation
+    notices: tuple[str, ...]
+    sample: NDArray[Any]
+
+
+@dataclass
+class Survey:
+    """What one pass over a cube finds.
+
+    Attributes:
+        low: Smallest value, missing ones left out.
+        high: Largest value, likewise.
+        missing: Pixels with a missing value in any band, (H, W).
+        sample: Spectra of evenly spaced pixels with data, (n, B), n <= `SAMPLE_PIXELS`.
+        flat: Value -> number of pixels that hold it in every band; left out for cubes of one or two bands.
+    """
+
+    low: float
+    high: float
+    missing: Mask
+    sample: Floats
+    flat: dict[float, int] = field(default_factory=dict)
+
+    def values(self) -> Floats:
+        """The sampled values without pixels that hold one value in every band, (m,), ascending."""
+        whole = self.sample
+        if self.flat:
+            varying = whole[(whole != whole[:, :1]).any(axis=1)]
+            whole = varying if len(varying) else whole
+        return np.sort(whole, axis=None)
+
+
+def prepared(name: str, cube: NDArray[Any] | StoredCube, no_data: Sequence[float], scaling: str) -> Prepared:
+    """Prepare a cube, in memory or in its file.
+
+    Args:
+        name: The scene's, for messages.
+        cube: (H, W, B), as its file holds it.
+        no_data: Values that stand for missing data, maybe NaN or infinities.
+        scaling: `minmax` leaves values as they are; `robust` clips outliers; `standard` clips outliers, then gives
+            every band mean 0 and standard deviation 1; `auto` is `robust` if outliers stretch the range, else `minmax`.
+
+    Raises:
+        SceneError: No pixel has data; NaN, infinite or values beyond float32 that `no_data` doesn't name.
+    """
+    absent = tuple(no_data)
+    found = survey(name, cube, absent)
+    limits, notices = robust_limits(found.values(), found.low, found.high), []
+    stretched = limits is not None and found.high - found.low > STRETCHED * (limits[1] - limits[0])
+    clip = limits if scaling in ("robust", "standard") or (scaling == "auto" and stretched) else None
+    preparation = _preparation(found, absent, clip, scaling == "standard", _dtype(cube))
+    if stretched and limits is not None:
+        notices.append(outliers(name, cube, found, limits, clip is not None))
+    notices += flat_pixels(name, found, clip or limits or (found.low, found.high))
+    if found.missing.any():
+        notices.append(f"{found.missing.sum():,} of {found.missing.size:,} pixels have no data and are left out.")
+    if clip is None and found.high - found.low > FLOAT32.max:
+        raise SceneError(
+            f"Scene {name!r}: the cube's values from {found.low:g} to {found.high:g} span more than float32 holds; "
+            "name values that stand for missing data in dataset.no_data, or take dataset.scaling=robust."
+        )
+    mask = found.missing if found.missing.any() else None
+    return Prepared(applied(cube, preparation), mask, preparation, tuple(notices), preparation(found.sample[None])[0])
+
+
+def applied(cube: NDArray[Any] | StoredCube, preparation: Preparation) -> NDArray[Any] | StoredCube:
+    """The prepared cube: a new one in memory, or one that prepares what it reads from its file."""
+    if preparation.changes_nothing:
+        return cube
+    if isinstance(cube, StoredCube):
+        return StoredCube(cube.rows, preparation)
+    result = np.empty(cube.shape, preparation.dtype(cube.dtype))
+    for first, window in windows(cube):
+        result[first : first + len(window)] = preparation(window)
+    return result
+
+
+def survey(name: str, cube: NDArray[Any] | StoredCube, no_data: tuple[float, ...] = ()) -> Survey:
+    """Look through a cube (H, W, B) once.
+
+    Raises:
+        SceneError: No pixel has data; NaN, infinite or values beyond float32 that `no_data` doesn't name.
+    """
+    height, width, n_bands = cube.shape
+    missing, step = np.zeros((height, width), bool), sample_step(height * width, width)
+    limits, spectra, flat = [], [], dict[float, int]()
+    for first, window in windows(cube):
+        absent = is_any_of(window, no_data) if no_data else None
+        rows = slice(first, first + len(window))
+        if isinstance(cube, StoredCube):
+            require_numbers(f"{cube.rows.path}, rows {first} to {rows.stop - 1}", window, absent)
+        else:
+            require_numbers(f"Scene {name!r}", window, absent)
+        if absent is not None:
+            missing[rows] = absent.any(axis=2)
+        with np.errstate(invalid="ignore"):
+            lows, highs = window.min(axis=2), window.max(axis=2)  # of pixels without data whatever there is
+        with_data = ~missing[rows]
+        if with_data.any():
+            limits.append((lows[with_data].min(), highs[with_data].max()))
+        if n_bands > 2:
+            _count(flat, lows[with_data & (lows == highs)])
+        taken = np.flatnonzero(with_data)
+        taken = taken[(taken + first * width) % step == 0]
+        spectra.append(window.reshape(-1, n_bands)[taken].astype(np.float64))
+    if not limits:
+        raise SceneError(
+            f"Scene {name!r}: every one of its {height * width:,} pixels holds a value of "
+            f"dataset.no_data={list(no_data)} in some band; drop bands that hold nothing else, or correct it."
+        )
+    sample = np.concatenate(spectra)
+    return Survey(float(min(low for low, _ in limits)), float(max(high for _, high in limits)), missing, sample, flat)
+
+
+def sampled(cube: NDArray[Any]) -> NDArray[Any]:
+    """Spectra of evenly spaced pixels of a cube (H, W, B) in memory, (n, B)."""
+    height, width, n_bands = cube.shape
+    return cube.reshape(-1, n_bands)[:: sample_step(height * width, width)]
+
+
+def sample_step(n_pixels: int, width: int) -> int:
+    """Every how many-th pixel is sampled: coprime to the width, or a sample would see few columns."""
+    step = max(1, math.ceil(n_pixels / SAMPLE_PIXELS))
+    while math.gcd(step, width) > 1:
+        step += 1
+    return step
+
+
+def require_numbers(name: str, window: NDArray[Any], absent: Mask | None) -> None:
+    """Raise SceneError if a window holds NaN, infinite or values beyond float32 that aren't absent."""
+    if window.dtype.kind != "f":
+        return
+    wrong = ~np.isfinite(window)
+    if window.dtype.itemsize > 4:
+        wrong |= np.abs(window) > FLOAT32.max
+    if absent is not None:
+        wrong &= ~absent
+    if wrong.any():
+        examples = ",".join(f"{value:.9g}" for value in np.unique(window[wrong])[:3].tolist())
+        not_numbers, infinite = np.isnan(window[wrong]).sum(), np.isinf(window[wrong]).sum()
+        beyond = wrong.sum() - not_numbers - infinite
+        raise SceneError(
+            f"{name}: the cube holds {not_numbers:,} NaN, {infinite:,} infinite and "
+            f"{beyond:,} values beyond float32, in {wrong.any(axis=2).sum():,} pixels and "
+            f"{wrong.any(axis=(0, 1)).sum():,} bands; leave these pixels out with dataset.no_data=[{examples}], or "
+            "drop the bands."
+        )
+
+
+def robust_limits(values: Floats, low: float, high: float) -> tuple[float, float] | None:
+    """Limits that few outliers don't move: the percentiles and a quarter of their span on each side.
+
+    Values at either end that stand farther from all others than these are from each other are left out before: a value
+    for missing data that many pixels hold would move the percentiles.
+
+    Args:
+        values: A sample, ascending, (n,).
+        low: Smallest of all values, which the limits don't exceed.
+        high: Largest of all values.
+
+    Returns:
+        The limits; None if the sample holds the same value nearly everywhere.
+    """
+    values = without_loners(values)
+    least, most = np.percentile(values, PERCENTILES).tolist()
+    if least == most:
+        return None
+    margin = MARGIN * (most - least)
+    return max(low, least - margin), min(high, most + margin)
+
+
+def without_loners(values: Floats) -> Floats:
+    """Ascending values without single values at either end that are far from all others."""
+    for _ in range(4):
+        least, most = values[0], values[-1]
+        first = int(np.searchsorted(values, least, "right"))
+        last = int(np.searchsorted(values, most, "left"))
+        if last - first < len(values) // 2:
+            break
+        inner = values[first:last]
+        span = float(np.subtract(*np.percentile(inner, (99, 1))))
+        begin = first if inner[0] - least > span else 0
+        end = last if most - inner[-1] > span else len(values)
+        if (begin, end) == (0, len(values)):
+            break
+        values = values[begin:end]
+    return values
+
+
+def _count(flat: dict[float, int], values: NDArray[Any]) -> None:
+    for value, number in zip(*(part.tolist() for part in np.unique(values, return_counts=True)), strict=True):
+        flat[value] = flat.get(value, 0) + number
+
+
+def _dtype(cube: NDArray[Any] | StoredCube) -> np.dtype[Any]:
+    return cube.rows.dtype if isinstance(cube, StoredCube) else cube.dtype
+
+
+def _within(limit: float, kind: np.dtype[Any]) -> Any:  # noqa: ANN401
+    """A limit as a number of the cube's type."""
+    return int(limit) if kind.kind in "iu" else kind.type(limit)
+
+
+def _preparation(
+    found: Survey,
+    no_data: tuple[float, ...],
+    clip: tuple[float, float] | None,
+    standardise: bool,
+    kind: np.dtype[Any],
+) -> Preparation:
+    low, high = clip or (found.low, found.high)
+    if clip is not None:
+        low, high = clip = (math.floor(low), math.ceil(high)) if kind.kind in "iu" else clip
+        clip = None if (low, high) == (found.low, found.high) else clip
+    spectra = np.clip(found.sample, low, high)
+    means = spectra.mean(axis=0)
+    offset: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    if standardise:
+        deviations = spectra.std(axis=0)
+        offset, scale = tuple(means.tolist()), tuple(np.where(deviations > 0, deviations, 1.0).tolist())
+    elif beyond_float32(kind, low, high):
+        offset, scale = (low,), (1.0,)
+    fill = (means - np.asarray(offset or 0.0)) / np.asarray(scale or 1.0)
+    return Preparation(no_data, clip, offset, scale, tuple(fill.tolist()) if no_data else ())
+
+
+def beyond_float32(kind: np.dtype[Any], low: float, high: float) -> bool:
+    """Whether float32 would round away differences of values between these, of this type."""
+    largest = max(abs(low), abs(high))
+    exact = kind.itemsize <= 4 and (kind.kind == "f" or largest <= 2**24)
+    return not exact and high - low < LEVELS * float(np.spacing(np.float32(largest)))
+
+
+def outliers(
+    name: str, cube: NDArray[Any] | StoredCube, found: Survey, limits: tuple[float, float], clipped: bool
+) -> str:
+    """Say which pixels stretch the range, how far, and what to do."""
+    beyond = 0
+    for first, window in windows(cube):
+        outside = ((window < limits[0]) | (window > limits[1])).any(axis=2)
+        beyond += int((outside & ~found.missing[first : first + len(window)]).sum())
+    ends = [
+        value for value, is_far in ((found.low, found.low < limits[0]), (found.high, found.high > limits[1])) if is_far
+    ]
+    extremes = " and ".join(f"{value:.9g}" for value in ends)
+    times = (found.high - found.low) / (limits[1] - limits[0])
+    remedy = "they are clipped" if clipped else "take dataset.scaling=robust to clip them"
+    return (
+        f"Warning: {beyond:,} of {found.missing.size:,} pixels lie outside of {limits[0]:.6g} to {limits[1]:.6g} (up "
+        f"to {extremes}) and stretch the range of the values {times:.3g} times: {remedy}. If such a value stands for "
+        f"missing data, leave its pixels out: dataset.no_data=[{', '.join(f'{value:.9g}' for value in ends)}]."
+    )
+
+
+def flat_pixels(name: str, found: Survey, limits: tuple[float, float]) -> list[str]:
+    """Say which value many pixels hold in every band, unless it was named as an outlier."""
+    inside = {value: number for value, number in found.flat.items() if limits[0] <= value <= limits[1]}
+    if not inside:
+        return []
+    value, number = max(inside.items(), key=lambda item: (item[1], -item[0]))
+    if number < 2:
+        return []
+    return [
+        f"Warning: {number:,} pixels hold the value {value:.9g} in every band; if it stands for missing data, leave "
+        f"them out: dataset.no_data=[{value:.9g}]."
+    ]

@@ -1,0 +1,99 @@
+"""A finished run's network on other cubes: units, missing data, label values, names of outputs."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from hsi_al.predict import check_values, main
+from tests.conftest import CommandLine, tiny_arrays
+
+
+@pytest.fixture
+def run(command_line: CommandLine, tiny_scene: list[str], tmp_path: Path, no_figures: None) -> Path:
+    """A finished run on labels of which one needs more than 16 bits."""
+    cube, truth = tiny_arrays()
+    with h5py.File(tmp_path / "field.h5", "w") as file:
+        file["cube"], file["truth"] = cube, np.where(truth == 9, 65536, truth.astype(np.uint32))
+    scene = [argument for argument in tiny_scene if not argument.startswith("dataset.cube_file")]
+    short = [
+        "protocol.rounds=0",
+        "protocol.epochs=40",
+        "acquisition=none",
+        f"dataset.cube_file={tmp_path / 'field.h5'}",
+    ]
+    outcome = command_line(*scene, *short, f"hydra.run.dir={tmp_path / 'run'}")
+    assert outcome.code == 0, outcome.err
+    return tmp_path / "run"
+
+
+def saved(folder: Path, cube: np.ndarray) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "tile.npy", cube)
+    return folder / "tile.npy"
+
+
+def read(path: Path) -> np.ndarray:
+    with h5py.File(path) as file:
+        return np.asarray(file["class_map"][:])
+
+
+def test_values_in_another_unit(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    cube = tiny_arrays()[0].astype(np.float64)
+    for changed, words, code in (
+        (cube / 1000, "lie outside of the range of the run's scene", 2),
+        (cube * 1000, "lie outside of the range of the run's scene", 2),
+        (cube + 0.7 * np.ptp(cube), "lie mostly outside of the range of the run's scene", 0),
+    ):
+        assert main([str(run), str(saved(tmp_path / "unit", changed))]) == code
+        assert words in capfd.readouterr().err
+    capfd.readouterr()
+    assert main([str(run), str(saved(tmp_path / "unit", cube / 1000)), "--force"]) == 0
+    assert "Warning" in capfd.readouterr().err
+    assert main([str(run), str(saved(tmp_path / "same", cube))]) == 0
+    assert "Warning" not in capfd.readouterr().err
+
+
+def test_a_mean_spectrum_far_away(capfd: pytest.CaptureFixture[str]) -> None:
+    meta = {"band_statistics": [[4.0, 5.0, 6.0], [0.5, 1.0, 0.0]]}
+    spectra = np.array([[2.0, 1.0, 6.0], [3.0, 2.0, 6.0]])  # 3, 3.5 and 0 deviations below
+    check_values(Path("a.npy"), spectra, meta, (0.0, 10.0), force=False)
+    assert not capfd.readouterr().err
+    check_values(Path("a.npy"), spectra - [0.5, 0.0, 0.0], meta, (0.0, 10.0), force=False)
+    assert "its mean spectrum is 3.5 standard deviations away" in capfd.readouterr().err
+
+
+def test_label_values_beyond_16_bits_and_missing_data(
+    run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cube = tiny_arrays()[0].astype(np.float32)
+    assert main([str(run), str(saved(tmp_path / "whole", cube))]) == 0
+    whole = read(run / "predictions/tile/class_map.h5")
+    assert set(np.unique(whole)) == {2, 5, 65536}
+    cube[20, 3] = np.nan
+    capfd.readouterr()
+    assert main([str(run), str(saved(tmp_path / "part", cube))]) == 2
+    assert "leave these pixels out" in capfd.readouterr().err
+    out = tmp_path / "out"
+    assert main([str(run), str(tmp_path / "part/tile.npy"), "--no-data=-5,nan", "--output", str(out)]) == 0
+    part = read(out / "class_map.h5")
+    assert part[20, 3] == 0 and np.count_nonzero(part == 0) == 1
+    assert np.mean(part == whole) > 0.95
+
+
+def test_maps_of_files_of_one_name_lie_apart(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    cube, _ = tiny_arrays()
+    places = {}
+    for folder, part in (("2018", cube), ("2019", cube[:20]), ("a/2019", cube[:18]), ("b/2019", cube[:16])):
+        assert main([str(run), str(saved(tmp_path / folder, part))]) == 0
+        captured = capfd.readouterr()
+        assert "replaced" not in captured.err
+        places[folder] = Path(captured.out.splitlines()[0]).parent
+        assert len(read(places[folder] / "class_map.h5")) == len(part)
+    names = [place.name for place in places.values()]
+    assert names == ["tile", "2019-tile", "2019-tile-2", "2019-tile-3"]
+    assert main([str(run), str(tmp_path / "2019/tile.npy")]) == 0
+    captured = capfd.readouterr()
+    assert Path(captured.out.splitlines()[0]).parent == places["2019"]
+    assert f"The earlier map in {places['2019']} is replaced." in captured.err
