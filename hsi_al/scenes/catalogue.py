@@ -256,8 +256,8 @@ class Reading:
     axes: str = "HWB"
     no_data: Sequence[float] | None = None
     scaling: str = "minmax"
-    unlabelled: float = 0
-    ignored: Sequence[float] = ()
+    unlabelled: int = 0
+    ignored: Sequence[int] = ()
 
 
 def load_custom_scene(
