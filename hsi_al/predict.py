@@ -28,7 +28,7 @@ from hsi_al.methods.registry import build_learner, require_network, settings_of
 from hsi_al.methods.room import Task
 from hsi_al.report.figures import draw_map
 from hsi_al.scenes.preparation import Preparation, applied, survey
-from hsi_al.scenes.readers import no_data_of, opened_rows
+from hsi_al.scenes.readers import opened_rows
 from hsi_al.scenes.scene import false_colour, is_scene_file
 from hsi_al.scenes.stored import StoredCube, reordered
 from hsi_al.terminal import printable
@@ -51,7 +51,7 @@ def predict(
         cube_file: Cube (H, W, bands) in a .mat, .npy or HDF5 file.
         cube_key: Key of the cube; default: `cube` in a file of `save_scene`, else the only array in the file.
         accelerator: Device to compute on, which may differ from the run's: auto, cpu, gpu or mps.
-        no_data: Values of missing data beside those of the run and of the file.
+        no_data: Values of missing data beside those of the run.
         force: Whether to map a cube whose values lie outside of those that the run was trained on.
 
     Returns:
@@ -84,7 +84,7 @@ def predict(
                 f"{cube_file} has shape {rows.shape}, but the run was trained on {meta['n_bands']} bands: give a "
                 f"cube (rows, columns, {meta['n_bands']})."
             )
-        preparation = preparation_for(meta, rows.path, cube_key, no_data)
+        preparation = preparation_for(meta, run_directory / "meta.json", no_data)
         found = survey(str(cube_file), StoredCube(rows), preparation.no_data)
         unclipped = replace(preparation, clip=None)
         check_values(cube_file, unclipped(found.sample[None])[0], meta, (low, high), force)
@@ -100,14 +100,13 @@ def predict(
         return class_map, picture
 
 
-def preparation_for(meta: dict[str, Any], path: Path, key: str | None, no_data: Sequence[float]) -> Preparation:
+def preparation_for(meta: dict[str, Any], path: Path, no_data: Sequence[float]) -> Preparation:
     """The preparation of the run's scene, with the values of missing data of another cube.
 
     Raises:
         RunDirectoryError: The run's meta.json is damaged.
     """
-    own = no_data_of(path, key)
-    values = tuple(no_data) + (() if own is None else (own,))
+    values = tuple(no_data)
     with reading(path):
         kept = Preparation.from_json(meta.get("preparation", {}))
         means = meta.get("band_statistics", [[0.0] * meta["n_bands"]])[0]

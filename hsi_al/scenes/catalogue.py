@@ -12,7 +12,7 @@ from hsi_al.errors import SceneError
 from hsi_al.scenes.checks import label_warnings
 from hsi_al.scenes.download import SceneFile, cache_folder, download
 from hsi_al.scenes.preparation import Prepared, prepared
-from hsi_al.scenes.readers import no_data_of, opened_rows, read_array
+from hsi_al.scenes.readers import opened_rows, read_array
 from hsi_al.scenes.scene import Scene, is_scene_file, load_scene
 from hsi_al.scenes.stored import StoredCube, arranged, cube_rows, read_labels
 
@@ -246,7 +246,7 @@ class Reading:
     Attributes:
         in_memory: Whether to read the whole cube into memory; False leaves it in its file.
         axes: Order of the cube's axes in its file: H rows, W columns, B bands.
-        no_data: Values that stand for missing data; None = what the file says.
+        no_data: Values that stand for missing data; None = none.
         scaling: See `hsi_al.scenes.preparation.prepared`.
         unlabelled: Value of unlabelled pixels; unless it is 0, 0 is a class.
         ignored: Label values whose pixels count as unlabelled, too.
@@ -337,11 +337,7 @@ def _scene_of_arrays(
     if reading.in_memory:
         with rows:
             cube = rows.read(0, raw.shape[0])
-    no_data = reading.no_data
-    if no_data is None:
-        own = no_data_of(cube_file, cube_key)
-        no_data = () if own is None else (own,)
-    found = prepared(name, cube, no_data, reading.scaling)
+    found = prepared(name, cube, reading.no_data or (), reading.scaling)
     labels, zero = read_labels(name, truth_file, truth_key, raw.shape, reading.unlabelled, reading.ignored)
     notices += [*found.notices, *label_warnings(labels, truth_type)]
     names = {}
