@@ -51,7 +51,7 @@ def predict(
         cube_file: Cube (H, W, bands) in a .mat, .npy or HDF5 file.
         cube_key: Key of the cube; default: `cube` in a file of `save_scene`, else the only array in the file.
         accelerator: Device to compute on, which may differ from the run's: auto, cpu, gpu or mps.
-        no_data: Values of missing data beside those of the run.
+        no_data: Values of missing data beside those of the run and of the file.
         force: Whether to map a cube whose values lie outside of those that the run was trained on.
 
     Returns:
@@ -84,7 +84,8 @@ def predict(
                 f"{cube_file} has shape {rows.shape}, but the run was trained on {meta['n_bands']} bands: give a "
                 f"cube (rows, columns, {meta['n_bands']})."
             )
-        preparation = preparation_for(meta, run_directory / "meta.json", no_data)
+        own = () if rows.no_data is None else (rows.no_data,)
+        preparation = preparation_for(meta, run_directory / "meta.json", (*no_data, *own))
         found = survey(str(cube_file), StoredCube(rows), preparation.no_data)
         unclipped = replace(preparation, clip=None)
         check_values(cube_file, unclipped(found.sample[None])[0], meta, (low, high), force)

@@ -12,7 +12,7 @@ from hsi_al.errors import SceneError
 from hsi_al.scenes.checks import label_warnings
 from hsi_al.scenes.download import SceneFile, cache_folder, download
 from hsi_al.scenes.preparation import Prepared, prepared
-from hsi_al.scenes.readers import opened_rows, read_array
+from hsi_al.scenes.readers import loaded_rows, opened_rows, read_array
 from hsi_al.scenes.scene import Scene, is_scene_file, load_scene
 from hsi_al.scenes.stored import StoredCube, arranged, cube_rows, read_labels
 
@@ -246,7 +246,7 @@ class Reading:
     Attributes:
         in_memory: Whether to read the whole cube into memory; False leaves it in its file.
         axes: Order of the cube's axes in its file: H rows, W columns, B bands.
-        no_data: Values that stand for missing data; None = none.
+        no_data: Values that stand for missing data; None = what the file says.
         scaling: See `hsi_al.scenes.preparation.prepared`.
         unlabelled: Value of unlabelled pixels; unless it is 0, 0 is a class.
         ignored: Label values whose pixels count as unlabelled, too.
@@ -330,16 +330,19 @@ def _scene_of_arrays(
     """The scene, and the label value that stands for the file's class 0."""
     with opened_rows(truth_file, truth_key) as truth:
         truth_shape, truth_type = truth.shape, truth.dtype
-    rows = opened_rows(cube_file, cube_key) if reading.in_memory else cube_rows(cube_file, cube_key)
+    rows = loaded_rows(cube_file, cube_key) if reading.in_memory else cube_rows(cube_file, cube_key)
+    no_data = reading.no_data
+    if no_data is None:
+        no_data = () if rows.no_data is None else (rows.no_data,)
+    said = rows.notices
     rows, notices = arranged(name, rows, reading.axes, truth_shape)
     raw = StoredCube(rows)
     cube: NDArray[Any] | StoredCube = raw
     if reading.in_memory:
-        with rows:
-            cube = rows.read(0, raw.shape[0])
-    found = prepared(name, cube, reading.no_data or (), reading.scaling)
+        cube = rows.read(0, raw.shape[0])
+    found = prepared(name, cube, no_data, reading.scaling)
     labels, zero = read_labels(name, truth_file, truth_key, raw.shape, reading.unlabelled, reading.ignored)
-    notices += [*found.notices, *label_warnings(labels, truth_type)]
+    notices += [*said, *found.notices, *label_warnings(labels, truth_type)]
     names = {}
     if zero:
         notices.append(

@@ -5,6 +5,7 @@
 
 import pkgutil
 import stat
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -96,23 +97,20 @@ def opened_rows(path: Path, key: str | None = None) -> Rows:
     path = Path(path)
     form = format_of(path)
     if form.rows is None:
-        array = read_array(path, key)
-        return Rows(path, array.shape, array.dtype, lambda rows, columns: array[rows, columns])
+        return loaded_rows(path, key)
     with reading(path):
         return form.rows(path, key)
 
 
-def no_data_of(path: Path, key: str | None = None) -> float | None:
-    """Return the value that stands for missing data in the array that `opened_rows` opens, or None.
-
-    Only HDF5 files say so: by an attribute `_FillValue`, `missing_value` or `NoData` of the dataset, else by a fill
-    value other than 0 that its writer chose.
+def loaded_rows(path: Path, key: str | None = None) -> Rows:
+    """Read the array of `read_array`; windows of it come from memory, the rest of `Rows` is what the file says.
 
     Raises:
         SceneError: As for `read_array`.
     """
-    path = Path(path)
+    array = read_array(path, key)
+    said = Rows(Path(path), array.shape, array.dtype, lambda rows, columns: array[rows, columns])
     if not readable_in_windows(path):
-        return None
+        return said
     with opened_rows(path, key) as rows:
-        return rows.no_data
+        return replace(said, no_data=rows.no_data, notices=rows.notices)

@@ -82,6 +82,19 @@ def test_labelled_pixels_without_data_are_unlabelled(tmp_path: Path) -> None:
         field(tmp_path, cube)
 
 
+def test_the_files_own_value_of_missing_data_counts(tmp_path: Path) -> None:
+    cube, truth = tiny_arrays()
+    cube[0, 0] = 7
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["cube"], file["truth"] = cube, truth
+        file["cube"].attrs["_FillValue"] = 7
+    for in_memory in (True, False):
+        for no_data, missing in ((None, 1), ([], 0)):
+            reading = Reading(in_memory, no_data=no_data)
+            scene = load_custom_scene("a", tmp_path / "a.h5", "cube", None, "truth", reading=reading)
+            assert (0 if scene.no_data is None else scene.no_data.sum()) == missing
+
+
 def test_a_border_of_zeros_is_named(tmp_path: Path) -> None:
     cube, _ = tiny_arrays()
     cube[0], cube[:, 0] = 0, 0

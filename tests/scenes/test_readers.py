@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import reading
-from hsi_al.scenes.readers import no_data_of, opened_rows, read_array
+from hsi_al.scenes.readers import loaded_rows, opened_rows, read_array
 from hsi_al.scenes.scene import load_scene, save_scene
 from tests.fakes import fake_cube, fake_ground_truth, fake_scene, real_file, write_hdf5, write_matlab5, write_matlab73
 
@@ -596,11 +596,11 @@ def test_the_files_own_no_data_value(tmp_path: Path) -> None:
         "text": -9999,
         "words": None,
     }
-    assert {name: no_data_of(path, name) for name in expected} == expected
-    assert math.isnan(no_data_of(path, "nan") or 0)
+    assert {name: loaded_rows(path, name).no_data for name in expected} == expected
+    assert math.isnan(loaded_rows(path, "nan").no_data or 0)
     with pytest.raises(SceneError, match="no array with the key"):
-        no_data_of(path, "nowhere")
+        loaded_rows(path, "nowhere")
     with opened_rows(path, "fill") as rows:
         assert rows.no_data == 65535
-    assert no_data_of(write_npy(tmp_path / "a.npy", {"cube": CUBE})) is None
-    assert no_data_of(write_matlab5(tmp_path / "a.mat", {"cube": CUBE})) is None
+    assert loaded_rows(write_npy(tmp_path / "a.npy", {"cube": CUBE})).no_data is None
+    assert loaded_rows(write_matlab5(tmp_path / "a.mat", {"cube": CUBE})).no_data is None

@@ -84,7 +84,10 @@ def notices_of(path: Path, dataset: h5py.Dataset) -> tuple[str, ...]:
 
 
 def no_data_in(dataset: h5py.Dataset) -> float | None:
-    """Return the value that stands for missing data in a dataset, or None; see `readers.no_data_of`."""
+    """Return the value that stands for missing data in a dataset, or None.
+
+    It is an attribute `_FillValue`, `missing_value` or `NoData`, else a fill value other than 0 that its writer chose.
+    """
     for name in NO_DATA:
         if name in dataset.attrs and (found := _number(dataset.attrs[name])) is not None:
             return found
