@@ -1,0 +1,1 @@
+"""How trustworthy the package is: kills, damaged files, random command lines, and scarce resources."""
