@@ -2,6 +2,8 @@
 
 import gc
 import hashlib
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from hsi_al import interrupts
 from hsi_al.errors import SceneError
 from hsi_al.scenes import download as module
 from hsi_al.scenes.download import SceneFile, cache_folder, download
 
-# pooch leaves the response of a failed transfer to the garbage collector; it is collected before the next module.
+# A transfer that is given up goes on for a moment; what is left of it is collected before the next module.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 CONTENT = bytes(range(256)) * 2000
@@ -32,6 +35,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.plan = ["good"]
         self.requested: list[str] = []
+        self.sent = 0
 
     @property
     def base(self) -> str:
@@ -51,10 +55,17 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         self.send_response(200)
-        self.send_header("Content-Length", str(len(CONTENT)))
+        announced = {"endless": None, "drip": None, "page": "1234"}.get(how, str(len(CONTENT)))
+        if announced:
+            self.send_header("Content-Length", announced)
         self.end_headers()
         if how == "slow":
             time.sleep(1.5)
+        for _ in range({"endless": 10**6, "drip": 200}.get(how, 0)):
+            self.server.sent += self.wfile.write(b"x" if how == "drip" else CONTENT[: 2**16])
+            time.sleep(0.02 if how == "drip" else 0)
+        if how in ("endless", "drip", "page"):
+            return
         body = {"corrupted": b"\0" * len(CONTENT), "dropped": CONTENT[: len(CONTENT) // 3]}.get(how, CONTENT)
         self.wfile.write(body)
 
@@ -66,6 +77,7 @@ class Handler(BaseHTTPRequestHandler):
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.delenv(module.BASE_VARIABLE, raising=False)
     monkeypatch.setattr(module, "RETRIES", 1)
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.0)
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True)
         thread.start()
@@ -116,6 +128,45 @@ def test_a_lasting_fault_is_one_sentence_and_leaves_nothing(
         assert part in message
     assert "\n" not in message
     assert len(server.requested) == 2
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("endless", "the server sends more bytes than the file has"),
+        ("page", "the server sends 1234 bytes, not the file"),
+        ("drip", "not complete within 0.4 s"),
+    ],
+)
+def test_what_cannot_become_the_file_is_given_up_at_once(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, words: str
+) -> None:
+    server.plan = [fault]
+    monkeypatch.setattr(module, "START_SECONDS", 0.2)
+    monkeypatch.setattr(module, "SLOWEST", len(CONTENT) / 0.2)
+    begun = time.monotonic()
+    with pytest.raises(SceneError, match=words):
+        download(server.base, FILE, tmp_path)
+    assert time.monotonic() - begun < 2
+    assert len(server.requested) == 1 and server.sent < 50 * len(CONTENT)
+    assert left_in(tmp_path) == []
+    server.plan = ["good"]  # nobody holds the lock
+    monkeypatch.setattr(module, "START_SECONDS", 60)
+    assert download(server.base, FILE, tmp_path).read_bytes() == CONTENT
+
+
+def test_what_an_interrupted_download_left_is_replaced(server: Server, tmp_path: Path) -> None:
+    (tmp_path / ".Scene.mat.part").write_bytes(CONTENT[:1000])
+    assert download(server.base, FILE, tmp_path).read_bytes() == CONTENT
+    assert left_in(tmp_path) == ["Scene.mat"]
+
+
+def test_a_signal_ends_a_download(server: Server, tmp_path: Path) -> None:
+    server.plan = ["drip"]
+    with pytest.raises(interrupts.Interrupted), interrupts.listening():
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        download(server.base, FILE, tmp_path)
     assert left_in(tmp_path) == []
 
 
