@@ -1,6 +1,9 @@
 """Archives of finished runs: packing gives the same bytes every time, and runs are read as if they lay in a folder."""
 
+import errno
 import lzma
+import os
+import stat
 import struct
 import zipfile
 import zlib
@@ -12,12 +15,15 @@ from tempfile import TemporaryDirectory
 
 from hsi_al.errors import HsiAlError, RunDirectoryError
 from hsi_al.files import replacing
+from hsi_al.memory import free_memory
 from hsi_al.report.run_files import read_meta
 
 # Files of a run that are packed: everything that reports read, but no weights.
 RUN_FILES = ("meta.json", "config.yaml", "curve.csv", "confusion.h5", "pool.h5", "predictions.h5")
 # Errors of zipfile and its decompressors on files that are not archives, or are damaged, encrypted or cut short.
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError, ValueError)
+# Limits of what is unpacked, which takes memory.
+MOST_FILES, MOST_BYTES, MOST_FOLDERS, PIECE_BYTES = 100_000, 2**32, 64, 2**12
 
 
 @dataclass(frozen=True)
@@ -99,24 +105,57 @@ def contents(archive: Path) -> dict[str, bytes]:
     """Return the bytes of the files in an archive by their names.
 
     Raises:
-        RunDirectoryError: The archive can't be read, is damaged, or holds a file whose path leads out of the folder
-            that the archive is unpacked into.
+        RunDirectoryError: The archive can't be read, is damaged, or holds what an archive of runs doesn't hold, see
+            `check_entries`.
     """
     try:
         with zipfile.ZipFile(archive) as packed:
-            names = packed.namelist()
-            for path in map(PureWindowsPath, names):  # knows both slashes, and drives
-                if path.anchor or ".." in path.parts:
-                    raise RunDirectoryError(
-                        f"{archive} holds a file whose path leads out of it ({path.as_posix()}); get the archive from "
-                        "another source."
-                    )
-            return {name: packed.read(name) for name in names if not name.endswith("/")}
+            entries = packed.infolist()
+            check_entries(archive, entries)
+            return {entry.filename: _content(packed, entry) for entry in entries if not entry.filename.endswith("/")}
     except DAMAGED as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number not in (None, errno.EINVAL):  # that one comes from impossible places in a damaged archive
+            raise RunDirectoryError(
+                f"{archive} cannot be read ({os.strerror(number)}); check its permissions and the disk, and try again."
+            ) from error
         reason = str(error) or type(error).__name__
         raise RunDirectoryError(
             f"{archive} cannot be read as a zip archive ({reason}); download or pack it again."
         ) from error
+
+
+def check_entries(archive: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
+    """Check the list of an archive's files, before any is unpacked.
+
+    Raises:
+        RunDirectoryError: A path leads out of the folder that the archive is unpacked into or through too many
+            folders, an entry is a link, or the files are too many or too large.
+    """
+    for entry in entries:
+        path = PureWindowsPath(entry.filename)  # knows both slashes, and drives
+        if path.anchor or ".." in path.parts:
+            raise refusal(archive, f"holds a file whose path leads out of it ({path.as_posix()})")
+        if len(path.parts) > MOST_FOLDERS:
+            raise refusal(archive, f"holds a file in more than {MOST_FOLDERS} folders ({path.as_posix()[:100]}...)")
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise refusal(archive, f"holds a link ({path.as_posix()})")
+    n_bytes, most = sum(entry.file_size for entry in entries), min(MOST_BYTES, free_memory() // 2)
+    if len(entries) > MOST_FILES:
+        raise refusal(archive, f"holds {len(entries):,} files, more than {MOST_FILES:,}")
+    if n_bytes > most:
+        raise refusal(archive, f"unpacks to {n_bytes:,} bytes, more than {most:,}")
+
+
+def refusal(archive: Path, reason: str) -> RunDirectoryError:
+    """Return the error for an archive that `pack` didn't write, or that is too large."""
+    return RunDirectoryError(f"{archive} {reason}; get the archive from another source, or unpack it by hand.")
+
+
+def _content(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """Unpack a file in small pieces: in one, zipfile would unpack all that is there, not only what is claimed."""
+    with packed.open(entry) as file:
+        return b"".join(iter(lambda: file.read(PIECE_BYTES), b""))
 
 
 def pack(folder: Path, archive: Path, names: Sequence[str] = RUN_FILES) -> tuple[list[Path], list[Path]]:

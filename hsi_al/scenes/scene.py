@@ -21,7 +21,7 @@ from hsi_al.scenes.checks import (
     checked_wavelengths,
     require_distinct,
 )
-from hsi_al.scenes.formats.hdf5 import own_dataset, values
+from hsi_al.scenes.formats.hdf5 import attribute, own_dataset, require_sound_heaps, values
 from hsi_al.scenes.preparation import Preparation, sampled
 from hsi_al.scenes.readers import existing_file
 from hsi_al.scenes.stored import StoredCube, stored_cube
@@ -249,7 +249,7 @@ def is_scene_file(path: Path) -> bool:
     if not h5py.is_hdf5(path):
         return False
     with reading(path), h5py.File(path, "r") as file:
-        return str(file.attrs.get("format", "")).startswith("hsi_al scene ")
+        return str(attribute(file, "format")).startswith("hsi_al scene ")
 
 
 def short(file: h5py.File, path: Path, key: str) -> NDArray[Any]:
@@ -270,6 +270,7 @@ def load_scene(path: Path, in_memory: bool = True) -> Scene:
     if not h5py.is_hdf5(path):
         raise SceneError(f"{path} is no HDF5 file, so no file of save_scene; load its arrays with load_custom_scene.")
     with reading(path), h5py.File(path, "r") as file:
+        require_sound_heaps(path)
         found = file.attrs.get("format")
         if found != FORMAT:
             raise SceneError(

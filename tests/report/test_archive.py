@@ -1,8 +1,13 @@
 """Runs in an archive are read like runs in a folder, and an archive can do no harm."""
 
+import errno
 import json
+import struct
+import tracemalloc
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,8 +36,8 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def write_zip(path: Path, files: dict[str, str]) -> Path:
-    with zipfile.ZipFile(path, "w") as packed:
+def write_zip(path: Path, files: Mapping[Any, str], method: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as packed:
         for name, text in files.items():
             packed.writestr(name, text)
     return path
@@ -174,6 +179,51 @@ def test_names_that_lead_outside_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match=r"bad\.zip holds a file whose path leads out of it"):
         extract(archive, tmp_path / "in")
     assert not any((tmp_path / "in").iterdir()) and not (tmp_path / "x").exists()
+
+
+def test_what_is_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hsi_al.report.archive.MOST_FILES", 5)
+    monkeypatch.setattr("hsi_al.report.archive.MOST_BYTES", 10**6)
+    link = zipfile.ZipInfo("run/meta.json")
+    link.external_attr = 0o120777 << 16
+    bomb = write_zip(tmp_path / "bomb.zip", {"a": "x" * 600_000, "b": "x" * 600_000}, zipfile.ZIP_DEFLATED)
+    assert bomb.stat().st_size < 3000
+    for archive, words in (
+        (bomb, r"unpacks to 1,200,000 bytes, more than 1,000,000"),
+        (write_zip(tmp_path / "many.zip", {str(n): "" for n in range(6)}), "holds 6 files, more than 5"),
+        (write_zip(tmp_path / "link.zip", {link: "../../secret"}), r"holds a link \(run/meta.json\)"),
+        (write_zip(tmp_path / "deep.zip", {"a/" * 2000 + "meta.json": "{}"}), "holds a file in more than 64 folders"),
+    ):
+        with pytest.raises(RunDirectoryError, match=rf"{archive.name} {words}.*; get the archive from another"):
+            contents(archive)
+    monkeypatch.setattr("hsi_al.report.archive.MOST_BYTES", 10**9)
+    assert len(contents(bomb)["a"]) == 600_000
+    monkeypatch.setattr("hsi_al.report.archive.free_memory", lambda: 10**6)
+    with pytest.raises(RunDirectoryError, match="more than 500,000"):
+        contents(bomb)
+
+
+def test_a_file_that_unpacks_to_more_than_it_claims(tmp_path: Path) -> None:
+    archive = write_zip(tmp_path / "bomb.zip", {"a": "x" * 30_000_000}, zipfile.ZIP_DEFLATED)
+    content = archive.read_bytes()
+    claimed = struct.pack("<I", 30_000_000)
+    assert content.count(claimed) == 2
+    archive.write_bytes(content.replace(claimed, struct.pack("<I", 100)))
+    tracemalloc.start()
+    with pytest.raises(RunDirectoryError, match=r"bomb.zip cannot be read as a zip archive"):
+        contents(archive)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 10_000_000
+
+
+def test_an_archive_that_cannot_be_read_for_now(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(zipfile, "ZipFile", fail)
+    with pytest.raises(RunDirectoryError, match=r"cannot be read \(Input/output error\); check its permissions"):
+        contents(archive)
 
 
 @pytest.mark.parametrize("part", [0.0, 0.5, 0.99])

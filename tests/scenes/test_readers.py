@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import reading
 from hsi_al.scenes.readers import loaded_rows, opened_rows, read_array
-from hsi_al.scenes.scene import load_scene, save_scene
+from hsi_al.scenes.scene import is_scene_file, load_scene, save_scene
 from tests.fakes import fake_cube, fake_ground_truth, fake_scene, real_file, write_hdf5, write_matlab5, write_matlab73
 
 CUBE = fake_cube()
@@ -479,6 +479,17 @@ def test_a_scene_file_of_a_stranger(tmp_path: Path) -> None:
             file.create_dataset(key, (10**6,) * 3, "i2", chunks=(4,) * 3)[0, 0, 0] = 1
         with pytest.raises(SceneError, match=rf"'{key}' has the shape \(1000000, 1000000, 1000000\)"):
             load_scene(copy)
+
+
+def test_a_damaged_heap_of_strings_does_not_hang(tmp_path: Path) -> None:
+    path = tmp_path / "scene.h5"
+    save_scene(fake_scene(), path)
+    content = path.read_bytes()
+    place = content.index(b"GCOL") + 16
+    path.write_bytes(content[:place] + bytes(200) + content[place + 200 :])
+    for function in (load_scene, is_scene_file):
+        with pytest.raises(SceneError, match=r"the heap of strings .* is damaged"):
+            function(path)
 
 
 def test_many_groups_and_deep_ones_take_no_time(tmp_path: Path) -> None:

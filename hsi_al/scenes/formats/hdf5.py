@@ -5,10 +5,12 @@ is there before memory is taken for them.
 """
 
 import math
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib import import_module
 from itertools import islice
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ CHUNK_CACHE = {"rdcc_nbytes": 2**28, "rdcc_nslots": 100_003}
 NO_DATA = ("_FillValue", "missing_value", "NoData")
 # A dataset that claims more than this, and more than so many times what is stored, was never written.
 LARGE_BYTES, MOST_PACKED = 2**34, 5000
+HEAP, MOST_SCANNED = b"GCOL\x01\0\0\0", 2**30
 
 
 def has_matlab_header(path: Path) -> bool:
@@ -89,11 +92,45 @@ def no_data_in(dataset: h5py.Dataset) -> float | None:
     It is an attribute `_FillValue`, `missing_value` or `NoData`, else a fill value other than 0 that its writer chose.
     """
     for name in NO_DATA:
-        if name in dataset.attrs and (found := _number(dataset.attrs[name])) is not None:
+        if (found := _number(attribute(dataset, name))) is not None:
             return found
     if dataset.id.get_create_plist().fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
         return _number(dataset.fillvalue) or None  # 0 is what HDF5 fills with anyway
     return None
+
+
+def attribute(node: Any, name: str) -> Any:  # noqa: ANN401
+    """Return an attribute of a file, group or dataset; None if there is none.
+
+    Raises:
+        ValueError: HDF5 would never come back from reading it.
+    """
+    if name not in node.attrs:
+        return None
+    if node.attrs.get_id(name).dtype.kind == "O":
+        require_sound_heaps(Path(node.file.filename))
+    return node.attrs[name]
+
+
+def require_sound_heaps(path: Path) -> None:
+    """Check the heaps that hold strings of any length: of a free piece of 0 bytes, HDF5 looks for the end for ever.
+
+    Files of more than `MOST_SCANNED` bytes are not looked through.
+
+    Raises:
+        ValueError: A heap is damaged.
+    """
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        start = content.find(HEAP, 0, MOST_SCANNED)
+        while start >= 0:
+            (size,) = struct.unpack_from("<Q", content, start + 8)
+            place, end = start + 16, min(start + size, len(content))
+            while place + 16 <= end:
+                index, _, _, length = struct.unpack_from("<HHIQ", content, place)
+                if index == 0 and length < 16:
+                    raise ValueError(f"the heap of strings at byte {start:,} is damaged")
+                place += length if index == 0 else 16 + length + -length % 8
+            start = content.find(HEAP, max(place, start + 8), MOST_SCANNED)
 
 
 def _number(value: Any) -> float | None:  # noqa: ANN401
@@ -231,7 +268,7 @@ def _variable(file: h5py.File, path: Path, name: str, node: h5py.Dataset, headed
     if not headed and "MATLAB_class" not in node.attrs:
         return Variable(name, node.shape, kind, numeric)
     # HDF5 stores MATLAB's text and empty arrays as numbers; only these attributes reveal them.
-    kind = _text(node.attrs.get("MATLAB_class", b"double"))
+    kind = _text(attribute(node, "MATLAB_class") or b"double")
     numeric = numeric and kind in MATLAB_NUMBERS and "MATLAB_empty" not in node.attrs
     return Variable(name, node.shape[::-1], kind, numeric)
 
