@@ -22,6 +22,7 @@ MOST_OBJECTS = 10_000  # of a file that are looked through
 # Errors of the system that don't say that the file is unreadable for now: damaged files cause them, too.
 OF_THE_FILE = (errno.EINVAL, errno.EOVERFLOW)
 LOCKED = (errno.EAGAIN, errno.EDEADLK)
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 FORBIDDEN = (errno.EACCES, errno.EPERM)
 
 
@@ -169,7 +170,7 @@ def of_the_system(number: int) -> str:
         return f"may not be read ({os.strerror(number)}); change its permissions, or those of its folder"
     if number in (errno.ENOLCK, errno.ENOSYS):
         return "lies on a file system that can't lock files; set the environment variable HDF5_USE_FILE_LOCKING=FALSE"
-    if number == errno.ENOENT:
+    if number in ABSENT:
         return "does not exist; check the path or download the file"
     return (
         f"cannot be read at the moment ({os.strerror(number)}), which need not be the file's fault; check the disk or "

@@ -30,9 +30,9 @@ def existing_file(path: Path) -> None:
         SceneError: The path is missing, a directory, no regular file or not readable, or the file is empty, a pointer
             of Git LFS or a web page.
     """
-    if path.is_dir():
-        raise SceneError(f"{path} is a directory where a file is needed; name a file inside it.")
     with reading(path):
+        if path.is_dir():
+            raise SceneError(f"{path} is a directory where a file is needed; name a file inside it.")
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             raise SceneError(f"{path} is no regular file; copy its content to one.")

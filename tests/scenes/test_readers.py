@@ -134,6 +134,9 @@ def test_matlab73_text_empty_arrays_and_references_are_no_candidates(tmp_path: P
     assert np.array_equal(read_array(path), CUBE)
     assert "no numeric array under the key 'note'; it holds" in read_error(path, "note")
     assert "note (2, 9) char" in read_error(path, "note")
+    with h5py.File(path, "r+") as file:
+        file["note"].attrs["MATLAB_class"] = np.zeros(3)
+    assert "note (2, 9) [0. 0. 0.]" in read_error(path, "note")
 
 
 @pytest.mark.parametrize("value", ["text", {"cube": 1}, np.array([["a", "cell"]], dtype=object)])
@@ -152,6 +155,7 @@ def test_complex_and_object_arrays_are_refused(tmp_path: Path) -> None:
 
 def test_missing_file_directory_and_empty_file(tmp_path: Path) -> None:
     assert "does not exist" in read_error(tmp_path / "PaviaU.mat")
+    assert "does not exist" in read_error(tmp_path / f"{'x' * 300}.mat")
     assert "is a directory" in read_error(tmp_path)
     (tmp_path / "empty.mat").touch()
     assert "is empty (0 bytes)" in read_error(tmp_path / "empty.mat")

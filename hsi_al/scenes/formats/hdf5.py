@@ -247,10 +247,10 @@ def _objects(file: h5py.File) -> Iterator[tuple[str, Any]]:
         if target := _target(group, name):
             yield place, target
             continue
-        node = group[name]
-        if (address := h5py.h5o.get_info(node.id).addr) in seen:
+        if (address := group.id.links.get_info(name.encode()).u) in seen:
             continue
         seen.add(address)
+        node = group[name]
         yield place, node
         if isinstance(node, h5py.Group):
             waiting += [(node, inner, f"{place}/{inner}") for inner in sorted(node, reverse=True)]
@@ -268,7 +268,7 @@ def _variable(file: h5py.File, path: Path, name: str, node: h5py.Dataset, headed
     if not headed and "MATLAB_class" not in node.attrs:
         return Variable(name, node.shape, kind, numeric)
     # HDF5 stores MATLAB's text and empty arrays as numbers; only these attributes reveal them.
-    kind = _text(attribute(node, "MATLAB_class") or b"double")
+    kind = _text(attribute(node, "MATLAB_class") if "MATLAB_class" in node.attrs else "double")
     numeric = numeric and kind in MATLAB_NUMBERS and "MATLAB_empty" not in node.attrs
     return Variable(name, node.shape[::-1], kind, numeric)
 
