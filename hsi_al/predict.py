@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hsi_al.active.experiment import use_threads
 from hsi_al.active.run_directory import read_meta, reading
-from hsi_al.cli.console import guarded
+from hsi_al.cli.console import complain, guarded
 from hsi_al.config.kept import load_kept
 from hsi_al.errors import RunDirectoryError, SceneError
 from hsi_al.files import replacing_hdf5
@@ -84,6 +84,8 @@ def predict(
                 f"{cube_file} has shape {rows.shape}, but the run was trained on {meta['n_bands']} bands: give a "
                 f"cube (rows, columns, {meta['n_bands']})."
             )
+        for notice in opened.notices:
+            complain(notice)
         own = () if rows.no_data is None else (rows.no_data,)
         preparation = preparation_for(meta, run_directory / "meta.json", (*no_data, *own))
         found = survey(str(cube_file), StoredCube(rows), preparation.no_data)

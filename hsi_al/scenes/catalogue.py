@@ -329,12 +329,12 @@ def _scene_of_arrays(
 ) -> tuple[Scene, int]:
     """The scene, and the label value that stands for the file's class 0."""
     with opened_rows(truth_file, truth_key) as truth:
-        truth_shape, truth_type = truth.shape, truth.dtype
+        truth_shape, truth_type, said_of_truth = truth.shape, truth.dtype, truth.notices
     rows = loaded_rows(cube_file, cube_key) if reading.in_memory else cube_rows(cube_file, cube_key)
     no_data = reading.no_data
     if no_data is None:
         no_data = () if rows.no_data is None else (rows.no_data,)
-    said = rows.notices
+    said = (*rows.notices, *said_of_truth)
     rows, notices = arranged(name, rows, reading.axes, truth_shape)
     raw = StoredCube(rows)
     cube: NDArray[Any] | StoredCube = raw

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import reading
+from hsi_al.scenes.catalogue import load_custom_scene
 from hsi_al.scenes.readers import loaded_rows, opened_rows, read_array
 from hsi_al.scenes.scene import is_scene_file, load_scene, save_scene
+from tests.conftest import CommandLine
 from tests.fakes import fake_cube, fake_ground_truth, fake_scene, real_file, write_hdf5, write_matlab5, write_matlab73
 
 CUBE = fake_cube()
@@ -619,3 +621,22 @@ def test_the_files_own_no_data_value(tmp_path: Path) -> None:
         assert rows.no_data == 65535
     assert loaded_rows(write_npy(tmp_path / "a.npy", {"cube": CUBE})).no_data is None
     assert loaded_rows(write_matlab5(tmp_path / "a.mat", {"cube": CUBE})).no_data is None
+
+
+# What a user sees
+
+
+def test_names_of_a_strangers_file_reach_no_terminal_raw(command_line: CommandLine, tmp_path: Path) -> None:
+    path = write_hdf5(tmp_path / "a.h5", {"\x1b[31mred": CUBE, "two\nlines": CUBE})
+    outcome = command_line("dataset=custom", "dataset.name=a", f"dataset.cube_file={path}", "protocol=smoke")
+    assert outcome.code == 2 and outcome.err.count("\n") == 1
+    assert "\\x1b[31mred (6, 7, 5) uint16; two\\nlines" in outcome.err and "\x1b" not in outcome.err + outcome.out
+
+
+def test_a_scene_says_that_its_axes_are_in_doubt(tmp_path: Path) -> None:
+    path = write_hdf5(tmp_path / "a.mat", {"cube": CUBE, "truth": TRUTH})
+    scene = load_custom_scene("a", path, "cube", ground_truth_key="truth")
+    assert scene.cube.shape == CUBE.shape
+    cube, truth = (notice for notice in scene.notices if "none of MATLAB's" in notice)
+    assert "'cube' stay in the order of HDF5, (6, 7, 5); set dataset.axes if" in cube
+    assert "'truth' stay in the order of HDF5, (6, 7); transpose it if" in truth

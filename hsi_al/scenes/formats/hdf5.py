@@ -73,15 +73,16 @@ def is_of_matlab(path: Path, dataset: h5py.Dataset) -> bool:
 def notices_of(path: Path, dataset: h5py.Dataset) -> tuple[str, ...]:
     """Say where the order of a dataset's axes is in doubt."""
     name = dataset.name.strip("/")
+    remedy = "set dataset.axes" if dataset.ndim == 3 else "transpose it"
     if not is_of_matlab(path, dataset) and path.suffix.lower() == ".mat":
         return (
             f"Warning: {path} is an HDF5 file but none of MATLAB's, so the axes of {name!r} stay in the order of HDF5, "
-            f"{dataset.shape}; set dataset.axes if that is wrong.",
+            f"{dataset.shape}; {remedy} if that is wrong.",
         )
     if "MATLAB_class" not in dataset.attrs and has_matlab_header(path):
         return (
             f"Warning: {path} is a file of MATLAB, but MATLAB may not have written {name!r}; its axes are read in "
-            f"MATLAB's order, {dataset.shape[::-1]}; set dataset.axes if that is wrong.",
+            f"MATLAB's order, {dataset.shape[::-1]}; {remedy} if that is wrong.",
         )
     return ()
 
