@@ -545,9 +545,13 @@ def packed(variable: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("wrap", [bytes, packed])
-def test_matlab_files_that_claim_too_much(tmp_path: Path, wrap: Callable[[bytes], bytes]) -> None:
+def test_matlab_files_that_claim_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrap: Callable[[bytes], bytes]
+) -> None:
     path = tmp_path / "a.mat"
     assert read_array(write_matlab_elements(path, wrap(matlab5()))).shape == (2, 3)
+    monkeypatch.setattr(scipy.io, "loadmat", lambda *_, **__: pytest.fail("SciPy trusts the file"))
+    assert "truncated" in read_error(write_bytes(path, path.read_bytes()[:-1]))
     for variable in (
         matlab5((50_000, 50_000)),
         matlab5((2, 3), claimed=2**32 - 8),
