@@ -17,7 +17,9 @@ from types import FrameType
 from typing import Any
 
 # SIGINT: Ctrl-C. SIGTERM: sent by `kill` and SLURM to end a process. SIGUSR1, SIGUSR2: sent by SLURM ahead of that.
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
+# SIGHUP: the terminal was closed; `nohup` lets it be ignored.
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 SAME_SECONDS = 0.5  # a second signal within this time is an echo: Ctrl-C reaches a child from terminal and parent
 
 

@@ -76,7 +76,8 @@ def task(composed: Any) -> None:  # noqa: ANN401
 
 def is_first_task() -> bool:
     """Return False in all but the first of several processes that SLURM started for one run."""
-    return os.environ.get("SLURM_STEP_NUM_TASKS", "1") == "1" or os.environ.get("SLURM_PROCID", "0") == "0"
+    number = os.environ.get("SLURM_PROCID", "")
+    return os.environ.get("SLURM_STEP_NUM_TASKS", "1") == "1" or not number.isdecimal() or int(number) == 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

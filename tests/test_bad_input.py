@@ -54,6 +54,8 @@ def check_refused(code: int | None, err: str, words: str, directory: Path) -> No
         ("protocol.initial_size=900", "900 + 2 x 4 = 908 labels"),
         ("protocol.query_size=300", "12 + 2 x 300 = 612 labels"),
         ("protocol.query_size=0", "protocol.query_size=0"),
+        ("protocol.max_pixels=15", "protocol.max_pixels=15 has 15 candidates; raise protocol.max_pixels, or lower"),
+        ("dataset.cube_file=/nowhere/field (1).npy", """write 'dataset.cube_file="/nowhere/field (1).npy"'."""),
         ("protocol.min_per_class=5", "protocol.min_per_class=5"),
         ("protocol.stem=s3", "choose one of s1, s2, s1_pool, s2_pool"),
         ("protocol.lr_warm_up=2", "protocol.lr_warm_up=2.0 must be between 0 and 1"),

@@ -1,5 +1,6 @@
 """Signals are noted wherever they come and obeyed at safe places; runs that they end continue to the same digits."""
 
+import errno
 import gc
 import json
 import os
@@ -152,6 +153,7 @@ def test_an_echo_of_a_signal_is_no_second_one_but_a_later_one_ends_at_once(monke
     ("raised", "code", "says"),
     [
         (lambda: signal.raise_signal(signal.SIGTERM), 143, "hsi_al: interrupted; run the same command to continue.\n"),
+        (lambda: signal.raise_signal(signal.SIGHUP), 129, "hsi_al: interrupted; run the same command to continue.\n"),
         (lambda: signal.raise_signal(signal.SIGINT), 130, "hsi_al: interrupted; run the same command to continue.\n"),
         (lambda: sys.exit(5), 5, ""),
         (lambda: sys.exit(), 0, ""),
@@ -162,6 +164,22 @@ def test_an_echo_of_a_signal_is_no_second_one_but_a_later_one_ends_at_once(monke
 def test_exit_codes(capsys: pytest.CaptureFixture[str], raised: Callable[[], object], code: int, says: str) -> None:
     assert guarded(raised) == code
     assert capsys.readouterr().err == says
+
+
+def test_a_closed_terminal_ends_a_run_even_where_it_prints() -> None:
+    def work() -> None:
+        signal.raise_signal(signal.SIGHUP)
+        raise OSError(errno.EIO, "Input/output error")  # what a print to it gives
+
+    assert guarded(work) == 129
+
+
+def test_nohup_keeps_a_run_alive() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert guarded(lambda: signal.raise_signal(signal.SIGHUP)) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_bug_keeps_its_traceback() -> None:

@@ -73,7 +73,7 @@ def main() -> None:
     )
     print(text := f"{about}\n\n{table(rows)}")
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{datetime.now(timezone.utc):%Y%m%d-%H%M}-{'-'.join(names)}.md").write_text(text)
+    (RESULTS / f"{datetime.now(timezone.utc):%Y%m%d-%H%M}-{'-'.join(names)}.md").write_text(text, encoding="utf-8")
     sys.exit(any(row.verdict == "NO" for row in rows))
 
 

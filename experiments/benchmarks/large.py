@@ -68,15 +68,20 @@ def run_on(folder: Path, n_pixels: int) -> tuple[float, int]:
         f"hydra.run.dir='{run}'",
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "hsi_al.run", *command], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "hsi_al.run", *command],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     if done.returncode:
         raise RuntimeError(done.stderr)
     scene.unlink()
-    with (run / "curve.csv").open(newline="") as file:
+    with (run / "curve.csv").open(newline="", encoding="utf-8") as file:
         rounds = list(csv.DictReader(file))[1:-1]  # the first warms up, the last queries nothing
     seconds = min(float(row["seconds_predict"]) + float(row["seconds_query"]) for row in rounds)
-    return seconds / n_pixels, int(json.loads((run / "meta.json").read_text())["peak_memory_mb"])
+    return seconds / n_pixels, int(json.loads((run / "meta.json").read_text(encoding="utf-8"))["peak_memory_mb"])
 
 
 def write_scene(path: Path, n_pixels: int) -> None:
@@ -104,7 +109,7 @@ def top_of(folder: Path, n_pixels: int) -> tuple[float, int]:
         )
         cube[height // 2, :TOP] = 1 + np.arange(TOP)[:, None]  # one chunk; all others read as 0
     command = [sys.executable, "-m", "experiments.benchmarks.large", str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
         raise RuntimeError(done.stderr)
     seconds, peak = done.stdout.split()

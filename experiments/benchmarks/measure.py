@@ -86,5 +86,5 @@ def step_of(learner: DeepLearner, optimiser: torch.optim.Optimizer) -> Callable[
 
 def resident_memory() -> float:
     """Return the resident memory of this process in MB (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     return pages * 4096 / MEGABYTE

@@ -64,7 +64,7 @@ def scene_of(cube_file: Path, truth_file: Path, backbone: str) -> list[str]:
 def child(what: str, folder: str, *overrides: str) -> float:
     """Run `main` below in a new interpreter and return the number it prints."""
     command = [sys.executable, "-m", "experiments.benchmarks.memory", what, folder, *overrides]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
         raise RuntimeError(done.stderr)
     return float(done.stdout.splitlines()[-1])
@@ -96,7 +96,7 @@ def main() -> None:
     weighed = Experiment(config, path, Console(quiet=True))
     weighed.meta = Weigher(weighed.parts, weighed.threads, weighed.began)
     weighed.play()
-    print(peak_memory_mb() - before if what == "peak" else after_rounds[-1] / after_rounds[2])
+    print((peak_memory_mb() or 0) - before if what == "peak" else after_rounds[-1] / after_rounds[2])
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def report(results: Path) -> str:
     """Format all results in the folder as Markdown."""
     parts = []
     for path in sorted(results.glob("*.json")):
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         rows = found["rows"]
         columns = list(dict.fromkeys(name for row in rows for name in row))
         table = [columns, *([shown(row.get(name, "")) for name in columns] for row in rows)]
@@ -58,7 +58,7 @@ def main() -> None:
     step, results, sizes = arguments[0], Path(arguments[1]), DRY if "--dry" in sys.argv else REAL
     if step == "report":
         print(text := report(results))
-        (results / "README.md").write_text(text)
+        (results / "README.md").write_text(text, encoding="utf-8")
         return
     path = results / f"{step}.json"
     if path.exists():

@@ -122,5 +122,5 @@ def write(path: Path, device: torch.device, rows: list[dict[str, Any]]) -> None:
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"about": about, "rows": rows}, indent=1))
+    temporary.write_text(json.dumps({"about": about, "rows": rows}, indent=1), encoding="utf-8")
     temporary.replace(path)

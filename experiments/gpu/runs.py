@@ -65,7 +65,7 @@ def start(sizes: Sizes, folder: Path, *overrides: str) -> subprocess.Popen[bytes
 
 def curve(folder: Path) -> list[dict[str, str]]:
     """Return the rows of a run's curve.csv."""
-    with (folder / "curve.csv").open(newline="") as file:
+    with (folder / "curve.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -48,7 +48,7 @@ def watched(runs: Sequence[Path]) -> dict[str, float]:
     files = [run.with_suffix(".csv") for run in runs if run.with_suffix(".csv").exists()]
     if not files:
         return dict.fromkeys(WATCHED, float("nan"))
-    rows = [row for file in files for row in csv.DictReader(file.read_text().splitlines())]
+    rows = [row for file in files for row in csv.DictReader(file.read_text(encoding="utf-8").splitlines())]
     return {key: float(np.mean([float(row[column]) for row in rows])) for key, (column, _) in WATCHED.items()}
 
 
@@ -123,7 +123,7 @@ def main() -> None:
     curves = {name: Curve(name, points_of([read_curve(run) for run in runs])) for name, runs in found.items()}
     seen = {name: watched(runs) for name, runs in found.items()}
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "study.md").write_text(table(curves, seen, arguments.labels))
+    (arguments.output / "study.md").write_text(table(curves, seen, arguments.labels), encoding="utf-8")
     shared = set.intersection(*({run.name for run in runs} for runs in found.values()))
     same = {name: [run for run in runs if run.name in shared] for name, runs in found.items()}
     same_curves = {name: Curve(name, points_of([read_curve(run) for run in runs])) for name, runs in same.items()}

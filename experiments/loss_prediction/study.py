@@ -136,7 +136,7 @@ class Watched:
         for name in ("query", "top_predicted", "top_entropy", "top_true"):
             row |= {f"{name}_{key}": value for key, value in self.worth(view, queries.get(name), wrong, loss).items()}
         is_new = not self.path.exists()
-        with self.path.open("a", newline="") as file:
+        with self.path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(row))
             if is_new:
                 writer.writeheader()

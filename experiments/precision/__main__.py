@@ -132,7 +132,7 @@ def main() -> None:
     rows, device = measure(scene, settings, given.precisions.split(","), given.labels, given.pool, given.seed)
     about = {"device": device, "torch": torch.__version__} | vars(given) | {"out": given.out.name}
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps({"about": about, "rows": rows}, indent=1))
+    given.out.write_text(json.dumps({"about": about, "rows": rows}, indent=1), encoding="utf-8")
     print(table(rows))
 
 

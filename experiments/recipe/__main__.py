@@ -109,7 +109,7 @@ def main() -> None:
         backbone=given.backbone, stem=given.stem, epochs=given.epochs, accelerator=given.accelerator
     )
     scene = load_catalogue_scene(given.dataset, None)
-    runs: list[Run] = json.loads(given.out.read_text()) if given.out.exists() else []
+    runs: list[Run] = json.loads(given.out.read_text(encoding="utf-8")) if given.out.exists() else []
     for seed in given.seeds.split(","):
         for recipe in recipes:
             settings = settings_of(recipe, base)

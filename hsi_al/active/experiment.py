@@ -21,14 +21,23 @@ from hsi_al.active.observers.progress import ProgressDisplay
 from hsi_al.active.parts import build_parts
 from hsi_al.active.run_directory import discard_uncommitted, locked, read_meta, refuse_foreign_files
 from hsi_al.config.kept import differing_keys, keep_scaling, to_dict, to_yaml
-from hsi_al.config.schema import Config, name_with_wrappers
+from hsi_al.config.schema import MOST_THREADS, Config, name_with_wrappers
 from hsi_al.errors import HsiAlError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.methods.base import Estimate, predicted_map
 from hsi_al.methods.registry import check_method
 from hsi_al.randomness import generator
 from hsi_al.report.tables import PlainConsole, print_table
-from hsi_al.training.ranks import ALONE, Ranks, check_devices, cores_here, joined, run_in_processes, started_by_slurm
+from hsi_al.training.ranks import (
+    ALONE,
+    Ranks,
+    check_devices,
+    cores_here,
+    joined,
+    number_from_environment,
+    run_in_processes,
+    started_by_slurm,
+)
 
 Ids = NDArray[np.int64]
 PHASES = ("acquisition", "logging", "I/O")  # of a run with any learner
@@ -175,7 +184,7 @@ class Experiment:
     def begin(self) -> Estimate:
         """Write config.yaml and meta.json, print the summary of the run, and return its estimated time."""
         with replacing(self.path / "config.yaml") as temporary:
-            temporary.write_text(to_yaml(self.config))
+            temporary.write_text(to_yaml(self.config), encoding="utf-8")
         self.meta.write("running")
         return announce(self.console, self.parts, self.threads)
 
@@ -251,7 +260,7 @@ class Experiment:
         phases = {**learner.phases(), **dict.fromkeys(PHASES, 0.0), **seconds}
         table = phase_table(phases, time.monotonic() - self.began)
         with replacing(self.path / "profile.md") as temporary:
-            temporary.write_text(f"{self.parts.title()}, {learner.device}\n\n{markdown(table)}")
+            temporary.write_text(f"{self.parts.title()}, {learner.device}\n\n{markdown(table)}", encoding="utf-8")
         print_table(table)
 
 
@@ -287,9 +296,13 @@ def use_threads(threads: int | None, processes: int = 1) -> int:
 
 
 def available_threads(processes: int = 1) -> int:
-    """Return OMP_NUM_THREADS if set, else this process's share of the CPUs given by SLURM or of the usable cores."""
-    if (given := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(given) > 0:
-        return int(given)
-    if (given := os.environ.get("SLURM_CPUS_PER_TASK", "")).isdigit() and int(given) > 0:
-        return max(1, int(given) // (processes if started_by_slurm() == 1 else 1))
+    """Return OMP_NUM_THREADS if set, else this process's share of the CPUs given by SLURM or of the usable cores.
+
+    Raises:
+        ConfigurationError: An environment variable for it holds no number of threads.
+    """
+    if given := number_from_environment("OMP_NUM_THREADS", 0, 0, MOST_THREADS):
+        return given
+    if given := number_from_environment("SLURM_CPUS_PER_TASK", 0, 0, MOST_THREADS):
+        return max(1, given // (processes if started_by_slurm() == 1 else 1))
     return max(1, cores_here() // processes)

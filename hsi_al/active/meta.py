@@ -2,7 +2,6 @@
 
 import platform
 import re
-import resource
 import secrets
 import shlex
 import subprocess
@@ -79,11 +78,15 @@ def device_name(device: object) -> str:
     return f"{kind} ({platform.processor() or platform.machine()})"
 
 
-def peak_memory_mb() -> int:
-    """Return the peak resident memory of this process so far, MiB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage includes the peak of the process that forked this one
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) // 2**10  # type: ignore[index]
+def peak_memory_mb(status: Path = Path("/proc/self/status")) -> int | None:
+    """Return the peak resident memory of this process so far, MiB; None where the system doesn't say."""
+    # getrusage includes the peak of the process that forked this one
+    if status.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))):
+        return int(found[1]) // 2**10
+    try:
+        import resource
+    except ModuleNotFoundError:  # not on a Unix
+        return None
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
 
@@ -96,7 +99,9 @@ def git_commit() -> str | None:
         return None
     describe = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
     try:
-        described = subprocess.run(describe, cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+        described = subprocess.run(
+            describe, cwd=folder, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return described.stdout.strip() or None

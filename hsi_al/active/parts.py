@@ -27,6 +27,7 @@ from hsi_al.scenes.catalogue import (
     CATALOGUE,
     Reading,
     data_folder,
+    expanded,
     load_catalogue_scene,
     load_custom_scene,
     scaled,
@@ -170,9 +171,9 @@ def build_scene(config: Config) -> Scene:
     if dataset.cube_file is not None:
         return load_custom_scene(
             dataset.name,
-            Path(dataset.cube_file).expanduser(),
+            expanded(dataset.cube_file),
             dataset.cube_key,
-            None if dataset.ground_truth_file is None else Path(dataset.ground_truth_file).expanduser(),
+            None if dataset.ground_truth_file is None else expanded(dataset.ground_truth_file),
             dataset.ground_truth_key,
             dataset.classes,
             dataset.class_names,
@@ -215,7 +216,7 @@ def fits_memory(config: Config) -> bool:
     assert dataset.cube_file is not None
     if dataset.in_memory != "auto":
         return bool(dataset.in_memory)
-    path = Path(dataset.cube_file).expanduser()
+    path = expanded(dataset.cube_file)
     if not method_of(config).in_windows or not readable_in_windows(path):
         return True
     key = "cube" if dataset.cube_key is None and is_scene_file(path) else dataset.cube_key
@@ -249,11 +250,14 @@ def build_split(config: Config, scene: Scene) -> Split:
     initial = initial_size(config, scene.labels_of(split.candidates))
     budget = initial + protocol.rounds * protocol.query_size
     if budget > len(split.candidates):
+        limited = protocol.max_pixels is not None and protocol.max_pixels < len(ids)
+        thinned = f" and protocol.max_pixels={protocol.max_pixels}" if limited else ""
+        raise_it = "raise protocol.max_pixels, or " if limited else ""
         raise PoolExhaustedError(
             f"The protocol asks for {initial} + {protocol.rounds} x {protocol.query_size} = {budget} "
-            f"labels, but {scene.name} with split={settings.kind} has {len(split.candidates)} candidates; lower "
-            f"{'protocol.per_class' if protocol.per_class else 'protocol.initial_size'}, protocol.rounds or "
-            "protocol.query_size."
+            f"labels, but {scene.name} with split={settings.kind}{thinned} has {len(split.candidates)} candidates; "
+            f"{raise_it}lower {'protocol.per_class' if protocol.per_class else 'protocol.initial_size'}, "
+            "protocol.rounds or protocol.query_size."
         )
     return split
 

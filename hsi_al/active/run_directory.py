@@ -110,7 +110,7 @@ class RunDirectory:
     def write_meta(self, meta: dict[str, Any]) -> None:
         """Replace meta.json by the given content."""
         with replacing(self.path / "meta.json") as temporary:
-            temporary.write_text(json.dumps(meta, indent=2) + "\n")
+            temporary.write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
 
     def write_predictions(self, class_map: Labels, ground_truth: Labels, rgb: NDArray[np.uint8]) -> None:
         """Write predictions.h5: maps of original label values (H, W), 0 = background, and false colour (H, W, 3)."""
@@ -123,7 +123,7 @@ class RunDirectory:
     def _read_rounds(self, next_round: int) -> None:
         """Read the rounds before `next_round` from curve.csv and confusion.h5; later ones were not committed."""
         path = self.path / "curve.csv"
-        with reading(path), path.open(newline="") as file:
+        with reading(path), path.open(newline="", encoding="utf-8") as file:
             rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
             self.rows = [row for row in rows if row["round"] < next_round]
         path = self.path / "confusion.h5"
@@ -137,7 +137,7 @@ class RunDirectory:
             )
 
     def _write_curve(self) -> None:
-        with replacing(self.path / "curve.csv") as temporary, temporary.open("w", newline="") as file:
+        with replacing(self.path / "curve.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.rows[0].keys(), lineterminator="\n")
             writer.writeheader()
             for row in self.rows:
@@ -203,7 +203,7 @@ def read_meta(path: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
     with reading(file):
-        return dict(json.loads(file.read_text()).items())
+        return dict(json.loads(file.read_text(encoding="utf-8")).items())
 
 
 def discard_uncommitted(path: Path) -> None:

@@ -1,7 +1,7 @@
 """Exit codes and error messages of all commands.
 
 0: success; 1: a bug (with its traceback); 2: bad input (one sentence on stderr); 128 + the signal's number: ended by a
-signal (130 for Ctrl-C, 143 for SIGTERM).
+signal (130 for Ctrl-C, 143 for SIGTERM, 129 for a closed terminal).
 """
 
 import sys

@@ -132,7 +132,7 @@ def gpus_here() -> list[Gpu]:
             return []
         command.append(f"--id={os.environ['CUDA_VISIBLE_DEVICES']}")
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=True)
         return parsed(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return []
@@ -148,7 +148,7 @@ def free_ram() -> int:
     """Return the memory available without swapping, bytes; if unknown, `RAM_BYTES` for every core."""
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
-        for line in meminfo.read_text().splitlines():
+        for line in meminfo.read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 2**10
     return RAM_BYTES * cores_here()
@@ -246,7 +246,7 @@ def remove_abandoned(place: Path) -> None:
 
 def outcomes_in(folder: Path) -> list[str]:
     """Return the outcome of every job, in the order of the jobs: its run directory or its error message."""
-    return [file.read_text() for file in sorted(folder.iterdir()) if file.name != "lock"]
+    return [file.read_text(encoding="utf-8") for file in sorted(folder.iterdir()) if file.name != "lock"]
 
 
 def print_summary(finished: Sequence[Path]) -> None:

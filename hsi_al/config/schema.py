@@ -20,6 +20,7 @@ MOST_SEED = 2**63 - 1
 MOST_LABELS = 10**9
 MOST_PIXELS = 10**12
 MOST_ROUNDS = 10**6  # also epochs
+MOST_THREADS = 1024
 MOST_SIDE = 10**6  # pixels, of a block or between two pixels
 # Keys that wrap any acquisition function: with one of them, the function's name alone would stand for another method.
 WRAPPERS = ("subset", "min_distance", "class_balance")
@@ -224,7 +225,7 @@ class TrainerConfig:
         choices=("auto", "on", "off"),
     )
     threads: int | None = option(
-        None, "number of CPU threads; default: the cores available to this process", low=1, most=1024
+        None, "number of CPU threads; default: the cores available to this process", low=1, most=MOST_THREADS
     )
     channels_last: bool = option(True, "store patches with the channels (bands) last in memory")
     profile: bool = option(False, "write profile.md (seconds per phase) and trace.json")

@@ -292,5 +292,5 @@ def write_curves(
             rows.append([curve.name, point.n_labelled, point.n_seeds, *values])
     paths.append(write_csv(folder / f"{stem}.csv", rows))
     with replacing(folder / f"{stem}.md") as temporary:
-        temporary.write_text(markdown(table))
+        temporary.write_text(markdown(table), encoding="utf-8")
     return table, [*paths, folder / f"{stem}.md"]

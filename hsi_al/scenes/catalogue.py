@@ -204,9 +204,25 @@ def _downloaded(name: str, entry: CatalogueEntry, data_dir: Path | None) -> Scen
 
 
 def data_folder(data_dir: str | None) -> Path | None:
-    """Return the folder of scene files: `data_dir`, else the variable HSI_AL_DATA, else None (the user's cache)."""
+    """Return the folder of scene files: `data_dir`, else the variable HSI_AL_DATA, else None (the user's cache).
+
+    Raises:
+        SceneError: Its home directory can't be found.
+    """
     folder = data_dir or os.environ.get(DATA_DIR_VARIABLE)
-    return Path(folder).expanduser() if folder else None
+    return expanded(folder) if folder else None
+
+
+def expanded(path: str) -> Path:
+    """Return a path with `~` and `~user` replaced by the home directory.
+
+    Raises:
+        SceneError: There is no such user, or nothing says where the home directory is.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise SceneError(f"The home directory in {path} can't be found; write the whole path.") from None
 
 
 def whole_of(name: str) -> str:

@@ -50,8 +50,18 @@ class SceneFile:
 
 
 def cache_folder() -> Path:
-    """Return the user's cache folder, used if no `data_dir` is given, such as ~/.cache/hsi_al."""
-    return Path(pooch.os_cache("hsi_al"))
+    """Return the user's cache folder, used if no `data_dir` is given, such as ~/.cache/hsi_al.
+
+    Raises:
+        SceneError: There is no home directory.
+    """
+    try:
+        folder = Path(pooch.os_cache("hsi_al"))
+    except RuntimeError:  # of newer versions of platformdirs; others give a path that begins with ~
+        folder = Path("~")
+    if folder.parts[0].startswith("~"):
+        raise SceneError("There is no home directory for scene files; set data_dir to a folder, or XDG_CACHE_HOME.")
+    return folder
 
 
 def download(base: str, file: SceneFile, folder: Path) -> Path:

@@ -7,6 +7,7 @@ doesn't wait for the import.
 import logging
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
@@ -113,7 +114,22 @@ def cores_here() -> int:
 
 def started_by_slurm() -> int:
     """Return how many processes `srun` started for this job step; 1 outside SLURM."""
-    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    return number_from_environment("SLURM_STEP_NUM_TASKS", 1)
+
+
+def number_from_environment(name: str, default: int, least: int = 1, most: int = 10**4) -> int:
+    """Return the whole number in an environment variable, the first of a list (4,2); `default` without one.
+
+    Raises:
+        ConfigurationError: It holds something else, or a number that isn't between `least` and `most`.
+    """
+    given = os.environ.get(name, "").partition(",")[0].strip() or str(default)
+    if not re.fullmatch(r"[0-9]{1,18}", given) or not least <= int(given) <= most:
+        raise ConfigurationError(
+            f"The environment variable {name}={given} must be a whole number between {least} and {most}; unset it, or "
+            "set it to one."
+        )
+    return int(given)
 
 
 def check_devices(accelerator: str, devices: int) -> None:
@@ -121,11 +137,15 @@ def check_devices(accelerator: str, devices: int) -> None:
 
     Raises:
         ConfigurationError: There are fewer devices than `devices`, SLURM started another number of processes, or it
-            started them on several nodes.
+            started them on several nodes, or its variables hold no numbers.
     """
-    if (tasks := started_by_slurm()) not in (1, devices) or int(os.environ.get("SLURM_STEP_NUM_NODES", "1")) > 1:
+    tasks, nodes = started_by_slurm(), number_from_environment("SLURM_STEP_NUM_NODES", 1)
+    if tasks > 1:
+        for name in ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_JOB_ID"):  # Lightning reads them
+            number_from_environment(name, 0, least=0, most=10**12)
+    if tasks not in (1, devices) or nodes > 1:
         raise ConfigurationError(
-            f"SLURM started {tasks} processes on {os.environ.get('SLURM_STEP_NUM_NODES', '1')} node(s), but "
+            f"SLURM started {tasks} processes on {nodes} node(s), but "
             f"trainer.devices={devices}: use one node and hydra.launcher.tasks_per_node={devices}."
         )
     if devices == 1 or (kind := kind_of(accelerator)) == "cpu":

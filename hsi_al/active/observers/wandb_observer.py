@@ -13,8 +13,11 @@ from urllib.parse import urlparse
 from hsi_al.active.curve import RoundRecord
 from hsi_al.active.observers.base import logged_row
 from hsi_al.active.run_directory import RunDirectory
+from hsi_al.errors import ConfigurationError
 
 MODES = ("auto", "online", "offline", "disabled")
+# Values of WANDB_MODE, also those of earlier versions of W&B.
+OF_VARIABLE = {"online": "online", "run": "online", "disabled": "disabled", "offline": "offline", "dryrun": "offline"}
 # Online initialisation fails after this time plus about ten seconds.
 INIT_TIMEOUT_SECONDS = 5
 
@@ -156,10 +159,17 @@ def resolved_mode(configured: str, base_url: str) -> tuple[str, str]:
 
     Returns:
         The mode, and the reason if it is not online.
+
+    Raises:
+        ConfigurationError: WANDB_MODE has another value.
     """
-    mode = configured if configured != "auto" else os.environ.get("WANDB_MODE", "online")
+    given = configured if configured != "auto" else os.environ.get("WANDB_MODE") or "online"
+    if (mode := OF_VARIABLE.get(given)) is None:
+        raise ConfigurationError(
+            f"The environment variable WANDB_MODE={given} is unknown; set online, offline or disabled, or unset it."
+        )
     if mode != "online":
-        return ("disabled" if mode == "disabled" else "offline"), "as configured"
+        return mode, "as configured"
     return ("online", "") if has_key(base_url) else ("offline", "no key found")
 
 
@@ -169,6 +179,6 @@ def has_key(base_url: str) -> bool:
         return True
     try:
         known = netrc.netrc(os.environ.get("NETRC"))
-    except (OSError, netrc.NetrcParseError):
+    except (OSError, ValueError, netrc.NetrcParseError):
         return False
     return known.authenticators(urlparse(base_url).hostname or "") is not None

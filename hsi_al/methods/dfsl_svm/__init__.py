@@ -1,7 +1,6 @@
 """Features of deep few-shot learning (DFSL, Liu et al. 2019) on other scenes, and an RBF SVM."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsi_al.config.schema import Config, EffortConfig
@@ -48,7 +47,7 @@ def source_scenes(config: Config, names: list[str] | None) -> "list[Scene]":
         SceneError: A named scene can't be loaded.
         LearnerError: There is no source scene, or one shares pixels with the scene to classify.
     """
-    from hsi_al.scenes.catalogue import CATALOGUE, data_folder, is_at_hand, load_catalogue_scene, whole_of
+    from hsi_al.scenes.catalogue import CATALOGUE, data_folder, expanded, is_at_hand, load_catalogue_scene, whole_of
     from hsi_al.scenes.scene import load_scene
 
     folder, target = data_folder(config.data_dir), config.dataset.name
@@ -64,10 +63,7 @@ def source_scenes(config: Config, names: list[str] | None) -> "list[Scene]":
         raise LearnerError(
             f"learner.source_scenes holds {', '.join(same)}, which shares pixels with {target}; leave it out."
         )
-    return [
-        load_catalogue_scene(name, folder) if name in CATALOGUE else load_scene(Path(name).expanduser())
-        for name in names
-    ]
+    return [load_catalogue_scene(name, folder) if name in CATALOGUE else load_scene(expanded(name)) for name in names]
 
 
 METHOD = Method(
