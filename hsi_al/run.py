@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hsi_al import interrupts
 from hsi_al.cli import sweeps
-from hsi_al.cli.arguments import parsed_arguments, parsed_overrides
+from hsi_al.cli.arguments import options_first, parsed_arguments, parsed_overrides
 from hsi_al.cli.composition import configuration_folder, register
 from hsi_al.cli.console import complain, guarded
 from hsi_al.cli.explain import explained
@@ -116,6 +116,7 @@ def start(argv: Sequence[str]) -> None:
     failures.clear()
     command = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name="config")(task)
     given = parsed_arguments(argv)
+    sys.argv[1:] = options_first(argv, given)
     overrides = parsed_overrides(given)
     if not given.multirun:
         sweeps.announce(at_once=False, on_gpu=False)

@@ -3,8 +3,8 @@
 import re
 import shlex
 from argparse import Namespace
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -14,7 +14,10 @@ from hydra.errors import HydraException
 from hsi_al.cli.composition import options_of_group
 from hsi_al.cli.explain import no_option
 from hsi_al.config.kept import literal
+from hsi_al.config.schema import Config
 from hsi_al.errors import ConfigurationError
+from hsi_al.methods.registry import all_methods
+from hsi_al.options import options_of
 
 KEY = re.compile(r"(?:\+\+?|~)?[\w.@/:-]+")
 SHOWN = 200  # characters of a wrong argument in a message
@@ -35,10 +38,15 @@ def parsed_arguments(argv: Sequence[str]) -> Namespace:
 
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]  # it would print the usage of all options
-    given = parser.parse_args(list(argv))
+    given = parser.parse_intermixed_args(list(argv))
     if given.experimental_rerun is not None:
         raise ConfigurationError("--experimental-rerun isn't supported; give the arguments of the run again.")
     return given
+
+
+def options_first(argv: Sequence[str], given: Namespace) -> list[str]:
+    """Return the command line with its `key=value` arguments at the end: Hydra takes none after an option."""
+    return [*(argument for argument in argv if argument not in given.overrides), *given.overrides]
 
 
 def parsed_overrides(given: Namespace) -> list[Override]:
@@ -53,6 +61,7 @@ def parsed_overrides(given: Namespace) -> list[Override]:
         if override.is_sweep_override() and not given.multirun:
             raise ConfigurationError(several_values(override.input_line or ""))
         check_group(override, given.config_dir)
+        check_boolean(override)
     return overrides
 
 
@@ -113,6 +122,22 @@ def check_group(override: Override, config_dir: str | None) -> None:
     options = options_of_group(override.key_or_group, config_dir)
     if options and not all(isinstance(name, str) for name in names):
         raise ConfigurationError(no_option(override.key_or_group, str(value), options))
+
+
+def check_boolean(override: Override) -> None:
+    """Raise ConfigurationError for a number as the value of a boolean, unless it is 0 or 1: OmegaConf would take any."""
+    value = override.value()
+    if isinstance(value, bool) or not isinstance(value, int) or value in (0, 1):
+        return
+    if any(override.key_or_group == key and isinstance(default, bool) for key, default in defaults()):
+        raise ConfigurationError(f"{cut(override.input_line or '')} is no boolean; write true or false.")
+
+
+def defaults() -> Iterator[tuple[str, Any]]:
+    """Yield all keys and their defaults, those of every learner among them."""
+    for method in all_methods().values():
+        for key, default, _ in options_of(Config(learner=method.settings())):
+            yield key, default
 
 
 def cut(argument: str) -> str:

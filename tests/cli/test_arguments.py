@@ -7,7 +7,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from hsi_al.cli.arguments import parsed_arguments, parsed_overrides, quoted
+from hsi_al.cli.arguments import options_first, parsed_arguments, parsed_overrides, quoted
 from hsi_al.errors import ConfigurationError
 
 NASTY = [
@@ -137,6 +137,8 @@ def test_what_cannot_be_read_is_said_with_what_can(value: str) -> None:
         ("dataset=1", "There is no dataset '1'; choose one of custom, indian_pines"),
         ("backbone=[1]", "There is no backbone '[1]'; choose one of densenet121"),
         ("protocol=1e300", "There is no protocol '1e+300'"),
+        ("protocol.augment=7", "protocol.augment=7 is no boolean; write true or false."),
+        ("learner.reconstruction=-1", "learner.reconstruction=-1 is no boolean"),
         ("--nosuch", "Unrecognized arguments: --nosuch"),
         ("--config-dir", "--config-dir/-cd: expected one argument"),
         ("--experimental-rerun=x.pickle", "--experimental-rerun isn't supported"),
@@ -148,8 +150,27 @@ def test_arguments_that_cannot_work(arguments: str, says: str) -> None:
     assert says in str(raised.value)
 
 
+def test_options_may_stand_anywhere() -> None:
+    argv = ["seed=0,1", "-m", "protocol=smoke", "--config-dir", "mine", "backbone=lenet"]
+    given = parsed_arguments(argv)
+    assert (given.multirun, given.config_dir) == (True, "mine")
+    assert given.overrides == ["seed=0,1", "protocol=smoke", "backbone=lenet"]
+    assert options_first(argv, given) == ["-m", "--config-dir", "mine", *given.overrides]
+
+
 def test_arguments_that_work() -> None:
-    for argument in ("seed=0", "~seed", "+new=1", "dataset=null", "dataset={}", "dataset=salinas", "backbone=[lenet]"):
+    for argument in (
+        "seed=0",
+        "~seed",
+        "+new=1",
+        "dataset=null",
+        "dataset={}",
+        "debug=1",
+        "learner.reconstruction=true",
+        "protocol.epochs=7",
+        "dataset=salinas",
+        "backbone=[lenet]",
+    ):
         (override,) = parsed_overrides(parsed_arguments([argument]))
         assert override.input_line == argument
     several = parsed_overrides(parsed_arguments(["--multirun", "seed=0,1", "backbone=lenet,resnet18"]))
