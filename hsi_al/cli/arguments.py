@@ -125,7 +125,7 @@ def check_group(override: Override, config_dir: str | None) -> None:
 
 
 def check_boolean(override: Override) -> None:
-    """Raise ConfigurationError for a number as the value of a boolean, unless it is 0 or 1: OmegaConf would take any."""
+    """Raise ConfigurationError for a number as the value of a boolean, but for 0 and 1: OmegaConf takes any."""
     value = override.value()
     if isinstance(value, bool) or not isinstance(value, int) or value in (0, 1):
         return

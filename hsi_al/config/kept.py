@@ -88,7 +88,12 @@ def differing_keys(path: Path, config: Config, new_too: bool = True) -> list[str
     known = kept.keys() | now.keys() if new_too else kept.keys()
     kept = flatten(to_dict(Config(learner=type(config.learner)()))) | kept  # defaults do what earlier versions did
     keys = sorted(key for key in known if key not in FREE_KEYS and not key.startswith("logger."))
-    return [f"{key} ({kept.get(key)} -> {now.get(key)})" for key in keys if kept.get(key) != now.get(key)]
+    return [f"{key} ({kept.get(key)} -> {now.get(key)})" for key in keys if not same(kept.get(key), now.get(key))]
+
+
+def same(one: Any, other: Any) -> bool:  # noqa: ANN401
+    """Return whether two values are equal, where NaN equals NaN."""
+    return bool(one == other or repr(one) == repr(other))
 
 
 def keep_scaling(path: Path, config: Config) -> None:
@@ -103,7 +108,7 @@ def keep_scaling(path: Path, config: Config) -> None:
     """
     if path.exists():
         with reading_kept(path):
-            kept = flatten(OmegaConf.to_container(OmegaConf.load(path)))
+            kept = flatten(plain_yaml(path))
         if "dataset.name" in kept and "dataset.scaling" not in kept:
             config.dataset.scaling = "minmax"
 

@@ -1,5 +1,6 @@
 """Kept configurations, which may be a stranger's: plain data in bounded time and memory, nothing of them resolved."""
 
+import math
 import time
 from pathlib import Path
 
@@ -39,6 +40,13 @@ def test_texts_come_back_as_they_are(tmp_path: Path, text: str) -> None:
     assert load_kept(path, settings_of) == made
     assert differing_keys(path, made) == []
     assert OmegaConf.to_container(OmegaConf.create({"a": literal(text)}), resolve=True) == {"a": text}
+
+
+def test_a_value_that_is_nan_is_no_difference(tmp_path: Path) -> None:
+    made, path = config(no_data=[-9999.0, math.nan]), tmp_path / "config.yaml"
+    path.write_text(to_yaml(made), encoding="utf-8")
+    assert differing_keys(path, made) == []
+    assert differing_keys(path, config(no_data=[-1.0])) == ["dataset.no_data ([-9999.0, nan] -> [-1.0])"]
 
 
 def test_nothing_of_the_environment_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
