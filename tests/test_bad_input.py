@@ -55,7 +55,6 @@ def check_refused(code: int | None, err: str, words: str, directory: Path) -> No
         ("protocol.query_size=300", "12 + 2 x 300 = 612 labels"),
         ("protocol.query_size=0", "protocol.query_size=0"),
         ("protocol.max_pixels=15", "protocol.max_pixels=15 has 15 candidates; raise protocol.max_pixels, or lower"),
-        ("dataset.cube_file=/nowhere/field (1).npy", """write 'dataset.cube_file="/nowhere/field (1).npy"'."""),
         ("protocol.min_per_class=5", "protocol.min_per_class=5"),
         ("protocol.stem=s3", "choose one of s1, s2, s1_pool, s2_pool"),
         ("protocol.lr_warm_up=2", "protocol.lr_warm_up=2.0 must be between 0 and 1"),
@@ -128,6 +127,13 @@ def test_bad_settings(
         kept = [argument for argument in kept if not argument.startswith("dataset.")]
     outcome = command_line(*kept, *arguments.split())
     check_refused(outcome.code, outcome.err, words, tmp_path)
+
+
+def test_an_argument_that_needs_quotes_is_shown_with_them(command_line: CommandLine, tmp_path: Path) -> None:
+    outcome = command_line("dataset=custom", "dataset.cube_file=field (1).npy", "protocol=smoke")
+    check_refused(outcome.code, outcome.err, """write 'dataset.cube_file="field (1).npy"'.""", tmp_path)
+    outcome = command_line("dataset=custom", 'dataset.cube_file="field (1).npy"', "protocol=smoke")
+    check_refused(outcome.code, outcome.err, "field (1).npy", tmp_path)
 
 
 def test_custom_needs_a_file(command_line: CommandLine, tmp_path: Path) -> None:

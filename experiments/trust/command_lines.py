@@ -173,7 +173,7 @@ def judged(folder: Path, done: Ended) -> tuple[str, str]:
         long = announced(done.out) > LONG_SECONDS
         return (LONG if long else SLOW), f"after {done.seconds:.0f} s: {done.out[-200:]!r}"
     if done.outcome == "exit 0":
-        finished = any('"state": "finished"' in meta.read_text() for meta in folder.rglob("meta.json"))
+        finished = any('"state": "finished"' in meta.read_text(encoding="utf-8") for meta in folder.rglob("meta.json"))
         return (FINISHED if finished else UNFINISHED), f"{done}"
     if done.outcome != "one sentence":
         return (NO_SENTENCE if done.outcome == "no sentence" else BUG), f"{done}; stderr: {done.err[-900:]!r}"

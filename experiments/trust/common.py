@@ -129,7 +129,7 @@ def environment(folder: Path) -> dict[str, str]:
 def limited(memory: int | None, work: Callable[..., int], *arguments: str) -> int:
     """Do a command's work in a process that can't add more than `memory` bytes to its address space."""
     if memory is not None:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
         most = pages * os.sysconf("SC_PAGE_SIZE") + memory
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     return work(*arguments)
@@ -161,12 +161,12 @@ def ended(
         process = Forked(limited, [memory, work, *arguments], folder, Path(written), env)
         while process.poll() is None and time.monotonic() - began < seconds:
             process.process.join(1)
-            if enough(process.out.read_text(errors="replace")):
+            if enough(process.out.read_text(errors="replace", encoding="utf-8")):
                 break
         code = process.poll()
         process.kill()
         process.process.join()
-        out, err = (path.read_text(errors="replace") for path in (process.out, process.err))
+        out, err = (path.read_text(errors="replace", encoding="utf-8") for path in (process.out, process.err))
         return Ended(code, out, err, time.monotonic() - began)
 
 
@@ -177,12 +177,12 @@ def run_results(run: Path) -> dict[str, Any]:
         if (run / name).exists():
             with h5py.File(run / name) as file:
                 found |= {f"{name}/{key}": file[key][()].tolist() for key in file}
-    with (run / "curve.csv").open(newline="") as opened:
+    with (run / "curve.csv").open(newline="", encoding="utf-8") as opened:
         rows = list(csv.DictReader(opened))
     found["curve.csv"] = [{key: row[key] for key in row if not key.startswith("seconds")} for row in rows]
-    meta = json.loads((run / "meta.json").read_text())
+    meta = json.loads((run / "meta.json").read_text(encoding="utf-8"))
     found["meta.json"] = {key: value for key, value in meta.items() if key not in MEASURED}
-    found["config.yaml"] = (run / "config.yaml").read_text()
+    found["config.yaml"] = (run / "config.yaml").read_text(encoding="utf-8")
     return found
 
 
@@ -214,7 +214,11 @@ def failures(trials: Sequence[Trial], wrong: Sequence[str], repeat: str) -> list
 def hardware() -> str:
     """Return processor, cores, memory and system in one line."""
     info = Path("/proc/cpuinfo")
-    models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    models = [
+        line.split(":")[1].strip()
+        for line in info.read_text(encoding="utf-8").splitlines()
+        if line.startswith("model name")
+    ]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{(models or [platform.processor()])[0]}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} "
@@ -266,5 +270,5 @@ def main(
     print(page)
     RESULTS.mkdir(parents=True, exist_ok=True)
     with replacing(RESULTS / f"{name}.md") as temporary:
-        temporary.write_text(page.rstrip() + "\n")
+        temporary.write_text(page.rstrip() + "\n", encoding="utf-8")
     sys.exit(bool(listed))

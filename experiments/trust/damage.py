@@ -195,7 +195,7 @@ def results_of(now: Path, reading: Reading, done: Ended) -> dict[str, Any]:
 
 def committed_rows(now: Path) -> list[str]:
     """Return the first committed row of curve.csv, with its seconds, and the header."""
-    return (now / RUN / "curve.csv").read_text().splitlines()[:2]
+    return (now / RUN / "curve.csv").read_text(encoding="utf-8").splitlines()[:2]
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> tuple[str, bytes]:

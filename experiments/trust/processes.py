@@ -77,12 +77,13 @@ class Forked:
             TimeoutError: It took longer; it is killed.
         """
         self.process.join(timeout)
-        if self.returncode is None:
+        ended = self.returncode is not None
+        if not ended:
             self.process.kill()
-            raise TimeoutError(
-                f"still at work after {timeout} s; it wrote: {self.out.read_text()}{self.err.read_text()}"
-            )
-        return self.out.read_text(), self.err.read_text()
+        out, err = (path.read_text(encoding="utf-8") for path in (self.out, self.err))
+        if not ended:
+            raise TimeoutError(f"still at work after {timeout} s; it wrote: {out}{err}")
+        return out, err
 
 
 def begin(
@@ -97,7 +98,7 @@ def begin(
     os.environ.clear()
     os.environ.update(variables)
     for stream, path in ((sys.stdout, out), (sys.stderr, err)):
-        with path.open("w") as file:
+        with path.open("w", encoding="utf-8") as file:
             os.dup2(file.fileno(), stream.fileno())
     for number in HEARD:  # ignored where the tests run in the background
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

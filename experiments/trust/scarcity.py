@@ -286,7 +286,7 @@ def weighed(*arguments: str) -> int:
 
     MetaFile.on_round = noting  # type: ignore[method-assign]
     code = common.undrawn(*arguments)
-    Path("noted.json").write_text(json.dumps(noted))
+    Path("noted.json").write_text(json.dumps(noted), encoding="utf-8")
     return code
 
 
@@ -298,8 +298,8 @@ def long_run(folder: Path, rounds: int) -> Trial:
     done = common.ended(now, arguments_of("lenet", *more), weighed, None, seconds=600)
     if done.code != 0:
         return Trial("", BUG, f"{done}; stderr: {done.err[-500:]!r}", 0)
-    memory, at = np.array(json.loads((now / "noted.json").read_text())).T
-    with (now / RUN / "curve.csv").open(newline="") as file:
+    memory, at = np.array(json.loads((now / "noted.json").read_text(encoding="utf-8"))).T
+    with (now / RUN / "curve.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     own = np.array([float(row["seconds_fit"]) + float(row["seconds_predict"]) for row in rows])
     rest = np.diff(at) - own[1:]
