@@ -26,6 +26,8 @@ def without_encoding(source: str) -> Iterator[int]:
 
 
 def is_binary(node: ast.Call, named: dict[str | None, ast.expr]) -> bool:
+    if isinstance(node.func, ast.Attribute) and node.args and not isinstance(node.args[0], ast.Constant):
+        return True  # a member of an archive
     modes = [*node.args, *filter(None, [named.get("mode")])]
     return any(isinstance(mode, ast.Constant) and "b" in str(mode.value) for mode in modes)
 
@@ -43,5 +45,11 @@ def test_every_text_file_has_its_encoding(folder: str) -> None:
 
 def test_calls_without_encoding_are_found() -> None:
     wrong = ["p.read_text()", "p.write_text('x')", "p.open()", "open('f', 'w')", "subprocess.run(['a'], text=True)"]
-    right = ["p.read_text('utf-8')", "p.write_text('x', encoding='utf-8')", "p.open('rb')", "open(mode='wb', file='f')"]
+    right = [
+        "p.read_text('utf-8')",
+        "p.write_text('x', encoding='utf-8')",
+        "p.open('rb')",
+        "open(mode='wb', file='f')",
+        "zip.open(entry)",
+    ]
     assert list(without_encoding("\n".join([*wrong, *right]))) == [1, 2, 3, 4, 5]
