@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from experiments.benchmarks.measure import Row, synthetic_cube
-from hsi_al.cli.sweeps import free_ram, gpus_here, jobs_that_fit
+from hsi_al.cli.sweeps import gpus_here, jobs_that_fit
+from hsi_al.memory import free_memory
 from hsi_al.training.ranks import cores_here
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +27,7 @@ def measure(n_jobs: int | None = None, runs_each: int = 4, epochs: int = 40, n_b
         n_bands: Bands of the synthetic scene.
     """
     gpus = gpus_here()
-    n_jobs = n_jobs or jobs_that_fit(gpus, cores_here(), free_ram())
+    n_jobs = n_jobs or jobs_that_fit(gpus, cores_here(), free_memory())
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "cube.npy", synthetic_cube(60, 60, n_bands))
         np.save(Path(folder) / "truth.npy", np.arange(3600).reshape(60, 60) % 5 + 1)

@@ -21,6 +21,7 @@ from hydra.core.override_parser.types import Override
 from hsi_al.cli.composition import options_of_group
 from hsi_al.cli.explain import no_option
 from hsi_al.errors import ConfigurationError, HsiAlError
+from hsi_al.memory import free_memory
 from hsi_al.training.ranks import cores_here
 
 GIB = 2**30
@@ -96,7 +97,7 @@ def announce(at_once: bool, on_gpu: bool) -> None:
     if at_once:
         gpus = gpus_here() if on_gpu else []
         os.environ[GPUS_VARIABLE] = json.dumps([astuple(gpu) for gpu in gpus])
-        os.environ[JOBS_VARIABLE] = str(jobs_that_fit(gpus, cores_here(), free_ram()))
+        os.environ[JOBS_VARIABLE] = str(jobs_that_fit(gpus, cores_here(), free_memory()))
 
 
 def take_share(job: int, jobs: int) -> None:
@@ -142,16 +143,6 @@ def parsed(lines: str) -> list[Gpu]:
     """Parse the output of nvidia-smi: a GPU per line with its UUID, free and total memory in MiB."""
     rows = [line.split(",") for line in lines.splitlines() if line.strip()]
     return [Gpu(name.strip(), int(free) * 2**20, int(total) * 2**20) for name, free, total in rows]
-
-
-def free_ram() -> int:
-    """Return the memory available without swapping, bytes; if unknown, `RAM_BYTES` for every core."""
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 2**10
-    return RAM_BYTES * cores_here()
 
 
 @contextmanager
