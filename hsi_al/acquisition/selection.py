@@ -62,8 +62,8 @@ class Selection:
             values = getattr(view.outputs, name)
             if not (np.isfinite(values.min()) and np.isfinite(values.max())):
                 raise AcquisitionError(
-                    f"acquisition={self.name} can't choose: {name} holds NaN or infinite values, so the training has "
-                    "diverged; lower protocol.lr, or set trainer.precision=32-true."
+                    f"acquisition={self.name} can't choose: {name} holds NaN or infinite values, but a learner has to "
+                    "give finite ones; take another learner."
                 )
 
 

@@ -1,7 +1,6 @@
 """Scores of the uncertainty of a classifier about a pixel (Settles 2009, section 3.1); higher = more wanted.
 
-Axes: N pixels, C classes. All scores are computed in float64, so that near-certain pixels still differ, except in
-`least_confidence_N`: there the highest probability itself is already rounded to 1 in float32.
+Axes: N pixels, C classes. All scores are computed in float64, so that near-certain pixels still differ.
 """
 
 import numpy as np
@@ -11,6 +10,7 @@ from scipy.special import entr
 from hsi_al.acquisition.registry import score
 
 Scores = NDArray[np.float64]
+TIE_BREAK = 2.0**-40  # far below the spacing of probabilities in float32
 
 
 @score("loss_prediction")
@@ -27,9 +27,16 @@ def entropy_N(probabilities_NC: NDArray[np.floating]) -> Scores:
 
 @score("least_confidence")
 def least_confidence_N(probabilities_NC: NDArray[np.floating]) -> Scores:
-    """One minus the highest probability, (N,)."""
-    top: Scores = probabilities_NC.astype(np.float64).max(axis=1)
-    return 1.0 - top
+    """One minus the highest probability, (N,).
+
+    float32 rounds the highest probability, to 1 for near-certain pixels. Pixels whose highest probabilities are equal
+    are ranked by the sum of the others, times `TIE_BREAK`: too little to change the order of different ones.
+    """
+    probabilities = probabilities_NC.astype(np.float64)
+    top: Scores = probabilities.max(axis=1)
+    probabilities[np.arange(len(top)), probabilities.argmax(axis=1)] = 0
+    others: Scores = probabilities.sum(axis=1)
+    return 1.0 - top + TIE_BREAK * others
 
 
 @score("margin", "breaking_ties")

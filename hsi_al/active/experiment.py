@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from hsi_al import interrupts
 from hsi_al.active.loop import ActiveLearningLoop, timed
-from hsi_al.active.meta import MetaFile
+from hsi_al.active.meta import MetaFile, forget_peak_memory
 from hsi_al.active.observers.base import Logger
 from hsi_al.active.observers.console import announce, announce_scene, print_report, short_path
 from hsi_al.active.observers.progress import ProgressDisplay
@@ -130,6 +130,7 @@ class Experiment:
 
     def __init__(self, config: Config, path: Path, console: Console, ranks: Ranks = ALONE) -> None:
         self.began = time.monotonic()
+        forget_peak_memory()
         self.config, self.path, self.console, self.ranks = config, path, console, ranks
         self.parts = build_parts(config, path, ranks, lambda scene: announce_scene(console, scene))
         self.threads = use_threads(config.trainer.threads, ranks.size)

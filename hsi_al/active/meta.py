@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -63,7 +64,7 @@ class MetaFile:
                 "threads": self.threads,
                 "calls": earlier.get("calls", 0) + 1,
                 "wall_seconds": earlier.get("wall_seconds", 0.0) + time.monotonic() - self.began,
-                "peak_memory_mb": peak_memory_mb(),
+                "peak_memory_mb": max(earlier.get("peak_memory_mb") or 0, peak_memory_mb() or 0) or None,
             }
         )
 
@@ -78,8 +79,17 @@ def device_name(device: object) -> str:
     return f"{kind} ({platform.processor() or platform.machine()})"
 
 
+def forget_peak_memory() -> None:
+    """Let `peak_memory_mb` count from now on, where Linux allows it: jobs of a sweep may share this process."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+
+
 def peak_memory_mb(status: Path = Path("/proc/self/status")) -> int | None:
-    """Return the peak resident memory of this process so far, MiB; None where the system doesn't say."""
+    """Return the peak resident memory of this process so far, MiB; None where the system doesn't say.
+
+    Neither its children nor the memory of a GPU count.
+    """
     # getrusage includes the peak of the process that forked this one
     if status.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))):
         return int(found[1]) // 2**10

@@ -239,8 +239,8 @@ def build_split(config: Config, scene: Scene) -> Split:
     elif settings.kind == "holdout":
         split = divide_holdout(ids, labels, rng, settings.fraction)
     else:
-        shape = (scene.height, scene.width)
-        split = divide_spatially(ids, labels, shape, settings.kind, rng, settings.block_size, config.patch_size)
+        shape, guard = (scene.height, scene.width), max(config.patch_size, method_of(config).window(config) or 0)
+        split = divide_spatially(ids, labels, shape, settings.kind, rng, settings.block_size, guard)
     protocol = config.protocol
     if protocol.max_pixels is not None:
         split = split.thinned(protocol.max_pixels, generator(settings.seed, "thin"))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al import interrupts
+from hsi_al.errors import LearnerError
 from hsi_al.outputs import Outputs, Progress
 
 Ids = NDArray[np.int64]
@@ -107,6 +108,35 @@ class Learner(Protocol):
     def load(self, path: Path) -> None:
         """Restore the state that `save` wrote."""
         ...
+
+
+def require_finite(values: NDArray[np.floating], what: str) -> None:
+    """Refuse numbers that no class can be told from: NaN and infinite ones would win or lose every comparison.
+
+    Args:
+        values: Features or scores of a learner, of any shape.
+        what: Their name, in the plural, at the start of a sentence.
+
+    Raises:
+        LearnerError: A value is NaN or infinite.
+    """
+    if values.size and not (np.isfinite(values.min()) and np.isfinite(values.max())):
+        raise LearnerError(
+            f"{what} hold NaN or infinite values, from which no class can be told: the cube's values are too large or "
+            "too small for this method; rescale the cube, or take another learner."
+        )
+
+
+def as_float32(cube: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return a copy of a cube as float32.
+
+    Raises:
+        LearnerError: A value is NaN, infinite or beyond float32.
+    """
+    with np.errstate(over="ignore"):
+        values = cube.astype(np.float32)
+    require_finite(values, "The cube's values in float32")
+    return values
 
 
 def in_parts(learner: Learner, pixel_ids: Ids) -> Iterator[Outputs]:

@@ -16,10 +16,16 @@ def checked_cube(name: str, cube: ArrayLike) -> NDArray[Any]:
     """Return the cube (H, W, B) in C order and native byte order, with its number type unchanged.
 
     Raises:
-        SceneError: The cube is not 3-D, is empty, holds no real numbers, NaN or infinite values, or is constant.
+        SceneError: The cube is not 3-D, is empty, holds no real numbers, NaN or infinite values, or the same spectrum
+            everywhere.
     """
     array = finite_cube(name, cube)
     require_range(name, array.shape, array.min(), array.max())
+    if array.shape[0] * array.shape[1] > 1 and all((row == array[0, 0]).all() for row in array):
+        raise SceneError(
+            f"Scene {name!r}: every pixel of the cube of shape {array.shape} has the same spectrum, so no learner can "
+            "tell classes apart; check the cube's file, key and order of axes (rows, columns, bands)."
+        )
     return array
 
 

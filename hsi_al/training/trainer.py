@@ -141,14 +141,22 @@ def train(
         progress: Called with the epoch and the part done, 0 to 1.
 
     Raises:
-        LearnerError: The training diverged: a weight is NaN or infinite.
+        LearnerError: The training diverged: a weight or a running statistic is NaN or infinite.
     """
     trainer = build_trainer(accelerator, "32-true", epochs, EpochProgress(progress))
     with quiet_lightning():
         trainer.fit(module.train(), train_dataloaders=batches)
     module.cpu().eval()
-    if not all(bool(parameter.isfinite().all()) for parameter in module.parameters()):
-        raise LearnerError(f"The training of {type(module).__name__} diverged: weights are no longer finite.")
+    if not is_finite(module):
+        raise LearnerError(
+            f"The training of {type(module).__name__} diverged: weights are no longer finite; take another seed, or "
+            "rescale the cube if its values are very large."
+        )
+
+
+def is_finite(module: torch.nn.Module) -> bool:
+    """Return whether all weights and the running statistics of batch normalisation are finite."""
+    return all(bool(values.isfinite().all()) for values in module.state_dict().values())
 
 
 @contextmanager

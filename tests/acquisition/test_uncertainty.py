@@ -58,3 +58,13 @@ def test_nearly_certain_pixels_still_differ() -> None:
     probabilities = np.column_stack([1 - tiny, tiny]).astype(np.float32)
     assert np.all(np.diff(entropy_N(probabilities)) > 0)
     assert np.all(np.diff(negative_margin_N(probabilities)) > 0)
+    assert np.all(np.diff(least_confidence_N(probabilities)) > 0)
+
+
+def test_only_equal_confidences_are_told_apart_by_the_others() -> None:
+    """Neighbouring numbers of float32 keep their order, whatever is left over beside them."""
+    for top in (0.999, 0.6, 0.3, 0.13):
+        above = np.nextafter(np.float32(top), np.float32(1))
+        less_sure = [np.float32(top)] + [np.float32(0)] * 15
+        surer = [above] + [np.float32(min(0.12, 1 - top))] * 15
+        assert np.diff(least_confidence_N(np.array([surer, less_sure])))[0] > 0

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import log_loss
 from sklearn.svm import SVC
 
+from hsi_al.errors import LearnerError
 from hsi_al.methods.svm import FeatureSvmLearner, GridSvm, extended, stratified_folds
 from hsi_al.outputs import Progress
 
@@ -174,3 +175,60 @@ def test_what_is_learnt_once_does_not_depend_on_the_round() -> None:
             drawn.setdefault(once, []).append(table.drawn)
     assert drawn[True][0] == drawn[True][1] != drawn[True][2]
     assert drawn[False][0] != drawn[False][1] == drawn[False][2]
+
+
+@pytest.mark.parametrize(("kernel", "calibrated"), [("rbf", False), ("linear", True)])
+def test_the_only_pixel_of_a_class_is_recognised_where_folds_cannot_tell(
+    kernel: str, calibrated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All candidates get every fold right, and the smallest C never predicts the class of one pixel."""
+    monkeypatch.setattr("hsi_al.methods.svm.GRID", np.arange(-2, 7, 2))
+    centres = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 3.0], [1.2, 1.2]])
+    labels = np.array([0] * 12 + [1] * 12 + [2] * 12 + [3])
+    features = (centres[labels] + 0.05 * rng().normal(size=(37, 2))).astype(np.float32)
+    machine = GridSvm(kernel, 5)
+    machine.fit(features, labels, rng(), calibrated)
+    assert machine.predict(features).tolist() == labels.tolist()
+    assert machine.svm is not None
+    scaled = (features - features.min()) / (features.max() - features.min())
+    smoother = SVC(kernel=kernel, C=machine.svm.C / 4, gamma=machine.svm.gamma).fit(scaled, labels)
+    assert 3 not in smoother.predict(scaled)  # it takes no more than it needs
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "linear"])
+def test_a_search_fits_as_often_as_it_says_and_never_more_without_single_pixels(
+    kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hsi_al.methods.svm.GRID", np.arange(2, 4))
+    monkeypatch.setattr("hsi_al.methods.svm.LOWEST", 1)
+    monkeypatch.setattr("hsi_al.methods.svm.HIGHEST", 3)
+    fits, plain = list[int](), SVC.fit
+
+    def counted(self: SVC, features: Floats, labels: Ids) -> SVC:
+        fits.append(len(labels))
+        return plain(self, features, labels)
+
+    monkeypatch.setattr(SVC, "fit", counted)
+    features, labels = blobs(60, spread=1.5)
+    learner = FeatureSvmLearner(Table(features), 3, machine := GridSvm(kernel, 5))
+    learner.fit(np.arange(60), labels, 0, rng())
+    axes = 2 if kernel == "rbf" else 1
+    assert fits.pop() == 60  # the last one is the SVM that predicts
+    assert set(fits) == {48} and len(fits) % 5 == 0
+    said = f"{2**axes} x 5 SVM fits a round on up to 60 labels, or up to {3**axes} x 5 if the best lies on an edge"
+    assert learner.work(60, 0).startswith(said)
+    assert 2**axes <= len(fits) // 5 <= 3**axes
+    assert machine.parameters
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_features_that_are_no_numbers_are_refused(wrong: float) -> None:
+    features, labels = blobs(12)
+    learner = FeatureSvmLearner(Table(features), 3, GridSvm("linear", 2))
+    learner.fit(np.arange(12), labels, 0, rng())
+    features[5, 1] = wrong
+    assert len(learner.predict(np.arange(5)).predicted_class) == 5
+    with pytest.raises(LearnerError, match="features of the linear SVM hold NaN or infinite"):
+        learner.predict(np.arange(12))
+    with pytest.raises(LearnerError, match="features of the linear SVM hold NaN or infinite"):
+        learner.fit(np.arange(12), labels, 1, rng())

@@ -6,7 +6,9 @@ from rich.console import Console
 
 from hsi_al.active.observers.progress import duration
 from hsi_al.active.parts import Parts
+from hsi_al.config.schema import Config
 from hsi_al.methods.base import Estimate
+from hsi_al.methods.registry import method_of
 from hsi_al.report.run_files import read_meta
 from hsi_al.report.tables import format_rounds, print_table, read_curve
 from hsi_al.scenes.scene import Scene
@@ -43,7 +45,7 @@ def announce(console: Console, parts: Parts, threads: int) -> Estimate:
             names = ", ".join(scene.class_names[value] for value in missing)
             say(f"{len(missing)} classes have no {side} pixels in this split, so AA on them omits: {names}")
     if parts.split.kind in ("blocks", "checkerboard"):
-        say("No training patch holds a test pixel; patches of both sides may share background pixels.")
+        say(guard_sentence(config))
     remaining = range(parts.first_round, parts.rounds + 1)
     initial = parts.pool.n_labelled - parts.first_round * protocol.query_size
     if parts.first_round > parts.rounds:  # the last round has no query
@@ -57,8 +59,9 @@ def announce(console: Console, parts: Parts, threads: int) -> Estimate:
     n_scored, n_pixels = len(parts.split.scored_ids), scene.height * scene.width
     n_mapped = n_pixels - (n_scored if sizes else 0) if protocol.full_map else 0
     estimate = parts.learner.estimate(parts.pool.labelled_ids, parts.pool.labels, sizes, n_scored, n_mapped)
-    if config.learner.name == "deep" and protocol.batch_size > initial and parts.first_round == 0:
-        say(f"Batches of {protocol.batch_size} are clamped to the {initial} labels at first.")
+    batch_size = method_of(config).batch_size
+    if batch_size is not None and batch_size(config) > initial and parts.first_round == 0:
+        say(f"Batches of {batch_size(config)} are clamped to the {initial} labels at first.")
     seconds = f": about {duration(estimate.total_seconds)}" if estimate.measured else ""
     device, processes = str(parts.learner.device), ""
     if parts.ranks.size > 1:
@@ -68,6 +71,17 @@ def announce(console: Console, parts: Parts, threads: int) -> Estimate:
         say(line)
     say(f"Run directory: {short_path(parts.directory.path)}")
     return estimate
+
+
+def guard_sentence(config: Config) -> str:
+    """Return what the guard of a spatial split keeps apart, given whether the learner cuts patches."""
+    if method_of(config).window(config) is None:
+        side = config.patch_size
+        return (
+            f"No test pixel lies in the {side} x {side} pixels around a candidate; this learner cuts no patches, and "
+            "its features may use neighbours farther away."
+        )
+    return "No patch of a candidate holds a test pixel; patches of both sides may share background pixels."
 
 
 def print_report(path: Path, console: Console) -> None:

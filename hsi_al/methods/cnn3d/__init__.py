@@ -43,6 +43,7 @@ def build(task: Task) -> "DeepLearner":
             trainer=replace(trainer, channels_last=False),  # a memory layout for 2-D convolutions only
             patch_size=PATCH_SIZES[name],
             draws=task.config.acquisition.draws,
+            lr_is_free=False,
         ),
         task.needs,
         task.limits,

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
-from hsi_al.errors import ConfigurationError
-from hsi_al.methods.base import RefittedLearner
+from hsi_al.errors import ConfigurationError, LearnerError
+from hsi_al.methods.base import RefittedLearner, as_float32, require_finite
 from hsi_al.methods.cnn_ppf.network import DIFFERENT, Optimiser, PpfModule, PpfNetwork
 from hsi_al.methods.deep.backbones.base import count_parameters
 from hsi_al.methods.pairs import different_class_pairs, same_class_pairs
@@ -20,6 +20,7 @@ from hsi_al.training.patches import value_range
 from hsi_al.training.trainer import build_trainer, seeded, train
 
 Ids = NDArray[np.int64]
+MOST_PAIRS = 2**26  # pairs within classes: 1 GiB of ids
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class PpfLearner(RefittedLearner):
         accelerator: Name of an accelerator of Lightning.
 
     Raises:
+        LearnerError: A value of the cube is NaN, infinite or beyond float32.
         ConfigurationError: The scene has too few bands or one pixel, the window is even or below 3, or there is no such
             accelerator.
     """
@@ -89,7 +91,7 @@ class PpfLearner(RefittedLearner):
             raise ConfigurationError("CNN-PPF can't work on a scene of one pixel: it has no neighbours.")
         self.n_classes, self.settings, self.accelerator = n_classes, settings, accelerator
         low, high = value_range(cube)
-        spectra = torch.from_numpy(cube.reshape(-1, n_bands).astype(np.float32))
+        spectra = torch.from_numpy(as_float32(cube).reshape(-1, n_bands))
         self.module = PpfModule(
             PpfNetwork(n_bands, n_classes),
             spectra.sub_(low).div_(high - low or 1.0),
@@ -140,9 +142,14 @@ class PpfLearner(RefittedLearner):
         """Train a fresh network on pairs of the labelled pixel ids (n,) with class indices (n,).
 
         Raises:
-            LearnerError: The training diverged.
+            LearnerError: The training diverged, or there are too many pairs.
         """
-        self.classes = np.unique(labels)
+        self.classes, counts = np.unique(labels, return_counts=True)
+        if (n_pairs := int((counts * (counts - 1)).sum())) > MOST_PAIRS:
+            raise LearnerError(
+                f"CNN-PPF trains on all pairs of labels of a class: {len(labels):,} labels give {n_pairs:,}, and "
+                f"{MOST_PAIRS:,} at most fit the memory; take fewer labels."
+            )
         same, classes = same_class_pairs(labels)
         different = different_class_pairs(labels, self.settings.partners, rng)
         pairs = pixel_ids[np.concatenate([same, different])]
@@ -159,7 +166,11 @@ class PpfLearner(RefittedLearner):
             train(self.module, loader, epochs, self.accelerator, self.progress)
 
     def predict(self, pixel_ids: Ids) -> Outputs:
-        """Predict each pixel's class by majority of its pairs with all neighbours, labelled or not."""
+        """Predict each pixel's class by majority of its pairs with all neighbours, labelled or not.
+
+        Raises:
+            LearnerError: An output of the network is NaN or infinite.
+        """
         parts = [np.empty(0, np.int64), *self._predicted(pixel_ids)]
         return Outputs(np.concatenate(parts))
 
@@ -179,6 +190,7 @@ class PpfLearner(RefittedLearner):
         """Return the likeliest labelled class of each pair (M, 2); the output for two classes is ignored."""
         with torch.inference_mode():
             logits = self.module(torch.from_numpy(pairs).to(self.device))
+            require_finite(logits.cpu().numpy(), "The outputs of CNN-PPF")
             best = logits[:, torch.from_numpy(self.classes + 1).to(self.device)].argmax(dim=1)
         found: Ids = self.classes[best.cpu().numpy()]
         return found

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsi_al.config.schema import LearnerConfig
+from hsi_al.config.schema import Config, LearnerConfig
 from hsi_al.methods.room import Method, Task, settings_in
 from hsi_al.options import option
 
@@ -34,9 +34,15 @@ class DeepLearnerConfig(LearnerConfig):
     )
 
 
+def window(config: Config) -> int:
+    """Return the side of the patches: `patch_size`, or 1 for a backbone that reads only the centre pixel."""
+    from hsi_al.methods.deep.backbones.registry import network
+
+    return 1 if network(config.backbone.name).of_one_pixel else config.patch_size
+
+
 def build(task: Task) -> "DeepLearner":
     """Build the learner."""
-    from hsi_al.methods.deep.backbones.registry import network
     from hsi_al.methods.deep.learner import DeepLearner, DeepSettings
 
     config = task.config
@@ -49,7 +55,7 @@ def build(task: Task) -> "DeepLearner":
             config.backbone,
             settings_in(config, DeepLearnerConfig),
             config.trainer,
-            patch_size=1 if network(config.backbone.name).of_one_pixel else config.patch_size,
+            patch_size=window(config),
             draws=config.acquisition.draws,
         ),
         task.needs,
@@ -64,7 +70,7 @@ METHOD = Method(
     DeepLearnerConfig,
     build,
     provides=NETWORKS_GIVE | {"predicted_loss_N"},
-    window=lambda config: config.patch_size,
+    window=window,
     in_windows=True,
     batch_size=lambda config: config.protocol.batch_size,
     keeps_network=True,

@@ -137,11 +137,14 @@ class ActiveClassifier(L.LightningModule):
         return share_of_mean(losses, torch.ones_like(losses))
 
     def predict_step(self, batch: tuple[Tensor, ...], batch_index: int) -> dict[str, Tensor]:
-        """Return the outputs of a batch by their names in `Outputs`: `predicted_class` and the `wanted` fields."""
+        """Return the outputs of a batch by their names in `Outputs`: `predicted_class` and the `wanted` fields.
+
+        The predicted class is -1 where a logit is NaN or infinite.
+        """
         taps = self.backbone.taps(batch[0])
         embeddings = self.backbone.embed(taps)
         logits = self.backbone.classifier(embeddings).float()
-        outputs = {"predicted_class": logits.argmax(dim=1)}
+        outputs = {"predicted_class": logits.argmax(dim=1).where(logits.isfinite().all(dim=1), -1)}
         give: dict[str, Callable[[], Tensor]] = {
             "probabilities_NC": lambda: logits.softmax(dim=1),
             "embeddings_ND": lambda: embeddings.float(),

@@ -18,7 +18,7 @@ from torch import Tensor
 from hsi_al.config.schema import BackboneConfig, ProtocolConfig, TrainerConfig
 from hsi_al.errors import ConfigurationError, LearnerError, RunDirectoryError
 from hsi_al.files import replacing
-from hsi_al.methods.base import Estimate
+from hsi_al.methods.base import PART, Estimate
 from hsi_al.methods.deep import NETWORKS_GIVE, DeepLearnerConfig
 from hsi_al.methods.deep.backbones.base import Backbone, Plan, count_parameters, stem_output_size
 from hsi_al.methods.deep.backbones.registry import build_backbone
@@ -31,12 +31,13 @@ from hsi_al.training.patches import Cube, gatherer_of
 from hsi_al.training.profiling import PhaseProfiler
 from hsi_al.training.ranks import ALONE, Ranks
 from hsi_al.training.scoring import halving, measured_size
-from hsi_al.training.trainer import EpochProgress, build_trainer, fitting_memory, quiet_lightning, seeded
+from hsi_al.training.trainer import EpochProgress, build_trainer, fitting_memory, is_finite, quiet_lightning, seeded
 
 Ids = NDArray[np.int64]
 # Pixels of the feature maps after the stem, of all patches of a scored batch on a CPU: more outgrow its cache and halve
 # the speed of DenseNet-121 with stem s1.
 MAP_PIXELS_AT_ONCE = 2**14
+MOST_DRAWN_BYTES = 2**33  # of `mc_probabilities_NKC` at once
 DROPOUT_FOR_DRAWS = 0.5  # if dropout masks are needed but `backbone.dropout` is 0 (Gal, Islam & Ghahramani 2017)
 
 
@@ -51,6 +52,7 @@ class DeepSettings:
         trainer: Configuration group `trainer`: the machine.
         patch_size: Side P of the patches.
         draws: Number of dropout masks for `mc_probabilities_NKC`.
+        lr_is_free: Whether the learning rate is the user's `protocol.lr`.
     """
 
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
@@ -59,6 +61,7 @@ class DeepSettings:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     patch_size: int = 32
     draws: int = 16
+    lr_is_free: bool = True
 
     def having(self, **values: Any) -> "DeepSettings":  # noqa: ANN401
         """Return a copy with other values, each given by its key without the group.
@@ -118,6 +121,7 @@ class DeepLearner:
         network: Callable[[Plan], Backbone] = build_backbone,
     ) -> None:
         self.draws = settings.draws if "mc_probabilities_NKC" in needs else 0
+        check_draws(self.draws, n_classes, min(PART, cube.shape[0] * cube.shape[1]))
         if self.draws and not settings.backbone.dropout:
             settings = settings.having(dropout=DROPOUT_FOR_DRAWS)
         self.settings = settings
@@ -265,11 +269,16 @@ class DeepLearner:
         self.ranks.agreed(lambda: self._check_weights(round_))
 
     def predict(self, pixel_ids: Ids) -> Outputs:
-        """Predict the class of each pixel and all outputs in `needs`, in one pass over the pixels."""
+        """Predict the class of each pixel and all outputs in `needs`, in one pass over the pixels.
+
+        Raises:
+            LearnerError: An output is NaN or infinite, or the memory of the device is used up.
+        """
         if len(pixel_ids) == 0:
             return Outputs(np.empty(0, np.int64))
         ids = np.asarray(pixel_ids, dtype=np.int64)
-        parts = self.ranks.gathered(self._predict_part(np.array_split(ids, self.ranks.size)[self.ranks.rank]))
+        own = np.array_split(ids, self.ranks.size)[self.ranks.rank]
+        parts = self.ranks.gathered(self.ranks.agreed(lambda: self._predict_part(own)))
         parts = [part for part in parts if part]  # fewer pixels than processes leave some without
         return Outputs(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
@@ -280,18 +289,25 @@ class DeepLearner:
         with fitting_memory():
             self._choose_batch_size()
             batches = halving(self._scored, self.datamodule)
-        return {name: torch.cat([batch[name].cpu() for batch in batches]).numpy() for name in batches[0]}
+        found = {name: torch.cat([batch[name].cpu() for batch in batches]) for name in batches[0]}
+        if (found["predicted_class"] < 0).any() or not all(bool(values.isfinite().all()) for values in found.values()):
+            raise self._not_finite("The outputs of the network are NaN or infinite")
+        return {name: values.numpy() for name, values in found.items()}
 
     def estimate(
         self, pixel_ids: Ids, labels: Ids, sizes: Sequence[tuple[int, int]], n_predicted: int, n_mapped: int
     ) -> Estimate:
-        """Estimate the computing time from some timed training steps and scored batches; the weights are restored."""
+        """Estimate the computing time from some timed training steps and scored batches; the weights are restored.
+
+        Raises:
+            PoolError: Fewer than two labelled pixels.
+        """
         steps = [self.steps(n_labelled, round_) for round_, n_labelled in sizes]
         batch, devices = min(self.settings.protocol.batch_size, len(pixel_ids)), self.ranks.size
         if sizes:
             self.module.plan = self._plan(labels, sizes[0][0])
             self._compile_if_it_pays(pixel_ids, labels)
-        step_seconds, patch_seconds = self._measure(pixel_ids, labels, -(-batch // devices))
+        step_seconds, patch_seconds = self._measure(pixel_ids, labels, max(2, -(-batch // devices)))
         patch_seconds /= devices
         patches = len(sizes) * n_predicted + n_mapped
         kind = "compiled step" if self.module.compiled else "step"
@@ -337,11 +353,19 @@ class DeepLearner:
         return torch.from_numpy(kept / (1 - self.settings.backbone.dropout)).float()
 
     def _check_weights(self, round_: int) -> None:
-        if not all(bool(parameter.isfinite().all()) for parameter in self.module.parameters()):
-            raise LearnerError(
-                f"The training of round {round_} diverged: weights are no longer finite; lower protocol.lr="
-                f"{self.settings.protocol.lr:g}, or take trainer.precision=32-true."
+        if not is_finite(self.module):
+            raise self._not_finite(f"The training of round {round_} diverged: weights are no longer finite")
+
+    def _not_finite(self, what: str) -> LearnerError:
+        """Return the error for weights or outputs that are not finite, with the way out that suits its cause."""
+        (low, high), lr = self.datamodule.gatherer.limits, self.settings.protocol.lr
+        if not bool(self.datamodule.gatherer.padded.isfinite().all()):
+            return LearnerError(
+                f"{what}, since the cube's values, scaled by {low:g} to {high:g}, are no finite numbers of float32; "
+                "rescale the cube."
             )
+        slower = f"lower protocol.lr={lr:g}, or take" if self.settings.lr_is_free else "take another seed, or"
+        return LearnerError(f"{what}; {slower} trainer.precision=32-true.")
 
     def _plan(self, labels: Ids, round_: int) -> FitPlan:
         protocol, loss, epochs = self.settings.protocol, self.settings.loss, self.epochs(round_)
@@ -420,7 +444,7 @@ class DeepLearner:
     def _measure(self, pixel_ids: Ids, labels: Ids, batch: int) -> tuple[float, float]:
         """Measure the seconds per training step and per scored patch of this process alone."""
         self.module.to(self.device)
-        self.datamodule.gatherer.keep(pixel_ids)
+        self.datamodule.set_labelled(pixel_ids, labels, seed=0)  # `fit` sets them again
         optimiser = self.module.adam()
 
         def step() -> None:
@@ -435,9 +459,20 @@ class DeepLearner:
             self._choose_batch_size()
             n = self.datamodule.predict_batch_size
             if self.device.type == "cpu" and self.settings.patch_size > 1:
-                n = min(64, n, self.datamodule.n_pixels)
+                n = min(64, n)
+            n = min(n, self.datamodule.n_pixels)
             with self._scoring():
                 return step_seconds, median_seconds(lambda: self._score_some(n), self.device) / n
+
+
+def check_draws(draws: int, n_classes: int, n_pixels: int) -> None:
+    """Raise ConfigurationError if the class probabilities of so many pixels and dropout draws outgrow the memory."""
+    most = MOST_DRAWN_BYTES // (4 * n_classes * n_pixels)
+    if draws > most:
+        raise ConfigurationError(
+            f"acquisition.draws={draws} takes {4 * draws * n_classes * n_pixels / 1e9:.0f} GB for {n_pixels:,} pixels of "
+            f"{n_classes} classes, which are predicted at once; take {most} at most."
+        )
 
 
 def median_seconds(work: Callable[[], None], device: torch.device) -> float:

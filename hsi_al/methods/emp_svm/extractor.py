@@ -9,11 +9,13 @@ from scipy.ndimage import grey_closing, grey_dilation, grey_erosion, grey_openin
 from sklearn.decomposition import PCA
 
 from hsi_al.errors import ConfigurationError
+from hsi_al.methods.base import as_float32
 from hsi_al.methods.emp_svm import EmpSvmConfig
 from hsi_al.outputs import Progress
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
+SQUARED = (1e-12, 1e12)  # magnitudes whose squares, and sums of many squares, float32 holds
 
 
 def rebuilt(marker: Floats, image: Floats) -> Floats:
@@ -98,6 +100,8 @@ class EmpExtractor:
         share = isinstance(self.n_components, float)
         components = f"{self.n_components:.1%} of the variance" if share else f"{self.n_components} components"
         sides = ", ".join(str(2 * radius + 1) for radius in sorted(settings.radii))
+        if (most := max(self.cube.shape[:2])) < max(settings.radii):
+            sides += f" (above {2 * most + 1} as {2 * most + 1}, which covers the scene)"
         kind = "by reconstruction (the paper names plain ones)" if settings.reconstruction else "plain"
         return f"EMP of {components}, squares of side {sides}, openings and closings {kind}"
 
@@ -114,9 +118,10 @@ class EmpExtractor:
     def table(self) -> Floats:
         """Features of all pixels, scaled to [0, 1] by one minimum and maximum over all features, (H * W, D)."""
         components = principal_components(self.cube, self.n_components)
+        radii = [min(radius, max(self.cube.shape[:2])) for radius in sorted(self.settings.radii)]
         profiles = []
         for done, component in enumerate(components):
-            profiles.append(profile(component, sorted(self.settings.radii), self.settings.reconstruction))
+            profiles.append(profile(component, radii, self.settings.reconstruction))
             if self.progress is not None:
                 self.progress(f"profile {done + 1}/{len(components)}", (done + 1) / len(components))
         stack = np.concatenate(profiles)
@@ -126,9 +131,17 @@ class EmpExtractor:
 
 
 def principal_components(cube: NDArray[np.generic], n_components: int | float) -> Floats:
-    """Return the first principal components of a cube (H, W, bands), (n, H, W); bands are centred, not whitened."""
+    """Return the first principal components of a cube (H, W, bands), (n, H, W); bands are centred, not whitened.
+
+    Cubes whose squares float32 can't hold are divided by a power of two, which changes nothing but the unit.
+
+    Raises:
+        LearnerError: A value is NaN, infinite or beyond float32.
+    """
     height, width, n_bands = cube.shape
-    pixels = cube.reshape(-1, n_bands).astype(np.float32)
+    pixels = as_float32(cube).reshape(-1, n_bands)
+    if not SQUARED[0] < (largest := float(np.abs(pixels).max())) < SQUARED[1]:
+        pixels = np.ldexp(pixels, -np.frexp(largest)[1])
     with np.errstate(invalid="ignore", divide="ignore"):  # in a constant cube sklearn divides by a variance of 0
         scores = PCA(n_components, svd_solver="full").fit_transform(pixels)
     return np.ascontiguousarray(scores.T.reshape(-1, height, width), dtype=np.float32)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from hsi_al.errors import ConfigurationError, LearnerError
-from hsi_al.methods.base import RefittedLearner
+from hsi_al.methods.base import RefittedLearner, as_float32, require_finite
 from hsi_al.methods.jcr.nrs import Doubles, Subspace, nearest, residuals
 from hsi_al.methods.svm import stratified_folds
 from hsi_al.outputs import Outputs
@@ -87,11 +87,14 @@ class JcrLearner(RefittedLearner):
         cube: (H, W, bands), any real type; divided by its largest magnitude.
         n_classes: Number of classes.
         settings: Settings of JCR; default: `JcrSettings()`.
+
+    Raises:
+        LearnerError: A value of the cube is NaN, infinite or beyond float32.
     """
 
     def __init__(self, cube: NDArray[np.generic], n_classes: int, settings: JcrSettings | None = None) -> None:
         self.settings, self.n_classes = settings or JcrSettings(), n_classes
-        scaled = cube.astype(np.float32)
+        scaled = as_float32(cube)
         scaled /= float(np.abs(scaled).max()) or 1.0
         self.height, self.width, _ = cube.shape
         self.cubes: dict[int, Floats] = {1: scaled}  # side of the window -> averaged cube
@@ -121,7 +124,7 @@ class JcrLearner(RefittedLearner):
         If no class has two pixels, or there is one class only, the middle values of both lists are taken.
 
         Raises:
-            LearnerError: There are no labels.
+            LearnerError: There are no labels, or a residual is NaN or infinite.
         """
         if not len(pixel_ids):
             raise LearnerError("JCR needs at least one labelled pixel.")
@@ -134,7 +137,7 @@ class JcrLearner(RefittedLearner):
         """Predict the class of the smallest residual; residuals are no probabilities.
 
         Raises:
-            LearnerError: `fit` has not been called.
+            LearnerError: `fit` has not been called, or a residual is NaN or infinite.
         """
         if not len(self.pixel_ids):
             raise LearnerError("JCR has no labelled pixels yet; fit it first.")
@@ -200,6 +203,7 @@ class JcrLearner(RefittedLearner):
                 total = np.zeros((len(queries), len(dictionaries)))
                 for ids in neighbours(queries, window, self.height, self.width):
                     total += squared[ids]
+                require_finite(total, "The residuals of JCR")
                 yield row, column, total.argmin(1)
 
     def _dictionaries(self, atoms: Ids, labels: Ids, window: int) -> list[Doubles]:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
+from hsi_al.methods.base import require_finite
+
 Doubles = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
@@ -250,6 +252,9 @@ def nearest(classes: Sequence[Subspace], queries: Doubles, penalty: float) -> Id
 
     Returns:
         Positions in `classes`, (N,).
+
+    Raises:
+        LearnerError: A residual is NaN or infinite.
     """
     lower = np.zeros((len(queries), len(classes)))
     upper = np.full_like(lower, np.inf)
@@ -265,6 +270,8 @@ def nearest(classes: Sequence[Subspace], queries: Doubles, penalty: float) -> Id
                 lower[rows, index] = upper[rows, index] = residuals(subspace.dictionary, queries[rows], penalty)
             else:
                 lower[rows, index], upper[rows, index] = subspace.bracket(queries[rows], penalty, steps)
+    if len(classes) > 1:  # a single class is not compared with anything
+        require_finite(upper.min(1), "The residuals of JCR")
     found: Ids = upper.argmin(1)
     return found
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hsi_al.errors import ConfigurationError
+from hsi_al.errors import ConfigurationError, LearnerError
 from hsi_al.methods.cnn_ppf.learner import EFFORTS, PpfLearner, PpfSettings, majority, neighbours
 
 Ids = NDArray[np.int64]
@@ -238,3 +238,15 @@ def test_the_paper_effort_is_the_demo() -> None:
     assert (settings.stages, settings.epochs_per_stage, settings.batch_size) == (3, 300, 256)
     assert (settings.optimiser, settings.lr, settings.momentum, settings.weight_decay) == ("sgd", 0.01, 0.9, 5e-4)
     assert (settings.partners, settings.neighbourhood) == (3, 5)
+
+
+def test_outputs_that_are_no_numbers_and_too_many_pairs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = PpfLearner(np.random.default_rng(0).random((4, 5, 50)), 2, PpfSettings(1, 1), "cpu")
+    learner.fit(np.arange(6), np.arange(6) % 2, 0, np.random.default_rng(0))
+    with torch.no_grad():
+        learner.module.network.layers[-2].bias.fill_(torch.nan)  # type: ignore[operator]
+    with pytest.raises(LearnerError, match="outputs of CNN-PPF hold NaN or infinite"):
+        learner.predict(np.arange(6))
+    monkeypatch.setattr("hsi_al.methods.cnn_ppf.learner.MOST_PAIRS", 11)
+    with pytest.raises(LearnerError, match="6 labels give 12, and 11 at most"):
+        learner.fit(np.arange(6), np.arange(6) % 2, 0, np.random.default_rng(0))

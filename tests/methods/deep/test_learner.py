@@ -4,6 +4,7 @@ import logging
 import pickle
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -688,3 +689,48 @@ def test_predicted_loss_finds_the_pixels_with_noise_for_labels() -> None:
     assert predicted_loss is not None
     queried = rest[np.argsort(-predicted_loss, kind="stable")[:40]]
     assert noisy.ravel()[queried].mean() >= 0.6  # at random 0.25
+
+
+@pytest.mark.parametrize("field", ["predicted_class", "predicted_loss_N"])
+def test_outputs_that_are_no_numbers_are_never_taken_for_a_class(field: str) -> None:
+    deep = fit(learner(NARROW, LOSS))
+    part = deep.module.backbone.classifier if field == "predicted_class" else deep.module.loss_prediction
+    assert part is not None
+    with torch.no_grad():
+        next(part.parameters()).fill_(torch.nan)
+    with pytest.raises(LearnerError, match=r"outputs of the network are NaN or infinite; lower protocol\.lr=0\.001"):
+        deep.predict(ALL)
+
+
+def test_running_statistics_that_overflow_are_divergence_too() -> None:
+    deep = learner(NARROW)
+    deep.module.backbone.stem[1].running_var.fill_(torch.inf)  # type: ignore[index,union-attr]
+    with pytest.raises(LearnerError, match="round 2 diverged"):
+        deep._check_weights(2)
+
+
+def test_a_cube_that_is_no_cube_of_numbers_is_not_blamed_on_the_training() -> None:
+    deep = fit(learner(NARROW))
+    deep.datamodule.gatherer.padded[:] = torch.inf
+    with pytest.raises(LearnerError, match="since the cube's values, scaled by") as caught:
+        deep.predict(ALL)
+    assert "protocol.lr" not in str(caught.value)
+
+
+def test_networks_whose_learning_rate_is_fixed_do_not_ask_to_lower_it() -> None:
+    deep = fit(learner(replace(NARROW, lr_is_free=False)))
+    assert "protocol.lr" not in str(deep._not_finite("Diverged"))
+
+
+def test_a_single_label_is_refused_before_anything_is_measured() -> None:
+    deep = learner(NARROW)
+    with pytest.raises(PoolError, match="label at least two"):
+        deep.estimate(ALL[:1], np.zeros(1, np.int64), [(0, 1)], 10, 0)
+
+
+def test_draws_that_outgrow_the_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hsi_al.methods.deep.learner.MOST_DRAWN_BYTES", 4 * CLASSES * SIDE**2 * 7 + 1)
+    assert learner(needs=DRAWS, draws=7).draws == 7
+    with pytest.raises(ConfigurationError, match=r"acquisition\.draws=8 takes .* take 7 at most"):
+        learner(needs=DRAWS, draws=8)
+    assert learner(draws=8).draws == 0

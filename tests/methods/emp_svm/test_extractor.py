@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hsi_al.errors import ConfigurationError
+from hsi_al.errors import ConfigurationError, LearnerError
 from hsi_al.methods import svm
 from hsi_al.methods.emp_svm import EmpSvmConfig
 from hsi_al.methods.emp_svm import extractor as emp
@@ -232,3 +232,26 @@ def test_the_learner_separates_classes_and_repeats_itself(monkeypatch: pytest.Mo
         predicted.append(learner.predict(np.arange(1600)).predicted_class)
     assert (predicted[0] == classes).mean() > 0.95
     assert np.array_equal(predicted[0], predicted[1])
+
+
+@BOTH
+def test_squares_larger_than_the_scene_are_cut_to_it_and_said(reconstruction: bool) -> None:
+    cube, _ = gaussian_cube(12, 5)
+    huge = EmpExtractor(cube, EmpSvmConfig(2, radii=[2, 13, 10**12], reconstruction=reconstruction))
+    assert "squares of side 5, 27, 2000000000001 (above 25 as 25, which covers the scene)" in huge.describe()
+    whole = fitted(cube, EmpSvmConfig(2, radii=[2, 30, 40], reconstruction=reconstruction))
+    assert np.array_equal(huge.features(np.arange(144)), whole.features(np.arange(144)))
+
+
+@pytest.mark.parametrize("exponent", [-100, 60, 120])
+def test_the_unit_of_the_cube_does_not_matter_however_large(exponent: int) -> None:
+    cube, _ = gaussian_cube(12, 5)
+    other = np.ldexp(cube.astype(np.float64), exponent)
+    mine, theirs = (fitted(scene, EmpSvmConfig(2)).features(np.arange(144)) for scene in (cube, other))
+    np.testing.assert_allclose(mine, theirs, atol=1e-5)
+
+
+def test_values_beyond_float32_are_refused() -> None:
+    cube, _ = gaussian_cube(12, 5)
+    with pytest.raises(LearnerError, match="cube's values in float32 hold NaN or infinite"):
+        fitted(cube.astype(np.float64) * 1e200, EmpSvmConfig(2))

@@ -224,3 +224,15 @@ def test_it_must_be_fitted_with_labels() -> None:
         learner.predict(ALL)
     with pytest.raises(LearnerError, match="needs at least one labelled pixel"):
         learner.fit(ALL[:0], ALL[:0], 0, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("variant", ["averaged", "joint"])
+def test_what_is_no_number_is_never_taken_for_a_class(variant: str) -> None:
+    cube, truth = scene()
+    with pytest.raises(LearnerError, match="cube's values in float32 hold NaN or infinite"):
+        JcrLearner(cube.astype(np.float64) * 1e200, CLASSES)
+    chosen = draw(truth)
+    learner = fitted(cube, chosen, truth[chosen], variant=variant)
+    learner.cubes[learner.window if variant == "averaged" else 1][SIDE // 2, SIDE // 2, 0] = np.nan
+    with pytest.raises(LearnerError, match="residuals of JCR hold NaN or infinite"):
+        learner.predict(ALL)
