@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from hsi_al.active.observers.console import guard_sentence
 from hsi_al.active.parts import build_split
 from hsi_al.config.schema import BackboneConfig, Config, DatasetConfig, ProtocolConfig, SplitConfig, TrainerConfig
 from hsi_al.methods.cae3d_svm.extractor import Cae3dExtractor, Cae3dSettings
@@ -94,6 +95,15 @@ def test_a_spatial_split_keeps_test_pixels_out_of_the_patches_that_are_cut(learn
     cut = max(window, config.patch_size)  # methods of one patch_size share their test pixels
     assert len(split.test) and split.overlap(split.candidates, (60, 60), cut)[0] == 0
     assert split.overlap(split.candidates, (60, 60), cut + 2)[0] > 0  # no more than needed
+
+
+def test_the_sentence_about_the_guard_says_who_cuts_patches() -> None:
+    assert guard_sentence(config_of("cae3d_svm")).startswith("No patch of a candidate holds a test pixel")
+    for learner in ("emp_svm", "jcr", "cnn_ppf"):
+        config = config_of(learner, patch_size=12)
+        assert guard_sentence(config).startswith(
+            "No test pixel lies in the 12 x 12 pixels around a candidate; this learner"
+        )
 
 
 def convolution(inputs: int, outputs: int, area: int, bias: bool = False) -> int:

@@ -173,6 +173,7 @@ class Cae3dExtractor:
             text += f" (its source: {source.epochs} on 90 % of all pixels, batch {source.batch_size}, lr {source.lr:g})"
         if settings.start_at_data:
             text += ", output started at the data's mean and spread"
+        text += ", drawn from the whole scene without labels"
         return text if self.psnr is None else f"{text}, PSNR {self.psnr:.1f} dB"
 
     @property

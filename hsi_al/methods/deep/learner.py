@@ -470,8 +470,8 @@ def check_draws(draws: int, n_classes: int, n_pixels: int) -> None:
     most = MOST_DRAWN_BYTES // (4 * n_classes * n_pixels)
     if draws > most:
         raise ConfigurationError(
-            f"acquisition.draws={draws} takes {4 * draws * n_classes * n_pixels / 1e9:.0f} GB for {n_pixels:,} pixels of "
-            f"{n_classes} classes, which are predicted at once; take {most} at most."
+            f"acquisition.draws={draws} takes {4 * draws * n_classes * n_pixels / 1e9:.0f} GB for {n_pixels:,} pixels "
+            f"of {n_classes} classes, which are predicted at once; take {most} at most."
         )
 
 
