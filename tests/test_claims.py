@@ -1,6 +1,7 @@
 """What runs say about themselves, counted once more by other means: overlap, parameters, training steps."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from hsi_al.active.meta import forget_peak_memory, peak_memory_mb
 from hsi_al.active.observers.console import guard_sentence
 from hsi_al.active.parts import build_split
 from hsi_al.config.schema import BackboneConfig, Config, DatasetConfig, ProtocolConfig, SplitConfig, TrainerConfig
@@ -241,3 +243,14 @@ def test_pairs_train_the_steps_that_they_say(steps: list[int], least_steps: int)
     ppf = PpfLearner(CUBE, 3, replace(settings, partners=2), "cpu")
     ppf.fit(EVERY[:12], np.arange(12) % 3, 0, np.random.default_rng(0))
     assert ppf.work(12, 10).startswith(f"about {len(steps)} training steps of 8 pairs")
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux can start to count anew")
+def test_the_peak_of_memory_is_that_of_one_run() -> None:
+    np.ones(2**25)  # 256 MiB that an earlier job of a sweep has used
+    before = peak_memory_mb() or 0
+    forget_peak_memory()
+    after = peak_memory_mb() or 0
+    assert after < before - 100
+    kept = np.ones(2**24)
+    assert after + 100 < (peak_memory_mb() or 0) < before and len(kept)

@@ -361,8 +361,8 @@ class DeepLearner:
         (low, high), lr = self.datamodule.gatherer.limits, self.settings.protocol.lr
         if not bool(self.datamodule.gatherer.padded.isfinite().all()):
             return LearnerError(
-                f"The cube's values, scaled by {low:g} to {high:g}, are no finite numbers of float32, so that no class can "
-                "be told from them; rescale the cube."
+                f"The cube's values, scaled by {low:g} to {high:g}, are no finite numbers of float32, so that no class "
+                "can be told from them; rescale the cube."
             )
         slower = f"lower protocol.lr={lr:g}, or take" if self.settings.lr_is_free else "take another seed, or"
         return LearnerError(f"{what}; {slower} trainer.precision=32-true.")
