@@ -78,7 +78,7 @@ def problem_of_text(value: str) -> str | None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        return "holds bytes that are no UTF-8 text; rename it."
+        return "holds bytes that are no text here; rename it, or set PYTHONUTF8=1."
     return "holds a null character; leave it out." if "\0" in value else None
 
 

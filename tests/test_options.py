@@ -31,7 +31,7 @@ from hsi_al.options import Allowed
         (Allowed(choices=("a", "b")), "c", "is unknown; choose one of a, b."),
         (Allowed(), "é", None),
         (Allowed(), "", "is empty; give it a value, or leave it out."),
-        (Allowed(), "a\udc80", "holds bytes that are no UTF-8 text; rename it."),
+        (Allowed(), "a\udc80", "holds bytes that are no text here; rename it, or set PYTHONUTF8=1."),
         (Allowed(), ["a", "b\0"], "holds a null character; leave it out."),
     ],
 )

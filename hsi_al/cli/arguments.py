@@ -19,7 +19,6 @@ from hsi_al.errors import ConfigurationError
 from hsi_al.methods.registry import all_methods
 from hsi_al.options import options_of
 
-KEY = re.compile(r"(?:\+\+?|~)?[\w.@/:-]+")
 SHOWN = 200  # characters of a wrong argument in a message
 LONGEST = 5000  # characters of an argument that is worth writing anew: longer than any path
 # What Hydra's parser raises: numbers of thousands of digits are ValueErrors, deep nesting ends in a RecursionError.
@@ -76,7 +75,7 @@ def readable(argument: str, parser: OverridesParser) -> Override:
     except UNREADABLE:
         pass
     key, _, value = argument.partition("=")
-    if "=" not in argument or not KEY.fullmatch(key):
+    if "=" not in argument or not is_key(key, parser):
         raise ConfigurationError(f"The argument {cut(argument)} is no key=value; --help lists the keys.")
     if len(argument) > LONGEST:
         raise ConfigurationError(f"The argument {cut(argument)} is too long to be read.")
@@ -84,6 +83,15 @@ def readable(argument: str, parser: OverridesParser) -> Override:
         f"The argument {cut(argument)} can't be read: characters such as ( ) [ ] {{ }} = ~ # and letters beyond ASCII "
         f"need quotes inside those of the shell; write {shlex.quote(quoted(key, value))}."
     )
+
+
+def is_key(text: str, parser: OverridesParser) -> bool:
+    """Return whether Hydra takes a text for a key, which may begin with + or ~."""
+    try:
+        parser.parse_overrides([f"{text}=0"])
+    except UNREADABLE:
+        return False
+    return True
 
 
 def quoted(key: str, value: str) -> str:

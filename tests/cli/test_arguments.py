@@ -132,6 +132,8 @@ def test_what_cannot_be_read_is_said_with_what_can(value: str) -> None:
         ("dataset.class_names=[Corn (till),Soy]", """write 'dataset.class_names=["Corn (till)",Soy]'."""),
         ("just_a_word", "The argument just_a_word is no key=value"),
         ("a b=c", "The argument a b=c is no key=value"),
+        (".=é", "The argument .=é is no key=value"),
+        ("ü=1", "The argument ü=1 is no key=value"),
         ("seed=" + "9" * 6000, "is too long to be read"),
         ("seed=0,1", "seed=0,1 gives several values: add -m"),
         ("dataset=1", "There is no dataset '1'; choose one of custom, indian_pines"),
