@@ -19,6 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from hsi_al import interrupts
 from hsi_al.cli import sweeps
@@ -30,7 +31,7 @@ from hsi_al.config.checks import checked
 from hsi_al.errors import HsiAlError
 from hsi_al.terminal import tolerate_encodings
 
-USER_ERRORS = (HsiAlError, HydraException, OmegaConfBaseException, OSError)
+USER_ERRORS = (HsiAlError, HydraException, OmegaConfBaseException, OSError, YAMLError)
 # Errors of single jobs, to be raised after Hydra has returned: raised inside, Hydra would add lines of its own.
 failures: list[Exception] = []
 

@@ -4,6 +4,7 @@ import re
 import shlex
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
@@ -13,7 +14,7 @@ from hydra.errors import HydraException
 
 from hsi_al.cli.composition import options_of_group
 from hsi_al.cli.explain import no_option
-from hsi_al.config.kept import literal
+from hsi_al.config.plain import check_folder, literal
 from hsi_al.config.schema import Config
 from hsi_al.errors import ConfigurationError
 from hsi_al.methods.registry import all_methods
@@ -29,7 +30,7 @@ def parsed_arguments(argv: Sequence[str]) -> Namespace:
     """Return Hydra's options of a command line by name, and its `key=value` arguments as `overrides`.
 
     Raises:
-        ConfigurationError: There is no such option, or it lacks its value.
+        ConfigurationError: There is no such option, it lacks its value, or a folder of configurations can't be used.
     """
 
     def refuse(message: str) -> NoReturn:
@@ -40,6 +41,8 @@ def parsed_arguments(argv: Sequence[str]) -> Namespace:
     given = parser.parse_intermixed_args(list(argv))
     if given.experimental_rerun is not None:
         raise ConfigurationError("--experimental-rerun isn't supported; give the arguments of the run again.")
+    for folder in filter(None, (given.config_dir, given.config_path)):
+        check_folder(Path(folder))
     return given
 
 

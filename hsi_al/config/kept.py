@@ -1,6 +1,5 @@
 """The configuration of a run as kept in its config.yaml: written, read (also from earlier versions) and compared."""
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -11,50 +10,10 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hsi_al.config.plain import literal, plain_yaml
 from hsi_al.config.schema import FREE_KEYS, Config, LearnerConfig
 from hsi_al.errors import RunDirectoryError
 from hsi_al.options import options_of
-
-MOST_BYTES = 2**17  # of a kept configuration, which takes some 3,000
-
-
-class PlainLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
-    """Reads YAML as plain data; aliases are refused, since a few nested ones stand for more than any memory holds."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401
-        """Return the next node.
-
-        Raises:
-            yaml.YAMLError: It is an alias.
-        """
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it has aliases, which no configuration of a run has")
-        return super().compose_node(parent, index)
-
-
-def plain_yaml(path: Path) -> Any:  # noqa: ANN401
-    """Read a kept configuration, which may be a stranger's, as plain data; nothing in it is resolved.
-
-    Raises:
-        OSError: It can't be read.
-        ValueError: It is too large or nested too deeply, or no UTF-8 text.
-        yaml.YAMLError: It is no YAML of plain data.
-    """
-    if path.stat().st_size > MOST_BYTES:
-        raise ValueError(f"it has more than {MOST_BYTES} bytes")
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=PlainLoader)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-def literal(node: Any) -> Any:  # noqa: ANN401
-    r"""Return plain data whose texts OmegaConf takes as they are: each `${`, an interpolation's start, is escaped."""
-    if isinstance(node, dict):
-        return {key: literal(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [literal(value) for value in node]
-    return re.sub(r"(\\*)\$\{", r"\1\1\\${", node) if isinstance(node, str) else node
 
 
 def to_yaml(config: Config) -> str:

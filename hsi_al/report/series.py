@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from hsi_al.config.kept import plain_yaml
+from hsi_al.config.plain import plain_yaml
 from hsi_al.config.schema import WRAPPERS
 from hsi_al.errors import RunDirectoryError
 from hsi_al.report.run_files import Meta, read_meta

@@ -1,16 +1,17 @@
 """Kept configurations, which may be a stranger's: plain data in bounded time and memory, nothing of them resolved."""
 
 import math
-import time
 from pathlib import Path
 
 import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from hsi_al.config.kept import differing_keys, literal, load_kept, plain_yaml, to_dict, to_yaml
+from hsi_al.cli.arguments import parsed_arguments
+from hsi_al.config.kept import differing_keys, load_kept, to_dict, to_yaml
+from hsi_al.config.plain import check_folder, literal, plain_yaml
 from hsi_al.config.schema import Config
-from hsi_al.errors import RunDirectoryError
+from hsi_al.errors import ConfigurationError, RunDirectoryError
 from hsi_al.methods.registry import own_methods, settings_of
 from hsi_al.report.series import kept_settings
 
@@ -71,7 +72,7 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}, *a{n - 
     [
         (BOMB, "it has aliases"),
         ("a: &a {b: *a}\n", "it has aliases"),
-        ("[" * 1000, "nested too deeply"),
+        ("[" * 600, "nested too deeply"),
         ("a: !!python/object/apply:os.system ['touch ran']\n", "could not determine a constructor"),
         ("a: !!python/name:os.system\n", "could not determine a constructor"),
         ("a: " + "x" * 2**17, "more than 131072 bytes"),
@@ -91,7 +92,6 @@ def test_what_is_no_kept_configuration_is_said(
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "config.yaml"
     path.write_text(text, encoding="utf-8")
-    began = time.monotonic()
     with pytest.raises(RunDirectoryError) as raised:
         load_kept(path, settings_of)
     assert says in str(raised.value) and str(path) in str(raised.value)
@@ -102,7 +102,6 @@ def test_what_is_no_kept_configuration_is_said(
             differing_keys(path, config())
         with pytest.raises(RunDirectoryError):
             kept_settings(tmp_path)
-    assert time.monotonic() - began < 5
     assert not Path("ran").exists()
 
 
@@ -115,3 +114,35 @@ def test_values_out_of_range_are_said(tmp_path: Path) -> None:
         path.write_text(text.replace(known, wrong), encoding="utf-8")
         with pytest.raises(RunDirectoryError, match=says):
             load_kept(path, settings_of)
+
+
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n}\n  <<: [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (BOMB, "its aliases stand for more than 100000 values"),
+        (MERGES, "its aliases stand for more than 100000 values"),
+        ("name: &a [*a]\n", "its aliases stand for more than 100000 values"),
+        ("name: " + "[" * 600, "nested too deeply"),
+        ("name: [\n", "expected the node content"),
+        ("x" * 2**18, "more than 131072 bytes"),
+    ],
+)
+def test_folders_of_configurations_are_bounded(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "protocol" / "mine.yaml"
+    path.parent.mkdir()
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=says) as raised:
+        check_folder(tmp_path)
+    assert str(path) in str(raised.value)
+    with pytest.raises(ConfigurationError, match=says):
+        parsed_arguments(["--config-dir", str(tmp_path), "protocol=mine"])
+
+
+def test_aliases_may_be_used_in_a_folder_of_configurations(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").touch()
+    (tmp_path / "mine.yaml").write_text("a: &a {x: 1}\nb: {<<: *a, y: [*a, *a]}\n", encoding="utf-8")
+    check_folder(tmp_path)
+    check_folder(tmp_path / "absent")  # Hydra says so
