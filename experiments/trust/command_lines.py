@@ -171,12 +171,12 @@ def judged(folder: Path, done: Ended) -> tuple[str, str]:
     """Return outcome and details of a command line."""
     if done.code is None:
         long = announced(done.out) > LONG_SECONDS
-        return (LONG if long else SLOW), f"after {done.seconds:.0f} s: {done.out[-200:]!r}"
+        return (LONG if long else SLOW), done.told
     if done.outcome == "exit 0":
         finished = any('"state": "finished"' in meta.read_text(encoding="utf-8") for meta in folder.rglob("meta.json"))
         return (FINISHED if finished else UNFINISHED), f"{done}"
     if done.outcome != "one sentence":
-        return (NO_SENTENCE if done.outcome == "no sentence" else BUG), f"{done}; stderr: {done.err[-900:]!r}"
+        return (NO_SENTENCE if done.outcome == "no sentence" else BUG), done.told
     left = left_behind(folder)
     return (LEFT, f"{done}; left: {', '.join(left)[:300]}") if left else (REFUSED, f"{done}")
 

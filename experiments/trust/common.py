@@ -2,11 +2,13 @@
 
 import argparse
 import csv
+import faulthandler
 import json
 import multiprocessing
 import os
 import platform
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -39,7 +41,8 @@ ARGUMENTS = (
     *("protocol=smoke", "protocol.initial_size=12", "protocol.query_size=4", "protocol.max_pixels=null"),
     *("patch_size=16", "backbone=lenet", "acquisition=entropy", "trainer.threads=1", "trainer.accelerator=cpu"),
 )
-MEASURED = ("wall_seconds", "peak_memory_mb", "command", "calls", "wandb_id", "git_commit")  # entries of meta.json
+# Entries of meta.json that differ between equal runs.
+MEASURED = ("wall_seconds", "peak_memory_mb", "command", "calls", "wandb_id", "git_commit", "checksum")
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,12 @@ class Ended:
         last = (self.err.strip() or self.out.strip()).splitlines()[-1:]
         return f"exit {self.code} after {self.seconds:.1f} s: {''.join(last)[:300]}"
 
+    @property
+    def told(self) -> str:
+        """This with the end of a traceback, or with where the process was when it took too long."""
+        part = self.err.strip()[:1500] if self.code is None else self.err.strip()[-700:]
+        return f"{self}; stderr: {part!r}"
+
 
 def tiny_scene() -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     """Return a cube (24, 26, 6) of three classes with spectra of their own, and its ground truth (24, 26)."""
@@ -128,6 +137,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 def limited(memory: int | None, work: Callable[..., int], *arguments: str) -> int:
     """Do a command's work in a process that can't add more than `memory` bytes to its address space."""
+    faulthandler.register(signal.SIGQUIT)
     if memory is not None:
         pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
         most = pages * os.sysconf("SC_PAGE_SIZE") + memory
@@ -163,7 +173,9 @@ def ended(
             process.process.join(1)
             if enough(process.out.read_text(errors="replace", encoding="utf-8")):
                 break
-        code = process.poll()
+        if (code := process.poll()) is None:
+            process.send_signal(signal.SIGQUIT)  # where it is now, for the list of failures
+            process.process.join(1)
         process.kill()
         process.process.join()
         out, err = (path.read_text(errors="replace", encoding="utf-8") for path in (process.out, process.err))
@@ -203,12 +215,13 @@ def table(trials: Sequence[Trial], outcomes: Sequence[str]) -> str:
 
 
 def failures(trials: Sequence[Trial], wrong: Sequence[str], repeat: str) -> list[str]:
-    """Return a line of Markdown per failed trial, with the command that repeats it."""
-    return [
+    """Return a line of Markdown per failure, one of trials that failed together, with the command that repeats it."""
+    lines = [
         f"- {trial.kind}, {trial.outcome}: {trial.what} Repeat: `{repeat} --only {trial.number}`"
         for trial in trials
         if trial.outcome in wrong
     ]
+    return list(dict.fromkeys(lines))
 
 
 def hardware() -> str:
@@ -264,7 +277,7 @@ def main(
         f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, commit {git_commit()}, {hardware()}, "
         f"{time.monotonic() - began:.0f} s.\n\n{table(trials, outcomes)}\n\n"
         + "".join(f"{trial.kind}: {trial.what}\n\n" for trial in trials if trial.kind == told)
-        + f"Failures: {len(listed)} of {len(trials)}.\n"
+        + f"Failures: {sum(trial.outcome in bad for trial in trials)} of {len(trials)}.\n"
         + "".join(f"\n{line}" for line in listed)
     )
     print(page)

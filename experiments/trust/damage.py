@@ -269,12 +269,11 @@ def attempt(stages: Stages, form: str, reading: Reading, target: str, rng: np.ra
     now = stages.reset(form, reading.stage)
     content = (now / target).read_bytes()
     rows = committed_rows(now) if reading.stage == "interrupted" else None
-    what, broken = damaged(content, rng)
+    change, broken = damaged(content, rng)
     (now / target).write_bytes(broken)
     done = common.ended(now, reading.arguments, reading.work)
-    what = f"{target}, {what}; {done}"
     if done.outcome != "exit 0":
-        return ENDS.get(done.outcome, BUG), f"{what} stderr: {done.err.strip()[-700:]!r}" if done.code != 2 else what
+        return ENDS.get(done.outcome, BUG), f"{target}, {change}; {done if done.code == 2 else done.told}"
     try:
         different = common.differing(results_of(now, reading, done), right)
         if rows is not None and committed_rows(now) != rows:
@@ -282,9 +281,9 @@ def attempt(stages: Stages, form: str, reading: Reading, target: str, rng: np.ra
     except (OSError, LookupError, ValueError, AttributeError, json.JSONDecodeError) as error:
         different = f"unreadable: {error}"
     if not different:
-        return HARMLESS, what
+        return HARMLESS, f"{target}, {change}"
     free = reading.stage == "scene" and inside_values(content, broken)
-    return (NO_CHECKSUM if free else SILENT), f"{what}; differing: {different}"
+    return (NO_CHECKSUM if free else SILENT), f"{target}, {change}; {done}; differing: {different}"
 
 
 def chosen(number: int, folder: Path, rng: np.random.Generator) -> tuple[str, Reading, str, str]:

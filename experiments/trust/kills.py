@@ -10,7 +10,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ KINDS = {
     "wandb, offline": ["logger=wandb", "logger.mode=offline"],
     "maps and figures": ["protocol.rounds=0", "acquisition=none"],
 }
+DRAWN = ("tensorboard", "wandb, offline", "maps and figures")
 WAYS = {
     "kill -9": signal.SIGKILL,
     "SIGINT": signal.SIGINT,
@@ -59,6 +60,11 @@ def arguments_of(kind: str, run: str) -> list[str]:
     return [*common.SCENE, *kept, "protocol.full_map=true", *KINDS[kind], f"hydra.run.dir={run}"]
 
 
+def work_of(kind: str) -> Callable[..., int]:
+    """Return the command: without pictures, which take longest, where neither they nor a logger are tried."""
+    return command if kind in DRAWN else common.undrawn
+
+
 def files_of(run: Path) -> set[str]:
     """Return the names of a run's files, but for those of loggers, which write new ones after every start."""
     names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
@@ -72,7 +78,7 @@ def whole_run(folder: Path, kind: str) -> Whole:
         RuntimeError: It fails.
     """
     run = f"whole {kind}".replace(" ", "_").replace(",", "")
-    done = common.ended(folder, arguments_of(kind, run), command, memory=None)
+    done = common.ended(folder, arguments_of(kind, run), work_of(kind), memory=None)
     if done.code != 0:
         raise RuntimeError(str(done))
     return Whole(common.run_results(folder / run), files_of(folder / run), done.seconds)
@@ -84,7 +90,7 @@ def shoot(folder: Path, kind: str, way: str, after: float) -> tuple[bool, Ended]
     shutil.rmtree(written, ignore_errors=True)
     written.mkdir()
     process = Forked(
-        command, arguments_of(kind, "run"), folder, written, common.environment(folder.parents[1] / "home")
+        work_of(kind), arguments_of(kind, "run"), folder, written, common.environment(folder.parents[1] / "home")
     )
     if way != "kill -9":  # before, Python itself hears signals
         wait_for(process.ready, process)
@@ -149,8 +155,8 @@ def chain(folder: Path, number: int, seed: int, way: str, whole: dict[str, Whole
     """Shoot at a run, finish it, and return a trial per hit."""
     kind = list(KINDS)[number % len(KINDS)]
     moments, faults = fired(folder, kind, way, whole[kind].seconds, random.Random(f"{seed} {way} {number}"))
-    done = common.ended(folder, arguments_of(kind, "run"), command, memory=None)
-    outcome, details = fault_of_run(folder, whole[kind]) if done.code == 0 else (STUCK, f"{done} {done.err[-500:]!r}")
+    done = common.ended(folder, arguments_of(kind, "run"), work_of(kind), memory=None)
+    outcome, details = fault_of_run(folder, whole[kind]) if done.code == 0 else (STUCK, done.told)
     if outcome == SAME and faults:
         outcome, details = END, " ".join(faults)
     what = f"{kind}, shot at after {' and '.join(moments)} s: {details}"

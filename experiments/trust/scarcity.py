@@ -126,7 +126,7 @@ def tried(folder: Path, learner: str, work: Callable[..., int], given: list[str]
     if first.code == IMPOSSIBLE:
         return Trial("", NOT_HERE, "", 0)
     if first.outcome not in ("exit 0", "one sentence"):
-        return Trial("", BUG, f"{first}; stderr: {first.err.strip()[-700:]!r}", 0)
+        return Trial("", BUG, first.told, 0)
     if (now / "kept").exists():  # what lay on a small disk
         shutil.rmtree(now / RUN, ignore_errors=True)
         shutil.copytree(now / "kept", now / RUN)
@@ -153,7 +153,7 @@ def continued(now: Path, whole: Path, arguments: list[str], outcome: str, what: 
     undisturbed(whole, arguments)
     again = common.ended(now, arguments, memory=None)
     if again.code != 0:
-        return Trial("", BUG, f"{what}; run again: {again}; stderr: {again.err.strip()[-500:]!r}", 0)
+        return Trial("", BUG, f"{what}; run again: {again.told}", 0)
     different = common.differing(common.run_results(now / RUN), common.run_results(whole / RUN))
     return Trial("", OTHER if different else outcome, what + (f"; {different} differ" if different else ""), 0)
 
@@ -297,7 +297,7 @@ def long_run(folder: Path, rounds: int) -> Trial:
     more = [f"protocol.rounds={rounds}", "protocol.query_size=1", "protocol.epochs=1", "protocol.full_map=false"]
     done = common.ended(now, arguments_of("lenet", *more), weighed, None, seconds=600)
     if done.code != 0:
-        return Trial("", BUG, f"{done}; stderr: {done.err[-500:]!r}", 0)
+        return Trial("", BUG, done.told, 0)
     memory, at = np.array(json.loads((now / "noted.json").read_text(encoding="utf-8"))).T
     with (now / RUN / "curve.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

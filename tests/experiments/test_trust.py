@@ -90,7 +90,6 @@ def test_ends_by_signals() -> None:
 
 def test_kills(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kills, "SHOTS", 1)
-    monkeypatch.setattr(kills, "command", common.undrawn)
     trials = kills.measure(1, ways=["kill -9"])
     assert [(trial.kind, trial.outcome) for trial in trials] == [("kill -9, cold", kills.SAME)]
 
