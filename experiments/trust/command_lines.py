@@ -12,6 +12,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ GROUPS = (
 )
 
 
+@cache
 def all_keys() -> list[tuple[str, Any, Allowed]]:
     """Return every key of every learner with its default and allowed values."""
     found = {key: (key, value, allowed) for key, value, allowed in options_of(Config())}

@@ -13,7 +13,9 @@ from pathlib import Path
 from hsi_al import interrupts
 from hsi_al.training import ranks
 
-PRELOADED = (*ranks.PRELOADED, "hsi_al.run", "wandb", "experiments.trust.processes")
+# Imported late by most runs.
+LATE = ("hsi_al.methods.svm", "sklearn.calibration", "sklearn.cluster", "hsi_al.report.figures")
+PRELOADED = (*ranks.PRELOADED, *LATE, "hsi_al.run", "wandb", "experiments.trust.processes")
 multiprocessing.set_forkserver_preload(list(PRELOADED))
 FORKED = multiprocessing.get_context("forkserver")
 HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -16,6 +16,7 @@ import yaml
 
 import hsi_al.predict
 import hsi_al.report.__main__
+from hsi_al.acquisition.registry import acquisitions
 from hsi_al.cli.composition import composed
 
 parsed = yaml.load
@@ -35,6 +36,7 @@ yaml.load = parsed_once
 hydra._internal.hydra.Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]
 for learner in ("deep", "emp_svm"):
     composed(["dataset=custom", "protocol=smoke", "backbone=lenet", "acquisition=entropy", f"learner={learner}"])
+acquisitions()  # imports their modules
 gc.collect()
 gc.freeze()  # what is imported need not be looked at after every round
 __all__ = ["hsi_al", "matplotlib", "scipy", "sklearn", "torch"]
