@@ -20,6 +20,7 @@ from typing import Any
 # SIGHUP: the terminal was closed; `nohup` lets it be ignored.
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+SIGPIPE = 13  # what a program gets that writes into a closed pipe; Python raises BrokenPipeError instead
 SAME_SECONDS = 0.5  # a second signal within this time is an echo: Ctrl-C reaches a child from terminal and parent
 
 

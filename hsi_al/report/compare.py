@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from hsi_al.errors import RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.report.canvas import LegendBlock, literal, place_in, save
-from hsi_al.report.contest import Contest, against, contests_of, every_pair
+from hsi_al.report.contest import Contest, contests_of
 from hsi_al.report.contest_figure import contest_figure
 from hsi_al.report.contest_tables import MEASURES, NAMES, Section, markdown, notes, percent, sections
 from hsi_al.report.palette import PALETTE
@@ -235,12 +235,10 @@ def write_differences(contests: Sequence[Contest], folder: Path) -> Path:
     header = ["contest", "measure", "quantity", "family", "row", "column", "seeds", *judged, "test", "p_holm", "result"]
     rows: list[list[object]] = [list(header)]
     for contest in contests:
-        for quantity, scores in contest.quantities().items():
-            families = {"every pair": every_pair(scores)}
-            if contest.reference is not None:
-                families["reference"] = against(scores, contest.reference)
+        for quantity in contest.quantities():
+            families = {"every pair": contest.pairs, "reference": contest.against_reference}
             for family, found in families.items():
-                for entry in found:
+                for entry in found.get(quantity, ()):
                     about = [contest.name, contest.measure, quantity, family, entry.row, entry.column]
                     numbers = [getattr(entry.paired, name, "") for name in judged]
                     seeds = " ".join(map(str, entry.seeds))

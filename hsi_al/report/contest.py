@@ -1,14 +1,16 @@
 """Contests: methods compared on the same scene, split and protocol, by paired differences on shared seeds."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
 
 from hsi_al.errors import RunDirectoryError
-from hsi_al.report.series import Run, Series, distinct_names
-from hsi_al.report.statistics import Paired, aulc, holm, labels_to_reach, paired, smallest_sign_flip
+from hsi_al.report.series import Run, Series, Settings, distinct_names
+from hsi_al.report.statistics import Paired, aulc, all_paired, holm, labels_to_reach, smallest_sign_flip
 
 ALPHA = 0.05
 MANY = 8  # with more methods only the comparisons with the reference are shown
@@ -62,14 +64,16 @@ class Contest:
         methods: The runs of each method, one per seed, by the method's name within the contest.
         measure: Column of curve.csv that is compared.
         reference: Name of the method that the others are compared with; None = no such method.
+        undecided: Names of the methods of which each could be the reference, where there are several.
     """
 
     name: str
     methods: dict[str, list[Run]]
     measure: str
     reference: str | None
+    undecided: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def grid(self) -> list[int]:
         """Numbers of labels at which every run of the contest has a round, ascending."""
         runs = [run for runs in self.methods.values() for run in runs]
@@ -96,6 +100,10 @@ class Contest:
         They are the value at the last common number of labels, and the area under the curve (AULC) over all common
         numbers of labels.
         """
+        return self._quantities
+
+    @cached_property
+    def _quantities(self) -> dict[str, Scores]:
         grid, found = self.grid, {}
         if grid:
             found[f"{grid[-1]} labels"] = self.scores(lambda _, values: values[-1] if values else np.nan, grid[-1:])
@@ -103,11 +111,31 @@ class Contest:
             found["AULC"] = self.scores(aulc, grid)
         return found
 
-    def comparisons(self, scores: Scores) -> list[Difference]:
+    @cached_property
+    def pairs(self) -> dict[str, list[Difference]]:
+        """The comparisons of every pair of methods by quantity."""
+        return {quantity: every_pair(scores) for quantity, scores in self.quantities().items()}
+
+    @cached_property
+    def against_reference(self) -> dict[str, list[Difference]]:
+        """The comparisons of each method with the reference by quantity; {} without a reference."""
+        if self.reference is None:
+            return {}
+        return {quantity: against(scores, self.reference) for quantity, scores in self.quantities().items()}
+
+    def comparisons(self, quantity: str) -> list[Difference]:
         """Return the comparisons to show: every pair, or with many methods each against the reference, if any."""
-        if self.reference is None or len(scores) <= MANY:
-            return every_pair(scores)
-        return against(scores, self.reference)
+        shows_pairs = self.reference is None or len(self.methods) <= MANY
+        return (self.pairs if shows_pairs else self.against_reference)[quantity]
+
+    @cached_property
+    def shared_seeds(self) -> list[int]:
+        """The numbers of seeds that pairs of methods share, where the quantities are defined; ascending."""
+        found = set[int]()
+        for scores in self.quantities().values():
+            known = [frozenset(seed for seed in seeds if not np.isnan(seeds[seed])) for seeds in scores.values()]
+            found |= {len(one & other) for one, other in combinations(known, 2)}
+        return sorted(found)
 
     def reach(self, level: float) -> Scores:
         """Return the number of labels at which each run's own curve first reaches a level in percent."""
@@ -144,7 +172,7 @@ def contests_of(series: Sequence[Series], measure: str | None, reference: str | 
     Raises:
         RunDirectoryError: No contest has a method that matches the reference, or one contest has several.
     """
-    arenas: dict[tuple[str, ...], list[Series]] = {}
+    arenas: dict[Settings, list[Series]] = {}
     for entry in series:
         finished = [run for run in entry.runs if run.meta.state != "running"]
         if finished:
@@ -156,18 +184,34 @@ def contests_of(series: Sequence[Series], measure: str | None, reference: str | 
     return contests
 
 
-def _contest(arena: tuple[str, ...], entries: Sequence[Series], measure: str | None, reference: str | None) -> Contest:
+def _contest(arena: Settings, entries: Sequence[Series], measure: str | None, reference: str | None) -> Contest:
     names = distinct_names([entry.settings for entry in entries])
-    wanted = reference or "random"
-    answering = [names[entry.settings] for entry in entries if wanted in entry.settings]
-    known = [wanted] if wanted in names.values() else answering
+    known = matching("random", names, "acquisition.name") if reference is None else answering(reference, names)
+    known = ["random"] if reference is None and "random" in known else known  # the one without anything around it
     if reference is not None and len(known) > 1:
         raise RunDirectoryError(
             f"--reference {reference!r} matches several methods: {'; '.join(known)}. Give the whole name of one."
         )
     chosen = measure or ("oa_heldout" if entries[0].has_fixed_test_set else "oa_all")
     methods = {names[entry.settings]: entry.runs for entry in entries}
-    return Contest(", ".join(arena), methods, chosen, known[0] if len(known) == 1 else None)
+    name = ", ".join(setting.text for setting in arena)
+    return Contest(name, methods, chosen, *((known[0], ()) if len(known) == 1 else (None, tuple(known))))
+
+
+def answering(reference: str, names: Mapping[Settings, str]) -> list[str]:
+    """Return the methods that a reference stands for: of this name, acquisition function, or any other setting."""
+    if reference in names.values():
+        return [reference]
+    return matching(reference, names, "acquisition.name") or matching(reference, names)
+
+
+def matching(text: str, names: Mapping[Settings, str], *keys: str) -> list[str]:
+    """Return the names of the methods with a setting of this text, of one of the keys if any are given."""
+    return [
+        name
+        for settings, name in names.items()
+        if any(setting.text == text and (setting.key in keys or not keys) for setting in settings)
+    ]
 
 
 def differences(scores: Scores, pairs: Sequence[tuple[str, str]]) -> list[Difference]:
@@ -176,13 +220,12 @@ def differences(scores: Scores, pairs: Sequence[tuple[str, str]]) -> list[Differ
     The choice of a pair's test depends on its number of seeds only, never on its values: the exact sign-flip test
     where it can give 5 % after the correction, else the t test, which assumes normally distributed differences.
     """
-    found = []
-    for row, column in pairs:
-        shared = sorted(scores[row].keys() & scores[column].keys())
-        values = [scores[row][seed] - scores[column][seed] for seed in shared]
-        seeds = tuple(seed for seed, value in zip(shared, values, strict=True) if not np.isnan(value))
-        known = [value for value in values if not np.isnan(value)]
-        found.append(Difference(row, column, seeds, paired(known) if known else None))
+    by_pair = {(row, column): by_seed(scores[row], scores[column]) for row, column in pairs}
+    judged = all_paired([list(values.values()) for values in by_pair.values()])
+    found = [
+        Difference(row, column, tuple(values), entry)
+        for ((row, column), values), entry in zip(by_pair.items(), judged, strict=True)
+    ]
     n_tests = sum(len(entry.seeds) > 1 for entry in found)
     tests = ["sign-flip" if smallest_sign_flip(len(e.seeds)) * n_tests <= ALPHA else "t" for e in found]
     p_values = [
@@ -191,6 +234,12 @@ def differences(scores: Scores, pairs: Sequence[tuple[str, str]]) -> list[Differ
     ]
     corrected = holm(p_values).tolist()
     return [replace(e, test=test, p=p) for e, test, p in zip(found, tests, corrected, strict=True)]
+
+
+def by_seed(row: Mapping[int, float], column: Mapping[int, float]) -> dict[int, float]:
+    """Return row minus column by shared seed, ascending, where both are defined."""
+    values = {seed: row[seed] - column[seed] for seed in sorted(row.keys() & column.keys())}
+    return {seed: value for seed, value in values.items() if not math.isnan(value)}
 
 
 def every_pair(scores: Scores) -> list[Difference]:

@@ -27,7 +27,7 @@ def contest_figure(contest: Contest) -> Figure:
     """
     quantities = contest.quantities()
     names, n = list(contest.methods), len(contest.methods)
-    compared = {name: {(e.row, e.column): e for e in contest.comparisons(quantities[name])} for name in quantities}
+    compared = {name: {(e.row, e.column): e for e in contest.comparisons(name)} for name in quantities}
     order = list(compared[list(quantities)[-1]])
     pairs = [f"{row} minus {column}" for row, column in order]
     room = CHARACTER * max(map(len, [*pairs, *(f"{name} {n}" for name in names)])) + 0.3

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hsi_al.report.contest import ALPHA, MANY, Contest, Difference, Scores, against, every_pair
+from hsi_al.report.contest import ALPHA, MANY, Contest, Difference, Scores
 from hsi_al.report.series import Run
 from hsi_al.report.statistics import CONFIDENCE, smallest_sign_flip
 
 MEASURES = ("oa_all", "aa_all", "kappa_all", "oa_heldout", "aa_heldout", "kappa_heldout")
 NAMES = dict(zip(MEASURES, ("OA", "AA", "kappa", "OA held-out", "AA held-out", "kappa held-out"), strict=True))
 Table = list[list[str]]
+BAR = r"\|"  # a vertical bar within a cell of a Markdown table
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,10 @@ def sections(contest: Contest, levels: Sequence[float]) -> Iterator[Section]:
         yield Section(f"{title} (shared seeds; same row and column: when first reached)", savings_table(contest))
     for name, scores in quantities.items():
         if contest.reference is not None and len(scores) > 1:
-            found = against(scores, contest.reference)
+            found = contest.against_reference[name]
             yield Section(f"{name}: against {contest.reference} ({family(found)})", differences_table(found))
         if 2 < len(scores) <= MANY or (contest.reference is None and len(scores) > 1):
-            found = every_pair(scores)
+            found = contest.pairs[name]
             yield Section(f"{name}: every pair ({family(found)})", differences_table(found))
         if len(scores) > 1:
             yield Section(f"{name}: on how many shared seeds the row beats the column", wins_table(scores))
@@ -77,9 +78,10 @@ def methods_table(contest: Contest, quantities: dict[str, Scores], levels: Seque
     header = ["method", "seed numbers", *(f"{name}" for name in quantities)]
     header += [f"labels to {level:g} %" for level in levels] + ["test in patches %"]
     rows = []
+    reaches = [contest.reach(level) for level in levels]
     for name, runs in contest.methods.items():
         cells = [over_seeds(list(scores[name].values())) for scores in quantities.values()]
-        reached = [reach_cell(contest, runs, list(contest.reach(level)[name].values())) for level in levels]
+        reached = [reach_cell(contest, runs, list(reach[name].values())) for reach in reaches]
         rows.append([name, " ".join(str(run.seed) for run in runs), *cells, *reached, overlap_cell(runs)])
     return [header, *rows]
 
@@ -182,7 +184,7 @@ def notes(contest: Contest) -> list[str]:
     longer = f"; the longest run has {max(ends)}" if max(ends) > grid[-1] else ""
     about = f"{numbers} that all {len(runs)} runs have, {span}{longer}"
     lines = [f"{contest.name}: {NAMES[contest.measure]} {about}."]
-    if contest.reference is None and sum("random" in name.split(", ") for name in contest.methods) > 1:
+    if len(contest.undecided) > 1:
         lines.append(
             "Several methods use random queries, so none is the reference; --reference with the whole name of one "
             "tests the others against it."
@@ -204,7 +206,7 @@ def notes(contest: Contest) -> list[str]:
 
 def test_notes(contest: Contest) -> list[str]:
     """Return sentences about the tests: seeds, intervals, smallest possible p values, correction."""
-    counts = sorted({len(entry.seeds) for scores in contest.quantities().values() for entry in every_pair(scores)})
+    counts = contest.shared_seeds
     if not counts:
         return ["One method: nothing to compare it with."]
     lines = []
@@ -229,5 +231,5 @@ def test_notes(contest: Contest) -> list[str]:
 
 def markdown(table: Sequence[Sequence[str]]) -> str:
     """Format a table, header first, as Markdown."""
-    header, *rows = [f"| {' | '.join(row)} |" for row in table]
+    header, *rows = [f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |" for row in table]
     return "\n".join([header, "|" + "---|" * len(table[0]), *rows]) + "\n"

@@ -1,9 +1,10 @@
 """Grouping of runs: by equal settings (series of seeds), and by what makes settings comparable (arenas)."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -13,7 +14,7 @@ from hsi_al.errors import RunDirectoryError
 from hsi_al.report.run_files import Meta, read_meta
 from hsi_al.report.tables import CurveRow, read_curve
 
-# Keys of config.yaml in which runs of the same settings may differ.
+# Keys of config.yaml in which runs of the same settings may differ; a dot at the end stands for a whole group.
 IGNORED = (
     "seed",
     "data_dir",
@@ -27,8 +28,38 @@ IGNORED = (
 )
 # Values of a setting that is switched off.
 OFF = ("None", "False", "0", "0.0")
+# Keys that name every run, in this order, and how their values are written; others are written `key=value`.
+NAMING = {
+    "dataset.name": "{}",
+    "learner.method": "{}",
+    "acquisition.name": "{}",
+    "protocol.name": "protocol {}",
+    "split.kind": "split {}",
+}
 # Keys that change which pixels are counted: runs that differ in them are never tested against each other.
-ARENA = ("dataset.", "split.", "protocol.name=", "protocol.max_pixels=")
+ARENA = ("dataset.", "split.", "protocol.name", "protocol.max_pixels")
+# How titles are put together, for runs without a configuration.
+TITLE = re.compile(r"(.*), ([^,]*), ([^,]*), protocol (.*), split ([^,]*), seed (\d+)", re.DOTALL)
+
+
+class Setting(NamedTuple):
+    """A setting of a run.
+
+    Attributes:
+        key: Dotted key of config.yaml.
+        value: Its value as text.
+    """
+
+    key: str
+    value: str
+
+    @property
+    def text(self) -> str:
+        """The setting as reports write it."""
+        return NAMING.get(self.key, f"{self.key}={{}}").replace("{}", self.value)
+
+
+Settings = tuple[Setting, ...]
 
 
 @dataclass(frozen=True)
@@ -47,28 +78,36 @@ class Series:
 
     Attributes:
         name: The settings in which this series differs from the others read with it.
-        settings: The parts of the runs' title without the seed, then `key=value` of settings that differ between runs
-            of equal titles, and of acquisition wrappers.
+        settings: Those of `NAMING`, then those that differ between runs that are equal in these, and acquisition
+            wrappers.
         runs: The runs in ascending order of their seeds.
     """
 
     name: str
-    settings: tuple[str, ...]
+    settings: Settings
     runs: list[Run]
 
     @property
-    def arena(self) -> tuple[str, ...]:
+    def arena(self) -> Settings:
         """Scene, split and protocol, which must be the same for a comparison."""
-        scene, *rest = self.settings
+        spatial = {"blocks", "checkerboard"} & set(self.values_of("split.kind"))
         # The guard between their candidates and test pixels depends on the patch size.
-        spatial = any(part in ("split blocks", "split checkerboard") for part in rest)
-        known = ("split ", "protocol ", *ARENA, *(("patch_size=",) if spatial else ()))
-        return (scene, *(part for part in rest if part.startswith(known)))
+        keys = (*ARENA, "patch_size") if spatial else ARENA
+        return tuple(setting for setting in self.settings if among(setting.key, keys))
 
     @property
     def has_fixed_test_set(self) -> bool:
         """Whether every run of the split is tested on the same pixels."""
-        return any(part.startswith("split ") and part != "split paper" for part in self.settings)
+        return any(kind != "paper" for kind in self.values_of("split.kind"))
+
+    def values_of(self, key: str) -> list[str]:
+        """Return the value of a key, in a list that is empty where the settings don't have it."""
+        return [setting.value for setting in self.settings if setting.key == key]
+
+
+def among(key: str, keys: Sequence[str]) -> bool:
+    """Whether a dotted key is one of `keys`, of which those that end with a dot stand for whole groups."""
+    return any(key == known or (known.endswith(".") and key.startswith(known)) for known in keys)
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:
@@ -77,46 +116,66 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
     Raises:
         RunDirectoryError: There is no run directory at or below a path.
     """
-    runs: list[Path] = []
+    runs: dict[Path, None] = {}
     for path in paths:
         found = sorted(meta.parent for meta in path.rglob("meta.json"))
         if not found:
             archives = [f"; give the path of its archive {archive}" for archive in sorted(path.rglob("*.zip"))]
             raise RunDirectoryError(f"{path} holds no run (no meta.json in it or below){''.join(archives[:1])}.")
-        runs += [run for run in found if run not in runs]
-    return runs
+        runs |= dict.fromkeys(found)
+    return list(runs)
 
 
 def series_of(paths: Sequence[Path]) -> list[Series]:
     """Group run directories by all settings but the seed, and name each group by the settings that only it has.
 
+    Settings are read from config.yaml, and from the title only where a run has no such file or it lacks a key.
+
     Raises:
         RunDirectoryError: A file is missing or malformed, or two runs have the same settings and seed.
     """
-    titled: dict[tuple[str, ...], list[Run]] = {}
+    named: dict[Settings, list[tuple[Run, dict[str, str]]]] = {}
     for path in paths:
-        meta = read_meta(path)
-        parts = meta.title.split(", ")
-        seeds = [part.removeprefix("seed ") for part in parts if part.startswith("seed ")]
-        run = Run(path, int(seeds[0]) if seeds and seeds[0].isdigit() else 0, meta, read_curve(path))
-        titled.setdefault(tuple(part for part in parts if not part.startswith("seed ")), []).append(run)
-    groups: dict[tuple[str, ...], list[Run]] = {}
-    for title, runs in titled.items():
-        for run, hidden in zip(runs, hidden_settings([run.path for run in runs]), strict=True):
-            groups.setdefault((*title, *hidden), []).append(run)
+        meta, kept = read_meta(path), read_settings(path)
+        known = ({} if {*NAMING, "seed"} <= kept.keys() else titled(meta.title)) | kept
+        known["learner.method"] = known["learner.method"].removeprefix("deep-")
+        naming = tuple(Setting(key, known[key]) for key in NAMING if known[key])
+        seed = int(known["seed"]) if known["seed"].isdigit() else 0
+        named.setdefault(naming, []).append((Run(path, seed, meta, read_curve(path)), kept))
+    groups: dict[Settings, list[Run]] = {}
+    for naming, found in named.items():
+        for (run, _), hidden in zip(found, hidden_settings([kept for _, kept in found]), strict=True):
+            groups.setdefault((*naming, *hidden), []).append(run)
     names = distinct_names(list(groups))
     return [Series(names[key], key, in_order(runs)) for key, runs in groups.items()]
 
 
-def distinct_names(groups: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+def titled(title: str) -> dict[str, str]:
+    """Return the values of the keys of `NAMING` and of the seed as a title says them.
+
+    Of a title of another form, the first part is the scene, the last the seed, and what is between them the method.
+    """
+    if match := TITLE.fullmatch(title):
+        return dict(zip((*NAMING, "seed"), match.groups(), strict=True))
+    rest, _, seed = title.rpartition(", seed ") if re.search(r", seed \d+$", title) else (title, "", "0")
+    scene, _, method = rest.partition(", ")
+    return dict.fromkeys(NAMING, "") | {"dataset.name": scene, "learner.method": method, "seed": seed}
+
+
+def distinct_names(groups: Sequence[Settings]) -> dict[Settings, str]:
     """Name each group by the settings that not all groups share.
 
-    Settings of value None are part of the name only if there are no others.
+    Settings of value None are part of the name only if there are no others. Names that would be equal are numbered.
     """
     shared = set.intersection(*(set(settings) for settings in groups))
-    own = {key: [part for part in key if part not in shared] for key in groups}
-    on = {key: [part for part in parts if not part.endswith("=None")] for key, parts in own.items()}
-    return {key: ", ".join(on[key] or own[key] or key) for key in groups}
+    names: dict[Settings, str] = {}
+    for key in groups:
+        own = [setting for setting in key if setting not in shared]
+        on = [setting for setting in own if setting.value != "None"]
+        name = ", ".join(setting.text for setting in on or own or key)
+        known = sum(other == name or other.startswith(f"{name} (") for other in names.values())
+        names[key] = f"{name} ({known + 1})" if name in names.values() else name
+    return names
 
 
 def in_order(runs: list[Run]) -> list[Run]:
@@ -136,26 +195,29 @@ def in_order(runs: list[Run]) -> list[Run]:
     return [known[seed] for seed in sorted(known)]
 
 
-def hidden_settings(paths: Sequence[Path]) -> list[tuple[str, ...]]:
-    """Return, for each of several runs of the same title, the settings that the title doesn't show.
+def hidden_settings(kept: Sequence[dict[str, str]]) -> list[Settings]:
+    """Return, for each of several runs that are equal in the keys of `NAMING`, its other settings that matter.
 
-    These are `key=value` of config.yaml for the keys in which the runs differ, and for acquisition wrappers that are
-    on. Every run gets an empty tuple if one of them has no config.yaml.
+    These are the keys in which the runs differ, and acquisition wrappers that are on. Every run gets an empty tuple if
+    one of them has no config.yaml.
+
+    Args:
+        kept: What `read_settings` returns for each run.
     """
-    kept = [kept_settings(path) for path in paths]
     if not all(kept):
         return [() for _ in kept]
-    values = {key: [settings.get(key, OFF[0]) for settings in kept] for key in set().union(*kept)}
+    keys = [key for key in set().union(*kept) if not among(key, IGNORED)]
+    values = {key: [settings.get(key, OFF[0]) for settings in kept] for key in keys}
     for key in values:
         if not all(key in settings for settings in kept):  # a run older than the key equals one with the key off
             values[key] = [OFF[0] if value in OFF else value for value in values[key]]
     wrappers = {f"acquisition.{name}" for name in WRAPPERS}
     keys = sorted(key for key, own in values.items() if len(set(own)) > 1 or (key in wrappers and {*own} - {*OFF}))
-    return [tuple(f"{key}={values[key][run]}" for key in keys) for run in range(len(kept))]
+    return [tuple(Setting(key, values[key][run]) for key in keys) for run in range(len(kept))]
 
 
-def kept_settings(path: Path) -> dict[str, str]:
-    """Return the dotted keys of config.yaml, without `IGNORED`, and their values as text; {} without the file.
+def read_settings(path: Path) -> dict[str, str]:
+    """Return the dotted keys of a run's config.yaml and their values as text; {} without the file.
 
     Raises:
         RunDirectoryError: The file can't be read.
@@ -164,10 +226,9 @@ def kept_settings(path: Path) -> dict[str, str]:
     if not file.exists():
         return {}
     try:
-        kept = plain_yaml(file)
+        return dict(_flat(plain_yaml(file)))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise RunDirectoryError(f"{file} cannot be read: {' '.join(str(error).split())}.") from error
-    return {key: value for key, value in _flat(kept) if not key.startswith(IGNORED)}
 
 
 def _flat(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:  # noqa: ANN401

@@ -14,7 +14,7 @@ from hsi_al.report.__main__ import main
 from hsi_al.report.contest import Contest, Difference, contests_of, differences, every_pair
 from hsi_al.report.contest_figure import contest_figure
 from hsi_al.report.contest_tables import MEASURES, notes, reach_cell, savings_table, sections, wins_table
-from hsi_al.report.series import Series, series_of
+from hsi_al.report.series import Series, Setting, series_of
 from tests.report.fakes import write_run
 
 LABELS = (160, 200, 240)
@@ -250,9 +250,14 @@ def test_a_whole_name_is_a_reference_whatever_else_begins_like_it(tmp_path: Path
 
 
 def test_the_patch_is_part_of_a_spatial_split() -> None:
-    settings = ("scene", "net", "protocol demo", "patch_size=16")
-    assert Series("", (*settings, "split blocks"), []).arena[-2:] == ("patch_size=16", "split blocks")
-    assert "patch_size=16" not in Series("", (*settings, "split holdout"), []).arena
+    patch, blocks, holdout = (
+        Setting("patch_size", "16"),
+        Setting("split.kind", "blocks"),
+        Setting("split.kind", "holdout"),
+    )
+    settings = (Setting("dataset.name", "scene"), Setting("learner.method", "net"), patch)
+    assert Series("", (*settings, blocks), []).arena[-2:] == (patch, blocks)
+    assert patch not in Series("", (*settings, holdout), []).arena
 
 
 def test_a_seed_that_is_there_twice_is_refused(tmp_path: Path) -> None:
@@ -324,7 +329,7 @@ def test_many_methods_are_compared_with_the_reference_alone(tmp_path: Path) -> N
             write_method(tmp_path, method, seed, (80, 82 + gain, 84 + gain + 0.1 * seed * (gain % 3)))
     contest = contest_of(sorted(tmp_path.glob("*/seed=*")))
     last, _ = contest.quantities().values()
-    shown = contest.comparisons(last)
+    shown = contest.comparisons(list(contest.quantities())[0])
     assert [entry.column for entry in shown] == ["random"] * 8
     assert [entry.row for entry in shown] == [f"method{i}" for i in (1, 6, 3, 4, 7, 0, 5, 2)]
     assert (
@@ -334,5 +339,5 @@ def test_many_methods_are_compared_with_the_reference_alone(tmp_path: Path) -> N
     height = contest_figure(contest).get_figheight()
     assert height < 12
     without = Contest(contest.name, contest.methods, contest.measure, None)
-    assert len(without.comparisons(last)) == 36
+    assert len(without.comparisons(list(without.quantities())[0])) == 36
     assert contest_figure(without).get_figheight() > height
