@@ -1,5 +1,8 @@
 """Errors that a user can act on: the message is one sentence that names the cause and the remedy; exit code 2."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 
 class HsiAlError(Exception):
     """Base class of all errors caused by bad input or a bad environment, never by a bug."""
@@ -31,3 +34,22 @@ class LearnerError(HsiAlError):
 
 class RunDirectoryError(HsiAlError):
     """A run directory cannot be used: it is locked, corrupted or holds a run of another configuration."""
+
+
+@contextmanager
+def left_out(what: str, warn: Callable[[str], None] | None) -> Iterator[None]:
+    """Turn an error inside into a warning: for what a run can do without, such as a picture.
+
+    Interrupts are no `Exception` and pass.
+
+    Args:
+        what: What is missing then.
+        warn: Called with a sentence that names it and the cause; None = the error passes.
+    """
+    try:
+        yield
+    except Exception as error:
+        if warn is None:
+            raise
+        cause = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+        warn(f"{what} is left out ({cause[:300]}).")

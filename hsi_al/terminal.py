@@ -3,6 +3,7 @@
 import io
 import sys
 import unicodedata
+from contextlib import suppress
 
 
 def printable(text: str) -> str:
@@ -16,6 +17,12 @@ def printable(text: str) -> str:
         else char.encode("unicode_escape", "backslashreplace").decode("ascii")
         for char in text
     )
+
+
+def warn(sentence: str) -> None:
+    """Print a warning on stderr; a closed stderr is no error."""
+    with suppress(OSError, ValueError):
+        print(f"hsi_al: warning: {printable(sentence)}", file=sys.stderr, flush=True)
 
 
 def tolerate_encodings() -> None:

@@ -22,12 +22,13 @@ from hsi_al.active.parts import build_parts
 from hsi_al.active.run_directory import discard_uncommitted, locked, read_meta, refuse_foreign_files
 from hsi_al.config.kept import differing_keys, keep_scaling, to_dict, to_yaml
 from hsi_al.config.schema import MOST_THREADS, Config, name_with_wrappers
-from hsi_al.errors import HsiAlError, RunDirectoryError
+from hsi_al.errors import HsiAlError, RunDirectoryError, left_out
 from hsi_al.files import replacing
 from hsi_al.methods.base import Estimate, predicted_map
 from hsi_al.methods.registry import check_method
 from hsi_al.randomness import generator
 from hsi_al.report.tables import PlainConsole, print_table
+from hsi_al.terminal import warn
 from hsi_al.training.ranks import (
     ALONE,
     Ranks,
@@ -112,10 +113,11 @@ def opened(config: Config, path: Path, held: ExitStack) -> tuple[bool, bool]:
 
 
 def draw(path: Path) -> None:
-    """Draw the figures of a run; matplotlib is imported only here."""
-    from hsi_al.report import figures
+    """Draw the figures of a run; loads matplotlib. A figure that can't be drawn costs a warning, never the run."""
+    with left_out(f"The pictures of {short_path(path)}", warn):
+        from hsi_al.report import figures
 
-    figures.draw(path)
+        figures.draw(path, warn=warn)
 
 
 class Experiment:
@@ -190,12 +192,13 @@ class Experiment:
         return announce(self.console, self.parts, self.threads)
 
     def show_results(self, loggers: Sequence[Logger]) -> None:
-        """Draw the figures and pass them to the loggers."""
+        """Draw the figures and pass them to the loggers; what fails costs a warning, never the run."""
         interrupts.check()
         draw(self.path)
         interrupts.check()
         for logger in loggers:
-            logger.log_results()
+            with left_out(f"What {self.config.logger.name} shows at the end of a run", warn):
+                logger.log_results()
 
     def end(self, seconds: dict[str, float]) -> None:
         """Write the profile if wanted, then the state `finished` in meta.json."""

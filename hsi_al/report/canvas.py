@@ -10,8 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hsi_al.files import replacing
+from hsi_al.report.tables import shortened
 
 DPI = 150
+MOST_PIXELS = 4000  # of a side of a picture; figures are laid out so that they stay below
+NAME = 40  # characters of a class name in a picture
+METHOD = 60  # characters of a method's name in a picture
+TITLE_LINES = 5
 FONT = 9.0  # points
 LINE = 0.2  # inches, height of a line of text at 10 points
 CHARACTER = 0.075  # inches, mean width of a character at 9 points, rounded up
@@ -24,13 +29,14 @@ def literal(text: str) -> str:
 
 
 def name_of(value: int, class_names: dict[int, str]) -> str:
-    """Return the class name of a label value, or `class VALUE` where it has none, for matplotlib."""
-    return literal(class_names.get(value, f"class {value}"))
+    """Return the class name of a label value, or `class VALUE` where it has none, for matplotlib, at most `NAME` long."""
+    return literal(shortened(class_names.get(value, f"class {value}"), NAME))
 
 
 def wrapped(title: str, width: float) -> str:
-    """Break a title into lines that fit a figure of `width` inches."""
-    return literal(textwrap.fill(title, max(20, int((width - 2 * MARGIN) / CHARACTER))))
+    """Break a title into at most `TITLE_LINES` lines that fit a figure of `width` inches."""
+    characters = max(20, int((width - 2 * MARGIN) / CHARACTER))
+    return literal(textwrap.fill(title, characters, max_lines=TITLE_LINES, placeholder=" …"))
 
 
 @dataclass(frozen=True)
@@ -111,12 +117,13 @@ def title_height(title: str) -> float:
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure in the format of the path's suffix, cropped to what is drawn, and return the path.
 
-    The file is written as a whole or not at all.
+    The file is written as a whole or not at all. A figure of more than `MOST_PIXELS` is written in a lower resolution.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    dpi = min(DPI, MOST_PIXELS / max(figure.get_size_inches()))
     with replacing(path) as temporary:
         undated = {"CreationDate": None} if path.suffix == ".pdf" else {}  # the same picture gives the same file
         figure.savefig(
-            temporary, format=path.suffix[1:], dpi=DPI, bbox_inches="tight", pad_inches=MARGIN, metadata=undated
+            temporary, format=path.suffix[1:], dpi=dpi, bbox_inches="tight", pad_inches=MARGIN, metadata=undated
         )
     return path

@@ -2,8 +2,9 @@
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,15 @@ from matplotlib.figure import Figure
 
 from hsi_al.errors import RunDirectoryError
 from hsi_al.files import replacing
-from hsi_al.report.canvas import LegendBlock, literal, place_in, save
+from hsi_al.report.canvas import METHOD, NAME, LegendBlock, literal, place_in, save
 from hsi_al.report.contest import Contest, contests_of
 from hsi_al.report.contest_figure import contest_figure
 from hsi_al.report.contest_tables import MEASURES, NAMES, Section, markdown, notes, percent, sections
 from hsi_al.report.palette import PALETTE
 from hsi_al.report.run_files import read_meta
 from hsi_al.report.series import Series, series_of
-from hsi_al.report.tables import CurveRow, read_curve
+from hsi_al.report.statistics import Floats
+from hsi_al.report.tables import CurveRow, read_curve, shortened
 
 LEVELS = (90.0, 95.0, 98.0)
 MARKERS = "os^Dv<>Pp*X"
@@ -44,10 +46,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """The learning curve of one group of settings, averaged over its seeds; points in ascending order of labels."""
+    """The learning curve of one group of settings, averaged over its seeds.
+
+    Attributes:
+        name: Name of the group.
+        points: In ascending order of labels.
+        arena: Number that the curves of the same scene, split and protocol share.
+    """
 
     name: str
     points: list[Point]
+    arena: int = 0
 
     @property
     def common(self) -> list[Point]:
@@ -105,30 +114,56 @@ def _point(n_labelled: int, rows: list[CurveRow]) -> Point:
 
 
 def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all", title: str = "") -> Figure:
-    """Plot a measure in percent against the number of labels, with a band of ± one standard deviation over seeds."""
+    """Plot a measure in percent against the number of labels, with a band of ± one standard deviation over seeds.
+
+    Of more curves than there are colours, the first ones of each arena stand out; the others are grey.
+    """
     figure = Figure(figsize=(6.8, 4.6))
     axes = figure.add_subplot()
-    for index, curve in enumerate(curves):
-        labels = [point.n_labelled for point in curve.common]
-        mean = 100 * np.array([point.mean[measure] for point in curve.common])
-        spread = 100 * np.nan_to_num([point.spread[measure] for point in curve.common])
-        colour = PALETTE[index % len(PALETTE)]
+    bright, grey = divided(curves)
+    for index, curve in enumerate(bright):
+        labels, mean, spread = shown_points(curve, measure)
+        colour = PALETTE[index]
         seeds = curve.common[-1].n_seeds
-        label = literal(f"{curve.name} ({seeds} seed{'s' if seeds > 1 else ''})")
+        label = literal(f"{shortened(curve.name, METHOD)} ({seeds} seed{'s' if seeds > 1 else ''})")
         (line,) = axes.plot(labels, mean, color=colour, label=label, markersize=4.5)
         line.set(marker=MARKERS[index % len(MARKERS)], linestyle=LINES[index % len(LINES)])
         axes.fill_between(labels, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
+    handles = list(axes.lines)
+    for curve in grey:
+        axes.plot(*shown_points(curve, measure)[:2], color="0.8", linewidth=0.6, zorder=1)
+    if grey:
+        axes.lines[-1].set_label(f"{len(grey)} others, named in the tables")
+        handles.append(axes.lines[-1])
     axes.set_xlabel("labelled pixels")
     several = any(point.n_seeds > 1 for curve in curves for point in curve.points)
     axes.set_ylabel(f"{NAMES[measure]} (%)" + (", mean ± standard deviation over seeds" if several else ""))
     axes.grid(color="0.88")
     axes.set_axisbelow(True)
-    axes.set_title(literal(title), fontsize=10)
-    legend = LegendBlock(axes.lines, 6.8, handle_length=3)  # inside the axes it could hide a curve
+    axes.set_title(literal(shortened(title, METHOD + NAME)), fontsize=10)
+    legend = LegendBlock(handles, 6.8, handle_length=3)  # inside the axes it could hide a curve
     figure.set_figheight(4.6 + legend.height)
     axes.set_position(place_in(figure, 0.7, 0.55 + legend.height, 5.9, 3.9))
     legend.draw(figure)
     return figure
+
+
+def divided(curves: Sequence[Curve]) -> tuple[list[Curve], list[Curve]]:
+    """Return as many curves as there are colours, of each arena the first ones, and the others."""
+    seen, ranks = Counter[int](), []
+    for curve in curves:
+        ranks.append(seen[curve.arena])
+        seen[curve.arena] += 1
+    order = sorted(range(len(curves)), key=lambda index: ranks[index])
+    parts = sorted(order[: len(PALETTE)]), sorted(order[len(PALETTE) :])
+    return [curves[index] for index in parts[0]], [curves[index] for index in parts[1]]
+
+
+def shown_points(curve: Curve, measure: str) -> tuple[list[int], Floats, Floats]:
+    """Return a curve's numbers of labels, means and standard deviations in percent, the latter 0 where undefined."""
+    mean = 100 * np.array([point.mean[measure] for point in curve.common])
+    spread = 100 * np.nan_to_num([point.spread[measure] for point in curve.common])
+    return [point.n_labelled for point in curve.common], mean, spread
 
 
 def final_table(curves: Sequence[Curve]) -> list[list[str]]:
@@ -187,8 +222,8 @@ def write_comparison(
     fixed = all(entry.has_fixed_test_set for entry in series)
     shown = measure or ("oa_heldout" if fixed else "oa_all")
     arenas = list(dict.fromkeys(entry.arena for entry in series))
-    averaged = [(arenas.index(entry.arena), curve_of(entry)) for entry in series]
-    curves = [curve for _, curve in sorted(averaged, key=lambda pair: (pair[0], -last_mean(pair[1], shown)))]
+    averaged = [replace(curve_of(entry), arena=arenas.index(entry.arena)) for entry in series]
+    curves = sorted(averaged, key=lambda curve: (curve.arena, -last_mean(curve, shown)))
     table, paths = write_curves(curves, folder, measure=shown)
     found = [Section("All runs, last round", table, 2)]
     found += [section for contest in contests for section in sections(contest, levels)]

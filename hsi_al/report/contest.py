@@ -10,7 +10,7 @@ import numpy as np
 
 from hsi_al.errors import RunDirectoryError
 from hsi_al.report.series import Run, Series, Settings, distinct_names
-from hsi_al.report.statistics import Paired, aulc, all_paired, holm, labels_to_reach, smallest_sign_flip
+from hsi_al.report.statistics import Paired, all_paired, aulc, holm, labels_to_reach, smallest_sign_flip
 
 ALPHA = 0.05
 MANY = 8  # with more methods only the comparisons with the reference are shown

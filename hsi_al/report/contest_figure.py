@@ -1,41 +1,50 @@
 """The picture of a contest: paired differences with confidence intervals, and matrices of wins."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hsi_al.report.canvas import CHARACTER, FONT, MARGIN, headline, literal, place, title_height, wrapped
+from hsi_al.report.canvas import CHARACTER, FONT, MARGIN, METHOD, headline, literal, place, title_height, wrapped
 from hsi_al.report.contest import Contest, Difference, Scores
 from hsi_al.report.contest_tables import NAMES, win_cell, win_counts
 from hsi_al.report.palette import PALETTE
 from hsi_al.report.statistics import CONFIDENCE
+from hsi_al.report.tables import shortened
 
 ROW = 0.36  # inches, height of a row (one comparison)
 PANEL = 3.0  # inches, least width of a panel
 CELL = 0.5  # inches, side of a cell of the win matrix
 GAP = 0.3  # inches between panels
+MOST_ROWS = 30  # comparisons that are drawn
+MOST_COUNTED = 14  # methods of a win matrix with numbers in its cells
+MOST_METHODS = 30  # methods of a win matrix
 OPEN, CLOSED = "0.45", PALETTE[0]
 
 
 def contest_figure(contest: Contest) -> Figure:
     """Draw one panel per quantity with a row per comparison, and a win matrix below each panel.
 
-    The comparisons are those of `Contest.comparisons`, in their order for the last quantity. The contest needs at least
-    two methods and one quantity.
+    The comparisons are those of `Contest.comparisons`, in their order for the last quantity; of more than `MOST_ROWS`,
+    the largest differences. A matrix of more than `MOST_METHODS` is left out. The contest needs at least two methods
+    and one quantity.
     """
     quantities = contest.quantities()
-    names, n = list(contest.methods), len(contest.methods)
+    names = [shortened(name, METHOD) for name in contest.methods]
+    n = len(names) if len(names) <= MOST_METHODS else 0
     compared = {name: {(e.row, e.column): e for e in contest.comparisons(name)} for name in quantities}
-    order = list(compared[list(quantities)[-1]])
-    pairs = [f"{row} minus {column}" for row, column in order]
-    room = CHARACTER * max(map(len, [*pairs, *(f"{name} {n}" for name in names)])) + 0.3
-    forest, matrix = ROW * len(pairs) + 0.2, CELL * n
-    panel, foot = max(PANEL, matrix), matrix + 0.75
+    every = compared[list(quantities)[-1]]
+    order = largest(every.values())
+    pairs = [f"{shortened(row, METHOD)} minus {shortened(column, METHOD)}" for row, column in order]
+    room = CHARACTER * max(map(len, [*pairs, *(f"{name} {n}" for name in names[:n])])) + 0.3
+    forest, matrix = ROW * len(pairs) + 0.2, CELL * min(n, MOST_COUNTED)
+    panel, foot = max(PANEL, matrix), matrix + 0.75 if n else 0.15
     width = room + len(quantities) * (panel + GAP) + MARGIN
     title = wrapped(f"{contest.name}: {NAMES[contest.measure]}, differences on shared seeds", width) + "\n"
     title += wrapped(f"ticks: seeds; line: {100 * CONFIDENCE:g} % interval; filled: separated after correction", width)
+    if len(order) < len(every):
+        title += "\n" + wrapped(f"the {len(order)} largest of {len(every):,} differences; all are in the tables", width)
     figure = Figure(figsize=(width, foot + forest + 0.9 + title_height(title)))
     for index, (name, scores) in enumerate(quantities.items()):
         left = room + index * (panel + GAP)
@@ -43,12 +52,21 @@ def contest_figure(contest: Contest) -> Figure:
         draw_differences(axes, [compared[name][pair] for pair in order], scores)
         axes.set_title(name, fontsize=10)
         axes.set_yticks(range(len(pairs)), map(literal, pairs) if not index else [""] * len(pairs), fontsize=FONT)
+        if not n:
+            continue
         axes = place(figure, left, 0.4, matrix, matrix)
         draw_wins(axes, scores)
         numbered = [literal(f"{method} {i + 1}") for i, method in enumerate(names)]
         axes.set_yticks(range(n), numbered if not index else [str(i + 1) for i in range(n)], fontsize=FONT)
     headline(figure, title)
     return figure
+
+
+def largest(found: Iterable[Difference]) -> list[tuple[str, str]]:
+    """Return the pairs of at most `MOST_ROWS` comparisons, those of the largest differences, in the given order."""
+    pairs = {(entry.row, entry.column): abs(entry.paired.mean) if entry.paired else -1.0 for entry in found}
+    chosen = set(sorted(pairs, key=lambda pair: -pairs[pair])[:MOST_ROWS])
+    return [pair for pair in pairs if pair in chosen]
 
 
 def draw_differences(axes: Axes, found: Sequence[Difference], scores: Scores) -> None:
@@ -76,7 +94,10 @@ def draw_differences(axes: Axes, found: Sequence[Difference], scores: Scores) ->
 
 
 def draw_wins(axes: Axes, scores: Scores) -> None:
-    """Draw on how many shared seeds the row's method beats the column's; in the shading a tie counts as half a win."""
+    """Draw on how many shared seeds the row's method beats the column's; in the shading a tie counts as half a win.
+
+    Of more than `MOST_COUNTED` methods there is only the shading.
+    """
     n = len(scores)
     shares = np.full((n, n), np.nan)
     for row, name in enumerate(scores):
@@ -84,7 +105,7 @@ def draw_wins(axes: Axes, scores: Scores) -> None:
             wins, ties, shared = win_counts(scores, name, other)
             if row != column and shared:
                 shares[row, column] = (wins + ties / 2) / shared
-            text = win_cell(scores, name, other).replace(", ", "\n")
+            text = win_cell(scores, name, other).replace(", ", "\n") if n <= MOST_COUNTED else ""
             dark = shares[row, column] > 0.6
             axes.text(column, row, text, ha="center", va="center", fontsize=FONT, color="white" if dark else "black")
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.1)

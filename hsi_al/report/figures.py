@@ -1,6 +1,7 @@
 """The figures of a run: learning curve, confusion matrix and maps, drawn from the files of its directory."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hsi_al.errors import RunDirectoryError
+from hsi_al import interrupts
+from hsi_al.errors import RunDirectoryError, left_out
 from hsi_al.report.canvas import CHARACTER, FONT, headline, name_of, place, save, title_height, wrapped
 from hsi_al.report.maps import draw_map, map_figure, query_figure
 from hsi_al.report.palette import PALETTE
@@ -28,7 +30,11 @@ from hsi_al.report.tables import CurveRow, read_curve
 
 __all__ = ["confusion_figure", "draw", "draw_map", "learning_curve_figure", "map_figure", "query_figure"]
 
-CELL = 0.4  # inches, side of a cell of the confusion matrix
+CELL = 0.4  # inches, side of a cell of the confusion matrix with a number in it
+NARROW = 0.2  # inches, side of a cell without
+MOST_NUMBERED = 30  # classes of a confusion matrix with numbers in its cells
+MOST_NAMED = 60  # classes that fit along its sides; of more, every n-th is named
+MOST_CELLS = 1000  # classes of which each has a cell of its own
 MOST_TICKS = 11  # label counts that fit below the curve
 CURVES = (  # column, name, colour, marker, line style
     ("oa_all", "OA", PALETTE[0], "o", "-"),
@@ -38,28 +44,35 @@ CURVES = (  # column, name, colour, marker, line style
 )
 
 
-def draw(run_dir: Path, folder: Path | None = None) -> list[Path]:
+def draw(run_dir: Path, folder: Path | None = None, warn: Callable[[str], None] | None = None) -> list[Path]:
     """Write the pictures of a run and return their paths; maps are drawn only where `predictions.h5` exists.
+
+    A picture that can't be drawn or written is left out.
 
     Args:
         run_dir: The run directory.
         folder: Folder of the pictures; None = `figures` in the run directory.
+        warn: Called with a sentence for each picture that is left out; None = nothing is left out, its error is raised.
 
     Raises:
         RunDirectoryError: A file of the run is missing or malformed.
     """
     meta, folder = read_meta(run_dir), folder or run_dir / "figures"
+    rows, confusions, predictions = read_curve(run_dir), read_confusions(run_dir), read_predictions(run_dir)
     figures = {
-        "learning_curve.png": learning_curve_figure(read_curve(run_dir), meta.title),
-        "confusion.png": confusion_figure(read_confusions(run_dir), meta),
+        "learning_curve.png": lambda: learning_curve_figure(rows, meta.title),
+        "confusion.png": lambda: confusion_figure(confusions, meta),
     }
-    predictions = read_predictions(run_dir)
     if predictions is not None:
-        figures["map.png"] = map_figure(
-            predictions.class_map, predictions.ground_truth, predictions.rgb, meta.class_names, meta.title
-        )
-        figures["query_map.png"] = query_figure(_pool(run_dir, predictions), predictions.rgb, meta.title)
-    return [save(figure, folder / name) for name, figure in figures.items()]
+        pool, shown = _pool(run_dir, predictions), (predictions.class_map, predictions.ground_truth, predictions.rgb)
+        figures["map.png"] = lambda: map_figure(*shown, meta.class_names, meta.title)
+        figures["query_map.png"] = lambda: query_figure(pool, shown[2], meta.title)
+    drawn = []
+    for name, figure in figures.items():
+        interrupts.check()
+        with left_out(str(folder / name), warn):
+            drawn.append(save(figure(), folder / name))
+    return drawn
 
 
 def _pool(run_dir: Path, predictions: Predictions) -> Pool:
@@ -121,37 +134,53 @@ def confusion_figure(confusions: Confusions, meta: Meta) -> Figure:
     heldout = bool(confusions.heldout[-1].any())
     counts = confusions.heldout[-1] if heldout else confusions.all[-1]
     subject = "held-out pixels" if heldout else "all pixels with ground truth"
-    names = [name_of(int(value), meta.class_names) for value in confusions.label_values]
-    side = max(CELL * len(names), 2.0)
+    classes = len(confusions.label_values)
+    step = -(-classes // MOST_NAMED)
+    named = range(0, classes, step)
+    names = [name_of(int(confusions.label_values[index]), meta.class_names) for index in named]
+    side = max(CELL * classes, 2.0) if classes <= MOST_NUMBERED else max(NARROW * min(classes, MOST_NAMED), 8.0)
     longest = CHARACTER * max(map(len, names))
     room, foot = longest + 1.0, longest + 0.5  # inches for the names and, on the left, their counts
     width = side + room + 0.9
     detail = f"{subject}, round {len(confusions.all) - 1}, % of the true class"
+    if step > 1:
+        detail += f"; {classes} classes, of which 1 in {step} is named"
     title = wrapped(meta.title, width) + "\n" + wrapped(detail, width)
     figure = Figure(figsize=(width, side + foot + 0.3 + title_height(title)))
     axes = place(figure, room, foot, side, side)
-    _matrix(axes, counts, gap=0.1 * len(names) / side)
-    totals = counts.sum(axis=1)
-    rows = [f"{name} ({total})" for name, total in zip(names, totals, strict=True)]
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=FONT)
-    axes.set_yticks(range(len(names)), rows, fontsize=FONT)
+    _matrix(axes, counts, named, gap=0.1 * classes / side)
+    rows = [f"{name} ({counts[index].sum()})" for name, index in zip(names, named, strict=True)]
+    axes.set_xticks(named, names, rotation=90, fontsize=FONT)
+    axes.set_yticks(named, rows, fontsize=FONT)
     axes.set_xlabel("prediction", fontsize=FONT)
     axes.set_ylabel("truth (pixels)", fontsize=FONT)
     headline(figure, title)
     return figure
 
 
-def _matrix(axes: Axes, counts: Ints, gap: float) -> None:
-    """Colour the cells by their share of the row and write it in percent; recalls stand `gap` cells to the right."""
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.maximum(totals, 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.argwhere(counts > 0):
+def _matrix(axes: Axes, counts: Ints, named: range, gap: float) -> None:
+    """Colour the cells by their share of the row; the recalls of the named rows stand `gap` cells to the right.
+
+    Up to `MOST_NUMBERED` classes, the shares are also written in percent.
+    """
+    classes, totals = len(counts), counts.sum(axis=1)
+    merged = _merged(counts)
+    shares = merged / np.maximum(merged.sum(axis=1, keepdims=True), 1)
+    edge = classes - 0.5
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, extent=(-0.5, edge, edge, -0.5), interpolation="nearest")
+    for row, column in np.argwhere(counts > 0) if classes <= MOST_NUMBERED else ():
         share = shares[row, column]
         text = f"{100 * share:.0f}" if share >= 0.005 else "<1"
         axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if share > 0.55 else "black")
-    edge = len(counts) - 0.5 + gap
-    axes.text(edge, -0.5 - gap, "recall %", fontsize=FONT, va="bottom")
-    for row, total in enumerate(totals[:, 0]):
-        axes.text(edge, row, f"{100 * shares[row, row]:.1f}" if total else "-", fontsize=FONT, va="center")
+    axes.text(edge + gap, -0.5 - gap, "recall %", fontsize=FONT, va="bottom")
+    for row in named:
+        recall = f"{100 * counts[row, row] / totals[row]:.1f}" if totals[row] else "-"
+        axes.text(edge + gap, row, recall, fontsize=FONT, va="center")
     axes.tick_params(length=0)
+
+
+def _merged(counts: Ints) -> Ints:
+    """Return a confusion matrix of at most `MOST_CELLS` rows, each of which may stand for several classes."""
+    step = -(-len(counts) // MOST_CELLS)
+    first = np.arange(0, len(counts), step)
+    return counts if step == 1 else np.add.reduceat(np.add.reduceat(counts, first, axis=0), first, axis=1)

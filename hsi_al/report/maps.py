@@ -1,6 +1,7 @@
 """Pictures of a scene: the predicted classes, and the queried pixels."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,10 @@ from hsi_al.report.canvas import (
     without_ticks,
     wrapped,
 )
-from hsi_al.report.palette import BACKGROUND, RGB, UNUSED, colour_of, paint
+from hsi_al.report.palette import BACKGROUND, PALETTE, RGB, UNUSED, colour_of, paint
 from hsi_al.report.run_files import Image, Ints, Pool, thinned
+
+MOST_ENTRIES = 60  # classes in a legend
 
 
 def draw_map(
@@ -102,7 +105,7 @@ def grid_figure(panels: dict[str, Image], patches: list[Patch], title: str, colu
     rows = -(-len(panels) // columns)
     across = max(width * scale, caption_width(panels)) + MARGIN
     up = height * scale + (max(caption.count("\n") for caption in panels) + 1) * LINE + MARGIN
-    total = max(columns * across + MARGIN, 4.5)
+    total = max(columns * across + MARGIN, 4.5 if len(patches) <= len(PALETTE) else 9.0)
     legend, title = LegendBlock(patches, total - 2 * MARGIN), wrapped(title, total)
     figure = Figure(figsize=(total, rows * up + legend.height + title_height(title) - MARGIN))
     for index, (name, image) in enumerate(panels.items()):
@@ -129,17 +132,29 @@ def _picture(axes: Axes, name: str, image: Image) -> None:
 def _patches(
     maps: Sequence[npt.NDArray[np.integer[Any]]], colours: dict[int, RGB], class_names: dict[int, str]
 ) -> list[Patch]:
-    """Return one legend entry per class, and entries for unlabelled pixels and unused classes where a map has any."""
-    entries = [(name_of(value, class_names), colour) for value, colour in colours.items()]
-    present = np.unique(np.concatenate([np.unique(labels) for labels in maps]))
+    """Return one legend entry per class, and entries for unlabelled pixels and unused classes where a map has any.
+
+    Of more than `MOST_ENTRIES` classes, those with the most pixels have an entry.
+    """
+    pixels = Counter[int]()
+    for labels in maps:
+        pixels.update(dict(zip(*(found.tolist() for found in np.unique(labels, return_counts=True)), strict=True)))
+    largest = sorted(colours, key=lambda value: (-pixels[value], value))[:MOST_ENTRIES]
+    entries: list[tuple[str, RGB | None]] = [(name_of(v, class_names), colours[v]) for v in sorted(largest)]
+    if left := len(colours) - len(largest):
+        entries.append((f"{left:,} classes with fewer pixels not listed", None))
+    present = np.array([*pixels])
     if (~np.isin(present, [0, *colours])).any():
         entries.append(("other classes, not used", UNUSED))
     if 0 in present:
         entries.append(("no label", BACKGROUND))
-    return [
-        Patch(facecolor=np.divide(colour, 255).tolist(), edgecolor="0.4", linewidth=0.5, label=name)
-        for name, colour in entries
-    ]
+    return [_patch(name, colour) for name, colour in entries]
+
+
+def _patch(name: str, colour: RGB | None) -> Patch:
+    if colour is None:
+        return Patch(facecolor="none", edgecolor="none", label=name)
+    return Patch(facecolor=np.divide(colour, 255).tolist(), edgecolor="0.4", linewidth=0.5, label=name)
 
 
 def query_figure(pool: Pool, rgb: Image, title: str) -> Figure:

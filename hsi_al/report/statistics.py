@@ -120,7 +120,7 @@ def _paired(values: Floats, confidence: float) -> Iterator[Paired]:
 
 
 def sign_flip(differences: Floats) -> Floats:
-    """Return the two-sided p of the sign-flip permutation test of the mean of differences (n,), n >= 2, or of each row (m, n).
+    """Return the two-sided p of the sign-flip permutation test of the mean of differences (n,) or (m, n), n >= 2.
 
     Up to n = 14 all 2^n sign patterns are used, beyond that 2^14 random ones.
     """

@@ -117,6 +117,13 @@ def _number(value: float, decimals: int) -> str:
     return "-" if math.isnan(value) else f"{value:.{decimals}f}"
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text as one line of at most `most` characters; in a longer one an ellipsis stands for the middle."""
+    line = " ".join(text.split())
+    tail = (most - 1) // 3
+    return line if len(line) <= most else f"{line[: most - 1 - tail]}…{line[len(line) - tail :]}"
+
+
 class PlainConsole(Console):
     """A console that shows control characters in text as escapes and takes text for no markup."""
 
@@ -158,7 +165,7 @@ def print_table(table: Sequence[Sequence[str]]) -> None:
 def _padded(row: Sequence[str], widths: Sequence[int]) -> list[str]:
     """Return the cells at the widths of their columns: the first to the left, others to the right."""
     gaps = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
-    return [f" {gap}{cell} " if index else f" {cell}{gap} " for index, (cell, gap) in enumerate(zip(row, gaps))]
+    return [f" {row[0]}{gaps[0]} ", *(f" {gap}{cell} " for gap, cell in zip(gaps[1:], row[1:], strict=True))]
 
 
 def limited(table: Sequence[Sequence[str]], rows: int, name: int, rest: str) -> list[list[str]]:
@@ -173,6 +180,6 @@ def limited(table: Sequence[Sequence[str]], rows: int, name: int, rest: str) -> 
     header, *found = table
     kept = [[shortened(cell, name) for cell in header]]
     kept += [[shortened(row[0], name), *row[1:]] for row in found[:rows]]
-    if left := len(found) - rows if len(found) > rows else 0:
+    if (left := len(found) - rows) > 0:
         kept.append([f"and {left:,} more {rest}", *[""] * (len(header) - 1)])
     return kept

@@ -9,7 +9,8 @@ from matplotlib.image import imread
 from hsi_al.active.curve import RoundRecord
 from hsi_al.active.observers.base import logged_row
 from hsi_al.active.run_directory import RunDirectory
-from hsi_al.errors import ConfigurationError
+from hsi_al.errors import ConfigurationError, left_out
+from hsi_al.terminal import warn
 
 FOLDER = "tensorboard"
 
@@ -59,7 +60,8 @@ class TensorBoardObserver:
         """Log the pictures of a finished run."""
         labels = int(self.directory.rows[-1]["n_labelled"])
         for picture in sorted((self.directory.path / "figures").glob("*.png")):
-            self.writer.add_image(f"figures/{picture.stem}", imread(picture), labels, dataformats="HWC")
+            with left_out(f"{picture.name} in TensorBoard", warn):
+                self.writer.add_image(f"figures/{picture.stem}", imread(picture), labels, dataformats="HWC")
 
 
 @contextmanager

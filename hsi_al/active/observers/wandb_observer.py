@@ -13,7 +13,8 @@ from urllib.parse import urlparse
 from hsi_al.active.curve import RoundRecord
 from hsi_al.active.observers.base import logged_row
 from hsi_al.active.run_directory import RunDirectory
-from hsi_al.errors import ConfigurationError
+from hsi_al.errors import ConfigurationError, left_out
+from hsi_al.terminal import warn
 
 MODES = ("auto", "online", "offline", "disabled")
 # Values of WANDB_MODE, also those of earlier versions of W&B.
@@ -79,8 +80,10 @@ class WandbObserver:
             columns=["truth", "predicted", "pixels"],
             data=[[names[i], names[j], int(count)] for (i, j), count in _entries(confusion)],
         )
-        pictures = sorted((self.directory.path / "figures").glob("*.png"))
-        images = {f"figures/{picture.stem}": self.wandb.Image(str(picture)) for picture in pictures}
+        images = {}
+        for picture in sorted((self.directory.path / "figures").glob("*.png")):
+            with left_out(f"{picture.name} in W&B", warn):
+                images[f"figures/{picture.stem}"] = self.wandb.Image(str(picture))
         labels = self.directory.rows[-1]["n_labelled"]
         self.run.log({"al/labels": labels, "confusion": table, **images})
 
