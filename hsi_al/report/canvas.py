@@ -16,7 +16,7 @@ DPI = 150
 MOST_PIXELS = 4000  # of a side of a picture; figures are laid out so that they stay below
 NAME = 40  # characters of a class name in a picture
 METHOD = 60  # characters of a method's name in a picture
-TITLE_LINES = 5
+TITLE_LINES = 4
 FONT = 9.0  # points
 LINE = 0.2  # inches, height of a line of text at 10 points
 CHARACTER = 0.075  # inches, mean width of a character at 9 points, rounded up
@@ -29,14 +29,14 @@ def literal(text: str) -> str:
 
 
 def name_of(value: int, class_names: dict[int, str]) -> str:
-    """Return the class name of a label value, or `class VALUE` where it has none, for matplotlib, at most `NAME` long."""
+    """Return the class name of a label value, or `class VALUE`, for matplotlib; a long name is shortened."""
     return literal(shortened(class_names.get(value, f"class {value}"), NAME))
 
 
 def wrapped(title: str, width: float) -> str:
-    """Break a title into at most `TITLE_LINES` lines that fit a figure of `width` inches."""
+    """Break a title into lines that fit a figure of `width` inches; one of more than `TITLE_LINES` is shortened."""
     characters = max(20, int((width - 2 * MARGIN) / CHARACTER))
-    return literal(textwrap.fill(title, characters, max_lines=TITLE_LINES, placeholder=" …"))
+    return literal(textwrap.fill(shortened(title, TITLE_LINES * characters), characters))
 
 
 @dataclass(frozen=True)

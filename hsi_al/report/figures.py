@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from hsi_al import interrupts
@@ -143,6 +144,8 @@ def confusion_figure(confusions: Confusions, meta: Meta) -> Figure:
     room, foot = longest + 1.0, longest + 0.5  # inches for the names and, on the left, their counts
     width = side + room + 0.9
     detail = f"{subject}, round {len(confusions.all) - 1}, % of the true class"
+    if classes > MOST_NUMBERED:
+        detail += ", coloured by its square root"
     if step > 1:
         detail += f"; {classes} classes, of which 1 in {step} is named"
     title = wrapped(meta.title, width) + "\n" + wrapped(detail, width)
@@ -167,7 +170,8 @@ def _matrix(axes: Axes, counts: Ints, named: range, gap: float) -> None:
     merged = _merged(counts)
     shares = merged / np.maximum(merged.sum(axis=1, keepdims=True), 1)
     edge = classes - 0.5
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, extent=(-0.5, edge, edge, -0.5), interpolation="nearest")
+    scale = PowerNorm(0.5 if classes > MOST_NUMBERED else 1, vmin=0, vmax=1)  # small shares must show without numbers
+    axes.imshow(shares, cmap="Blues", norm=scale, extent=(-0.5, edge, edge, -0.5), interpolation="nearest")
     for row, column in np.argwhere(counts > 0) if classes <= MOST_NUMBERED else ():
         share = shares[row, column]
         text = f"{100 * share:.0f}" if share >= 0.005 else "<1"

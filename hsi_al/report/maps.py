@@ -142,7 +142,7 @@ def _patches(
     largest = sorted(colours, key=lambda value: (-pixels[value], value))[:MOST_ENTRIES]
     entries: list[tuple[str, RGB | None]] = [(name_of(v, class_names), colours[v]) for v in sorted(largest)]
     if left := len(colours) - len(largest):
-        entries.append((f"{left:,} classes with fewer pixels not listed", None))
+        entries.append((f"and {left:,} smaller", None))
     present = np.array([*pixels])
     if (~np.isin(present, [0, *colours])).any():
         entries.append(("other classes, not used", UNUSED))
