@@ -20,7 +20,7 @@ from hsi_al.active.experiment import use_threads
 from hsi_al.active.run_directory import read_meta, reading
 from hsi_al.cli.console import complain, guarded
 from hsi_al.config.kept import load_kept
-from hsi_al.errors import RunDirectoryError, SceneError
+from hsi_al.errors import RunDirectoryError, SceneError, left_out
 from hsi_al.files import replacing_hdf5
 from hsi_al.methods.base import predicted_map
 from hsi_al.methods.deep.learner import read_weights
@@ -31,7 +31,7 @@ from hsi_al.scenes.preparation import Preparation, applied, survey
 from hsi_al.scenes.readers import opened_rows
 from hsi_al.scenes.scene import false_colour, is_scene_file
 from hsi_al.scenes.stored import StoredCube, reordered
-from hsi_al.terminal import printable
+from hsi_al.terminal import printable, warn
 
 
 def predict(
@@ -182,7 +182,10 @@ def write_prediction(
     meta = read_meta(run_directory)
     names = {int(value): name for value, name in meta["class_names"].items()}
     title = f"{cube_file.stem}, by {meta['title']}"
-    return [output / "class_map.h5", draw_map(class_map, None, picture_of, names, title, output / "map.png")]
+    written = [output / "class_map.h5"]
+    with left_out(str(output / "map.png"), warn):
+        written.append(draw_map(class_map, None, picture_of, names, title, output / "map.png"))
+    return written
 
 
 def folder_for(place: Path, cube_file: Path) -> Path:

@@ -1,9 +1,12 @@
 """Exit codes and error messages of all commands.
 
 0: success; 1: a bug (with its traceback); 2: bad input (one sentence on stderr); 128 + the signal's number: ended by a
-signal (130 for Ctrl-C, 143 for SIGTERM, 129 for a closed terminal).
+signal (130 for Ctrl-C, 143 for SIGTERM, 129 for a closed terminal). A command whose output nobody reads any more, such
+as in `python -m hsi_al.report summary outputs | head -1`, ends silently with 141, as one that SIGPIPE ended.
 """
 
+import os
+import select
 import sys
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
@@ -37,12 +40,15 @@ def guarded(
         try:
             work()
             interrupts.check()
+            sys.stdout.flush()
         except BrokenExecutor:
             return told(
                 "A job's process was killed, often for lack of memory; run fewer jobs at once with "
                 "hydra.launcher.n_jobs. The same command continues."
             )
         except caught as error:
+            if isinstance(error, BrokenPipeError) and is_unread():
+                return farewell(interrupts.Interrupted(interrupts.SIGPIPE), way_out)
             if (
                 isinstance(error, OSError) and interrupts.noted() is not None
             ):  # nothing can be shown once its terminal is closed
@@ -71,5 +77,23 @@ def complain(line: str) -> None:
 
 def farewell(interrupt: interrupts.Interrupted, way_out: str) -> int:
     """Print on stderr that a signal came and what to do next, and return the signal's exit code."""
-    complain(f"hsi_al: interrupted; {way_out}.")
+    if interrupt.signal_number != interrupts.SIGPIPE:
+        complain(f"hsi_al: interrupted; {way_out}.")
+    else:
+        discard_output()
     return interrupt.exit_code
+
+
+def is_unread() -> bool:
+    """Whether the reader of stdout is gone; other pipes may break, too."""
+    with suppress(OSError, ValueError, AttributeError):  # no file, or a system without `poll`
+        watched = select.poll()
+        watched.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in watched.poll(0))
+    return False
+
+
+def discard_output() -> None:
+    """Let stdout lead nowhere: Python would complain at its end about what it couldn't write."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from hsi_al.errors import RunDirectoryError
+from hsi_al.errors import RunDirectoryError, left_out
 from hsi_al.files import replacing
 from hsi_al.report.canvas import METHOD, NAME, LegendBlock, literal, place_in, save
 from hsi_al.report.contest import Contest, contests_of
@@ -21,6 +21,7 @@ from hsi_al.report.run_files import read_meta
 from hsi_al.report.series import Series, series_of
 from hsi_al.report.statistics import Floats
 from hsi_al.report.tables import CurveRow, read_curve, shortened
+from hsi_al.terminal import warn
 
 LEVELS = (90.0, 95.0, 98.0)
 MARKERS = "os^Dv<>Pp*X"
@@ -233,7 +234,8 @@ def write_comparison(
     tested = [contest for contest in contests if len(contest.methods) > 1 and contest.quantities()]
     for index, contest in enumerate(tested):
         name = "comparison_differences" + (f"_{index + 1}" if len(tested) > 1 else "") + ".png"
-        paths.append(save(contest_figure(contest), folder / name))
+        with left_out(str(folder / name), warn):
+            paths.append(save(contest_figure(contest), folder / name))
     with replacing(folder / "comparison.md") as temporary:
         text = [f"{'#' * section.depth} {section.title}\n\n{markdown(section.table)}" for section in found]
         temporary.write_text("\n".join([*text, "".join(f"- {note}\n" for note in said)]), encoding="utf-8")
@@ -298,6 +300,8 @@ def write_curves(
 ) -> tuple[list[list[str]], list[Path]]:
     """Write curves as pictures, all points as CSV, and the last points as Markdown.
 
+    A picture that can't be drawn is left out with a warning.
+
     Args:
         curves: Averaged learning curves.
         folder: Folder of the files.
@@ -314,8 +318,10 @@ def write_curves(
     """
     table = final_table(curves)
     folder.mkdir(parents=True, exist_ok=True)
-    figure = comparison_figure(curves, measure, title)
-    paths = [save(figure, folder / f"{stem}.{kind}") for kind in pictures]
+    paths: list[Path] = []
+    with left_out(f"The picture {folder / stem}", warn):
+        figure = comparison_figure(curves, measure, title)
+        paths += [save(figure, folder / f"{stem}.{kind}") for kind in pictures]
     rows: list[list[object]] = [
         ["run", "n_labelled", "n_seeds", *(f"{m}_{kind}" for m in MEASURES for kind in ("mean", "std"))]
     ]

@@ -1,6 +1,6 @@
 """The picture of a contest: paired differences with confidence intervals, and matrices of wins."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,15 +27,15 @@ def contest_figure(contest: Contest) -> Figure:
     """Draw one panel per quantity with a row per comparison, and a win matrix below each panel.
 
     The comparisons are those of `Contest.comparisons`, in their order for the last quantity; of more than `MOST_ROWS`,
-    the largest differences. A matrix of more than `MOST_METHODS` is left out. The contest needs at least two methods
-    and one quantity.
+    the highest and the lowest differences. A matrix of more than `MOST_METHODS` is left out. The contest needs at least
+    two methods and one quantity.
     """
     quantities = contest.quantities()
     names = [shortened(name, METHOD) for name in contest.methods]
     n = len(names) if len(names) <= MOST_METHODS else 0
     compared = {name: {(e.row, e.column): e for e in contest.comparisons(name)} for name in quantities}
     every = compared[list(quantities)[-1]]
-    order = largest(every.values())
+    order = extreme(list(every.values()))
     pairs = [f"{shortened(row, METHOD)} minus {shortened(column, METHOD)}" for row, column in order]
     room = CHARACTER * max(map(len, [*pairs, *(f"{name} {n}" for name in names[:n])])) + 0.3
     forest, matrix = ROW * len(pairs) + 0.2, CELL * min(n, MOST_COUNTED)
@@ -44,7 +44,7 @@ def contest_figure(contest: Contest) -> Figure:
     title = wrapped(f"{contest.name}: {NAMES[contest.measure]}, differences on shared seeds", width) + "\n"
     title += wrapped(f"ticks: seeds; line: {100 * CONFIDENCE:g} % interval; filled: separated after correction", width)
     if len(order) < len(every):
-        title += "\n" + wrapped(f"the {len(order)} largest of {len(every):,} differences; all are in the tables", width)
+        title += "\n" + wrapped(f"the highest and lowest of {len(every):,} differences; all are in the tables", width)
     figure = Figure(figsize=(width, foot + forest + 0.9 + title_height(title)))
     for index, (name, scores) in enumerate(quantities.items()):
         left = room + index * (panel + GAP)
@@ -62,11 +62,14 @@ def contest_figure(contest: Contest) -> Figure:
     return figure
 
 
-def largest(found: Iterable[Difference]) -> list[tuple[str, str]]:
-    """Return the pairs of at most `MOST_ROWS` comparisons, those of the largest differences, in the given order."""
-    pairs = {(entry.row, entry.column): abs(entry.paired.mean) if entry.paired else -1.0 for entry in found}
-    chosen = set(sorted(pairs, key=lambda pair: -pairs[pair])[:MOST_ROWS])
-    return [pair for pair in pairs if pair in chosen]
+def extreme(found: Sequence[Difference]) -> list[tuple[str, str]]:
+    """Return the pairs of at most `MOST_ROWS` comparisons in their order: of more, the highest and the lowest."""
+    means = {(entry.row, entry.column): entry.paired.mean for entry in found if entry.paired is not None}
+    if len(known := [(entry.row, entry.column) for entry in found]) <= MOST_ROWS:
+        return known
+    ranked = sorted(means, key=lambda pair: means[pair])
+    chosen = {*ranked[: MOST_ROWS // 2], *ranked[-MOST_ROWS // 2 :]}
+    return [pair for pair in means if pair in chosen] or known[:MOST_ROWS]
 
 
 def draw_differences(axes: Axes, found: Sequence[Difference], scores: Scores) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
+from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 
 from hsi_al import interrupts
@@ -60,7 +60,7 @@ def draw(run_dir: Path, folder: Path | None = None, warn: Callable[[str], None] 
     """
     meta, folder = read_meta(run_dir), folder or run_dir / "figures"
     rows, confusions, predictions = read_curve(run_dir), read_confusions(run_dir), read_predictions(run_dir)
-    figures = {
+    figures: dict[str, Callable[[], Figure]] = {
         "learning_curve.png": lambda: learning_curve_figure(rows, meta.title),
         "confusion.png": lambda: confusion_figure(confusions, meta),
     }
@@ -170,7 +170,9 @@ def _matrix(axes: Axes, counts: Ints, named: range, gap: float) -> None:
     merged = _merged(counts)
     shares = merged / np.maximum(merged.sum(axis=1, keepdims=True), 1)
     edge = classes - 0.5
-    scale = PowerNorm(0.5 if classes > MOST_NUMBERED else 1, vmin=0, vmax=1)  # small shares must show without numbers
+    scale: Normalize = PowerNorm(
+        0.5 if classes > MOST_NUMBERED else 1, vmin=0, vmax=1
+    )  # small shares must show without numbers
     axes.imshow(shares, cmap="Blues", norm=scale, extent=(-0.5, edge, edge, -0.5), interpolation="nearest")
     for row, column in np.argwhere(counts > 0) if classes <= MOST_NUMBERED else ():
         share = shares[row, column]

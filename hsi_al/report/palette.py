@@ -89,10 +89,10 @@ def cielab(colours: npt.ArrayLike) -> Floats:
 def paint(labels: npt.NDArray[np.integer], colours: Mapping[int, RGB]) -> npt.NDArray[np.uint8]:
     """Colour a map (H, W) of label values as (H, W, 3); 0 is background, other values without a colour are `UNUSED`."""
     if not colours:
-        return np.array([BACKGROUND, UNUSED], np.uint8)[(labels != 0).astype(int)]
+        return np.asarray(np.array([BACKGROUND, UNUSED], np.uint8)[(labels != 0).astype(np.intp)])
     values = np.array(sorted(colours))
     rank = np.minimum(np.searchsorted(values, labels), len(values) - 1)
     painted = np.array([*(colours[int(value)] for value in values), BACKGROUND, UNUSED], np.uint8)
     rank[values[rank] != labels] = len(values) + 1
     rank[(labels == 0) & (rank > len(values))] = len(values)
-    return painted[rank]
+    return np.asarray(painted[rank], np.uint8)

@@ -182,6 +182,17 @@ def read_pool(run_dir: Path) -> Pool:
     return Pool(**arrays)
 
 
+def read_label_counts(run_dir: Path) -> dict[int, int]:
+    """Return how many pixels of each label value are labelled in `pool.h5`.
+
+    Raises:
+        RunDirectoryError: The file can't be read or is malformed.
+    """
+    label = _arrays(run_dir / "pool.h5", {"label": 1})["label"]
+    values, counts = np.unique(label[label != 0], return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
 def read_predictions(run_dir: Path) -> Predictions | None:
     """Read the maps from `predictions.h5`; None where the run wrote no such file.
 

@@ -136,7 +136,7 @@ def series_of(paths: Sequence[Path]) -> list[Series]:
     """
     named: dict[Settings, list[tuple[Run, dict[str, str]]]] = {}
     for path in paths:
-        meta, kept = read_meta(path), read_settings(path)
+        meta, kept = read_meta(path), kept_settings(path)
         known = ({} if {*NAMING, "seed"} <= kept.keys() else titled(meta.title)) | kept
         known["learner.method"] = known["learner.method"].removeprefix("deep-")
         naming = tuple(Setting(key, known[key]) for key in NAMING if known[key])
@@ -202,7 +202,7 @@ def hidden_settings(kept: Sequence[dict[str, str]]) -> list[Settings]:
     one of them has no config.yaml.
 
     Args:
-        kept: What `read_settings` returns for each run.
+        kept: What `kept_settings` returns for each run.
     """
     if not all(kept):
         return [() for _ in kept]
@@ -216,7 +216,7 @@ def hidden_settings(kept: Sequence[dict[str, str]]) -> list[Settings]:
     return [tuple(Setting(key, values[key][run]) for key in keys) for run in range(len(kept))]
 
 
-def read_settings(path: Path) -> dict[str, str]:
+def kept_settings(path: Path) -> dict[str, str]:
     """Return the dotted keys of a run's config.yaml and their values as text; {} without the file.
 
     Raises:

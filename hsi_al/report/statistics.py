@@ -115,8 +115,9 @@ def _paired(values: Floats, confidence: float) -> Iterator[Paired]:
             test = scipy.stats.ttest_1samp(values[vary], 0.0, axis=1)
             p_t[vary] = test.pvalue
             low[vary], high[vary] = test.confidence_interval(confidence)
-    for mean, *numbers, (wins, ties) in zip(means, low, high, p_t, p_sign, counts, strict=True):
-        yield Paired(n, float(mean), *map(float, numbers), wins, ties)
+    numbers = np.stack([means, low, high, p_t, p_sign], axis=1).tolist()
+    for row, (wins, ties) in zip(numbers, counts, strict=True):
+        yield Paired(n, row[0], row[1], row[2], row[3], row[4], wins, ties)
 
 
 def sign_flip(differences: Floats) -> Floats:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from hsi_al.errors import RunDirectoryError
-from hsi_al.report.canvas import save
+from hsi_al.interrupts import Interrupted
+from hsi_al.report.canvas import DPI, MOST_PIXELS, save
 from hsi_al.report.figures import (
     _pool,
     confusion_figure,
@@ -22,7 +24,7 @@ from hsi_al.report.figures import (
     map_figure,
     query_figure,
 )
-from hsi_al.report.maps import round_colours
+from hsi_al.report.maps import maps_figure, round_colours
 from hsi_al.report.palette import BACKGROUND, PALETTE, UNUSED, rgb_of
 from hsi_al.report.run_files import Confusions, Meta, Pool, read_confusions, read_meta, read_predictions
 from hsi_al.report.tables import read_curve
@@ -199,6 +201,100 @@ def test_confusion_prefers_held_out_pixels(tmp_path: Path) -> None:
     heldout = confusions.heldout[-1]
     expected = heldout / heldout.sum(axis=1, keepdims=True)
     assert np.asarray(figure.axes[0].images[0].get_array()) == pytest.approx(expected)
+
+
+def confusion_of(classes: int, name: str = "class {}") -> Figure:
+    counts = np.zeros((1, classes, classes), int)
+    counts[0, np.arange(classes), np.arange(classes)] = 3
+    counts[0, np.arange(classes), np.arange(1, classes + 1) % classes] = 1
+    names = {value: name.replace("{}", str(value)) for value in range(classes)}
+    return confusion_figure(Confusions(counts, counts, np.arange(classes)), Meta("a title", names))
+
+
+@pytest.mark.parametrize(("classes", "numbers", "named"), [(30, 60, 30), (31, 0, 31), (61, 0, 31), (200, 0, 50)])
+def test_confusion_of_many_classes_is_an_image(classes: int, numbers: int, named: int) -> None:
+    (axes,) = confusion_of(classes).axes
+    inside = [text for text in axes.texts if text.get_position()[0] < classes - 0.5]
+    assert len(inside) == numbers
+    assert len(axes.get_yticklabels()) == len(axes.get_xticklabels()) == named
+    assert len(axes.texts) == numbers + named + 1  # recalls and their heading
+    step = -(-classes // named)
+    assert axes.get_yticklabels()[1].get_text() == f"class {step} (4)"
+    assert axes.get_yticks()[1] == step
+    assert np.asarray(axes.images[0].get_array())[1, 1:3].tolist() == [0.75, 0.25]
+    title = axes.figure.get_suptitle()  # type: ignore[union-attr]
+    assert (f"{classes} classes, of which 1 in {step} is named" in title) == (step > 1)
+
+
+def test_cells_of_a_thousand_classes_are_merged() -> None:
+    (axes,) = confusion_of(1500).axes
+    (image,) = axes.images
+    assert np.asarray(image.get_array()).shape == (750, 750)
+    assert np.asarray(image.get_array())[0, :2].tolist() == [7 / 8, 1 / 8]  # of two classes, one error stays inside
+    assert list(image.get_extent()) == [-0.5, 1499.5, 1499.5, -0.5]
+
+
+LONG = "{} Long names of classes are cut in the middle, since endings tell them apart too " + "x" * 5000 + " {}"
+
+
+@pytest.mark.parametrize("classes", [2, 16, 60, 500])
+@pytest.mark.parametrize("name", ["class {}", LONG])
+def test_no_figure_is_larger_than_a_page(classes: int, name: str) -> None:
+    names = {value: name.replace("{}", str(value)) for value in range(1, classes + 1)}
+    labels = np.resize(np.arange(classes + 1), (40, 40))
+    rgb = np.zeros((40, 40, 3), np.uint8)
+    title = f"{name}, net, random, protocol paper, split paper, seed 0"
+    figures = [
+        confusion_of(classes, name),
+        map_figure(labels, labels, rgb, names, title),
+        maps_figure({"one": labels, "two": labels}, names, title),
+        query_figure(pool_of(list(range(200))), np.zeros((100, 100, 3), np.uint8), title),
+    ]
+    for figure in figures:
+        assert figure.get_size_inches().max() * DPI < MOST_PIXELS
+        texts = [text.get_text() for text in figure.findobj(Text)]  # type: ignore[no-untyped-call]
+        assert max(len(line) for text in texts for line in text.splitlines()) < 300
+        assert max(text.count("\n") for text in texts) <= 6
+    assert "seed 0" in figures[1].get_suptitle()
+
+
+def test_the_resolution_of_a_huge_figure_is_lower(tmp_path: Path) -> None:
+    width, height = png_size(save(Figure(figsize=(2000, 1)), tmp_path / "wide.png"))
+    assert width < MOST_PIXELS + 100 and height < 100
+
+
+def test_a_legend_lists_the_largest_of_many_classes() -> None:
+    labels = np.repeat(np.arange(1, 101), np.arange(1, 101))[None]  # class n has n pixels
+    texts = legend_texts(
+        map_figure(labels, None, np.zeros((*labels.shape, 3), np.uint8), dict.fromkeys(range(1, 101), "a"), "")
+    )
+    assert len(texts) == 61 and texts[-1] == "and 40 smaller"
+    names = {value: f"class {value}" for value in range(1, 101)}
+    texts = legend_texts(map_figure(labels, None, np.zeros((*labels.shape, 3), np.uint8), names, ""))
+    assert texts == [*(f"class {value}" for value in range(41, 101)), "and 40 smaller"]
+
+
+def test_a_picture_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("Unable to allocate 7.0 GiB")
+
+    def interrupted(*_: object) -> None:
+        raise Interrupted(15)
+
+    write_run(tmp_path)
+    monkeypatch.setattr("hsi_al.report.figures.confusion_figure", fail)
+    said: list[str] = []
+    drawn = draw(tmp_path, warn=said.append)
+    assert [path.name for path in drawn] == ["learning_curve.png", "map.png", "query_map.png"]
+    (sentence,) = said
+    assert (
+        sentence == f"{tmp_path / 'figures' / 'confusion.png'} is left out (MemoryError: Unable to allocate 7.0 GiB)."
+    )
+    with pytest.raises(MemoryError):
+        draw(tmp_path)
+    monkeypatch.setattr("hsi_al.report.figures.confusion_figure", interrupted)
+    with pytest.raises(Interrupted):
+        draw(tmp_path, warn=said.append)
 
 
 def test_an_empty_ground_truth_is_none(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import numpy.typing as npt
 import pytest
 
 from hsi_al.report.palette import BACKGROUND, PALETTE, UNUSED, colour_of, paint, rgb_of
+from hsi_al.report.palette import cielab as palette_cielab
 
 Floats = npt.NDArray[np.float64]
 
@@ -77,7 +78,26 @@ def test_more_classes_than_colours_stay_different() -> None:
     assert len(set(colour_of(range(1, 46)).values())) == 45
 
 
+def test_colours_beyond_the_palette_are_as_far_apart_as_can_be() -> None:
+    """The first ones stay; of 60 the nearest two are clearly, of 200 still visibly apart (a difference of 2.3 is)."""
+    sixty, many = list(colour_of(range(1, 61)).values()), list(colour_of(range(1, 201)).values())
+    assert sixty == many[:60] and sixty[:20] == [rgb_of(colour) for colour in PALETTE]
+    assert least_distance(sixty, "normal") > 18
+    assert least_distance(many, "normal") > 8
+    assert least_distance([BACKGROUND, UNUSED, *many], "normal") > 5
+    assert len(colour_of(range(9000))) == 9000  # more than there are colours
+
+
+def test_cielab_is_that_of_the_tests() -> None:
+    rgb = [(0, 0, 0), (255, 255, 255), (51, 102, 187), (250, 10, 130)]
+    assert palette_cielab(rgb) == pytest.approx(cielab(rgb, "normal"), abs=0.05)
+
+
 def test_paint() -> None:
     image = paint(np.array([[0, 2], [5, 9]]), colour_of([2, 5]))
     assert image.dtype == np.uint8
     assert image.tolist() == [[[*BACKGROUND], [*rgb_of(PALETTE[0])]], [[*rgb_of(PALETTE[1])], [*UNUSED]]]
+    assert paint(np.array([[0, 9]]), {}).tolist() == [[[*BACKGROUND], [*UNUSED]]]
+    assert paint(np.array([[0, 300, 1]]), {0: (1, 2, 3), 300: (4, 5, 6)}).tolist() == [
+        [[1, 2, 3], [4, 5, 6], [*UNUSED]]
+    ]

@@ -9,8 +9,9 @@ from hsi_al.active.parts import Parts
 from hsi_al.config.schema import Config
 from hsi_al.methods.base import Estimate
 from hsi_al.methods.registry import method_of
+from hsi_al.report.classes import NAME, print_classes
 from hsi_al.report.run_files import read_meta
-from hsi_al.report.tables import format_rounds, print_table, read_curve
+from hsi_al.report.tables import format_rounds, print_table, read_curve, shortened
 from hsi_al.scenes.scene import Scene
 
 MOST_CLASSES = 40  # that are listed
@@ -23,7 +24,7 @@ def announce_scene(console: Console, scene: Scene) -> None:
         f"{len(scene.labelled_ids):,} labelled pixels" + (f", licence: {scene.licence}" if scene.licence else "")
     )
     counts = scene.class_counts
-    listed = "; ".join(f"{value} {name} {count:,}" for value, name, count in counts[:MOST_CLASSES])
+    listed = "; ".join(f"{value} {shortened(name, NAME)} {count:,}" for value, name, count in counts[:MOST_CLASSES])
     more = f"; and {len(counts) - MOST_CLASSES} more" if len(counts) > MOST_CLASSES else ""
     console.print(f"Classes (label, name, pixels): {listed}{more}")
     for notice in scene.notices:
@@ -42,7 +43,8 @@ def announce(console: Console, parts: Parts, threads: int) -> Estimate:
     say(f"{parts.title()}; learner: {parts.learner.describe()}")
     for side, missing in parts.missing().items():
         if missing:
-            names = ", ".join(scene.class_names[value] for value in missing)
+            names = ", ".join(shortened(scene.class_names[value], NAME) for value in missing[:MOST_CLASSES])
+            names += f" and {len(missing) - MOST_CLASSES:,} more" if len(missing) > MOST_CLASSES else ""
             say(f"{len(missing)} classes have no {side} pixels in this split, so AA on them omits: {names}")
     if parts.split.kind in ("blocks", "checkerboard"):
         say(guard_sentence(config))
@@ -89,6 +91,7 @@ def print_report(path: Path, console: Console) -> None:
     meta = read_meta(path)
     console.print(meta.title)
     print_table(format_rounds(read_curve(path)))
+    print_classes(path, meta)
     if meta.stopped:
         console.print(f"Stopped early: {meta.stopped}.")
     if meta.overlap is not None:
