@@ -297,6 +297,26 @@ def test_classes_that_a_spatial_split_lacks_are_named(command_line: CommandLine,
     assert json.loads((run / "meta.json").read_text())["missing_classes"]["test"] == lacking
 
 
+def test_pictures_that_cannot_be_drawn_cost_no_run(
+    command_line: CommandLine, tiny_scene: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 7.0 GiB")
+
+    monkeypatch.setattr("hsi_al.report.figures.confusion_figure", fail)
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_image", fail)
+    outcome = command_line(*tiny_scene, "learner=emp_svm", "logger=tensorboard")
+    assert outcome.code == 0, outcome.err
+    run = next(Path("outputs").rglob("meta.json")).parent
+    assert json.loads((run / "meta.json").read_text())["state"] == "finished"
+    assert [path.name for path in (run / "figures").iterdir()] == ["learning_curve.png"]
+    warnings = outcome.err.splitlines()
+    assert len(warnings) == 2 and all(line.startswith("hsi_al: warning: ") for line in warnings)
+    assert "confusion.png is left out (MemoryError: Unable to allocate 7.0 GiB)" in warnings[0]
+    assert "learning_curve.png in TensorBoard is left out" in warnings[1]
+    assert "colours as in the map" in outcome.out and "██ #3366BB" in outcome.out
+
+
 def test_deleted_pictures_are_drawn_again(command_line: CommandLine, tiny_scene: list[str]) -> None:
     assert command_line(*tiny_scene).code == 0
     for picture in (TINY_RUN / "figures").iterdir():

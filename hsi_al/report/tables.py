@@ -11,6 +11,7 @@ from typing import Any
 from rich.box import HEAVY_HEAD
 from rich.cells import cell_len
 from rich.console import Console
+from rich.text import Text
 
 from hsi_al import interrupts
 from hsi_al.errors import RunDirectoryError
@@ -153,13 +154,14 @@ def print_table(table: Sequence[Sequence[str]]) -> None:
     widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
     frame, spaced = HEAVY_HEAD.substitute(screen.options), [width + 2 for width in widths]
     head, *lines = [_padded(row, widths) for row in cells]
-    screen.out(frame.get_top(spaced))
-    screen.out(frame.head_left + frame.head_vertical.join(head) + frame.head_right, style="bold")
-    screen.out(frame.get_row(spaced, "head"))
-    for first in range(0, len(lines), LINES_AT_ONCE):
-        part = lines[first : first + LINES_AT_ONCE]
-        screen.out("\n".join(frame.mid_left + frame.mid_vertical.join(line) + frame.mid_right for line in part))
-    screen.out(frame.get_bottom(spaced))
+    above = [frame.get_top(spaced), frame.head_left + frame.head_vertical.join(head) + frame.head_right]
+    rows = [frame.mid_left + frame.mid_vertical.join(line) + frame.mid_right for line in lines]
+    printed = [*above, frame.get_row(spaced, "head"), *rows, frame.get_bottom(spaced)]
+    for first in range(0, len(printed), LINES_AT_ONCE):
+        text = Text("\n".join(printed[first : first + LINES_AT_ONCE]))
+        if not first:
+            text.stylize("bold", len(printed[0]), len(printed[0]) + 1 + len(printed[1]))
+        screen.print(text, soft_wrap=True)
 
 
 def _padded(row: Sequence[str], widths: Sequence[int]) -> list[str]:

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hsi_al.errors import RunDirectoryError
 from hsi_al.report.__main__ import main
-from hsi_al.report.compare import comparison_figure, curves_of, final_table
-from hsi_al.report.contest_tables import percent
-from hsi_al.report.series import find_runs
-from tests.report.fakes import write_curve, write_run
+from hsi_al.report.compare import Curve, Point, comparison_figure, curves_of, divided, final_table
+from hsi_al.report.contest import contests_of
+from hsi_al.report.contest_tables import MEASURES, markdown, notes, percent
+from hsi_al.report.series import find_runs, series_of
+from tests.report.fakes import write_curve, write_h5, write_run
 
 
 def write_titled(path: Path, acquisition: str, seed: int, shift: float = 0.0, state: str = "finished") -> Path:
@@ -136,3 +138,197 @@ def test_the_command_line(runs: list[Path], tmp_path: Path, capsys: pytest.Captu
     assert "nothing to compare" in capsys.readouterr().err
     assert main(["summary", str(tmp_path / "nowhere")]) == 2
     assert "holds no run" in capsys.readouterr().err
+
+
+SETTINGS = """
+dataset: {{name: {scene}}}
+split: {{kind: holdout}}
+protocol: {{name: {protocol}}}
+learner: {{name: deep, method: deep-{method}}}
+acquisition: {{name: {acquisition}}}
+experiment: {{name: {experiment}}}
+seed: {seed}
+"""
+
+
+def write_configured(path: Path, seed: int, title: str = "odd", **settings: str) -> Path:
+    write_run(path, predictions=False)
+    meta = json.loads((path / "meta.json").read_text())
+    (path / "meta.json").write_text(json.dumps(meta | {"title": title, "state": "finished"}))
+    known = {"scene": "s", "protocol": "p", "method": "net", "acquisition": "random", "experiment": "e"} | settings
+    quoted = {key: json.dumps(value) for key, value in known.items() if key != "method"}
+    (path / "config.yaml").write_text(SETTINGS.format(**quoted, method=known["method"], seed=seed))
+    return path
+
+
+def test_names_that_look_like_settings_are_names(tmp_path: Path) -> None:
+    """Everything is read from config.yaml; titles and folders say something else."""
+    odd = {
+        "scene": ["seed corn", "seed 7", "random", "a, b, protocol x, split paper, seed 3", "split blocks"],
+        "acquisition": ["seed 9", "protocol demo", "seed=1"],
+        "protocol": ["seed 3", "split paper"],
+        "experiment": ["seed", "seed=5"],
+    }
+    for key, names in odd.items():
+        for name in names:
+            folder = tmp_path / key / name
+            for seed in (0, 1):
+                write_configured(folder / f"seed={seed + 5}", seed, f"{name}, seed 8", **{key: name})
+            (series,) = series_of(find_runs([folder]))
+            assert [run.seed for run in series.runs] == [0, 1]
+            known = dict(series.settings)
+            assert known["split.kind"] == "holdout" and series.has_fixed_test_set
+            if key != "experiment":
+                assert known[f"{'dataset' if key == 'scene' else key}.name"] == name
+    scenes = series_of(find_runs([tmp_path / "scene"]))
+    assert sorted(series.name for series in scenes) == sorted(odd["scene"])
+    assert len(contests_of(scenes, None, None)) == len(odd["scene"])
+    (alike,) = series_of([*find_runs([tmp_path / "experiment" / "seed"])])
+    assert alike.name == "s, net, random, protocol p, split holdout"
+
+
+def test_the_default_reference_is_an_acquisition_function_not_a_scene_or_network(tmp_path: Path) -> None:
+    write_configured(tmp_path / "a", 0, method="random", acquisition="entropy")
+    write_configured(tmp_path / "b", 0, acquisition="margin")
+    (contest,) = contests_of(series_of(find_runs([tmp_path])), None, None)
+    assert contest.reference is None and contest.undecided == ()
+    write_configured(tmp_path / "c", 0, acquisition="random")
+    (contest,) = contests_of(series_of(find_runs([tmp_path])), None, None)
+    assert contest.reference == "net, random"
+    write_configured(tmp_path / "d", 0, method="other", acquisition="random")
+    (contest,) = contests_of(series_of(find_runs([tmp_path])), None, None)
+    assert contest.reference is None
+    assert any("Several methods use random queries" in note for note in notes(contest))
+
+
+def test_methods_of_the_same_name_stay_apart(tmp_path: Path) -> None:
+    write_configured(tmp_path / "a", 0, method="x", acquisition="y, protocol z", protocol="w")
+    write_configured(tmp_path / "b", 0, method="x", acquisition="y", protocol="z, protocol w")
+    assert [series.name for series in series_of(find_runs([tmp_path]))] == [
+        "y, protocol z, protocol w",
+        "y, protocol z, protocol w (2)",
+    ]
+
+
+def test_a_title_serves_where_the_configuration_lacks_a_key(tmp_path: Path) -> None:
+    title = "a scene, of commas, net, margin, protocol demo, split blocks, seed 4"
+    run = write_configured(tmp_path / "run", 0, title)
+    (run / "config.yaml").write_text("acquisition: {name: entropy}\n")
+    (series,) = series_of([run])
+    assert series.name == "a scene, of commas, net, entropy, protocol demo, split blocks"
+    assert series.runs[0].seed == 4
+    (run / "config.yaml").unlink()
+    assert series_of([run])[0].name == "a scene, of commas, net, margin, protocol demo, split blocks"
+
+
+def test_vertical_bars_stay_in_their_cell() -> None:
+    assert markdown([["a|b", "c"], ["1", "|"]]) == "| a\\|b | c |\n|---|---|\n| 1 | \\| |\n"
+
+
+def curves_in(arenas: list[int]) -> list[Curve]:
+    accuracy = dict.fromkeys(MEASURES, 0.5)
+    return [
+        Curve(f"m{index} " + "x" * 5000, [Point(160, 1, accuracy, accuracy)], arena)
+        for index, arena in enumerate(arenas)
+    ]
+
+
+def test_of_many_curves_the_first_of_each_arena_stand_out() -> None:
+    curves = curves_in([0] * 40 + [1] * 5)
+    bright, grey = divided(curves)
+    assert [curve.name.split()[0] for curve in bright] == [f"m{i}" for i in [*range(15), *range(40, 45)]]
+    assert len(grey) == 25
+    figure = comparison_figure(curves)
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert len(texts) == 21 and texts[-1] == "25 others, named in the tables"
+    assert max(map(len, texts)) < 75
+    assert figure.get_size_inches().max() < 12
+    assert len({line.get_color() for line in figure.axes[0].lines}) == 21
+    assert divided(curves[:20]) == (curves[:20], [])
+
+
+def test_a_comparison_of_many_methods_is_limited_on_the_screen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("Image size of 1000x99999 pixels is too large")
+
+    monkeypatch.setattr("hsi_al.report.compare.contest_figure", fail)
+    monkeypatch.setattr("hsi_al.report.compare.comparison_figure", fail)
+    method = "method {} " + "of a long name " * 9
+    for index in range(65):
+        write_configured(tmp_path / "runs" / f"{index}", 0, acquisition=method.format(index).strip())
+    output = tmp_path / "out"
+    assert main(["compare", str(tmp_path / "runs"), "--output", str(output)]) == 0
+    printed = capsys.readouterr()
+    assert f"and 5 more in {output / 'comparison.md'}" in printed.out
+    assert f"66 columns: see {output / 'comparison.md'}" in printed.out
+    rows = [line for line in printed.out.splitlines() if line.startswith("│ method 1 of")]
+    assert rows and all("…" in row for row in rows)
+    assert method.format(1).strip() in (output / "comparison.md").read_text()
+    assert method.format(1).strip() in (output / "comparison.csv").read_text()
+    assert not list(output.glob("*.png"))
+    assert printed.err.count("hsi_al: warning: ") == 2 and "comparison_differences.png is left out" in printed.err
+
+
+def test_pictures_of_a_read_only_run_go_elsewhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write_titled(tmp_path / "kept" / "seed=0", "entropy", 0)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hsi_al.report.__main__.os.access", lambda path, _: "kept" not in Path(path).parts)
+    monkeypatch.setattr("hsi_al.report.__main__.draw", lambda run, folder, warn: [folder / "map.png"])
+    for given in (Path("kept"), tmp_path / "kept"):
+        assert main(["figures", str(given)]) == 0
+        out = capsys.readouterr().out
+        assert f"{given / 'seed=0'} is read-only: its pictures go to figures/kept/seed=0" in out
+        assert "figures/kept/seed=0/map.png" in out
+    for command in ("summary", "classes"):
+        assert main([command, str(run)]) == 0
+    for arguments in (["compare", str(run), "--output"], ["figures", str(run), "--output"], ["pack", ".", "--output"]):
+        assert main([*arguments, "kept/new"]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("hsi_al: error: kept/new") and error.endswith("name another place with --output.\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_pictures_that_cannot_be_drawn_are_an_error_of_their_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hsi_al.report.figures.save", lambda figure, path: path.write_bytes("no bytes"))
+    assert main(["figures", str(write_titled(tmp_path / "run", "entropy", 0))]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 5 and lines[-1] == "hsi_al: error: 4 pictures can't be drawn."
+
+
+@pytest.mark.parametrize(("classes", "lines"), [(16, 16), (200, 31)])
+def test_the_classes_of_a_run(classes: int, lines: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "run", classes=classes, predictions=False)
+    names = {str(value): f"{value} {'name ' * 40}end" for value in range(2, classes + 2)}
+    meta = json.loads((run / "meta.json").read_text())
+    (run / "meta.json").write_text(json.dumps(meta | {"class_names": names}))
+    every, tested = np.full((2, classes, classes), 7), np.zeros((2, classes, classes), int)
+    tested[-1, 0, :2] = 30, 10
+    write_h5(run / "confusion.h5", all=every, heldout=tested, label_values=np.arange(classes) + 2)
+    write_h5(run / "pool.h5", pixel_id=np.arange(5), labelled_at=np.zeros(5), label=np.array([2, 0, 3, 2, 0]))
+    assert main(["classes", str(run)]) == 0
+    said, above, *table = capsys.readouterr().out.splitlines()
+    assert said == f"{run}: fake_scene, svm, seed 0"
+    assert above == "Recall over the held-out pixels; colours as in the map:"
+    assert len(table) == lines + 4 and max(map(len, table)) <= 80
+    cells = [cell.strip() for cell in table[3].split("│")[1:-1]]
+    assert cells[0] == "2" and cells[1].startswith("2 name") and cells[1].endswith("end") and "…" in cells[1]
+    assert cells[2:] == ["██ #3366BB", f"{7 * classes:,}", "2", "75.0"]
+    assert [cell.strip() for cell in table[4].split("│")[4:-1]] == [f"{7 * classes:,}", "1", "-"]
+    assert (f"and {classes - 30} more" in table[-2]) == (classes > 30)
+
+
+def test_a_reader_that_goes_away_ends_the_command_silently(
+    runs: list[Path], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as unread:
+        monkeypatch.setattr("sys.stdout", unread)
+        assert main(["summary", *map(str, runs)]) == 141
+    assert capfd.readouterr().err == ""

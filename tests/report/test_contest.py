@@ -4,17 +4,21 @@ import csv
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import matplotlib.image
+import numpy as np
 import pytest
 
 from hsi_al.errors import RunDirectoryError
 from hsi_al.report.__main__ import main
+from hsi_al.report.canvas import DPI, MOST_PIXELS
 from hsi_al.report.contest import Contest, Difference, contests_of, differences, every_pair
-from hsi_al.report.contest_figure import contest_figure
+from hsi_al.report.contest_figure import contest_figure, extreme
 from hsi_al.report.contest_tables import MEASURES, notes, reach_cell, savings_table, sections, wins_table
 from hsi_al.report.series import Series, Setting, series_of
+from hsi_al.report.statistics import all_paired, paired
 from tests.report.fakes import write_run
 
 LABELS = (160, 200, 240)
@@ -341,3 +345,32 @@ def test_many_methods_are_compared_with_the_reference_alone(tmp_path: Path) -> N
     without = Contest(contest.name, contest.methods, contest.measure, None)
     assert len(without.comparisons(last)) == 36
     assert contest_figure(without).get_figheight() > height
+
+
+def test_a_picture_of_many_methods_shows_the_ends_and_no_matrix(tmp_path: Path) -> None:
+    for index in range(40):
+        write_method(tmp_path, f"method{index:02}" + "x" * 200, 0, (80, 82, 84 + index / 10))
+    contest = contest_of(sorted(tmp_path.glob("*/seed=*")))
+    figure = contest_figure(contest)
+    assert figure.get_size_inches().max() * DPI < MOST_PIXELS
+    assert len(figure.axes) == 2  # a panel for each quantity
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(labels) == 30 and all("…" in label for label in labels)
+    assert "the highest and lowest of 780 differences" in figure.get_suptitle()
+    pairs = extreme(contest.pairs["AULC"])
+    means = sorted(e.paired.mean for e in contest.pairs["AULC"] if e.paired is not None)
+    shown = sorted(e.paired.mean for e in contest.pairs["AULC"] if e.paired is not None and (e.row, e.column) in pairs)
+    assert shown == pytest.approx([*means[:15], *means[-15:]])
+    some = replace(contest, methods=dict(list(contest.methods.items())[:20]))
+    matrix = contest_figure(some).axes[1]
+    assert len(matrix.get_yticklabels()) == 20 and {text.get_text() for text in matrix.texts} == {""}
+
+
+def test_pairs_tested_together_are_as_if_tested_alone() -> None:
+    rng = np.random.default_rng(0)
+    sets = [rng.normal(0.3, 1, n).tolist() for n in (1, 2, 3, 3, 3, 5, 5, 16)] + [[], [0.0, 0.0], [0.2, 0.2, 0.2]]
+    for values, found in zip(sets, all_paired(sets), strict=True):
+        if not values:
+            assert found is None
+        else:
+            assert found is not None and astuple(found) == pytest.approx(astuple(paired(values)), nan_ok=True)

@@ -222,7 +222,7 @@ def test_confusion_of_many_classes_is_an_image(classes: int, numbers: int, named
     assert axes.get_yticklabels()[1].get_text() == f"class {step} (4)"
     assert axes.get_yticks()[1] == step
     assert np.asarray(axes.images[0].get_array())[1, 1:3].tolist() == [0.75, 0.25]
-    title = axes.figure.get_suptitle()  # type: ignore[union-attr]
+    title = axes.figure.get_suptitle()
     assert (f"{classes} classes, of which 1 in {step} is named" in title) == (step > 1)
 
 
@@ -252,7 +252,7 @@ def test_no_figure_is_larger_than_a_page(classes: int, name: str) -> None:
     ]
     for figure in figures:
         assert figure.get_size_inches().max() * DPI < MOST_PIXELS
-        texts = [text.get_text() for text in figure.findobj(Text)]  # type: ignore[no-untyped-call]
+        texts = [text.get_text() for text in figure.findobj(Text)]
         assert max(len(line) for text in texts for line in text.splitlines()) < 300
         assert max(text.count("\n") for text in texts) <= 6
     assert "seed 0" in figures[1].get_suptitle()

@@ -1,12 +1,15 @@
 """`curve.csv` read back, and its rounds as text."""
 
 import math
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.table import Table
 
 from hsi_al.errors import RunDirectoryError
-from hsi_al.report.tables import COLUMNS, HEADER, format_rounds, read_curve
+from hsi_al.report.tables import COLUMNS, HEADER, format_rounds, limited, print_table, read_curve, shortened
 from tests.report.fakes import write_run
 
 
@@ -66,3 +69,41 @@ def test_missing_and_binary_curves_are_named(tmp_path: Path) -> None:
     (tmp_path / "curve.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RunDirectoryError, match=r"curve\.csv"):
         read_curve(tmp_path)
+
+
+def test_a_table_looks_like_one_of_rich(capsys: pytest.CaptureFixture[str]) -> None:
+    table = [["run", "OA %"], ["a/日本", "1"], ["b\x1b[0m", "100.00"], ["[red]:corn:", "-"], ["x" * 300, ""]]
+    print_table(table)
+    shown = Table()
+    for index, name in enumerate(table[0]):
+        shown.add_column(name, justify="right" if index else "left", no_wrap=True)
+    for row in table[1:]:
+        shown.add_row(*(cell.replace("\x1b", "\\x1b") for cell in row))
+    expected = StringIO()
+    Console(file=expected, width=400, markup=False, emoji=False).print(shown)
+    assert capsys.readouterr().out == expected.getvalue()
+
+
+def test_a_table_to_look_at() -> None:
+    table = [["method", "n" * 50], *([f"m{i} " + "x" * 50, str(i)] for i in range(5))]
+    assert limited(table, 2, 20, "in a file") == [
+        ["method", "n" * 13 + "…" + "n" * 6],
+        ["m0 xxxxxxxxxx…xxxxxx", "0"],
+        ["m1 xxxxxxxxxx…xxxxxx", "1"],
+        ["and 3 more in a file", ""],
+    ]
+    assert limited(table, 5, 100, "") == table
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "expected"),
+    [
+        ("corn", 4, "corn"),
+        ("corn", 3, "co…"),
+        ("seed corn 2024", 10, "seed c…024"),
+        (" two\nlines\tand  blanks ", 40, "two lines and blanks"),
+        ("", 5, ""),
+    ],
+)
+def test_long_names_lose_their_middle(text: str, most: int, expected: str) -> None:
+    assert shortened(text, most) == expected

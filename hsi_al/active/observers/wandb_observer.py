@@ -10,6 +10,9 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlparse
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hsi_al.active.curve import RoundRecord
 from hsi_al.active.observers.base import logged_row
 from hsi_al.active.run_directory import RunDirectory
@@ -19,6 +22,7 @@ from hsi_al.terminal import warn
 MODES = ("auto", "online", "offline", "disabled")
 # Values of WANDB_MODE, also those of earlier versions of W&B.
 OF_VARIABLE = {"online": "online", "run": "online", "disabled": "disabled", "offline": "offline", "dryrun": "offline"}
+MOST_CLASSES = 100  # of a table with every entry of the confusion matrix
 # Online initialisation fails after this time plus about ten seconds.
 INIT_TIMEOUT_SECONDS = 5
 
@@ -88,10 +92,11 @@ class WandbObserver:
         self.run.log({"al/labels": labels, "confusion": table, **images})
 
 
-def _entries(confusion: Any) -> Iterator[tuple[tuple[int, int], int]]:  # noqa: ANN401
-    for i, row in enumerate(confusion.tolist()):
-        for j, count in enumerate(row):
-            yield (i, j), count
+def _entries(confusion: NDArray[np.int64]) -> Iterator[tuple[tuple[int, int], int]]:
+    """Yield (truth, predicted) and the number of pixels; of many classes without the zeros, which would be too many."""
+    for (i, j), count in np.ndenumerate(confusion):
+        if count or len(confusion) <= MOST_CLASSES:
+            yield (i, j), int(count)
 
 
 @contextmanager

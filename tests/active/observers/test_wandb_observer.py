@@ -5,11 +5,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from hsi_al.active.observers.wandb_observer import has_key, resolved_mode
+from hsi_al.active.observers.wandb_observer import WandbObserver, has_key, resolved_mode
+from hsi_al.active.run_directory import RunDirectory
 from tests.conftest import CommandLine, tiny_arrays
 from tests.test_run import TINY_RUN
 
@@ -129,3 +132,42 @@ def test_the_mode_never_needs_a_prompt(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "netrc").write_text("not a netrc file")
     monkeypatch.delenv("WANDB_API_KEY")
     assert not has_key(server)
+
+
+class FakeRun:
+    step = 0
+
+    def __init__(self) -> None:
+        self.logged: list[dict[str, Any]] = []
+
+    def define_metric(self, *_: object, **__: object) -> None:
+        pass
+
+    def log(self, entries: dict[str, Any]) -> None:
+        self.logged.append(entries)
+
+
+def image(path: str) -> str:
+    if "map" in path:
+        raise MemoryError("too large")
+    return path
+
+
+@pytest.mark.parametrize("classes", [3, 101])
+def test_a_picture_that_fails_leaves_the_others_and_the_table(
+    classes: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = RunDirectory(tmp_path, np.arange(classes))
+    directory.confusions = [(np.eye(classes, dtype=int), np.eye(classes, dtype=int))]
+    (tmp_path / "figures").mkdir()
+    for name in ("map", "confusion"):
+        (tmp_path / "figures" / f"{name}.png").touch()
+    run, names = FakeRun(), {value: f"class {value}" for value in range(classes)}
+    wandb = SimpleNamespace(Table=lambda columns, data: data, Image=image)
+    observer = WandbObserver(run, wandb, directory, names)  # type: ignore[arg-type]
+    directory.rows = [{"n_labelled": 12}]
+    observer.log_results()
+    (entries,) = run.logged
+    assert set(entries) == {"al/labels", "confusion", "figures/confusion"}
+    assert len(entries["confusion"]) == (9 if classes == 3 else 101)
+    assert capsys.readouterr().err == "hsi_al: warning: map.png in W&B is left out (MemoryError: too large).\n"
