@@ -3,8 +3,8 @@
 A line takes the tiny scene and `protocol=smoke`, and one to four words drawn from the schema: keys of every group and
 learner with fitting values, wrong types, values out of range, huge, negative, empty, in other scripts, NaN or very
 long, names of options that exist or don't, and characters that shells and Hydra read. It has 60 s and 3 GiB. A run
-that says it will take longer is ended (`announced as long`); one that has committed a round before an error keeps its
-folder.
+that says it will take longer is ended (`announced as long`), and so is a compared method that begins to train a
+network without saying how long that takes; one that has committed a round before an error keeps its folder.
 """
 
 import random
@@ -19,7 +19,7 @@ from typing import Any
 from experiments.trust import common
 from experiments.trust.common import Ended, Trial
 from hsi_al.cli.composition import configuration_folder
-from hsi_al.config.schema import Config
+from hsi_al.config.schema import Config, EffortConfig
 from hsi_al.methods.registry import all_methods
 from hsi_al.options import Allowed, options_of
 
@@ -159,6 +159,12 @@ def announced(out: str) -> float:
     return sum(float(size) * units[unit] for size, unit in re.findall(r"(\d+) (s|min|h|d)\b", said[1])) if said else 0
 
 
+def is_long(out: str, words: Sequence[str]) -> bool:
+    """Return whether a run has said that it takes long, or has begun to train as the paper of its method says."""
+    trained = {f"learner={name}" for name, method in all_methods().items() if issubclass(method.settings, EffortConfig)}
+    return announced(out) > LONG_SECONDS or ("Work: " in out and "about" not in out and bool(trained & set(words)))
+
+
 def left_behind(folder: Path) -> list[str]:
     """Return the names of new files and folders, but for those of runs with a committed round."""
     committed = [pool.parent for pool in folder.rglob("pool.h5")]
@@ -169,11 +175,10 @@ def left_behind(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in paths if path.name not in ("tiny.mat", "cache"))
 
 
-def judged(folder: Path, done: Ended) -> tuple[str, str]:
+def judged(folder: Path, done: Ended, words: Sequence[str]) -> tuple[str, str]:
     """Return outcome and details of a command line."""
     if done.code is None:
-        long = announced(done.out) > LONG_SECONDS
-        return (LONG if long else SLOW), done.told
+        return (LONG if is_long(done.out, words) else SLOW), done.told
     if done.outcome == "exit 0":
         finished = any('"state": "finished"' in meta.read_text(encoding="utf-8") for meta in folder.rglob("meta.json"))
         return (FINISHED if finished else UNFINISHED), f"{done}"
@@ -188,7 +193,7 @@ def attempt(folder: Path, words: Sequence[str]) -> tuple[str, str]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     common.write_tiny(folder)
-    return judged(folder, common.ended(folder, words, common.undrawn, enough=lambda out: announced(out) > LONG_SECONDS))
+    return judged(folder, common.ended(folder, words, common.undrawn, enough=lambda out: is_long(out, words)), words)
 
 
 def measure(n: int = 1000, seed: int = 0, only: int | None = None) -> list[Trial]:

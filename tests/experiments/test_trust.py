@@ -68,6 +68,9 @@ def test_command_lines_are_those_of_their_number() -> None:
 def test_announced_seconds() -> None:
     assert command_lines.announced("scene\nWork: 9 steps: about 3 min 20 s on cpu with 1 threads\n") == 200
     assert command_lines.announced("Work: 9 fits on cpu with 1 threads\n") == 0
+    assert command_lines.is_long("Work: 9 fits on cpu with 1 threads\n", ["seed=1", "learner=scnn_svm"])
+    assert not command_lines.is_long("Work: 9 fits on cpu with 1 threads\n", ["seed=1", "learner=emp_svm"])
+    assert not command_lines.is_long("Work: 9 steps: about 1 s on cpu with 1 threads\n", ["learner=cnn3d"])
 
 
 def test_what_is_left_behind(tmp_path: Path) -> None:
