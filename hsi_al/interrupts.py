@@ -61,6 +61,13 @@ class _Listener:
 
 
 _listener: _Listener | None = None
+_parent: int | None = None
+
+
+def end_with(parent: int) -> None:
+    """Let `check` end this process once its parent process, given by its id, has ended."""
+    global _parent
+    _parent = parent
 
 
 def end_at_once(signal_number: int) -> None:
@@ -115,6 +122,8 @@ def check() -> None:
     Raises:
         Interrupted: The process was asked to end.
     """
+    if _parent is not None and os.getppid() != _parent:
+        end_at_once(signal.SIGTERM)  # an exception would end the work alone: a pool's process waits for more
     listener = _listener
     if listener is None or listener.noted is None:
         return

@@ -17,16 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al.active.experiment import use_threads
-from hsi_al.active.run_directory import read_meta, reading
 from hsi_al.cli.console import complain, guarded
 from hsi_al.config.kept import load_kept
-from hsi_al.errors import RunDirectoryError, SceneError, left_out
+from hsi_al.errors import SceneError, left_out
 from hsi_al.files import replacing_hdf5
+from hsi_al.manifest import reading
 from hsi_al.methods.base import predicted_map
 from hsi_al.methods.deep.learner import read_weights
 from hsi_al.methods.registry import build_learner, require_network, settings_of
 from hsi_al.methods.room import Task
 from hsi_al.report.figures import draw_map
+from hsi_al.report.run_checks import finished_run
 from hsi_al.scenes.preparation import Preparation, applied, survey
 from hsi_al.scenes.readers import opened_rows
 from hsi_al.scenes.scene import false_colour, is_scene_file
@@ -64,9 +65,7 @@ def predict(
             range.
         ConfigurationError: The run's learner keeps no network.
     """
-    meta = read_meta(run_directory)
-    if meta.get("state") != "finished":
-        raise RunDirectoryError(f"{run_directory} holds no finished run; run it to its end first.")
+    meta = finished_run(run_directory)
     config = load_kept(run_directory / "config.yaml", settings_of)
     require_network(config)
     config.trainer.accelerator = accelerator
@@ -179,7 +178,7 @@ def write_prediction(
     with replacing_hdf5(output / "class_map.h5") as file:
         file.create_dataset("class_map", data=class_map.astype(kind, copy=False), compression="gzip")
         file.attrs["cube_file"] = str(cube_file.resolve())
-    meta = read_meta(run_directory)
+    meta = finished_run(run_directory)
     names = {int(value): name for value, name in meta["class_names"].items()}
     title = f"{cube_file.stem}, by {meta['title']}"
     written = [output / "class_map.h5"]

@@ -7,7 +7,8 @@ see `hsi_al.cli.console`.
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
@@ -27,6 +29,7 @@ from hsi_al.cli.arguments import options_first, parsed_arguments, parsed_overrid
 from hsi_al.cli.composition import configuration_folder, register
 from hsi_al.cli.console import complain, guarded
 from hsi_al.cli.explain import explained
+from hsi_al.cli.folders import no_empty_folders
 from hsi_al.config.checks import checked
 from hsi_al.errors import HsiAlError
 from hsi_al.terminal import tolerate_encodings
@@ -45,6 +48,7 @@ def task(composed: Any) -> None:  # noqa: ANN401
         tolerate_encodings()  # a sweep may run this job in a new process
         with interrupts.listening():
             if hydra_config.mode == RunMode.MULTIRUN:
+                sweeps.end_with_sweep()
                 sweeps.take_share(hydra_config.job.num, hydra_config.launcher.get("n_jobs", 1))
             from hsi_al.active import experiment  # `--help` must not wait for NumPy
 
@@ -119,15 +123,25 @@ def start(argv: Sequence[str]) -> None:
     given = parsed_arguments(argv)
     sys.argv[1:] = options_first(argv, given)
     overrides = parsed_overrides(given)
-    if not given.multirun:
+    with no_empty_folders(overrides):
+        if given.multirun:
+            run_sweep(command, given, overrides)
+            return
         sweeps.announce(at_once=False, on_gpu=False)
         command()
         if failures:
             raise failures[-1]
-        return
+
+
+def run_sweep(command: Callable[[], None], given: Namespace, overrides: Sequence[Override]) -> None:
+    """Run all jobs of a multirun.
+
+    Raises:
+        HsiAlError: Bad input, or a job failed.
+    """
     sweeps.check_sweep(overrides, given.config_dir)
     launcher = sweeps.launcher_of(overrides)
-    sweeps.announce(launcher in ("joblib", "concurrent"), "trainer.accelerator=cpu" not in argv)
+    sweeps.announce(launcher in ("joblib", "concurrent"), "trainer.accelerator=cpu" not in given.overrides)
     waits = nullcontext() if launcher == "basic" else interrupts.at_once()  # jobs run in other processes
     with sweeps.outcomes_folder() as folder:
         with sweeps.suppress_lost_jobs(), waits:

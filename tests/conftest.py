@@ -14,6 +14,7 @@ import pytest
 import scipy.io
 import yaml
 
+from hsi_al.manifest import read_sealed, sealed
 from hsi_al.run import main
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -89,6 +90,13 @@ def command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs draw nothing, which takes them longest: tests of their own look at pictures."""
     monkeypatch.setattr("hsi_al.active.experiment.draw", lambda path: None)
+
+
+def unfinish(run: Path) -> None:
+    """Give a finished run the meta.json of one that was killed after its last commit."""
+    meta = read_sealed(run / "meta.json")
+    assert meta is not None and meta["state"] == "finished"
+    (run / "meta.json").write_text(sealed(meta | {"state": "running"}))
 
 
 def tiny_arrays() -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """Bad input through the command line: one sentence, exit code 2, nothing left behind."""
 
+import json
 import resource
 import shutil
 from collections.abc import Callable
@@ -264,7 +265,10 @@ def unfinished_run(command_line: CommandLine, tiny_scene: list[str], run: Path) 
         file["labelled_at"][:] = labelled_at
         file.attrs["next_round"] = 1
     (run / "weights_2.pt").rename(run / "weights_0.pt")
-    (run / "meta.json").write_text((run / "meta.json").read_text().replace("finished", "running"))
+    meta = json.loads((run / "meta.json").read_text()) | {"state": "running"}
+    del meta["checksum"]  # as of versions that wrote no checksums, which are continued, too
+    (run / "meta.json").write_text(json.dumps(meta))
+    (run / "manifest.json").unlink()
 
 
 def limited(size: int, *arguments: str) -> int:

@@ -85,7 +85,7 @@ def test_the_content_is_on_the_disk_before_the_name(tmp_path: Path, monkeypatch:
     with replacing(tmp_path / "curve.csv") as temporary:
         temporary.write_text("new")
         assert happened == []
-    assert happened == ["fsync", "replace"]
+    assert happened == ["fsync", "replace", "fsync"], "the last one is the folder's"
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:

@@ -367,3 +367,14 @@ def test_a_round_in_which_a_signal_came_is_not_committed(tmp_path: Path, when: s
     with interrupts.listening(), pytest.raises(interrupts.Interrupted):
         run_loop(tmp_path, learner=Signalled())
     assert contents(tmp_path)["next_round"] == 1
+
+
+def test_a_process_ends_once_its_parent_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupts, "_parent", None)
+    interrupts.end_with(os.getppid())
+    interrupts.check()
+    ended: list[int] = []
+    monkeypatch.setattr(os, "getppid", lambda: 0)
+    monkeypatch.setattr(os, "_exit", ended.append)
+    interrupts.check()
+    assert ended == [143]

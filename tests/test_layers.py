@@ -16,7 +16,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "hsi_al"
 
 # Bottom-up. Members of a layer don't import one another, except in the last.
 LAYERS = (
-    {"__init__", "errors", "files", "interrupts", "memory", "options", "outputs", "randomness", "terminal"},
+    {
+        *("__init__", "accuracy", "errors", "files", "interrupts", "manifest", "options", "outputs", "randomness"),
+        *("memory", "terminal"),
+    },
     {"config"},
     {"scenes", "pool", "acquisition"},
     {"training"},

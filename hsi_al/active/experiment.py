@@ -1,5 +1,6 @@
 """Play one run from its configuration: build its parts, run the active learning loop, write its files."""
 
+import errno
 import os
 import sys
 import time
@@ -18,16 +19,22 @@ from hsi_al.active.meta import MetaFile, forget_peak_memory
 from hsi_al.active.observers.base import Logger
 from hsi_al.active.observers.console import announce, announce_scene, print_report, short_path
 from hsi_al.active.observers.progress import ProgressDisplay
-from hsi_al.active.parts import build_parts
-from hsi_al.active.run_directory import discard_uncommitted, locked, read_meta, refuse_foreign_files
+from hsi_al.active.parts import build_parts, build_scene
+from hsi_al.active.run_directory import discard_uncommitted, exists, locked, refuse_foreign_files, remove_stale
 from hsi_al.config.kept import differing_keys, keep_scaling, to_dict, to_yaml
 from hsi_al.config.schema import MOST_THREADS, Config, name_with_wrappers
-from hsi_al.errors import HsiAlError, RunDirectoryError, left_out
+from hsi_al.errors import HsiAlError, RunDirectoryError, SceneError, left_out
 from hsi_al.files import replacing
+from hsi_al.manifest import read_manifest
 from hsi_al.methods.base import Estimate, predicted_map
 from hsi_al.methods.registry import check_method
 from hsi_al.randomness import generator
+from hsi_al.report.run_checks import check_data, check_labels, check_queries, check_run
+from hsi_al.report.run_files import meta_entries
 from hsi_al.report.tables import PlainConsole, print_table
+from hsi_al.scenes.catalogue import CATALOGUE, data_folder, is_at_hand
+from hsi_al.scenes.checksums import data_checksums
+from hsi_al.scenes.scene import Scene
 from hsi_al.terminal import warn
 from hsi_al.training.ranks import (
     ALONE,
@@ -41,6 +48,7 @@ from hsi_al.training.ranks import (
 )
 
 Ids = NDArray[np.int64]
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)  # what a folder answers that can't be written
 PHASES = ("acquisition", "logging", "I/O")  # of a run with any learner
 
 
@@ -82,8 +90,7 @@ def run_here(config: Config, path: Path, ranks: Ranks = ALONE) -> None:
         try:
             if is_finished:
                 console.print(f"{short_path(path)} is finished already.")
-                if not (path / "figures" / "learning_curve.png").exists():
-                    ranks.from_first(lambda: draw(path))
+                ranks.from_first(lambda: look_again(config, path, console))
             else:
                 ranks.agreed(lambda: Experiment(config, path, console, ranks)).play()
             ranks.from_first(lambda: print_report(path, console))
@@ -96,20 +103,74 @@ def run_here(config: Config, path: Path, ranks: Ranks = ALONE) -> None:
 def opened(config: Config, path: Path, held: ExitStack) -> tuple[bool, bool]:
     """Lock the run directory until `held` is closed; return whether the run is new and whether it is finished.
 
+    A finished run in a folder that can't be written is opened without a lock, since nothing is written.
+
     Raises:
-        RunDirectoryError: It is in use, or holds a run of another configuration or run files without a configuration.
+        RunDirectoryError: It is in use, damaged, or holds a run of another configuration or run files without a
+            configuration.
+        OSError: The folder can't be written.
     """
-    held.enter_context(locked(path))
     refuse_foreign_files(path)
-    is_new = not (path / "config.yaml").exists()
-    for stale in path.glob(".*.tmp"):  # left by a killed process
-        stale.unlink()
-    if not is_new and (different := differing_keys(path / "config.yaml", config)):
+    try:
+        held.enter_context(locked(path))
+        remove_stale(path)
+    except OSError as error:
+        if error.errno not in READ_ONLY or meta_entries(path).get("state") != "finished":
+            raise
+    if not exists(path / "config.yaml"):
+        return True, False
+    check_run(path, weights=True)
+    manifest = read_manifest(path)
+    if different := differing_keys(path / "config.yaml", config, moved=bool(manifest and manifest.data)):
         raise RunDirectoryError(
             f"{path} holds a run of another configuration: {', '.join(different)}; choose another "
             "hydra.run.dir or experiment.name, or delete it."
         )
-    return is_new, read_meta(path).get("state") == "finished"
+    check_queries(path, config.protocol.query_size)
+    return False, meta_entries(path).get("state") == "finished"
+
+
+def look_again(config: Config, path: Path, console: Console) -> None:
+    """Compare a finished run with its scene, if the scene is at hand, and draw the pictures if they are missing.
+
+    Raises:
+        RunDirectoryError: The run was made with other data.
+        SceneError: The configuration names other files than the run was made with, and they can't be read.
+    """
+    manifest = read_manifest(path)
+    if manifest is not None and manifest.data:
+        try:
+            if not is_at_hand_for(config):
+                raise SceneError(f"{config.dataset.name} would have to be downloaded")
+            check_scene(path, build_scene(config))
+        except SceneError as error:
+            if differing_keys(path / "config.yaml", config):
+                raise
+            console.print(f"The data were not compared with those of the run: {error}")
+    if not (path / "figures" / "learning_curve.png").exists():
+        draw(path)
+
+
+def is_at_hand_for(config: Config) -> bool:
+    """Return whether the scene of a configuration can be loaded without a download."""
+    dataset = config.dataset
+    return (
+        dataset.cube_file is not None
+        or dataset.name not in CATALOGUE
+        or is_at_hand(dataset.name, data_folder(config.data_dir))
+    )
+
+
+def check_scene(path: Path, scene: Scene) -> dict[str, str]:
+    """Compare a scene with the data and the labels of a run directory, and return its checksums.
+
+    Raises:
+        RunDirectoryError: The run was made with other data, or its labels are not those of the scene.
+    """
+    data = data_checksums(scene)
+    check_data(path, scene.name, data)
+    check_labels(path, scene.ground_truth)
+    return data
 
 
 def draw(path: Path) -> None:
@@ -134,9 +195,14 @@ class Experiment:
         self.began = time.monotonic()
         forget_peak_memory()
         self.config, self.path, self.console, self.ranks = config, path, console, ranks
-        self.parts = build_parts(config, path, ranks, lambda scene: announce_scene(console, scene))
+        self.parts = build_parts(config, path, ranks, self.see)
         self.threads = use_threads(config.trainer.threads, ranks.size)
         self.meta = MetaFile(self.parts, self.threads, self.began)
+
+    def see(self, scene: Scene) -> None:
+        """Print the first line of the run, and refuse a scene with which it was not begun."""
+        announce_scene(self.console, scene)
+        self.data = check_scene(self.path, scene)
 
     def play(self) -> None:
         """Play the missing rounds, write maps and figures, and last of all the state `finished` in meta.json."""
@@ -186,8 +252,8 @@ class Experiment:
 
     def begin(self) -> Estimate:
         """Write config.yaml and meta.json, print the summary of the run, and return its estimated time."""
-        with replacing(self.path / "config.yaml") as temporary:
-            temporary.write_text(to_yaml(self.config), encoding="utf-8")
+        self.parts.directory.remove_leftovers(self.parts.first_round)
+        self.parts.directory.write_config(to_yaml(self.config), self.data)
         self.meta.write("running")
         return announce(self.console, self.parts, self.threads)
 

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al import interrupts
+from hsi_al.accuracy import confusion_matrix
 from hsi_al.acquisition.base import Acquisition, PoolView, Scores
 from hsi_al.acquisition.selection import scores_of
-from hsi_al.active.curve import RoundRecord, confusion_matrix
+from hsi_al.active.curve import RoundRecord
 from hsi_al.active.observers.base import Observer
 from hsi_al.active.run_directory import RunDirectory
 from hsi_al.active.stopping import Stopping, agreement_of

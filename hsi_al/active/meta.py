@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hsi_al.active.curve import RoundRecord
 from hsi_al.active.parts import Parts
-from hsi_al.active.run_directory import read_meta
+from hsi_al.report.run_files import meta_entries
 
 
 class MetaFile:
@@ -28,7 +28,7 @@ class MetaFile:
 
     def __init__(self, parts: Parts, threads: int, began: float) -> None:
         self.parts, self.threads, self.began = parts, threads, began
-        self.earlier = read_meta(parts.directory.path)
+        self.earlier = meta_entries(parts.directory.path)
         self.wandb_id: str = self.earlier.get("wandb_id") or secrets.token_hex(4)
 
     def on_round(self, record: RoundRecord) -> None:

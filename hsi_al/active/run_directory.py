@@ -1,8 +1,12 @@
 """The files of a run, in formats readable without this package; committed rounds survive a kill at any moment."""
 
 import csv
-import json
-from collections.abc import Iterator
+import errno
+import io
+import math
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,23 +18,25 @@ from numpy.typing import NDArray
 
 from hsi_al.active.curve import RoundRecord
 from hsi_al.errors import PoolError, RunDirectoryError
-from hsi_al.files import replacing, replacing_hdf5
+from hsi_al.files import replacing
+from hsi_al.manifest import ANEW, Manifest, digest, read_manifest, reading, replace_files, sealed
 from hsi_al.methods.base import Learner
 from hsi_al.pool.label_pool import LabelPool
 
 Ids = NDArray[np.int64]
 Labels = NDArray[np.integer[Any]]
 ROUND_FILES = ("meta.json", "curve.csv", "confusion.h5", "pool.h5")
-# Raised by h5py, csv, json and numpy on truncated or overwritten files.
-DAMAGE = (OSError, LookupError, ArithmeticError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError)
+LISTED = ("config.yaml", "confusion.h5", "curve.csv", "pool.h5", "predictions.h5")  # in manifest.json, beside weights
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP)  # what file systems without locks answer
+PACKED: dict[str, Any] = {"compression": "gzip", "fletcher32": True}
 
 
 class RunDirectory:
     """One run's folder.
 
     Committing a round replaces these files atomically, in this order: weights (with warm start, or in the last round),
-    confusion.h5, curve.csv, and pool.h5, which is the commit point: it holds the number of the next round, at which a
-    run continues.
+    manifest.json with the checksums of the new and the present files, confusion.h5, curve.csv, and pool.h5, which is
+    the commit point: it holds the number of the next round, at which a run continues.
 
     Args:
         path: The folder; created if missing.
@@ -59,8 +65,9 @@ class RunDirectory:
             RunDirectoryError: A file is corrupted, or belongs to another scene or split.
         """
         path = self.path / "pool.h5"
-        if not path.exists():
-            return 0
+        with reading(path):
+            if not exists(path):
+                return 0
         with reading(path), h5py.File(path) as file:
             pixel_id, labelled_at, label = (file[name][:] for name in ("pixel_id", "labelled_at", "label"))
             predicted = file["predicted"][:] if "predicted" in file else None
@@ -81,6 +88,11 @@ class RunDirectory:
         self._read_rounds(next_round)
         return next_round
 
+    def remove_leftovers(self, next_round: int) -> None:
+        """Remove the weights of other rounds than the last committed one, which a killed process left."""
+        for old in set(self.path.glob("weights_*.pt")) - {self.weights(next_round - 1)}:
+            old.unlink()
+
     def commit(self, record: RoundRecord, pool: LabelPool, learner: Learner, last: bool) -> None:
         """Write a finished round; a kill before pool.h5 is replaced leaves the previous round as the committed one.
 
@@ -95,82 +107,130 @@ class RunDirectory:
         """
         self.rows.append(record.row(self.label_values))
         self.confusions.append((record.confusion_all, record.confusion_heldout))
+        weights = self.weights(record.round)
         if learner.warm or last:
-            learner.save(self.weights(record.round))
-        self._write_confusions()
-        self._write_curve()
-        self._write_pool(pool, record.round + 1)
-        for old in set(self.path.glob("weights_*.pt")) - {self.weights(record.round)}:
-            old.unlink()
+            learner.save(weights)
+        files = self._listed() | listing(weights)
+        contents: dict[str, bytes | memoryview] = {
+            "confusion.h5": self._confusions(),
+            "curve.csv": self._curve(),
+            "pool.h5": self._pool(pool, record.round + 1),
+        }
+        counts = [[record.round + 1, pool.n_labelled], [record.round, record.n_labelled]]
+        replace_files(self.path, contents, files, counts=counts)
+        self.remove_leftovers(record.round + 1)
 
     def weights(self, round_: int) -> Path:
         """Return the path of the learner's state after a round."""
         return self.path / f"weights_{round_}.pt"
 
     def write_meta(self, meta: dict[str, Any]) -> None:
-        """Replace meta.json by the given content."""
+        """Replace meta.json by the given content, which gets a checksum of its own as it is written most often."""
         with replacing(self.path / "meta.json") as temporary:
-            temporary.write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(sealed(meta), encoding="utf-8")
+
+    def write_config(self, text: str, data: dict[str, str]) -> None:
+        """Replace config.yaml, and list all files of the run and the checksums of its data in manifest.json."""
+        changed: dict[str, Any] = {} if exists(self.path / "pool.h5") else {"counts": []}
+        replace_files(self.path, {"config.yaml": text.encode()}, self._listed(), data=data, **changed)
+
+    def _listed(self) -> dict[str, list[str | None]]:
+        """Return the entries of the manifest for the files that exist; an earlier version may have listed none."""
+        listed = (read_manifest(self.path) or Manifest()).files
+        files = [*(self.path / name for name in LISTED), *self.path.glob("weights_*.pt")]
+        entries = [
+            {file.name: listed[file.name]} if file.name in listed else listing(file) for file in files if exists(file)
+        ]
+        return {name: entry for found in entries for name, entry in found.items()}
 
     def write_predictions(self, class_map: Labels, ground_truth: Labels, rgb: NDArray[np.uint8]) -> None:
         """Write predictions.h5: maps of original label values (H, W), 0 = background, and false colour (H, W, 3)."""
         kind = np.min_scalar_type(int(max(class_map.max(), ground_truth.max())))
-        with replacing_hdf5(self.path / "predictions.h5") as file:
-            for name, array in (("class_map", class_map), ("ground_truth", ground_truth)):
-                file.create_dataset(name, data=array.astype(kind, copy=False), compression="gzip")
-            file.create_dataset("rgb", data=rgb, compression="gzip")
+        maps = {"class_map": class_map.astype(kind, copy=False), "ground_truth": ground_truth.astype(kind, copy=False)}
+        replace_files(self.path, {"predictions.h5": packed({**maps, "rgb": rgb}, {"compression": "gzip"})})
 
     def _read_rounds(self, next_round: int) -> None:
         """Read the rounds before `next_round` from curve.csv and confusion.h5; later ones were not committed."""
         path = self.path / "curve.csv"
         with reading(path), path.open(newline="", encoding="utf-8") as file:
-            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+            rows = [curve_row(cells) for cells in csv.DictReader(file, strict=True)]
             self.rows = [row for row in rows if row["round"] < next_round]
         path = self.path / "confusion.h5"
         with reading(path), h5py.File(path) as file:
             pairs = zip(file["all"][:next_round], file["heldout"][:next_round], strict=True)
             self.confusions = list(pairs)
+            if file["label_values"][:].tolist() != self.label_values.tolist():
+                raise ValueError(f"it has other label values than {self.label_values.tolist()}")
         if not len(self.rows) == len(self.confusions) == next_round:
             raise RunDirectoryError(
                 f"{self.path / 'curve.csv'} has {len(self.rows)} rounds and confusion.h5 {len(self.confusions)}, but "
-                f"pool.h5 says {next_round}; delete the run directory to start anew."
+                f"pool.h5 says {next_round}; {ANEW}."
             )
 
-    def _write_curve(self) -> None:
-        with replacing(self.path / "curve.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.rows[0].keys(), lineterminator="\n")
-            writer.writeheader()
-            for row in self.rows:
-                writer.writerow(row | {name: int(row[name]) for name in ("round", "n_labelled")})
+    def _curve(self) -> bytes:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            writer.writerow(row | {name: int(row[name]) for name in ("round", "n_labelled")})
+        return text.getvalue().encode()
 
-    def _write_confusions(self) -> None:
-        with replacing_hdf5(self.path / "confusion.h5") as file:
-            for index, name in enumerate(("all", "heldout")):
-                stacked = np.stack([pair[index] for pair in self.confusions])
-                file.create_dataset(name, data=stacked, compression="gzip", fletcher32=True)
-            file["label_values"] = self.label_values
+    def _confusions(self) -> memoryview:
+        stacked = {
+            name: np.stack(arrays)
+            for name, arrays in zip(("all", "heldout"), zip(*self.confusions, strict=True), strict=True)
+        }
+        return packed({**stacked, "label_values": self.label_values}, PACKED)
 
-    def _write_pool(self, pool: LabelPool, next_round: int) -> None:
+    def _pool(self, pool: LabelPool, next_round: int) -> memoryview:
         values = np.where(pool.is_labelled, self.label_values[pool.label], 0)
-        with replacing_hdf5(self.path / "pool.h5") as file:
-            arrays = {"pixel_id": pool.candidates, "labelled_at": pool.labelled_at, "label": values}
-            if self.predicted is not None:
-                arrays["predicted"] = self.label_values[self.predicted]
-            for name, array in arrays.items():
-                file.create_dataset(name, data=array, compression="gzip", fletcher32=True)
-            file.attrs["next_round"] = next_round
+        arrays = {"pixel_id": pool.candidates, "labelled_at": pool.labelled_at, "label": values}
+        if self.predicted is not None:
+            arrays["predicted"] = self.label_values[self.predicted]
+        return packed(arrays, PACKED, next_round=next_round)
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn the errors of reading a missing or damaged file into a `RunDirectoryError` of one sentence."""
+def packed(arrays: Mapping[str, NDArray[Any]], options: dict[str, Any], **attributes: int) -> memoryview:
+    """Return the bytes of an HDF5 file: h5py writing to a full disk itself would crash the process."""
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array, **options)
+        file.attrs.update(attributes)
+    return content.getbuffer()
+
+
+def curve_row(cells: dict[str, str]) -> dict[str, float]:
+    """Return a row of curve.csv as numbers.
+
+    Raises:
+        ValueError: A cell is missing or holds no number, or round, labels or seconds are not finite and positive.
+        TypeError: There are more or fewer cells than columns.
+    """
+    row = {name: float(value) for name, value in cells.items()}
+    counts = [row[name] for name in row if name in ("round", "n_labelled") or name.startswith("seconds_")]
+    if any(map(math.isinf, row.values())) or not all(number >= 0 for number in counts):
+        raise ValueError("a row holds numbers that can't be")
+    return row
+
+
+def listing(path: Path) -> dict[str, list[str | None]]:
+    """Return the entry of a file in the manifest, by its name; {} without the file."""
+    found = digest(path)
+    return {} if found is None else {path.name: [found]}
+
+
+def exists(path: Path) -> bool:
+    """Return whether there is a file.
+
+    Raises:
+        OSError: The system can't tell; `Path.exists` would say no in some versions of Python.
+    """
     try:
-        yield
-    except (*DAMAGE, csv.Error, PoolError) as error:
-        raise RunDirectoryError(
-            f"{path} is missing or corrupted ({' '.join(str(error).split())}); restore it, or delete the run directory "
-            "to start anew."
-        ) from error
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 @contextmanager
@@ -178,14 +238,26 @@ def locked(path: Path) -> Iterator[None]:
     """Lock the run directory against other processes; the lock of a killed process doesn't block.
 
     Raises:
-        RunDirectoryError: Another process holds the lock.
+        RunDirectoryError: Another process holds the lock, or the file system knows no locks.
+        OSError: The folder can't be written.
     """
-    lock = filelock.FileLock(path / "lock")
+    lock, is_new = filelock.FileLock(path / "lock"), not (path / "lock").exists()
     try:
-        lock.acquire(timeout=0)
+        with warnings.catch_warnings():  # of a soft lock instead, which a killed process would leave
+            warnings.filterwarnings("error", "flock not supported")
+            lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise RunDirectoryError(
             f"Another process is using {path}; wait for it, or give this run its own hydra.run.dir."
+        ) from error
+    except (OSError, NotImplementedError, UserWarning) as error:
+        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+            raise
+        if is_new:
+            (path / "lock").unlink(missing_ok=True)
+        raise RunDirectoryError(
+            f"{path} lies on a file system without file locks, which keep two processes from writing the same run; "
+            "choose a hydra.run.dir on another file system, or mount this one with locks."
         ) from error
     try:
         yield
@@ -193,24 +265,14 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def read_meta(path: Path) -> dict[str, Any]:
-    """Read the meta.json of a run directory; {} if there is none yet.
-
-    Raises:
-        RunDirectoryError: The file is corrupted.
-    """
-    file = path / "meta.json"
-    if not file.exists():
-        return {}
-    with reading(file):
-        return dict(json.loads(file.read_text(encoding="utf-8")).items())
-
-
 def discard_uncommitted(path: Path) -> None:
     """Remove the files of a run without a committed round, and its folder if that is then empty and below ./outputs."""
     with suppress(OSError):  # the error that led here matters more than a failed clean-up
         if not (path / "pool.h5").exists():
-            for file in [*(path / name for name in ("config.yaml", "lock", *ROUND_FILES)), *path.glob("weights_*.pt")]:
+            if (path / "config.yaml").exists():  # written before the logger starts
+                shutil.rmtree(path / "tensorboard", ignore_errors=True)
+            names = ("config.yaml", "lock", "manifest.json", *ROUND_FILES)
+            for file in [*(path / name for name in names), *path.glob("weights_*.pt")]:
                 file.unlink(missing_ok=True)
     remove_if_empty(path)
 
@@ -222,12 +284,19 @@ def remove_if_empty(path: Path) -> None:
         for folder in (path, *path.parents):
             if top not in (folder, *folder.parents):
                 return
-            folder.rmdir()
+            with suppress(FileNotFoundError):
+                folder.rmdir()
+
+
+def remove_stale(path: Path) -> None:
+    """Remove the temporary files that a killed process left in a run directory."""
+    for stale in (*path.glob(".*.tmp"), *(path / "figures").glob(".*.tmp")):
+        stale.unlink(missing_ok=True)
 
 
 def refuse_foreign_files(path: Path) -> None:
     """Raise RunDirectoryError if the folder holds files of a run but no config.yaml."""
-    if not (path / "config.yaml").exists() and (found := [name for name in ROUND_FILES if (path / name).exists()]):
+    if not exists(path / "config.yaml") and (found := [name for name in ROUND_FILES if exists(path / name)]):
         raise RunDirectoryError(
             f"{path} holds {', '.join(found)} but no config.yaml, so it can't be continued; restore it, delete the "
             "folder, or choose another hydra.run.dir."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hsi_al.active.curve import cohen_kappa, confusion_matrix
+from hsi_al.accuracy import cohen_kappa, confusion_matrix
 
 Ids = NDArray[np.int64]
 STABLE_ROUNDS = 3  # Bloodgood & Vijay-Shanker 2009

@@ -13,7 +13,7 @@ from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 
 from hsi_al import interrupts
-from hsi_al.errors import HsiAlError
+from hsi_al.errors import HsiAlError, sentence
 from hsi_al.terminal import printable, tolerate_encodings
 
 CONTINUES = "run the same command to continue"
@@ -22,7 +22,7 @@ CONTINUES = "run the same command to continue"
 def guarded(
     work: Callable[[], object],
     caught: tuple[type[BaseException], ...] = (HsiAlError, OSError),
-    explained: Callable[[BaseException], str] = str,
+    explained: Callable[[BaseException], str] = sentence,
     is_told: Callable[[BaseException], bool] = lambda error: True,
     way_out: str = CONTINUES,
 ) -> int:

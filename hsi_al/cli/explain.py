@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from hsi_al.config.schema import Config
-from hsi_al.errors import HsiAlError
+from hsi_al.errors import HsiAlError, sentence
 from hsi_al.methods.registry import all_methods
 
 UNKNOWN_KEY = re.compile(r"Key '[^']+' (?:is not in struct|not in '\w+')\s+full_key: (\S+)")
@@ -26,8 +26,7 @@ def explained(error: BaseException) -> str:
     if isinstance(error, HsiAlError):
         return str(error)
     if isinstance(error, OSError) and not isinstance(error, HydraException):
-        place, reason = error.filename or "the run directory", " ".join(str(error.strerror or error).split())
-        return f"{reason}: {place}; free space, or choose another path such as hydra.run.dir."
+        return sentence(error)
     return one_sentence(error, schema_of_keys())
 
 

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 import filelock
 from hydra.core.override_parser.types import Override
 
+from hsi_al import interrupts
 from hsi_al.cli.composition import options_of_group
 from hsi_al.cli.explain import no_option
 from hsi_al.errors import ConfigurationError, HsiAlError
@@ -32,6 +33,8 @@ CONTEXT_BYTES = GIB // 2  # GPU memory that CUDA takes for every process, beside
 # jobs.
 GPUS_VARIABLE = "HSI_AL_GPUS"
 JOBS_VARIABLE = "HSI_AL_JOBS"
+# Id of the process of a sweep with concurrent jobs, which end when it has ended.
+SWEEP_VARIABLE = "HSI_AL_SWEEP"
 # Number of the first job of this process, which may run several in turn: it determines the GPU of them all.
 TAKEN_VARIABLE = "HSI_AL_TAKEN_GPU"
 # Folder where every job of a multirun, also on another node, leaves a file: its run directory or its error message.
@@ -92,9 +95,10 @@ def announce(at_once: bool, on_gpu: bool) -> None:
         at_once: Whether jobs run concurrently; if not, the variables are only deleted.
         on_gpu: Whether jobs may use GPUs.
     """
-    for variable in (GPUS_VARIABLE, JOBS_VARIABLE, TAKEN_VARIABLE):
+    for variable in (GPUS_VARIABLE, JOBS_VARIABLE, TAKEN_VARIABLE, SWEEP_VARIABLE):
         os.environ.pop(variable, None)
     if at_once:
+        os.environ[SWEEP_VARIABLE] = str(os.getpid())
         gpus = gpus_here() if on_gpu else []
         os.environ[GPUS_VARIABLE] = json.dumps([astuple(gpu) for gpu in gpus])
         os.environ[JOBS_VARIABLE] = str(jobs_that_fit(gpus, cores_here(), free_memory()))
@@ -121,6 +125,13 @@ def take_share(job: int, jobs: int) -> None:
     if torch.cuda.is_available():
         with fitting_memory():
             torch.cuda.set_per_process_memory_fraction(fraction)
+
+
+def end_with_sweep() -> None:
+    """Let a job of a sweep with concurrent jobs end at the next safe point once the process of the sweep has ended."""
+    sweep = os.environ.get(SWEEP_VARIABLE)
+    if sweep is not None and str(os.getpid()) != sweep:
+        interrupts.end_with(int(sweep))
 
 
 def gpus_here() -> list[Gpu]:

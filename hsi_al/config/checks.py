@@ -81,3 +81,14 @@ def can_be_folder(name: str) -> bool:
         or not 0 < len(name.encode()) <= MOST_BYTES
         or RESERVED.fullmatch(name)
     )
+
+
+def folder(name: object) -> str:
+    """Return a name that a folder can have: the given one, or `refused` in place of one that `checked` refuses.
+
+    Hydra makes the folder of a run before the configuration is checked; it must lie where it can be removed.
+    """
+    return str(name) if can_be_folder(str(name).replace("=", "-")) else "refused"  # margin-min_distance=8
+
+
+OmegaConf.register_new_resolver("folder", folder, replace=True)  # on import: jobs of a sweep resolve their own folders

@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hsi_al.config.plain import literal, plain_yaml
-from hsi_al.config.schema import FREE_KEYS, Config, LearnerConfig
-from hsi_al.errors import RunDirectoryError
+from hsi_al.config.schema import DATA_KEYS, FREE_KEYS, Config, LearnerConfig
+from hsi_al.manifest import reading
 from hsi_al.options import options_of
 
 
@@ -26,7 +26,7 @@ def to_dict(config: Config) -> dict[str, Any]:
     return asdict(config)
 
 
-def differing_keys(path: Path, config: Config, new_too: bool = True) -> list[str]:
+def differing_keys(path: Path, config: Config, new_too: bool = True, moved: bool = False) -> list[str]:
     """Return the keys that differ from a kept configuration, as `key (kept -> now)`.
 
     `FREE_KEYS` and the logger's keys are not compared.
@@ -35,6 +35,7 @@ def differing_keys(path: Path, config: Config, new_too: bool = True) -> list[str
         path: The kept config.yaml.
         config: The configuration to compare it with.
         new_too: Compare keys that an earlier version didn't keep yet, by their default; else leave them out.
+        moved: Leave out `DATA_KEYS`, because the data themselves are compared.
 
     Raises:
         RunDirectoryError: The kept file can't be read.
@@ -46,7 +47,8 @@ def differing_keys(path: Path, config: Config, new_too: bool = True) -> list[str
     now = flatten(to_dict(config))
     known = kept.keys() | now.keys() if new_too else kept.keys()
     kept = flatten(to_dict(Config(learner=type(config.learner)()))) | kept  # defaults do what earlier versions did
-    keys = sorted(key for key in known if key not in FREE_KEYS and not key.startswith("logger."))
+    free = (*FREE_KEYS, *DATA_KEYS) if moved else FREE_KEYS
+    keys = sorted(key for key in known if key not in free and not key.startswith("logger."))
     return [f"{key} ({kept.get(key)} -> {now.get(key)})" for key in keys if not same(kept.get(key), now.get(key))]
 
 
@@ -96,12 +98,11 @@ def load_kept(path: Path, settings_of: Callable[[str], type[LearnerConfig]]) -> 
 @contextmanager
 def reading_kept(path: Path) -> Iterator[None]:
     """Turn the errors of reading a missing or damaged config.yaml into a `RunDirectoryError` of one sentence."""
-    try:
-        yield
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise RunDirectoryError(
-            f"{path} is missing or corrupted ({' '.join(str(error).split())}); restore it, or delete the run directory."
-        ) from error
+    with reading(path):
+        try:
+            yield
+        except (yaml.YAMLError, OmegaConfBaseException) as error:
+            raise ValueError(str(error)) from error
 
 
 def flatten(node: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401

@@ -296,3 +296,5 @@ FREE_KEYS = (
     "trainer.profile",
     "trainer.threads",
 )
+# Keys that say where the data lie: not compared where checksums tell that the data are the same.
+DATA_KEYS = tuple(f"dataset.{key}" for key in ("cube_file", "cube_key", "ground_truth_file", "ground_truth_key"))

@@ -20,6 +20,7 @@ from hsi_al.report.classes import print_classes
 from hsi_al.report.compare import LEVELS, summary, write_comparison
 from hsi_al.report.contest_tables import MEASURES
 from hsi_al.report.figures import draw
+from hsi_al.report.run_checks import check_run
 from hsi_al.report.run_files import read_meta
 from hsi_al.report.series import find_runs
 from hsi_al.report.tables import PlainConsole, limited, print_table
@@ -103,6 +104,8 @@ def report(arguments: argparse.Namespace, opened: Opened, console: PlainConsole)
         OSError: A file can't be written.
     """
     runs = find_runs(opened.folders)
+    for run in runs:
+        check_run(run)
     if arguments.command == "summary":
         print_table([[opened.named(cell) for cell in row] for row in summary(runs)])
     elif arguments.command == "classes":

@@ -16,10 +16,11 @@ from tempfile import TemporaryDirectory
 from hsi_al.errors import HsiAlError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.memory import free_memory
+from hsi_al.report.run_checks import check_run
 from hsi_al.report.run_files import read_meta
 
 # Files of a run that are packed: everything that reports read, but no weights.
-RUN_FILES = ("meta.json", "config.yaml", "curve.csv", "confusion.h5", "pool.h5", "predictions.h5")
+RUN_FILES = ("manifest.json", "meta.json", "config.yaml", "curve.csv", "confusion.h5", "pool.h5", "predictions.h5")
 # Errors of zipfile and its decompressors on files that are not archives, or are damaged, encrypted or cut short.
 DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError, ValueError)
 # Limits of what is unpacked, which takes memory.
@@ -170,11 +171,13 @@ def pack(folder: Path, archive: Path, names: Sequence[str] = RUN_FILES) -> tuple
         The directories of the packed runs, and of the unfinished runs, which were left out.
 
     Raises:
-        RunDirectoryError: A run's meta.json or the archive can't be read.
+        RunDirectoryError: A run's files are damaged, or the archive can't be read.
         OSError: A file can't be read, or the archive can't be written.
     """
     runs = sorted(meta.parent for meta in folder.rglob("meta.json"))
     finished = [run for run in runs if read_meta(run).state == "finished"]
+    for run in finished:
+        check_run(run)
     if finished:
         inside = {PurePosixPath(run.relative_to(folder)): run for run in finished}
         kept = contents(archive) if archive.exists() else {}

@@ -1,6 +1,5 @@
 """Readers of the files of a run directory that reports need; contents are checked."""
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +10,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from hsi_al.errors import RunDirectoryError
+from hsi_al.manifest import NAME, read_sealed, reading
 
 Ints = npt.NDArray[np.int64]
 Image = npt.NDArray[np.uint8]
+COUNTED = {"inside", "heldout"}  # of the entry test_pixels_in_training_patches
 MOST_PIXELS = 2**21  # most pixels of a map that are drawn: several times as many as a picture shows
 
 
@@ -102,6 +102,19 @@ class Pool:
 
 
 @dataclass(frozen=True)
+class Committed(Pool):
+    """The candidates of a run with their labels.
+
+    Attributes:
+        label: Original label value, (N,): 0 = unlabelled.
+        next_round: Number of committed rounds.
+    """
+
+    label: Ints
+    next_round: int
+
+
+@dataclass(frozen=True)
 class Predictions:
     """Maps and image of a scene; in a scene of more than `MOST_PIXELS` pixels they are `thinned`.
 
@@ -118,30 +131,110 @@ class Predictions:
     shape: tuple[int, int]
 
 
+def is_counts(value: Any) -> bool:  # noqa: ANN401
+    """Return whether a value is a table of whole numbers from 0."""
+    return isinstance(value, dict) and all(type(number) is int and number >= 0 for number in value.values())
+
+
+def is_class_names(value: Any) -> bool:  # noqa: ANN401
+    """Return whether a value is a table of names by whole label values above 0."""
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(
+            key.isdecimal() and len(key) < 19 and int(key) > 0 and isinstance(name, str) for key, name in value.items()
+        )
+    )
+
+
+def is_overlap(value: Any) -> bool:  # noqa: ANN401
+    """Return whether a value is an entry `test_pixels_in_training_patches`."""
+    if value is None:
+        return True
+    if not isinstance(value, dict) or value.get("patch_size", "") is None:
+        return isinstance(value, dict)
+    parts = (value.get("initial"), value.get("last"))
+    return is_number(value.get("patch_size")) and all(is_counts(part) and set(part or ()) >= COUNTED for part in parts)
+
+
+def is_number(value: Any) -> bool:  # noqa: ANN401
+    """Return whether a value is a whole number from 0."""
+    return type(value) is int and value >= 0
+
+
+def is_statistics(value: Any) -> bool:  # noqa: ANN401
+    """Return whether a value holds two lists of as many finite numbers."""
+    return (
+        isinstance(value, list)
+        and [type(part) for part in value] == [list, list]
+        and len(value[0]) == len(value[1])
+        and all(type(number) in (int, float) and math.isfinite(number) for number in (*value[0], *value[1]))
+    )
+
+
+def is_stop(value: Any) -> bool:  # noqa: ANN401
+    """Return whether a value is an entry `stopped`: None, or a table of round and reason."""
+    return value is None or (
+        isinstance(value, dict) and is_number(value.get("round", 0)) and isinstance(value.get("reason"), str)
+    )
+
+
+# The entries of meta.json that are read, each with its check.
+ENTRIES: dict[str, Callable[[Any], bool]] = {
+    "state": lambda value: value in ("running", "finished"),
+    "title": lambda value: isinstance(value, str),
+    "learner": lambda value: isinstance(value, str),
+    "wandb_id": lambda value: isinstance(value, str),
+    "class_names": is_class_names,
+    "n_bands": is_number,
+    "rgb_bands": lambda value: isinstance(value, list) and len(value) == 3 and all(map(is_number, value)),
+    "test_pixels_in_training_patches": is_overlap,
+    "stopped": is_stop,
+    "preparation": lambda value: isinstance(value, dict),
+    "band_statistics": is_statistics,
+    "calls": is_number,
+    "wall_seconds": lambda value: type(value) in (int, float) and 0 <= value < math.inf,
+}
+
+
+def meta_entries(run_dir: Path, *needed: str) -> dict[str, Any]:
+    """Read `meta.json` as a table whose entries have the types that they should have; {} without the file.
+
+    Args:
+        run_dir: The run directory.
+        needed: Entries without which the file is of no use.
+
+    Raises:
+        RunDirectoryError: The file can't be read or is damaged, or a needed entry or the whole file is missing.
+    """
+    path = run_dir / "meta.json"
+    with reading(path):
+        content = read_sealed(path, needs_seal=(run_dir / NAME).exists())
+        if content is None and needed:
+            raise ValueError("there is no such file")
+        content = content or {}
+        if wrong := [name for name in ENTRIES if name in content and not ENTRIES[name](content[name])]:
+            raise ValueError(f"no usable entry {', '.join(wrong)}")
+        if missing := [name for name in needed if name not in content]:
+            raise ValueError(f"no entry {', '.join(missing)}")
+        return content
+
+
 def read_meta(run_dir: Path) -> Meta:
-    """Read `meta.json`.
+    """Read the entries of `meta.json` that reports use.
 
     Raises:
         RunDirectoryError: The file can't be read or is malformed.
     """
-    path = run_dir / "meta.json"
-    try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-        names = {int(value): str(name) for value, name in meta["class_names"].items()}
-        return Meta(
-            str(meta.get("title", run_dir.name)),
-            names,
-            str(meta.get("state", "unknown")),
-            str(meta.get("learner", "")),
-            _overlap(meta.get("test_pixels_in_training_patches")),
-            str((meta.get("stopped") or {}).get("reason", "")),
-        )
-    except OSError as error:
-        raise RunDirectoryError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise RunDirectoryError(
-            f"{path} has no usable entry class_names or test_pixels_in_training_patches ({error})."
-        ) from error
+    meta = meta_entries(run_dir, "class_names")
+    return Meta(
+        meta.get("title", run_dir.name),
+        {int(value): name for value, name in meta["class_names"].items()},
+        meta.get("state", "unknown"),
+        meta.get("learner", ""),
+        _overlap(meta.get("test_pixels_in_training_patches")),
+        (meta.get("stopped") or {}).get("reason", ""),
+    )
 
 
 def _overlap(entry: dict[str, Any] | None) -> Overlap | None:
@@ -149,8 +242,8 @@ def _overlap(entry: dict[str, Any] | None) -> Overlap | None:
         return None
     if entry["patch_size"] is None:
         return Overlap(None)
-    initial, last = ((int(entry[when]["inside"]), int(entry[when]["heldout"])) for when in ("initial", "last"))
-    return Overlap(int(entry["patch_size"]), initial, last)
+    initial, last = ((entry[when]["inside"], entry[when]["heldout"]) for when in ("initial", "last"))
+    return Overlap(entry["patch_size"], initial, last)
 
 
 def read_confusions(run_dir: Path) -> Confusions:
@@ -164,7 +257,7 @@ def read_confusions(run_dir: Path) -> Confusions:
     classes = len(arrays["label_values"])
     for name in ("all", "heldout"):
         shape = arrays[name].shape
-        _require(
+        require(
             shape[0] > 0 and shape[1:] == (classes, classes), path, f"{name} has shape {shape} for {classes} classes"
         )
     return Confusions(**arrays)
@@ -178,7 +271,7 @@ def read_pool(run_dir: Path) -> Pool:
     """
     path = run_dir / "pool.h5"
     arrays = _arrays(path, {"pixel_id": 1, "labelled_at": 1})
-    _require(arrays["pixel_id"].shape == arrays["labelled_at"].shape, path, "pixel_id and labelled_at differ in length")
+    require(arrays["pixel_id"].shape == arrays["labelled_at"].shape, path, "pixel_id and labelled_at differ in length")
     return Pool(**arrays)
 
 
@@ -193,6 +286,20 @@ def read_label_counts(run_dir: Path) -> dict[int, int]:
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
+def read_committed(run_dir: Path) -> Committed:
+    """Read the candidates, their labels and the number of committed rounds from `pool.h5`.
+
+    Raises:
+        RunDirectoryError: The file can't be read or is malformed.
+    """
+    path = run_dir / "pool.h5"
+    arrays = _arrays(path, {"pixel_id": 1, "labelled_at": 1, "label": 1})
+    lengths = {len(array) for array in arrays.values()}
+    require(len(lengths) == 1, path, "pixel_id, labelled_at and label differ in length")
+    with reading(path), h5py.File(path) as file:
+        return Committed(**arrays, next_round=int(file.attrs["next_round"]))
+
+
 def read_predictions(run_dir: Path) -> Predictions | None:
     """Read the maps from `predictions.h5`; None where the run wrote no such file.
 
@@ -204,12 +311,12 @@ def read_predictions(run_dir: Path) -> Predictions | None:
         return None
     arrays = _arrays(path, {"class_map": 2, "ground_truth": 2, "rgb": 3}, optional="ground_truth", read=thinned)
     rgb, class_map, ground_truth = arrays["rgb"], arrays["class_map"], arrays.get("ground_truth")
-    _require(rgb.shape == (*class_map.shape, 3), path, f"rgb {rgb.shape} does not fit class_map {class_map.shape}")
+    require(rgb.shape == (*class_map.shape, 3), path, f"rgb {rgb.shape} does not fit class_map {class_map.shape}")
     if ground_truth is not None:
         shape = ground_truth.shape
-        _require(shape == class_map.shape, path, f"ground_truth {shape} does not fit class_map {class_map.shape}")
+        require(shape == class_map.shape, path, f"ground_truth {shape} does not fit class_map {class_map.shape}")
         ground_truth = ground_truth if ground_truth.any() else None
-    with h5py.File(path, "r") as file:
+    with reading(path), h5py.File(path, "r") as file:
         height, width = file["class_map"].shape
     return Predictions(class_map, ground_truth, rgb.astype(np.uint8), (height, width))
 
@@ -245,18 +352,17 @@ def _arrays(
 ) -> dict[str, Ints]:
     """Read data sets as int64 and check their numbers of dimensions, given by name; one may be optional."""
     arrays = {}
-    try:
-        with h5py.File(path, "r") as file:
-            for name in dimensions:
-                if name in file or name != optional:
-                    arrays[name] = read(file[name]).astype(np.int64)
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise RunDirectoryError(f"{path} cannot be read: {error}.") from error
+    with reading(path), h5py.File(path, "r") as file:
+        for name in dimensions:
+            if name in file or name != optional:
+                arrays[name] = read(file[name]).astype(np.int64)
     for name, array in arrays.items():
-        _require(array.ndim == dimensions[name], path, f"{name} has shape {array.shape}, not {dimensions[name]} axes")
+        require(array.ndim == dimensions[name], path, f"{name} has shape {array.shape}, not {dimensions[name]} axes")
     return arrays
 
 
-def _require(fits: bool, path: Path, complaint: str) -> None:
-    if not fits:
-        raise RunDirectoryError(f"{path} is malformed: {complaint}.")
+def require(fits: bool, path: Path, complaint: str) -> None:
+    """Raise RunDirectoryError with the complaint about a file unless it `fits`."""
+    with reading(path):
+        if not fits:
+            raise ValueError(complaint)

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from hsi_al.config.plain import plain_yaml
-from hsi_al.config.schema import WRAPPERS
+from hsi_al.config.schema import DATA_KEYS, WRAPPERS
 from hsi_al.errors import RunDirectoryError
+from hsi_al.manifest import read_manifest, reading
 from hsi_al.report.run_files import Meta, read_meta
 from hsi_al.report.tables import CurveRow, read_curve
 
@@ -144,7 +145,8 @@ def series_of(paths: Sequence[Path]) -> list[Series]:
         named.setdefault(naming, []).append((Run(path, seed, meta, read_curve(path)), kept))
     groups: dict[Settings, list[Run]] = {}
     for naming, found in named.items():
-        for (run, _), hidden in zip(found, hidden_settings([kept for _, kept in found]), strict=True):
+        settings = by_data([kept for _, kept in found], [run.path for run, _ in found])
+        for (run, _), hidden in zip(found, hidden_settings(settings), strict=True):
             groups.setdefault((*naming, *hidden), []).append(run)
     names = distinct_names(list(groups))
     return [Series(names[key], key, in_order(runs)) for key, runs in groups.items()]
@@ -225,10 +227,24 @@ def kept_settings(path: Path) -> dict[str, str]:
     file = path / "config.yaml"
     if not file.exists():
         return {}
-    try:
-        return dict(_flat(plain_yaml(file)))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise RunDirectoryError(f"{file} cannot be read: {' '.join(str(error).split())}.") from error
+    with reading(file):
+        try:
+            return dict(_flat(plain_yaml(file)))
+        except yaml.YAMLError as error:
+            raise ValueError(str(error)) from error
+
+
+def by_data(kept: Sequence[dict[str, str]], paths: Sequence[Path]) -> list[dict[str, str]]:
+    """Name the data of runs by their checksums instead of their places, if all runs have checksums."""
+    manifests = [read_manifest(path) for path in paths]
+    data = [manifest.data if manifest else {} for manifest in manifests]
+    if not (all(data) and all(kept)):
+        return [*kept]
+    return [
+        {key: value for key, value in settings.items() if key not in DATA_KEYS}
+        | {f"dataset.{part}": f"sha256:{value[:12]}" for part, value in sums.items()}
+        for settings, sums in zip(kept, data, strict=True)
+    ]
 
 
 def _flat(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:  # noqa: ANN401

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from hsi_al import interrupts
 from hsi_al.errors import RunDirectoryError
+from hsi_al.manifest import reading
 from hsi_al.terminal import printable
 
 RECALL = "recall_"
@@ -64,17 +65,15 @@ def read_curve(run_dir: Path) -> list[CurveRow]:
         RunDirectoryError: The file is missing, lacks a column, holds no round, or holds a value that is not a number.
     """
     path = run_dir / "curve.csv"
-    try:
-        with path.open(newline="", encoding="utf-8") as lines:
-            reader = csv.DictReader(lines, strict=True)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise RunDirectoryError(f"{path} lacks the columns {', '.join(missing)}.")
+    with reading(path), path.open(newline="", encoding="utf-8") as lines:
+        reader = csv.DictReader(lines, strict=True)
+        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(f"it lacks the columns {', '.join(missing)}")
+        try:
             rows = [_row(cells) for cells in reader]
-    except OSError as error:
-        raise RunDirectoryError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, TypeError, csv.Error) as error:
-        raise RunDirectoryError(f"{path}, line {reader.line_num}, is malformed: {error}.") from error
+        except (ValueError, TypeError, csv.Error) as error:
+            raise ValueError(f"line {reader.line_num}: {error}") from error
     if not rows:
         raise RunDirectoryError(f"{path} holds no round yet.")
     return rows
@@ -85,6 +84,8 @@ def _row(cells: dict[str, str]) -> CurveRow:
         raise ValueError("its number of cells differs from the header's")
     recall = {_label(name): float(cells[name]) for name in cells if name.startswith(RECALL)}
     numbers = {name: float(cells[name]) for name in COLUMNS[2:]}
+    if any(math.isinf(number) for number in (*numbers.values(), *recall.values())):
+        raise ValueError("a value is infinite")
     return CurveRow(int(cells["round"]), int(cells["n_labelled"]), **numbers, recall=recall)
 
 

@@ -3,7 +3,6 @@
 import errno
 import math
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hsi_al.errors import SceneError
+from hsi_al.errors import SceneError, system_error
 from hsi_al.memory import free_memory
 
 SMALL_BYTES = 2**26  # are read without asking for the free memory
@@ -152,14 +151,6 @@ def failure(error: Exception) -> str:
     if isinstance(error, EOFError) or "truncated" in cause:
         return f"cannot be read ({cause}): it is truncated; download or write it again"
     return f"cannot be read ({cause}): it is damaged or not what its name says; download or write it again"
-
-
-def system_error(error: Exception) -> int | None:
-    """Return the number of an error of the system, which h5py may only have in its text; else None."""
-    if not isinstance(error, OSError):
-        return None
-    in_text = re.search(r"errno = (\d+)", str(error))
-    return error.errno or (int(in_text[1]) if in_text else 0) or None
 
 
 def of_the_system(number: int) -> str:

@@ -21,6 +21,7 @@ from hsi_al.scenes.checks import (
     require_range,
     whole_labels,
 )
+from hsi_al.scenes.checksums import ValuesChecksum
 from hsi_al.scenes.readers import opened_rows, readable_in_windows
 
 BLOCK_BYTES = 2**26  # of a file held in memory at once while it is scanned
@@ -61,18 +62,36 @@ class StoredCube:
             window = self.preparation(window)
         return finite_cube(f"{self.rows.path}, rows {first} to {last - 1}", window)
 
-    @cached_property
+    @property
     def limits(self) -> tuple[float, float]:
-        """Minimum and maximum over all pixels and bands, found in one pass over the file.
+        """Minimum and maximum over all pixels and bands.
 
         Raises:
             SceneError: The file is damaged, holds NaN or infinite values, or has the same value everywhere.
         """
-        parts = (self.read(first, last) for first, last in self.rows.blocks(BLOCK_BYTES))
-        lows, highs = zip(*((part.min(), part.max()) for part in parts), strict=True)
+        return self._scanned[:2]
+
+    @property
+    def checksum(self) -> str:
+        """Checksum of the values, see `hsi_al.scenes.checksums`.
+
+        Raises:
+            SceneError: As for `limits`.
+        """
+        return self._scanned[2]
+
+    @cached_property
+    def _scanned(self) -> tuple[float, float, str]:
+        """Minimum, maximum and checksum, found in one pass over the file."""
+        lows, highs, checksum = [], [], ValuesChecksum(self.shape, self.read(0, 1).dtype)
+        for first, last in self.rows.blocks(BLOCK_BYTES):
+            part = self.read(first, last)
+            lows.append(part.min())
+            highs.append(part.max())
+            checksum.add(part)
         low, high = min(lows), max(highs)
         require_range(str(self.rows.path), self.shape, low, high)
-        return float(low), float(high)
+        return float(low), float(high), checksum.text
 
     def bands(self, chosen: list[int]) -> NDArray[Any]:
         """Read the n chosen bands of every pixel, (H, W, n)."""

@@ -6,14 +6,8 @@ import torch
 from numpy.typing import NDArray
 from torchmetrics.functional.classification import multiclass_cohen_kappa, multiclass_confusion_matrix
 
-from hsi_al.active.curve import (
-    RoundRecord,
-    average_accuracy,
-    cohen_kappa,
-    confusion_matrix,
-    overall_accuracy,
-    recalls,
-)
+from hsi_al.accuracy import average_accuracy, cohen_kappa, confusion_matrix, overall_accuracy, recalls
+from hsi_al.active.curve import RoundRecord
 
 Counts = NDArray[np.int64]
 

@@ -29,6 +29,7 @@ from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import GroundTruthOracle
 from hsi_al.pool.splits import Split, divide_holdout, divide_paper
 from hsi_al.randomness import generator
+from hsi_al.report.run_checks import check_run
 
 Ids = NDArray[np.int64]
 WIDTH, HEIGHT = 12, 10
@@ -454,7 +455,7 @@ class Mortal:
             raise Killed
 
 
-FILES = {"cold": 3 * (ROUNDS + 1) + 1, "warm": 4 * (ROUNDS + 1)}
+FILES = {"cold": 4 * (ROUNDS + 1) + 1, "warm": 5 * (ROUNDS + 1)}
 
 
 @pytest.mark.parametrize("mode", LEARNERS)
@@ -480,6 +481,7 @@ def test_a_run_killed_at_any_file_continues_alike(
         process = Mortal(patch, n, after_replacing=after_replacing)
         run(tmp_path, learner=LEARNERS[mode]())
     assert after_replacing or list(tmp_path.glob(".*.tmp")), "the kill has left its temporary file"
+    check_run(tmp_path, weights=True)
     loop, first_round = start(tmp_path, learner=LEARNERS[mode]())
     assert first_round == process.replaced.count("pool.h5"), "pool.h5 is the commit point"
     loop.run(first_round)
@@ -494,7 +496,7 @@ def test_a_run_killed_again_and_again_arrives(
     lives = 0
     for lives in range(1, 10):
         with monkeypatch.context() as patch:
-            Mortal(patch, dies_at=4 + lives % 4)
+            Mortal(patch, dies_at=5 + lives % 5)
             try:
                 run(tmp_path, learner=LEARNERS[mode]())
                 break

@@ -13,7 +13,7 @@ from sklearn.metrics import cohen_kappa_score
 from hsi_al.active.stopping import STABLE_ROUNDS, Stopping, agreement_of
 from hsi_al.predict import main as predict_main
 from tests.active.test_loop import INITIAL, QUERY, Killed, Mortal, NearestMean, WarmNearestMean, contents, start
-from tests.conftest import CommandLine, tiny_arrays
+from tests.conftest import CommandLine, tiny_arrays, unfinish
 
 NAN = float("nan")
 
@@ -156,7 +156,7 @@ def test_a_stopped_run_is_finished_and_says_why(
     with h5py.File(run / "predictions.h5") as file:
         before = file["class_map"][:]
     # killed between its last commit and its maps
-    (run / "meta.json").write_text(json.dumps(meta | {"state": "running"}))
+    unfinish(run)
     (run / "predictions.h5").unlink()
     assert command_line(*arguments).code == 0
     assert json.loads((run / "meta.json").read_text())["stopped"] == meta["stopped"]

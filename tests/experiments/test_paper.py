@@ -38,10 +38,12 @@ def write_finished(run: Path, shift: int = 0, labels: int = 480, state: str = "f
     run.mkdir(parents=True)
     counts = ALL + np.array([[shift, -shift], [0, 0]])
     write_h5(run / "confusion.h5", all=counts[None], heldout=HELDOUT[None], label_values=np.array([2, 3]))
-    accuracies = [counts.diagonal().sum() / 20, (counts[0, 0] / 10 + 0.9) / 2, 0.7, 0.75, 0.75, 0.0]
+    oa = counts.diagonal().sum() / 20  # with as many pixels of both classes, chance agrees on half of them
+    accuracies = [oa, (counts[0, 0] / 10 + 0.9) / 2, 2 * oa - 1, 0.75, 0.75, 0.0]
     names = ["oa_all", "aa_all", "kappa_all", "oa_heldout", "aa_heldout", "kappa_heldout"]
     row = {"round": 0, "n_labelled": labels, **dict(zip(names, accuracies, strict=True))}
-    row |= dict.fromkeys(["seconds_fit", "seconds_predict", "seconds_query", "recall_2", "recall_3"], 0.5)
+    row |= dict.fromkeys(["seconds_fit", "seconds_predict", "seconds_query"], 0.5)
+    row |= {"recall_2": counts[0, 0] / 10, "recall_3": 0.9}
     (run / "curve.csv").write_text(",".join(row) + "\n" + ",".join(map(str, row.values())) + "\n")
     meta = {"title": run.name, "class_names": {"2": "Corn", "3": "Rye"}, "state": state, "learner": "a learner"}
     (run / "meta.json").write_text(json.dumps(meta))

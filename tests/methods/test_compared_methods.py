@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hsi_al.scenes.catalogue import whole_of
-from tests.conftest import CommandLine, tiny_arrays
+from tests.conftest import CommandLine, tiny_arrays, unfinish
 from tests.test_run import curve_without_seconds
 
 METHODS = {
@@ -104,7 +104,7 @@ def test_a_run_interrupted_before_its_maps_is_fitted_once_more(command_line: Com
     maps = (run / "predictions.h5").read_bytes()
     curve = (run / "curve.csv").read_bytes()
     (run / "predictions.h5").unlink()
-    (run / "meta.json").write_text((run / "meta.json").read_text().replace("finished", "running"))
+    unfinish(run)
     outcome = command_line(*arguments)
     assert outcome.code == 0, outcome.err
     assert (run / "predictions.h5").read_bytes() == maps

@@ -14,7 +14,7 @@ from hsi_al.report.compare import Curve, Point, comparison_figure, curves_of, di
 from hsi_al.report.contest import contests_of
 from hsi_al.report.contest_tables import MEASURES, markdown, notes, percent
 from hsi_al.report.series import find_runs, series_of
-from tests.report.fakes import write_curve, write_h5, write_run
+from tests.report.fakes import make_fit, write_curve, write_h5, write_run
 
 
 def write_titled(path: Path, acquisition: str, seed: int, shift: float = 0.0, state: str = "finished") -> Path:
@@ -31,6 +31,7 @@ def write_titled(path: Path, acquisition: str, seed: int, shift: float = 0.0, st
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
         writer.writerows(rows)
+    make_fit(path)
     return path
 
 

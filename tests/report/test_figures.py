@@ -332,14 +332,17 @@ def lose_a_dataset(run_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
-        (break_meta, r"meta\.json has no usable entry class_names"),
-        (break_confusion, r"confusion\.h5 is malformed: all has shape \(1, 2, 3\)"),
+        (break_meta, r"meta\.json is missing or corrupted \(no entry class_names\)"),
+        (break_confusion, r"confusion\.h5 is missing or corrupted \(all has shape \(1, 2, 3\)"),
         (break_pool, r"pool\.h5 names pixels outside the 480"),
-        (break_predictions, r"predictions\.h5 is malformed: rgb"),
-        (truncate_pool, r"pool\.h5 cannot be read"),
-        (lose_a_dataset, r"pool\.h5 cannot be read: .*labelled_at"),
-        (lambda run_dir: (run_dir / "confusion.h5").unlink(), r"confusion\.h5 cannot be read"),
-        (lambda run_dir: (run_dir / "meta.json").unlink(), r"meta\.json cannot be read: No such file"),
+        (break_predictions, r"predictions\.h5 is missing or corrupted \(rgb"),
+        (truncate_pool, r"pool\.h5 is missing or corrupted"),
+        (lose_a_dataset, r"pool\.h5 is missing or corrupted .*labelled_at"),
+        (lambda run_dir: (run_dir / "confusion.h5").unlink(), r"confusion\.h5 is missing or corrupted"),
+        (
+            lambda run_dir: (run_dir / "meta.json").unlink(),
+            r"meta\.json is missing or corrupted \(there is no",
+        ),
     ],
 )
 def test_damaged_files_are_named(tmp_path: Path, damage, complaint: str) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001

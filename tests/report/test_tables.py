@@ -51,11 +51,11 @@ LINE = "0,160," + ",".join(["0.5"] * 9)
         ("", "lacks the columns round, n_labelled"),
         (",".join(COLUMNS[:-1]) + "\n", "lacks the columns seconds_query"),
         (",".join(COLUMNS) + "\n", "holds no round yet"),
-        (",".join(COLUMNS) + f"\n{LINE}\n0,160,0.5\n", "line 3, is malformed: its number of cells"),
-        (",".join(COLUMNS) + f"\n{LINE},0.5\n", "line 2, is malformed: its number of cells"),
-        (",".join(COLUMNS) + f"\n{LINE.replace('0.5', 'high', 1)}\n", "line 2, is malformed: .*high"),
-        (",".join(COLUMNS) + f"\n{LINE.replace('160', 'nan')}\n", "line 2, is malformed: .*nan"),
-        (",".join(COLUMNS) + f",recall_corn\n{LINE},0.5\n", "line 2, is malformed: .*corn"),
+        (",".join(COLUMNS) + f"\n{LINE}\n0,160,0.5\n", "line 3: its number of cells"),
+        (",".join(COLUMNS) + f"\n{LINE},0.5\n", "line 2: its number of cells"),
+        (",".join(COLUMNS) + f"\n{LINE.replace('0.5', 'high', 1)}\n", "line 2: .*high"),
+        (",".join(COLUMNS) + f"\n{LINE.replace('160', 'nan')}\n", "line 2: .*nan"),
+        (",".join(COLUMNS) + f",recall_corn\n{LINE},0.5\n", "line 2: .*corn"),
     ],
 )
 def test_malformed_curve_is_named(tmp_path: Path, text: str, complaint: str) -> None:
@@ -64,7 +64,7 @@ def test_malformed_curve_is_named(tmp_path: Path, text: str, complaint: str) -> 
 
 
 def test_missing_and_binary_curves_are_named(tmp_path: Path) -> None:
-    with pytest.raises(RunDirectoryError, match=r"curve\.csv cannot be read: No such file"):
+    with pytest.raises(RunDirectoryError, match=r"curve\.csv is missing or corrupted .*No such file"):
         read_curve(tmp_path)
     (tmp_path / "curve.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RunDirectoryError, match=r"curve\.csv"):

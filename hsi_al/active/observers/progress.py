@@ -6,7 +6,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from hsi_al.active.curve import RoundRecord, overall_accuracy
+from hsi_al.accuracy import overall_accuracy
+from hsi_al.active.curve import RoundRecord
 from hsi_al.methods.base import Estimate
 
 

@@ -2,6 +2,7 @@
 
 import io
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -18,6 +19,7 @@ from torch import Tensor
 from hsi_al.config.schema import BackboneConfig, ProtocolConfig, TrainerConfig
 from hsi_al.errors import ConfigurationError, LearnerError, RunDirectoryError
 from hsi_al.files import replacing
+from hsi_al.manifest import reading
 from hsi_al.methods.base import PART, Estimate
 from hsi_al.methods.deep import NETWORKS_GIVE, DeepLearnerConfig
 from hsi_al.methods.deep.backbones.base import Backbone, Plan, count_parameters, stem_output_size
@@ -504,11 +506,15 @@ def read_weights(path: Path) -> dict[str, Any]:
     Raises:
         RunDirectoryError: The file is missing or corrupted.
     """
-    try:
-        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return saved
-    except Exception as error:  # Damaged bytes can raise nearly anything in torch's unpickler.
-        reason = str(error) if isinstance(error, OSError) else "the file is damaged"
-        raise RunDirectoryError(
-            f"The weights {path} can't be read ({reason}); delete the run directory to start anew."
-        ) from error
+    with reading(path):
+        try:
+            with zipfile.ZipFile(path) as packed:  # torch doesn't look at the checksums
+                if damaged := packed.testzip():
+                    raise ValueError(f"{damaged} has another checksum")
+            saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            saved["weights"], saved["limits"]
+            return saved
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # Damaged bytes can raise nearly anything in torch's unpickler.
+            raise ValueError("its bytes are no weights") from error

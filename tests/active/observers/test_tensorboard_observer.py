@@ -10,7 +10,7 @@ import pytest
 from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import CommandLine
+from tests.conftest import CommandLine, unfinish
 from tests.test_run import TINY_RUN
 
 IMAGES = {"images": 0, "tensors": 0, "scalars": 0}
@@ -58,8 +58,7 @@ def test_the_event_file_holds_curve_configuration_and_pictures(
 
     check()
     # A continued run shows every round once, though its events were written twice.
-    meta = TINY_RUN / "meta.json"
-    meta.write_text(meta.read_text().replace("finished", "running"))
+    unfinish(TINY_RUN)
     assert command_line(*arguments).code == 0
     check()
 

@@ -13,7 +13,7 @@ import pytest
 
 from hsi_al.active.observers.wandb_observer import WandbObserver, has_key, resolved_mode
 from hsi_al.active.run_directory import RunDirectory
-from tests.conftest import CommandLine, tiny_arrays
+from tests.conftest import CommandLine, tiny_arrays, unfinish
 from tests.test_run import TINY_RUN
 
 
@@ -89,8 +89,7 @@ def test_a_multirun_gives_a_run_each_and_a_continued_one_replays_its_rows(
     runs = [TINY_RUN.parent / f"seed={seed}" for seed in (0, 1)]
     ids = [records(offline_files(run)[0])["run"][0]["run_id"] for run in runs]
     assert ids[0] != ids[1]
-    meta = runs[0] / "meta.json"
-    meta.write_text(meta.read_text().replace("finished", "running"))
+    unfinish(runs[0])
     assert command_line(*tiny_scene, "logger=wandb").code == 0
     again = [file for file in offline_files(runs[0]) if len(records(file)["history"]) == 4]
     assert len(again) == 2
