@@ -22,6 +22,7 @@ from hsi_al.options import options_of
 
 SHOWN = 200  # characters of a wrong argument in a message
 LONGEST = 5000  # characters of an argument that is worth writing anew: longer than any path
+PLUGINS = ("hydra.launcher", "hydra.sweeper")
 # What Hydra's parser raises: numbers of thousands of digits are ValueErrors, deep nesting ends in a RecursionError.
 UNREADABLE = (HydraException, ValueError, TypeError, RecursionError)
 
@@ -126,13 +127,18 @@ def several_values(argument: str) -> str:
 
 def check_group(override: Override, config_dir: str | None) -> None:
     """Raise ConfigurationError for a group whose value is neither a name, names, keys nor null: Hydra would fail."""
-    value = override.value()
+    key, value, shown = override.key_or_group, override.value(), cut(override.input_line or "")
+    if (key in PLUGINS and not isinstance(value, dict)) or (key.startswith("hydra.") and key.endswith("._target_")):
+        group = ".".join(key.split(".")[:2]).replace(".", "/")
+        raise ConfigurationError(f"{shown} can't be set; choose {group}=<name>, and its keys one by one.")
     names = value if isinstance(value, list) else [value]
-    if override.is_sweep_override() or value is None or isinstance(value, dict):
+    if override.is_sweep_override() or value is None or all(isinstance(name, str) for name in names):
         return
-    options = options_of_group(override.key_or_group, config_dir)
-    if options and not all(isinstance(name, str) for name in names):
-        raise ConfigurationError(no_option(override.key_or_group, str(value), options))
+    if key == "hydra" or key.startswith("hydra/"):
+        raise ConfigurationError(f"{shown} must be the name of an option; --hydra-help lists them.")
+    options = options_of_group(key, config_dir)
+    if options and not isinstance(value, dict):
+        raise ConfigurationError(no_option(key, str(value), options))
 
 
 def check_boolean(override: Override) -> None:

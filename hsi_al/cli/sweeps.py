@@ -5,6 +5,7 @@ It also assigns GPUs and shares of their memory to the jobs of that launcher and
 """
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import filelock
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, RangeSweep
 
 from hsi_al import interrupts
 from hsi_al.cli.composition import options_of_group
@@ -39,6 +40,7 @@ SWEEP_VARIABLE = "HSI_AL_SWEEP"
 TAKEN_VARIABLE = "HSI_AL_TAKEN_GPU"
 # Folder where every job of a multirun, also on another node, leaves a file: its run directory or its error message.
 OUTCOMES_VARIABLE = "HSI_AL_OUTCOMES"
+MOST_JOBS = 10**5  # of a range, which Hydra would hold in memory
 OUTCOMES_PREFIX = ".hsi_al-"
 FAILED = "hsi_al: job "
 # launcher -> a module that it needs, and the package to install for it
@@ -211,12 +213,21 @@ def check_sweep(overrides: Sequence[Override], config_dir: str | None = None) ->
                 f"{override.input_line} divides one run among devices, which in a sweep needs hydra/launcher=slurm; "
                 "leave out -m, or leave out trainer.devices: hydra/launcher=concurrent spreads jobs over devices."
             )
+        value = override.value()
+        if isinstance(value, RangeSweep) and length(value) > MOST_JOBS:
+            raise ConfigurationError(f"{override.input_line} gives more than {MOST_JOBS} jobs; shorten it.")
         options = options_of_group(override.key_or_group, config_dir)
         if not options or not override.is_choice_sweep():
             continue
         for name in override.sweep_string_iterator():
             if name not in options:
                 raise ConfigurationError(no_option(override.key_or_group, name, options))
+
+
+def length(sweep: RangeSweep) -> float:
+    """Return the number of values of `range(start, stop, step)`."""
+    assert sweep.start is not None and sweep.stop is not None
+    return (sweep.stop - sweep.start) / sweep.step if sweep.step else math.inf
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from hsi_al.cli.arguments import options_first, parsed_arguments, parsed_overrides, quoted
+from hsi_al.cli.sweeps import check_sweep
 from hsi_al.errors import ConfigurationError
 
 NASTY = [
@@ -141,6 +142,10 @@ def test_what_cannot_be_read_is_said_with_what_can(value: str) -> None:
         ("protocol=1e300", "There is no protocol '1e+300'"),
         ("protocol.augment=7", "protocol.augment=7 is no boolean; write true or false."),
         ("learner.reconstruction=-1", "learner.reconstruction=-1 is no boolean"),
+        ("hydra=1", "hydra=1 must be the name of an option"),
+        ("hydra/job_logging=[[1]]", "hydra/job_logging=[[1]] must be the name of an option"),
+        ("hydra.sweeper=0", "hydra.sweeper=0 can't be set; choose hydra/sweeper=<name>"),
+        ("hydra.launcher._target_=os.system", "can't be set; choose hydra/launcher=<name>"),
         ("--nosuch", "Unrecognized arguments: --nosuch"),
         ("--config-dir", "--config-dir/-cd: expected one argument"),
         ("--experimental-rerun=x.pickle", "--experimental-rerun isn't supported"),
@@ -177,3 +182,10 @@ def test_arguments_that_work() -> None:
         assert override.input_line == argument
     several = parsed_overrides(parsed_arguments(["--multirun", "seed=0,1", "backbone=lenet,resnet18"]))
     assert all(override.is_sweep_override() for override in several)
+
+
+@pytest.mark.parametrize("argument", ["seed=range(1,1000000000000)", "seed=range(0,1,1e-9)", "seed=range(9,0,-1e-9)"])
+def test_a_range_is_bounded(argument: str) -> None:
+    with pytest.raises(ConfigurationError, match="gives more than 100000 jobs"):
+        check_sweep(parsed_overrides(parsed_arguments(["-m", argument])))
+    check_sweep(parsed_overrides(parsed_arguments(["-m", "seed=range(0,10)"])))
