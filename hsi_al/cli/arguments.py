@@ -126,19 +126,19 @@ def several_values(argument: str) -> str:
 
 
 def check_group(override: Override, config_dir: str | None) -> None:
-    """Raise ConfigurationError for a group whose value is neither a name, names, keys nor null: Hydra would fail."""
+    """Raise ConfigurationError for a group whose value is neither a name, names nor keys: Hydra would fail."""
     key, value, shown = override.key_or_group, override.value(), cut(override.input_line or "")
     if (key in PLUGINS and not isinstance(value, dict)) or (key.startswith("hydra.") and key.endswith("._target_")):
         group = ".".join(key.split(".")[:2]).replace(".", "/")
         raise ConfigurationError(f"{shown} can't be set; choose {group}=<name>, and its keys one by one.")
     names = value if isinstance(value, list) else [value]
-    if override.is_sweep_override() or value is None or all(isinstance(name, str) for name in names):
+    if override.is_sweep_override() or override.is_delete() or all(isinstance(name, str) for name in names):
         return
     if key == "hydra" or key.startswith("hydra/"):
         raise ConfigurationError(f"{shown} must be the name of an option; --hydra-help lists them.")
     options = options_of_group(key, config_dir)
     if options and not isinstance(value, dict):
-        raise ConfigurationError(no_option(key, str(value), options))
+        raise ConfigurationError(no_option(key, "null" if value is None else str(value), options))
 
 
 def check_boolean(override: Override) -> None:

@@ -217,7 +217,7 @@ def check_sweep(overrides: Sequence[Override], config_dir: str | None = None) ->
         if isinstance(value, RangeSweep) and length(value) > MOST_JOBS:
             raise ConfigurationError(f"{override.input_line} gives more than {MOST_JOBS} jobs; shorten it.")
         options = options_of_group(override.key_or_group, config_dir)
-        if not options or not override.is_choice_sweep():
+        if not options or not (override.is_choice_sweep() or override.is_range_sweep()):
             continue
         for name in override.sweep_string_iterator():
             if name not in options:

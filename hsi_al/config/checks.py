@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from hsi_al.config.kept import flatten, to_dict
+from hsi_al.config.plain import literal
 from hsi_al.config.schema import Config
 from hsi_al.errors import ConfigurationError
 from hsi_al.options import options_of
@@ -20,9 +21,12 @@ def checked(composed: Any) -> Config:  # noqa: ANN401
 
     Raises:
         ConfigurationError: An unknown key, a value out of range, or a combination that can't work.
+        OmegaConfBaseException: A value of another type.
     """
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
+    # Interpolations may have given a key a value of another type, which OmegaConf finds only when it is assigned.
+    OmegaConf.merge(OmegaConf.structured(Config(learner=type(config.learner)())), literal(to_dict(config)))
     known = flatten(to_dict(config))
     if unknown := flatten(OmegaConf.to_container(composed)).keys() - known.keys():
         raise ConfigurationError(f"There is no key {', '.join(sorted(unknown))}; --cfg job lists all keys.")

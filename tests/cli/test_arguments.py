@@ -142,6 +142,7 @@ def test_what_cannot_be_read_is_said_with_what_can(value: str) -> None:
         ("protocol=1e300", "There is no protocol '1e+300'"),
         ("protocol.augment=7", "protocol.augment=7 is no boolean; write true or false."),
         ("learner.reconstruction=-1", "learner.reconstruction=-1 is no boolean"),
+        ("trainer=null", "There is no trainer 'null'; choose one of default."),
         ("hydra=1", "hydra=1 must be the name of an option"),
         ("hydra/job_logging=[[1]]", "hydra/job_logging=[[1]] must be the name of an option"),
         ("hydra.sweeper=0", "hydra.sweeper=0 can't be set; choose hydra/sweeper=<name>"),
@@ -170,7 +171,7 @@ def test_arguments_that_work() -> None:
         "seed=0",
         "~seed",
         "+new=1",
-        "dataset=null",
+        "data_dir=null",
         "dataset={}",
         "debug=1",
         "learner.reconstruction=true",
@@ -189,3 +190,8 @@ def test_a_range_is_bounded(argument: str) -> None:
     with pytest.raises(ConfigurationError, match="gives more than 100000 jobs"):
         check_sweep(parsed_overrides(parsed_arguments(["-m", argument])))
     check_sweep(parsed_overrides(parsed_arguments(["-m", "seed=range(0,10)"])))
+
+
+def test_a_group_takes_no_range() -> None:
+    with pytest.raises(ConfigurationError, match="There is no experiment '1'; choose one of demo, fig4"):
+        check_sweep(parsed_overrides(parsed_arguments(["-m", "experiment=range(1,3)"])))

@@ -107,6 +107,15 @@ def test_what_no_number_may_be_ends_a_run_before_it_starts(key: str, capsys: pyt
     assert line.startswith(f"hsi_al: error: {key}=")
 
 
+@pytest.mark.parametrize("key", ["dataset.class_names", "dataset.classes", "logger.tags", "protocol.epochs"])
+def test_interpolations_give_no_other_type(key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    config = settings("deep")
+    OmegaConf.update(config, key, "${backbone.dropout}", merge=False)
+    assert guarded(lambda: checked(config), USER_ERRORS, explained) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert key in line
+
+
 @pytest.mark.parametrize("value", [0, 1, 0.0, "true", "yes", ""])
 def test_in_memory_takes_no_number_for_a_boolean(value: object) -> None:
     config = settings("deep")
