@@ -4,6 +4,7 @@ import re
 import shlex
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -64,6 +65,7 @@ def parsed_overrides(given: Namespace) -> list[Override]:
         if override.is_sweep_override() and not given.multirun:
             raise ConfigurationError(several_values(override.input_line or ""))
         check_group(override, given.config_dir)
+        check_place(override)
         check_boolean(override)
     return overrides
 
@@ -74,12 +76,12 @@ def readable(argument: str, parser: OverridesParser) -> Override:
     Raises:
         ConfigurationError: It can't be read; the message shows it quoted for shell and Hydra.
     """
-    try:
-        return parser.parse_overrides([argument])[0]
-    except UNREADABLE:
-        pass
+    with suppress(*UNREADABLE):
+        override = parser.parse_overrides([argument])[0]
+        if override.key_or_group:
+            return override
     key, _, value = argument.partition("=")
-    if "=" not in argument or not is_key(key, parser):
+    if "=" not in argument or not key or not is_key(key, parser):
         raise ConfigurationError(f"The argument {cut(argument)} is no key=value; --help lists the keys.")
     if len(argument) > LONGEST:
         raise ConfigurationError(f"The argument {cut(argument)} is too long to be read.")
@@ -139,6 +141,14 @@ def check_group(override: Override, config_dir: str | None) -> None:
     options = options_of_group(key, config_dir)
     if options and not isinstance(value, dict):
         raise ConfigurationError(no_option(key, "null" if value is None else str(value), options))
+
+
+def check_place(override: Override) -> None:
+    """Raise ConfigurationError for a key below one that holds a value: OmegaConf would fail."""
+    key = override.key_or_group
+    for known, _ in defaults():
+        if key.startswith(f"{known}."):
+            raise ConfigurationError(f"There is no key {cut(key)}: {known} holds a value; --cfg job lists all keys.")
 
 
 def check_boolean(override: Override) -> None:

@@ -13,6 +13,7 @@ from hsi_al.config.schema import Config
 from hsi_al.errors import HsiAlError, sentence
 from hsi_al.methods.registry import all_methods
 
+LONGEST = 1000  # characters of a sentence of Hydra or OmegaConf
 UNKNOWN_KEY = re.compile(r"Key '[^']+' (?:is not in struct|not in '\w+')\s+full_key: (\S+)")
 NO_OPTION = re.compile(
     r"Could not find '([^']+)/([^']+)'\s+Available options in '[^']+':\s+(.*?)(?:Config search|$)", re.S
@@ -54,7 +55,12 @@ def one_sentence(error: BaseException, schema: Any) -> str:  # noqa: ANN401
     text = str(cause) if cause is not None and "full_key" in str(cause) else str(error)
     text = TYPE_LINES.sub("", SEARCH_PATH.sub("", text))
     text = re.sub(r"full_key: (\S+)", r"(key \1)", text)
-    return " ".join(text.split()).rstrip(".") + "."
+    return shortened(" ".join(text.split()).rstrip(".")) + "."
+
+
+def shortened(text: str) -> str:
+    """Leave out the middle of a long text, such as a long value that OmegaConf repeats."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
 def no_option(group: str, name: str, options: Iterable[str]) -> str:

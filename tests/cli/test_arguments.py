@@ -143,6 +143,8 @@ def test_what_cannot_be_read_is_said_with_what_can(value: str) -> None:
         ("protocol.augment=7", "protocol.augment=7 is no boolean; write true or false."),
         ("learner.reconstruction=-1", "learner.reconstruction=-1 is no boolean"),
         ("trainer=null", "There is no trainer 'null'; choose one of default."),
+        ("dataset.rgb_bands.x=1", "There is no key dataset.rgb_bands.x: dataset.rgb_bands holds a value"),
+        ("=null", "The argument =null is no key=value"),
         ("hydra=1", "hydra=1 must be the name of an option"),
         ("hydra/job_logging=[[1]]", "hydra/job_logging=[[1]] must be the name of an option"),
         ("hydra.sweeper=0", "hydra.sweeper=0 can't be set; choose hydra/sweeper=<name>"),

@@ -116,6 +116,11 @@ def test_interpolations_give_no_other_type(key: str, capsys: pytest.CaptureFixtu
     assert key in line
 
 
+def test_a_long_value_is_not_repeated_whole() -> None:
+    said = one_sentence(ValueError(f"Cannot convert {'1, ' * 5000}to bool"), OmegaConf.structured(Config))
+    assert len(said) < 1100 and said.startswith("Cannot convert 1, 1") and said.endswith("1, to bool.")
+
+
 @pytest.mark.parametrize("value", [0, 1, 0.0, "true", "yes", ""])
 def test_in_memory_takes_no_number_for_a_boolean(value: object) -> None:
     config = settings("deep")
