@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
 
+from hsi_al.active.meta import git_commit
 from hsi_al.config.kept import to_yaml
 from hsi_al.config.schema import Config
+from hsi_al.files import replacing
 from hsi_al.report.contest_tables import markdown
 from hsi_al.report.tables import COLUMNS
 
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "trust"
 SEEDS = 3  # of every method, as in most comparisons
 ROUNDS = 9
 CLASSES = 16
@@ -135,14 +138,18 @@ def table(found: Sequence[Cost]) -> str:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table, and write it beside those of the other scripts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--summary", type=int, default=10_000, help="runs of the summary")
     parser.add_argument("--compare", type=int, default=300, help="runs of the comparisons")
     given = parser.parse_args()
     sizes = [("summary", given.summary, SEEDS)]
     sizes += [("compare", given.compare, seeds) for seeds in (30, 10, SEEDS, 2, 1)]
-    print(table(measure(sizes)))
+    page = f"`python -m experiments.trust.reports`, {git_commit()}\n\n{table(measure(sizes))}"
+    print(page)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    with replacing(RESULTS / "reports.md") as temporary:
+        temporary.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":
