@@ -60,6 +60,11 @@ def arguments_of(kind: str, run: str) -> list[str]:
     return [*common.SCENE, *kept, "protocol.full_map=true", *KINDS[kind], f"hydra.run.dir={run}"]
 
 
+def nothing() -> int:
+    """Do nothing."""
+    return 0
+
+
 def work_of(kind: str) -> Callable[..., int]:
     """Return the command: without pictures, which take longest, where neither they nor a logger are tried."""
     return command if kind in DRAWN else common.undrawn
@@ -170,6 +175,7 @@ def measure(n: int = 100, seed: int = 0, only: int | None = None, ways: Sequence
         common.write_tiny(folder)
         most = -(-n // SHOTS)
         numbers = range(most) if only is None else [only]
+        common.ended(folder, [], nothing)  # the first process waits for the server that forks it
         whole = {kind: whole_run(folder, kind) for kind in {list(KINDS)[number % len(KINDS)] for number in numbers}}
         for way in ways:
             some = numbers if way == "kill -9" or only is not None else numbers[: round(0.6 * most) or 1]

@@ -47,6 +47,8 @@ class Forked:
         written = written or folder
         self.out, self.err = (written / f".{name}-{time.monotonic_ns()}" for name in ("stdout", "stderr"))
         self.ready = self.out.with_suffix(".ready")
+        for path in (self.out, self.err):  # it may be killed before it opens them
+            path.touch()
         variables = dict(os.environ if env is None else env)
         places = (folder, self.out, self.err, self.ready)
         self.process = FORKED.Process(target=begin, args=(work, arguments, variables, places))
