@@ -31,7 +31,7 @@ from hsi_al.files import replacing
 from hsi_al.report.contest_tables import markdown
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "trust"
-SECONDS = 60.0  # that a command may take
+SECONDS = 60.0  # that a command may take on an idle machine
 MEMORY = 3 * 2**30  # bytes that a command may add to its address space
 SCENE = (
     *("dataset=custom", "dataset.name=tiny", "dataset.cube_key=cube", "dataset.ground_truth_key=truth"),
@@ -135,6 +135,11 @@ def environment(folder: Path) -> dict[str, str]:
     return kept | caches | threads | {"HSI_AL_DOWNLOAD_BASE": "http://127.0.0.1:9/"}
 
 
+def patience(seconds: float = SECONDS) -> float:
+    """Return so many seconds, multiplied on a busy machine by the processes that share a core."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def limited(memory: int | None, work: Callable[..., int], *arguments: str) -> int:
     """Do a command's work in a process that can't add more than `memory` bytes to its address space."""
     faulthandler.register(signal.SIGQUIT)
@@ -163,13 +168,13 @@ def ended(
 ) -> Ended:
     """Do a command's work in a process of its own, in `folder`, and return how it ended.
 
-    It is killed, and its exit code is None, after `seconds` or once `enough` is true of what it wrote to stdout.
+    It is killed, and its exit code is None, after `patience(seconds)`, or once `enough` is true of its stdout.
     """
     with tempfile.TemporaryDirectory() as written:
         began = time.monotonic()
         env = environment(folder.parents[1] / "home")
         process = Forked(limited, [memory, work, *arguments], folder, Path(written), env)
-        while process.poll() is None and time.monotonic() - began < seconds:
+        while process.poll() is None and time.monotonic() - began < patience(seconds):
             process.process.join(1)
             if enough(process.out.read_text(errors="replace", encoding="utf-8")):
                 break

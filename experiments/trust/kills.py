@@ -106,9 +106,9 @@ def shoot(folder: Path, kind: str, way: str, after: float) -> tuple[bool, Ended]
         time.sleep(0.2)
         process.send_signal(signal.SIGCONT)
     try:
-        out, err = process.communicate(common.SECONDS)
+        out, err = process.communicate(common.patience())
     except TimeoutError as error:
-        return hit, Ended(None, str(error), "", common.SECONDS)
+        return hit, Ended(None, str(error), "", common.patience())
     return hit, Ended(process.returncode, out, err, time.monotonic() - sent)
 
 
@@ -121,7 +121,7 @@ def fault_of_end(way: str, shot: Ended) -> str:
     if shot.code == 0:  # the signal came after the last safe place
         return ""
     right = shot.code == 128 + WAYS[way] and shot.err.strip() == SENTENCE
-    return "" if right and shot.seconds < 10 else f"{shot}; stderr: {shot.err[-300:]!r}"
+    return "" if right and shot.seconds < common.patience(10) else f"{shot}; stderr: {shot.err[-300:]!r}"
 
 
 def fault_of_run(folder: Path, whole: Whole) -> tuple[str, str]:

@@ -199,7 +199,7 @@ def two_at_once(folder: Path, rng: random.Random) -> Trial:
     first = Forked(command, arguments_of(learner), now, folder, env)
     first.process.join(rng.uniform(0, 1))
     second = common.ended(now, arguments_of(learner), memory=None)
-    _, err = first.communicate(common.SECONDS)
+    _, err = first.communicate(common.patience())
     ends = f"exit {first.returncode} {err[-300:]!r} and {second}"
     refused = [err, second.err][first.returncode == 0]
     if sorted([first.returncode or 0, second.code or 0]) not in ([0, 0], [0, 2]) or "Traceback" in err + second.err:
@@ -250,7 +250,7 @@ def four_at_a_cache(folder: Path, rng: random.Random) -> Trial:
         if killed := rng.random() < 0.5:
             processes[0].process.join(rng.uniform(0, 0.3))
             processes[0].kill()
-        ends = [(process.communicate(common.SECONDS)[1], process.returncode) for process in processes]
+        ends = [(process.communicate(common.patience())[1], process.returncode) for process in processes]
     wrong = [f"exit {code}: {err[-300:]}" for err, code in ends[killed:] if code != 0]
     files = sorted(path.name for path in cache.iterdir() if not path.name.endswith(".lock"))
     what = f"{len(asked)} downloads, files {files}, one killed: {killed}. {' '.join(wrong)}"

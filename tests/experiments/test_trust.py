@@ -84,7 +84,7 @@ def test_what_is_left_behind(tmp_path: Path) -> None:
 
 def test_ends_by_signals() -> None:
     assert not kills.fault_of_end("SIGTERM", Ended(143, "", f"{kills.SENTENCE}\n", 1))
-    assert kills.fault_of_end("SIGTERM", Ended(143, "", f"{kills.SENTENCE}\n", 11))
+    assert kills.fault_of_end("SIGTERM", Ended(143, "", f"{kills.SENTENCE}\n", 1e6))
     assert kills.fault_of_end("SIGTERM", Ended(130, "", f"{kills.SENTENCE}\n", 1))
     assert kills.fault_of_end("SIGHUP", Ended(-1, "", "", 1))
     assert kills.fault_of_end("STOP, CONT", Ended(1, "", "", 1))
