@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -237,7 +237,8 @@ def run_in_processes(size: int, work: Callable[..., None], *arguments: Any) -> N
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # it would name each process it ends
     multiprocessing.set_forkserver_preload([*PRELOADED])
     told = multiprocessing.get_context(START_METHOD).SimpleQueue()
-    with interrupts.at_once():  # the start waits for the server's imports, and reaches no safe place meanwhile
+    # The start waits for the server's imports, and reaches no safe place meanwhile; a fork is done at once.
+    with nullcontext() if START_METHOD == "fork" else interrupts.at_once():
         context = start_processes(  # type: ignore[no-untyped-call]
             _begin,
             (told, Path.cwd(), dict(os.environ), work, arguments),
