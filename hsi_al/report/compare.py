@@ -85,11 +85,6 @@ def summary(runs: Sequence[Path]) -> list[list[str]]:
     return table
 
 
-def curves_of(runs: Sequence[Path]) -> list[Curve]:
-    """Group runs by their settings (see `series_of`) and average each group over its seeds."""
-    return [curve_of(entry) for entry in series_of(runs)]
-
-
 def curve_of(series: Series) -> Curve:
     """Average a series over its finished runs, or over all of its runs if none is finished."""
     finished = [run for run in series.runs if run.meta.state != "running"]

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hsi_al.errors import RunDirectoryError
 from hsi_al.report.__main__ import main
-from hsi_al.report.compare import Curve, Point, comparison_figure, curves_of, divided, final_table
+from hsi_al.report.compare import Curve, Point, comparison_figure, curve_of, divided, final_table
 from hsi_al.report.contest import contests_of
 from hsi_al.report.contest_tables import MEASURES, markdown, notes, percent
 from hsi_al.report.series import find_runs, series_of
@@ -43,6 +43,10 @@ def runs(tmp_path: Path) -> list[Path]:
         write_titled(tmp_path / "a" / "seed=1", "entropy", 1, 0.02),
         write_titled(tmp_path / "b" / "seed=0", "random", 0, -0.1),
     ]
+
+
+def curves_of(runs: list[Path]) -> list[Curve]:
+    return [curve_of(entry) for entry in series_of(runs)]
 
 
 def test_seeds_of_the_same_settings_are_averaged(runs: list[Path]) -> None:
