@@ -8,8 +8,8 @@ import os
 import sys
 import traceback
 from argparse import Namespace
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from hsi_al.cli.console import complain, guarded
 from hsi_al.cli.explain import explained
 from hsi_al.cli.folders import no_empty_folders
 from hsi_al.config.checks import checked
-from hsi_al.errors import HsiAlError
+from hsi_al.errors import ConfigurationError, HsiAlError
 from hsi_al.terminal import tolerate_encodings
 
 USER_ERRORS = (HsiAlError, HydraException, OmegaConfBaseException, OSError, YAMLError)
@@ -128,9 +128,27 @@ def start(argv: Sequence[str]) -> None:
             run_sweep(command, given, overrides)
             return
         sweeps.announce(at_once=False, on_gpu=False)
-        command()
+        with composing():
+            command()
         if failures:
             raise failures[-1]
+
+
+@contextmanager
+def composing() -> Iterator[None]:
+    """Say in one sentence that files of the configuration name each other in a circle, where Hydra never ends.
+
+    Raises:
+        ConfigurationError: They do.
+    """
+    try:
+        yield
+    except RecursionError as error:
+        if any(frame.name == task.__name__ for frame in traceback.extract_tb(error.__traceback__)):
+            raise  # a bug of a job
+        raise ConfigurationError(
+            "A file of the configuration is, through its defaults, part of itself; mend or remove it."
+        ) from None
 
 
 def run_sweep(command: Callable[[], None], given: Namespace, overrides: Sequence[Override]) -> None:
@@ -144,7 +162,7 @@ def run_sweep(command: Callable[[], None], given: Namespace, overrides: Sequence
     sweeps.announce(launcher in ("joblib", "concurrent"), "trainer.accelerator=cpu" not in given.overrides)
     waits = nullcontext() if launcher == "basic" else interrupts.at_once()  # jobs run in other processes
     with sweeps.outcomes_folder() as folder:
-        with sweeps.suppress_lost_jobs(), waits:
+        with sweeps.suppress_lost_jobs(), waits, composing():
             command()
         texts = sweeps.outcomes_in(folder)
     failed = [text for text in texts if text.startswith(sweeps.FAILED)]

@@ -107,7 +107,7 @@ def git_commit() -> str | None:
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():  # an installed package inside somebody else's repository
         return None
-    describe = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    describe = ["git", "--no-optional-locks", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
     try:
         described = subprocess.run(
             describe, cwd=folder, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True

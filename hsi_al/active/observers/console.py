@@ -15,6 +15,7 @@ from hsi_al.report.tables import format_rounds, print_table, read_curve, shorten
 from hsi_al.scenes.scene import Scene
 
 MOST_CLASSES = 40  # that are listed
+SIDES = {"candidates": "candidates", "test": "test pixels"}
 
 
 def announce_scene(console: Console, scene: Scene) -> None:
@@ -45,7 +46,8 @@ def announce(console: Console, parts: Parts, threads: int) -> Estimate:
         if missing:
             names = ", ".join(shortened(scene.class_names[value], NAME) for value in missing[:MOST_CLASSES])
             names += f" and {len(missing) - MOST_CLASSES:,} more" if len(missing) > MOST_CLASSES else ""
-            say(f"{len(missing)} classes have no {side} pixels in this split, so AA on them omits: {names}")
+            classes = "1 class has" if len(missing) == 1 else f"{len(missing):,} classes have"
+            say(f"{classes} no {SIDES[side]} in this split, so AA on them omits: {names}")
     if parts.split.kind in ("blocks", "checkerboard"):
         say(guard_sentence(config))
     remaining = range(parts.first_round, parts.rounds + 1)
