@@ -1,7 +1,7 @@
 """Apply a finished run's model to a scene: `python -m hsi_al.predict RUN_DIRECTORY CUBE_FILE`.
 
 Writes `class_map.h5` (label values, H x W) and `map.png`. The cube needs the bands of the training scene; it is scaled
-by the training scene's minimum and maximum. For exit codes see `hsi_al.cli.console`.
+as the training scene was. For exit codes see `hsi_al.cli.console`.
 """
 
 import argparse
@@ -23,7 +23,6 @@ from hsi_al.errors import SceneError, left_out
 from hsi_al.files import replacing_hdf5
 from hsi_al.manifest import reading
 from hsi_al.methods.base import predicted_map
-from hsi_al.methods.deep.learner import read_weights
 from hsi_al.methods.registry import build_learner, require_network, settings_of
 from hsi_al.methods.room import Task
 from hsi_al.report.figures import draw_map
@@ -67,13 +66,13 @@ def predict(
     """
     meta = finished_run(run_directory)
     config = load_kept(run_directory / "config.yaml", settings_of)
-    require_network(config)
+    method = require_network(config)
     config.trainer.accelerator = accelerator
     label_values = np.array(sorted(int(value) for value in meta["class_names"]))
     label_values = label_values.astype(np.min_scalar_type(label_values[-1]))
     stopped = meta.get("stopped") or {"round": config.protocol.rounds}
-    weights = run_directory / f"weights_{stopped['round']}.pt"
-    low, high = read_weights(weights)["limits"].tolist()
+    weights = run_directory / f"weights_{stopped['round']}{method.state_suffix}"
+    low, high = limits_in(weights)
     none = np.empty(0, np.int64)
     is_scene = cube_key is None and is_scene_file(cube_file)
     with opened_rows(cube_file, "cube" if is_scene else cube_key) as opened:
@@ -100,6 +99,22 @@ def predict(
         for image in (class_map, picture):
             image[found.missing] = 0
         return class_map, picture
+
+
+def limits_in(weights: Path) -> tuple[float, float]:
+    """Return the smallest and largest prepared value of the scene that a learner's saved state was fitted to.
+
+    Raises:
+        RunDirectoryError: The file is missing or damaged.
+    """
+    if weights.suffix == ".h5":
+        from hsi_al.methods.features import read_state
+
+        return read_state(weights).limits
+    from hsi_al.methods.deep.learner import read_weights  # loads torch
+
+    low, high = read_weights(weights)["limits"].tolist()
+    return low, high
 
 
 def preparation_for(meta: dict[str, Any], path: Path, no_data: Sequence[float]) -> Preparation:

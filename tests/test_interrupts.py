@@ -18,7 +18,7 @@ import pytest
 from hsi_al import interrupts
 from hsi_al.cli.console import guarded
 from hsi_al.methods.base import RefittedLearner
-from hsi_al.methods.svm import GridSvm
+from hsi_al.methods.grid_svm import GridSvm
 from hsi_al.outputs import Outputs
 from tests.active.test_loop import NearestMean, contents
 from tests.active.test_loop import run as run_loop

@@ -35,7 +35,10 @@ WITHOUT_TENSORS = ("config", "scenes", "pool", "acquisition", "report")
 WITH_HYDRA = ("config", "cli", "run")
 LIGHT = ("run", "methods.registry")  # --help must not wait for NumPy, nor the declarations of the methods
 # What every run imports, and what learners without gradients do: none of it waits for torch or Lightning.
-WITHOUT_GRADIENTS = ("active.experiment", "methods.svm", "methods.emp_svm.extractor", "methods.jcr.learner")
+WITHOUT_GRADIENTS = (
+    *("active.experiment", "methods.features", "methods.strips", "methods.grid_svm"),
+    *("methods.emp_svm.extractor", "methods.jcr.learner"),
+)
 HEAVY = TENSORS | {"numpy", "scipy", "h5py", "matplotlib", "wandb"}
 
 Sources = dict[str, str]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hsi_al.active.meta import git_commit
 from hsi_al.files import replacing
-from hsi_al.methods.svm import GridSvm
+from hsi_al.methods.grid_svm import GridSvm
 from hsi_al.pool.initial import draw_per_class
 from hsi_al.randomness import generator
 from hsi_al.report.contest_tables import markdown

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from experiments.compared.common import by_svm, draw, said, write
 from hsi_al.methods.dfsl_svm.extractor import EFFORTS, DfslExtractor, DfslSettings
-from hsi_al.methods.svm import GridSvm
+from hsi_al.methods.grid_svm import GridSvm
 from hsi_al.randomness import generator
 from hsi_al.scenes.catalogue import CATALOGUE, data_folder, load_catalogue_scene
 from hsi_al.scenes.scene import Scene, load_scene

@@ -6,7 +6,7 @@ The SVM on principal components alone shows what the morphological profiles add.
 from experiments.compared.common import by_svm, draw, said, write
 from hsi_al.methods.emp_svm import EmpSvmConfig
 from hsi_al.methods.emp_svm.extractor import EmpExtractor, principal_components
-from hsi_al.methods.svm import GridSvm
+from hsi_al.methods.grid_svm import GridSvm
 from hsi_al.scenes.catalogue import load_catalogue_scene
 from hsi_al.scenes.scene import Scene
 

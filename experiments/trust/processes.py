@@ -14,7 +14,7 @@ from hsi_al import interrupts
 from hsi_al.training import ranks
 
 # Imported late by most runs.
-LATE = ("hsi_al.methods.svm", "sklearn.calibration", "sklearn.cluster", "hsi_al.report.figures")
+LATE = ("hsi_al.methods.grid_svm", "sklearn.calibration", "sklearn.cluster", "hsi_al.report.figures")
 PRELOADED = (*ranks.PRELOADED, *LATE, "hsi_al.run", "wandb", "experiments.trust.processes")
 multiprocessing.set_forkserver_preload(list(PRELOADED))
 FORKED = multiprocessing.get_context("forkserver")

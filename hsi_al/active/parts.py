@@ -134,9 +134,11 @@ def build_parts(config: Config, path: Path, ranks: Ranks, tell: Callable[[Scene]
     tell(scene)
     split = build_split(config, scene)
     acquisition = build_acquisition(config.acquisition.name, config.acquisition)
-    cube = scene.source if method_of(config).in_windows else scene.cube
+    method = method_of(config)
+    cube = scene.source if method.in_windows else scene.cube
     learner = build_learner(Task(config, cube, scene.n_classes, split.candidates, acquisition.needs, ranks=ranks))
-    directory, pool, protocol = RunDirectory(path, scene.label_values), LabelPool(split.candidates), config.protocol
+    directory = RunDirectory(path, scene.label_values, method.state_suffix)
+    pool, protocol = LabelPool(split.candidates), config.protocol
     parts = Parts(
         config,
         scene,

@@ -4,6 +4,7 @@ import csv
 import errno
 import io
 import math
+import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
@@ -41,16 +42,17 @@ class RunDirectory:
     Args:
         path: The folder; created if missing.
         label_values: Original value of every class index, (C,).
+        suffix: Extension of the files of the learner's state.
 
     Attributes:
         predicted: Class index predicted for every candidate in the latest round, (N,), or None; written to pool.h5
             unless None, because a stopping rule compares the next round with it.
     """
 
-    def __init__(self, path: Path, label_values: Ids) -> None:
+    def __init__(self, path: Path, label_values: Ids, suffix: str = ".pt") -> None:
         path.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self.label_values = label_values
+        self.label_values, self.suffix = label_values, suffix
         self.rows: list[dict[str, float]] = []
         self.confusions: list[tuple[Ids, Ids]] = []
         self.predicted: Ids | None = None
@@ -90,7 +92,7 @@ class RunDirectory:
 
     def remove_leftovers(self, next_round: int) -> None:
         """Remove the weights of other rounds than the last committed one, which a killed process left."""
-        for old in set(self.path.glob("weights_*.pt")) - {self.weights(next_round - 1)}:
+        for old in set(state_files(self.path)) - {self.weights(next_round - 1)}:
             old.unlink()
 
     def commit(self, record: RoundRecord, pool: LabelPool, learner: Learner, last: bool) -> None:
@@ -122,7 +124,7 @@ class RunDirectory:
 
     def weights(self, round_: int) -> Path:
         """Return the path of the learner's state after a round."""
-        return self.path / f"weights_{round_}.pt"
+        return self.path / f"weights_{round_}{self.suffix}"
 
     def write_meta(self, meta: dict[str, Any]) -> None:
         """Replace meta.json by the given content, which gets a checksum of its own as it is written most often."""
@@ -137,7 +139,7 @@ class RunDirectory:
     def _listed(self) -> dict[str, list[str | None]]:
         """Return the entries of the manifest for the files that exist; an earlier version may have listed none."""
         listed = (read_manifest(self.path) or Manifest()).files
-        files = [*(self.path / name for name in LISTED), *self.path.glob("weights_*.pt")]
+        files = [*(self.path / name for name in LISTED), *state_files(self.path)]
         entries = [
             {file.name: listed[file.name]} if file.name in listed else listing(file) for file in files if exists(file)
         ]
@@ -214,6 +216,11 @@ def curve_row(cells: dict[str, str]) -> dict[str, float]:
     return row
 
 
+def state_files(folder: Path) -> list[Path]:
+    """Return the files in a run directory that learners' states were saved to."""
+    return [file for file in folder.glob("weights_*") if re.fullmatch(r"weights_\d+\.\w+", file.name)]
+
+
 def listing(path: Path) -> dict[str, list[str | None]]:
     """Return the entry of a file in the manifest, by its name; {} without the file."""
     found = digest(path)
@@ -272,7 +279,7 @@ def discard_uncommitted(path: Path) -> None:
             if (path / "config.yaml").exists():  # written before the logger starts
                 shutil.rmtree(path / "tensorboard", ignore_errors=True)
             names = ("config.yaml", "lock", "manifest.json", *ROUND_FILES)
-            for file in [*(path / name for name in names), *path.glob("weights_*.pt")]:
+            for file in [*(path / name for name in names), *state_files(path)]:
                 file.unlink(missing_ok=True)
     remove_if_empty(path)
 

@@ -116,13 +116,19 @@ def check_devices(config: Config, method: Method) -> None:
         )
 
 
-def require_network(config: Config) -> None:
-    """Raise ConfigurationError if the method keeps no network that can be applied to other scenes."""
-    if not method_of(config).keeps_network:
-        able = " and ".join(name for name, method in all_methods().items() if method.keeps_network)
+def require_network(config: Config) -> Method:
+    """Return the method of a run, which keeps a network or classifier that can be applied to other scenes.
+
+    Raises:
+        ConfigurationError: It keeps none.
+    """
+    method = method_of(config)
+    if not method.keeps_network:
+        able = ", ".join(name for name, other in all_methods().items() if other.keeps_network)
         raise ConfigurationError(
-            f"learner={config.learner.name} keeps no network that could be applied to another cube; learner={able} do."
+            f"learner={method.name} keeps no network that could be applied to another cube; these do: learner={able}."
         )
+    return method
 
 
 def build_learner(task: Task) -> "Learner":

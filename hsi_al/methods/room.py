@@ -60,7 +60,9 @@ class Method:
         in_windows: Whether the learner reads the cube patch by patch, so that a large cube may stay in its file.
         batch_size: Function that returns the pixels of a training step, which several devices can divide; None if the
             learner runs on one device only.
-        keeps_network: Whether the network of a finished run can be applied to other scenes.
+        keeps_network: Whether the network, or the classifier, of a finished run can be applied to other scenes.
+        state_suffix: Extension of the file that the learner's state is saved to: `.pt` holds tensors of torch, `.h5`
+            arrays in HDF5.
         band: Percentage points of OA around the published value within which it counts as reproduced: wider where the
             paper leaves architecture or training open.
         caveat: A remark that readers of the method's numbers in the paper's tables need.
@@ -75,6 +77,7 @@ class Method:
     in_windows: bool = False
     batch_size: Callable[[Config], int] | None = None
     keeps_network: bool = False
+    state_suffix: str = ".pt"
     band: float = 1.5
     caveat: str = ""
 

@@ -33,7 +33,7 @@ def check_run(run_dir: Path, weights: bool = False) -> None:
     if pool is not None:
         check_pool(run_dir, pool)
         if weights:
-            check_files(run_dir, lambda name: name == f"weights_{pool.next_round - 1}.pt")
+            check_files(run_dir, lambda name: name.startswith(f"weights_{pool.next_round - 1}."))
     if (run_dir / "confusion.h5").exists():
         confusions = read_confusions(run_dir)
         check_confusions(run_dir / "confusion.h5", confusions)

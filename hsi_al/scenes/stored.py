@@ -98,7 +98,15 @@ class StoredCube:
         return np.concatenate([self.read(first, last)[:, :, chosen] for first, last in self.rows.blocks(BLOCK_BYTES)])
 
 
-def windows(cube: NDArray[Any] | StoredCube) -> Iterator[tuple[int, NDArray[Any]]]:
+Cube = NDArray[Any] | StoredCube
+
+
+def value_range(cube: Cube) -> tuple[float, float]:
+    """Return the minimum and maximum over all pixels and bands, by which the cube is normalised."""
+    return cube.limits if isinstance(cube, StoredCube) else (float(cube.min()), float(cube.max()))
+
+
+def windows(cube: Cube) -> Iterator[tuple[int, NDArray[Any]]]:
     """Yield first row and values, as the file has them, of blocks of rows of about `BLOCK_BYTES`."""
     if isinstance(cube, StoredCube):
         for first, last in cube.rows.blocks(BLOCK_BYTES):

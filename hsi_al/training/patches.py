@@ -6,16 +6,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hsi_al.errors import ConfigurationError
-from hsi_al.scenes.stored import StoredCube
+from hsi_al.scenes.stored import Cube, StoredCube, value_range
 
-Cube = NDArray[np.generic] | StoredCube
 SYMMETRIES = 8  # of a square
 STRIP_BYTES = 2**28  # float32 bytes in memory at once of a cube that stays in its file
-
-
-def value_range(cube: Cube) -> tuple[float, float]:
-    """Return the minimum and maximum over all pixels and bands, by which the cube is normalised."""
-    return cube.limits if isinstance(cube, StoredCube) else (float(cube.min()), float(cube.max()))
 
 
 def mirrored(cube: Cube, rows: tuple[int, int], columns: tuple[int, int], limits: tuple[float, float]) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 from experiments.compared import common, dfsl, emp, ppf
 from hsi_al.methods.cnn_ppf.learner import EFFORTS
 from hsi_al.methods.dfsl_svm.extractor import DfslSettings
-from hsi_al.methods.svm import GridSvm
+from hsi_al.methods.grid_svm import GridSvm
 from hsi_al.scenes.scene import Scene
 from tests.conftest import tiny_arrays
 from tests.methods.cnn_ppf.test_learner import TINY
@@ -32,7 +32,7 @@ def test_accuracy_counts_drawn_pixels_for_all_but_not_for_heldout() -> None:
 
 
 def test_every_variant_of_the_profiles_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hsi_al.methods.svm.GRID", np.arange(3, 5))  # the search isn't what is tested here
+    monkeypatch.setattr("hsi_al.methods.grid_svm.GRID", np.arange(3, 5))  # the search isn't what is tested here
     rows = emp.measure(tiny(), 10)
     assert [row[0] for row in rows[1:]] == [*emp.VARIANTS, "no profile: 3 components"]
     assert [int(row[1]) for row in rows[1:4]] == [33, 33, 11]
@@ -41,7 +41,7 @@ def test_every_variant_of_the_profiles_is_measured(monkeypatch: pytest.MonkeyPat
 
 
 def test_three_embeddings_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hsi_al.methods.svm.GRID", np.arange(2, 5))
+    monkeypatch.setattr("hsi_al.methods.grid_svm.GRID", np.arange(2, 5))
     settings = DfslSettings(episodes=2, queries=2, pixels_per_class=20, bands=33)
     other = replace(tiny(), name="other", source=tiny().cube[::-1].copy())
     rows = dfsl.measure(tiny(), [other], 10, settings)

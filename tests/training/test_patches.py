@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from hsi_al.errors import ConfigurationError
 from hsi_al.scenes.readers import opened_rows
-from hsi_al.scenes.stored import StoredCube
-from hsi_al.training.patches import SYMMETRIES, PatchGatherer, StripGatherer, transformed, value_range
+from hsi_al.scenes.stored import StoredCube, value_range
+from hsi_al.training.patches import SYMMETRIES, PatchGatherer, StripGatherer, transformed
 from tests.fakes import fake_cube
 
 

@@ -7,7 +7,7 @@ from hsi_al.config.schema import EffortConfig
 from hsi_al.methods.room import Method, Task, settings_in
 
 if TYPE_CHECKING:
-    from hsi_al.methods.svm import FeatureSvmLearner
+    from hsi_al.methods.features import FeatureLearner
 
 WINDOW = 5  # side of the patches
 
@@ -17,14 +17,15 @@ class Cae3dSvmConfig(EffortConfig):
     """Keys of the 3-D convolutional autoencoder with an SVM."""
 
 
-def build(task: Task) -> "FeatureSvmLearner":
+def build(task: Task) -> "FeatureLearner":
     """Build the learner."""
     from hsi_al.methods.cae3d_svm.extractor import EFFORTS, Cae3dExtractor
-    from hsi_al.methods.svm import GridSvm, feature_svm
+    from hsi_al.methods.features import feature_learner
+    from hsi_al.methods.grid_svm import GridSvm
 
     effort = settings_in(task.config, Cae3dSvmConfig).effort
     extractor = Cae3dExtractor(task.array, EFFORTS[effort], task.config.trainer.accelerator)
-    return feature_svm(task, extractor, GridSvm("rbf", 5))
+    return feature_learner(task, extractor, GridSvm("rbf", 5))
 
 
 METHOD = Method(

@@ -15,8 +15,8 @@ from hsi_al.methods.cnn_ppf.network import DIFFERENT, Optimiser, PpfModule, PpfN
 from hsi_al.methods.deep.backbones.base import count_parameters
 from hsi_al.methods.pairs import different_class_pairs, same_class_pairs
 from hsi_al.outputs import Outputs
+from hsi_al.scenes.stored import value_range
 from hsi_al.training.datamodule import PixelDataset
-from hsi_al.training.patches import value_range
 from hsi_al.training.trainer import build_trainer, seeded, train
 
 Ids = NDArray[np.int64]

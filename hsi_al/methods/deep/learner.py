@@ -28,8 +28,9 @@ from hsi_al.methods.deep.classifier import ActiveClassifier, FitPlan
 from hsi_al.methods.deep.compiling import Backend, compile_step, pays, unchanged
 from hsi_al.methods.deep.loss_prediction import LossPredictionModule
 from hsi_al.outputs import Outputs, Progress
+from hsi_al.scenes.stored import Cube
 from hsi_al.training.datamodule import HsiDataModule, batches_per_epoch
-from hsi_al.training.patches import Cube, gatherer_of
+from hsi_al.training.patches import gatherer_of
 from hsi_al.training.profiling import PhaseProfiler
 from hsi_al.training.ranks import ALONE, Ranks
 from hsi_al.training.scoring import halving, measured_size

@@ -9,7 +9,7 @@ from hsi_al.methods.room import Method, Task, settings_in
 from hsi_al.options import option
 
 if TYPE_CHECKING:
-    from hsi_al.methods.svm import FeatureSvmLearner
+    from hsi_al.methods.features import FeatureLearner
     from hsi_al.scenes.scene import Scene
 
 PATCH_SIZE = 9
@@ -24,7 +24,7 @@ class DfslSvmConfig(EffortConfig):
     )
 
 
-def build(task: Task) -> "FeatureSvmLearner":
+def build(task: Task) -> "FeatureLearner":
     """Build the learner.
 
     Raises:
@@ -32,12 +32,13 @@ def build(task: Task) -> "FeatureSvmLearner":
         LearnerError: There is no source scene, or one shares pixels with the scene to classify.
     """
     from hsi_al.methods.dfsl_svm.extractor import EFFORTS, DfslExtractor
-    from hsi_al.methods.svm import GridSvm, feature_svm
+    from hsi_al.methods.features import feature_learner
+    from hsi_al.methods.grid_svm import GridSvm
 
     config, settings = task.config, settings_in(task.config, DfslSvmConfig)
     sources = source_scenes(config, settings.source_scenes)
     extractor = DfslExtractor(task.array, sources, EFFORTS[settings.effort], config.trainer.accelerator)
-    return feature_svm(task, extractor, GridSvm("rbf", 4))
+    return feature_learner(task, extractor, GridSvm("rbf", 4))
 
 
 def source_scenes(config: Config, names: list[str] | None) -> "list[Scene]":

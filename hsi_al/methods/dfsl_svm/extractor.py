@@ -14,7 +14,7 @@ from hsi_al.methods.dfsl_svm import PATCH_SIZE
 from hsi_al.methods.dfsl_svm.network import DfslEmbedding, EpisodeTraining
 from hsi_al.outputs import Progress
 from hsi_al.scenes.scene import Scene
-from hsi_al.training.patches import value_range
+from hsi_al.scenes.stored import value_range
 from hsi_al.training.trainer import build_trainer, seeded, train
 
 Ids = NDArray[np.int64]

@@ -8,7 +8,7 @@ from hsi_al.methods.room import Method, Task, settings_in
 from hsi_al.options import option
 
 if TYPE_CHECKING:
-    from hsi_al.methods.svm import FeatureSvmLearner
+    from hsi_al.methods.features import FeatureLearner
 
 
 @dataclass
@@ -24,12 +24,13 @@ class EmpSvmConfig(LearnerConfig):
     )
 
 
-def build(task: Task) -> "FeatureSvmLearner":
+def build(task: Task) -> "FeatureLearner":
     """Build the learner."""
     from hsi_al.methods.emp_svm.extractor import EmpExtractor
-    from hsi_al.methods.svm import GridSvm, feature_svm
+    from hsi_al.methods.features import feature_learner
+    from hsi_al.methods.grid_svm import GridSvm
 
-    return feature_svm(task, EmpExtractor(task.array, settings_in(task.config, EmpSvmConfig)), GridSvm("rbf", 5))
+    return feature_learner(task, EmpExtractor(task.array, settings_in(task.config, EmpSvmConfig)), GridSvm("rbf", 5))
 
 
 METHOD = Method("emp_svm", "EMP+SVM", EmpSvmConfig, build, provides=frozenset({"probabilities_NC", "embeddings_ND"}))

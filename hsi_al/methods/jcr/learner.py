@@ -18,8 +18,8 @@ from scipy.ndimage import uniform_filter
 
 from hsi_al.errors import ConfigurationError, LearnerError
 from hsi_al.methods.base import RefittedLearner, as_float32, require_finite
+from hsi_al.methods.grid_svm import stratified_folds
 from hsi_al.methods.jcr.nrs import Doubles, Subspace, nearest, residuals
-from hsi_al.methods.svm import stratified_folds
 from hsi_al.outputs import Outputs
 
 Ids = NDArray[np.int64]

@@ -7,7 +7,7 @@ from hsi_al.config.schema import EffortConfig
 from hsi_al.methods.room import Method, Task, settings_in
 
 if TYPE_CHECKING:
-    from hsi_al.methods.svm import FeatureSvmLearner
+    from hsi_al.methods.features import FeatureLearner
 
 PATCH_SIZE = 9
 
@@ -17,14 +17,15 @@ class ScnnSvmConfig(EffortConfig):
     """Keys of the Siamese CNN with an SVM."""
 
 
-def build(task: Task) -> "FeatureSvmLearner":
+def build(task: Task) -> "FeatureLearner":
     """Build the learner."""
+    from hsi_al.methods.features import feature_learner
+    from hsi_al.methods.grid_svm import GridSvm
     from hsi_al.methods.scnn_svm.extractor import EFFORTS, ScnnExtractor
-    from hsi_al.methods.svm import GridSvm, feature_svm
 
     effort = settings_in(task.config, ScnnSvmConfig).effort
     extractor = ScnnExtractor(task.array, EFFORTS[effort], task.config.trainer.accelerator)
-    return feature_svm(task, extractor, GridSvm("linear", 5))
+    return feature_learner(task, extractor, GridSvm("linear", 5))
 
 
 METHOD = Method(

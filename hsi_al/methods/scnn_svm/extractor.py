@@ -13,7 +13,8 @@ from hsi_al.methods.pairs import BalancedPairs
 from hsi_al.methods.scnn_svm import PATCH_SIZE
 from hsi_al.methods.scnn_svm.network import FEATURES, ScnnModule, ScnnNetwork
 from hsi_al.outputs import Progress
-from hsi_al.training.patches import PatchGatherer, value_range
+from hsi_al.scenes.stored import value_range
+from hsi_al.training.patches import PatchGatherer
 from hsi_al.training.trainer import build_trainer, seeded, train
 
 Ids = NDArray[np.int64]

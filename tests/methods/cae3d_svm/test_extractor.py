@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from torch.nn.functional import mse_loss
 
 from hsi_al.errors import ConfigurationError, LearnerError
-from hsi_al.methods import svm
+from hsi_al.methods import grid_svm
 from hsi_al.methods.cae3d_svm import extractor as cae3d
 from hsi_al.methods.cae3d_svm.extractor import EFFORTS, Cae3dExtractor, Cae3dSettings, Reconstruction
-from hsi_al.methods.svm import FeatureSvmLearner, GridSvm
+from hsi_al.methods.features import FeatureLearner
+from hsi_al.methods.grid_svm import GridSvm
 from tests.fakes import gaussian_cube
 
 Ids = NDArray[np.int64]
@@ -193,7 +194,7 @@ def test_errors() -> None:
 
 @pytest.mark.slow
 def test_the_learner_separates_classes_and_repeats_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(svm, "GRID", np.arange(1, 5))  # a smaller search
+    monkeypatch.setattr(grid_svm, "GRID", np.arange(1, 5))  # a smaller search
     monkeypatch.setattr(cae3d, "TESTED", 8)
     cube, classes = gaussian_cube()
     order = np.random.default_rng(1).permutation(1600)
@@ -201,7 +202,7 @@ def test_the_learner_separates_classes_and_repeats_itself(monkeypatch: pytest.Mo
     settings = Cae3dSettings(epochs=1, batch_size=16, lr=0.01, max_patches=64)
     predicted = []
     for _ in range(2):
-        learner = FeatureSvmLearner(Cae3dExtractor(cube, settings, "cpu"), 4, GridSvm("rbf", 5), frozenset())
+        learner = FeatureLearner(Cae3dExtractor(cube, settings, "cpu"), 4, GridSvm("rbf", 5), frozenset())
         learner.fit(labelled, classes[labelled], 0, np.random.default_rng(2))
         predicted.append(learner.predict(tested).predicted_class)
     assert (predicted[0] == classes[tested]).mean() > 0.95

@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from hsi_al.errors import ConfigurationError, LearnerError
-from hsi_al.methods import svm
+from hsi_al.methods import grid_svm
 from hsi_al.methods.dfsl_svm.extractor import EFFORTS, DfslExtractor, DfslSettings, Episodes, Windows, resampled
 from hsi_al.methods.dfsl_svm.network import episode_loss
-from hsi_al.methods.svm import FeatureSvmLearner, GridSvm
+from hsi_al.methods.features import FeatureLearner
+from hsi_al.methods.grid_svm import GridSvm
 from hsi_al.scenes.scene import Scene
 
 SMALL = DfslSettings(episodes=3, way=4, queries=3, bands=33, pixels_per_class=20, batch_size=50)
@@ -195,8 +196,8 @@ def test_meta_training_lowers_the_loss_of_the_source_classes() -> None:
 
 def test_separated_classes_are_found_with_an_svm_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("GRID", np.arange(1, 4)), ("LOWEST", 1), ("HIGHEST", 3)):  # the whole grid takes seconds
-        monkeypatch.setattr(svm, name, value)
-    learner = FeatureSvmLearner(extractor(episodes=30), 4, GridSvm("rbf", 4))
+        monkeypatch.setattr(grid_svm, name, value)
+    learner = FeatureLearner(extractor(episodes=30), 4, GridSvm("rbf", 4))
     rng = np.random.default_rng(0)
     labels = TARGET.ground_truth.ravel() - 1
     chosen = np.concatenate([rng.choice(np.flatnonzero(labels == value), 15, replace=False) for value in range(4)])

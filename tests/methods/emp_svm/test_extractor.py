@@ -7,11 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from hsi_al.errors import ConfigurationError, LearnerError
-from hsi_al.methods import svm
+from hsi_al.methods import grid_svm
 from hsi_al.methods.emp_svm import EmpSvmConfig
 from hsi_al.methods.emp_svm import extractor as emp
 from hsi_al.methods.emp_svm.extractor import EmpExtractor, closing, opening, principal_components, profile
-from hsi_al.methods.svm import FeatureSvmLearner, GridSvm
+from hsi_al.methods.features import FeatureLearner
+from hsi_al.methods.grid_svm import GridSvm
 from tests.fakes import gaussian_cube
 
 Ids = NDArray[np.int64]
@@ -222,12 +223,12 @@ def test_bad_settings(settings: EmpSvmConfig, message: str) -> None:
 
 
 def test_the_learner_separates_classes_and_repeats_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(svm, "GRID", np.arange(1, 5))  # a smaller search
+    monkeypatch.setattr(grid_svm, "GRID", np.arange(1, 5))  # a smaller search
     cube, classes = gaussian_cube()
     labelled = np.random.default_rng(1).permutation(1600)[:60]
     predicted = []
     for _ in range(2):
-        learner = FeatureSvmLearner(EmpExtractor(cube, EmpSvmConfig()), 4, GridSvm("rbf", 5), frozenset())
+        learner = FeatureLearner(EmpExtractor(cube, EmpSvmConfig()), 4, GridSvm("rbf", 5), frozenset())
         learner.fit(labelled, classes[labelled], 0, np.random.default_rng(2))
         predicted.append(learner.predict(np.arange(1600)).predicted_class)
     assert (predicted[0] == classes).mean() > 0.95

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from hsi_al.errors import ConfigurationError
+from hsi_al.methods.features import FeatureLearner
+from hsi_al.methods.grid_svm import GridSvm
 from hsi_al.methods.scnn_svm.extractor import EFFORTS, PairBatches, ScnnExtractor, ScnnSettings
 from hsi_al.methods.scnn_svm.network import pair_loss
-from hsi_al.methods.svm import FeatureSvmLearner, GridSvm
 
 Ids = NDArray[np.int64]
 SMALL = ScnnSettings(epochs=6, steps=10, pairs=24, lr=3e-3)
@@ -50,7 +51,7 @@ def nearest(features: NDArray[np.float32], pixel_ids: Ids) -> float:
 
 
 def test_separated_classes_are_found_with_the_linear_svm() -> None:
-    learner = FeatureSvmLearner(ScnnExtractor(CUBE, SMALL, "cpu"), 4, GridSvm("linear", 5))
+    learner = FeatureLearner(ScnnExtractor(CUBE, SMALL, "cpu"), 4, GridSvm("linear", 5))
     pixel_ids = some(10, 0, 1, 2, 3)
     learner.fit(pixel_ids, TRUTH[pixel_ids], 0, np.random.default_rng(3))
     assert (learner.predict(ALL).predicted_class == TRUTH).mean() > 0.95
@@ -107,7 +108,7 @@ def test_batches_hold_pixel_ids() -> None:
     "pixel_ids", [np.append(some(3, 0, 1), some(1, 3)), some(3, 2), some(1, 2), some(1, 0, 3)], ids=len
 )
 def test_odd_sets_of_labels(pixel_ids: Ids) -> None:
-    learner = FeatureSvmLearner(ScnnExtractor(CUBE, TINY, "cpu"), 4, GridSvm("linear", 5))
+    learner = FeatureLearner(ScnnExtractor(CUBE, TINY, "cpu"), 4, GridSvm("linear", 5))
     learner.fit(pixel_ids, TRUTH[pixel_ids], 0, np.random.default_rng(0))
     assert set(learner.predict(ALL[::10]).predicted_class.tolist()) <= set(TRUTH[pixel_ids].tolist())
 

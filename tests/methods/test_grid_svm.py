@@ -1,31 +1,12 @@
-"""The SVM helper: grid, folds, probabilities, and the learner around it."""
-
-from dataclasses import dataclass
+"""The SVM helper: grid, folds, probabilities."""
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from sklearn.metrics import log_loss
 from sklearn.svm import SVC
 
-from hsi_al.errors import LearnerError
-from hsi_al.methods.svm import FeatureSvmLearner, GridSvm, extended, stratified_folds
-from hsi_al.outputs import Progress
-
-Ids = NDArray[np.int64]
-Floats = NDArray[np.float32]
-
-
-def blobs(n: int, spread: float = 0.3, seed: int = 0) -> tuple[Floats, Ids]:
-    """Three Gaussian classes in the plane."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(n) % 3
-    centres = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 3.0]])
-    return (centres[labels] + spread * rng.normal(size=(n, 2))).astype(np.float32), labels
-
-
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
+from hsi_al.methods.grid_svm import GridSvm, extended, stratified_folds
+from tests.methods.fakes import Floats, Ids, blobs, rng
 
 
 def test_a_grid_grows_by_two_octaves_behind_its_edge_up_to_its_bounds() -> None:
@@ -116,73 +97,12 @@ def test_few_and_single_pixels_of_a_class_are_handled() -> None:
     assert len(constant.predict(np.ones((3, 2), np.float32))) == 3
 
 
-@dataclass
-class Table:
-    """An extractor that looks features up."""
-
-    table: Floats
-    once: bool = False
-    progress: Progress | None = None
-    drawn: float = 0.0
-
-    def fit(self, pixel_ids: Ids, labels: Ids, rng: np.random.Generator) -> None:
-        self.drawn = rng.random()
-        if self.progress is not None:
-            self.progress("table", 1.0)
-
-    def features(self, pixel_ids: Ids) -> Floats:
-        return self.table[pixel_ids]
-
-    def describe(self) -> str:
-        return "a table"
-
-
-@pytest.mark.slow
-def test_the_learner_gives_what_was_declared_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hsi_al.methods.svm.CHUNK", 7)
-    features, labels = blobs(60)
-    ids = np.random.default_rng(1).permutation(60)
-    told: list[tuple[str, float]] = []
-    learners = [
-        FeatureSvmLearner(Table(features), 3, GridSvm(), needs)
-        for needs in (frozenset(), frozenset({"probabilities_NC", "embeddings_ND"}))
-    ]
-    for learner in learners:
-        learner.progress = lambda text, part: told.append((text, part))
-        learner.fit(ids[:30], labels[ids[:30]], 0, rng())
-        outputs = learner.predict(ids)
-        assert (outputs.predicted_class == labels[ids]).all()
-        assert len(learner.predict(ids[:0]).predicted_class) == 0
-    probabilities = learners[1].predict(ids).probabilities_NC
-    assert learners[0].predict(ids).probabilities_NC is None
-    assert np.array_equal(learners[1].predict(ids).embeddings_ND, features[ids])  # type: ignore[arg-type]
-    assert learners[0].predict(ids).embeddings_ND is None
-    assert probabilities is not None and (probabilities.argmax(axis=1) == labels[ids]).all()
-    assert told[:2] == [("table", 0.5), ("SVM", 0.5)]
-    assert told[-1] == ("scoring", 1.0)
-    assert learners[0].describe() == "a table, rbf SVM"
-    assert "121 x 5 SVM fits" in learners[0].estimate(ids, labels, [(0, 60)], 10, 10).work
-    assert not learners[0].estimate(ids, labels, [], 10, 10).measured
-
-
-def test_what_is_learnt_once_does_not_depend_on_the_round() -> None:
-    features, labels = blobs(12)
-    drawn: dict[bool, list[float]] = {}
-    for once in (True, False):
-        for seed, round_ in ((0, 1), (0, 2), (5, 2)):
-            learner = FeatureSvmLearner(table := Table(features, once), 3, GridSvm("linear", 2), frozenset(), seed)
-            learner.fit(np.arange(12), labels, round_, np.random.default_rng(round_))
-            drawn.setdefault(once, []).append(table.drawn)
-    assert drawn[True][0] == drawn[True][1] != drawn[True][2]
-    assert drawn[False][0] != drawn[False][1] == drawn[False][2]
-
-
 @pytest.mark.parametrize(("kernel", "calibrated"), [("rbf", False), ("linear", True)])
 def test_the_only_pixel_of_a_class_is_recognised_where_folds_cannot_tell(
     kernel: str, calibrated: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All candidates get every fold right, and the smallest C never predicts the class of one pixel."""
-    monkeypatch.setattr("hsi_al.methods.svm.GRID", np.arange(-2, 7, 2))
+    monkeypatch.setattr("hsi_al.methods.grid_svm.GRID", np.arange(-2, 7, 2))
     centres = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 3.0], [1.2, 1.2]])
     labels = np.array([0] * 12 + [1] * 12 + [2] * 12 + [3])
     features = (centres[labels] + 0.05 * rng().normal(size=(37, 2))).astype(np.float32)
@@ -199,9 +119,9 @@ def test_the_only_pixel_of_a_class_is_recognised_where_folds_cannot_tell(
 def test_a_search_fits_as_often_as_it_says_and_never_more_without_single_pixels(
     kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hsi_al.methods.svm.GRID", np.arange(2, 4))
-    monkeypatch.setattr("hsi_al.methods.svm.LOWEST", 1)
-    monkeypatch.setattr("hsi_al.methods.svm.HIGHEST", 3)
+    monkeypatch.setattr("hsi_al.methods.grid_svm.GRID", np.arange(2, 4))
+    monkeypatch.setattr("hsi_al.methods.grid_svm.LOWEST", 1)
+    monkeypatch.setattr("hsi_al.methods.grid_svm.HIGHEST", 3)
     fits, plain = list[int](), SVC.fit
 
     def counted(self: SVC, features: Floats, labels: Ids) -> SVC:
@@ -210,25 +130,12 @@ def test_a_search_fits_as_often_as_it_says_and_never_more_without_single_pixels(
 
     monkeypatch.setattr(SVC, "fit", counted)
     features, labels = blobs(60, spread=1.5)
-    learner = FeatureSvmLearner(Table(features), 3, machine := GridSvm(kernel, 5))
-    learner.fit(np.arange(60), labels, 0, rng())
+    machine = GridSvm(kernel, 5)
+    machine.fit(features, labels, rng())
     axes = 2 if kernel == "rbf" else 1
     assert fits.pop() == 60  # the last one is the SVM that predicts
     assert set(fits) == {48} and len(fits) % 5 == 0
     said = f"{2**axes} x 5 SVM fits a round on up to 60 labels, or up to {3**axes} x 5 if the best lies on an edge"
-    assert learner.work(60, 0).startswith(said)
+    assert machine.work(60, 0).startswith(said)
     assert 2**axes <= len(fits) // 5 <= 3**axes
     assert machine.parameters
-
-
-@pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_features_that_are_no_numbers_are_refused(wrong: float) -> None:
-    features, labels = blobs(12)
-    learner = FeatureSvmLearner(Table(features), 3, GridSvm("linear", 2))
-    learner.fit(np.arange(12), labels, 0, rng())
-    features[5, 1] = wrong
-    assert len(learner.predict(np.arange(5)).predicted_class) == 5
-    with pytest.raises(LearnerError, match="features of the linear SVM hold NaN or infinite"):
-        learner.predict(np.arange(12))
-    with pytest.raises(LearnerError, match="features of the linear SVM hold NaN or infinite"):
-        learner.fit(np.arange(12), labels, 1, rng())

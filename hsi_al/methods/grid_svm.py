@@ -1,9 +1,8 @@
-"""Support vector machines on features: grid search, probabilities, and the learner that joins them to an extractor."""
+"""Support vector machines on features: grid search and calibrated probabilities."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +12,6 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC
 
 from hsi_al import interrupts
-from hsi_al.methods.base import RefittedLearner, require_finite
-from hsi_al.methods.room import Task
-from hsi_al.outputs import Outputs, Progress
-from hsi_al.randomness import generator
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -24,32 +19,6 @@ Folds = list[tuple[Ids, Ids]]
 
 GRID = np.arange(-2, 9)  # exponents of two, for C and gamma (as in two papers of Wei Li's group)
 LOWEST, HIGHEST = -6, 12  # limits to which the grid is extended while the best exponent lies on its edge
-CHUNK = 10_000  # pixels predicted at once
-
-
-class Extractor(Protocol):
-    """Turns pixels into features.
-
-    Attributes:
-        once: True if only the first `fit` learns, independently of the labels; False if every `fit` learns from scratch
-            from the labelled pixels.
-        progress: Called with the progress of `fit`, unless it is None.
-    """
-
-    once: bool
-    progress: Progress | None
-
-    def fit(self, pixel_ids: Ids, labels: Ids, rng: np.random.Generator) -> None:
-        """Fit the extractor to labelled pixel ids (n,) and their class indices (n,)."""
-        ...
-
-    def features(self, pixel_ids: Ids) -> Floats:
-        """Return the features of pixel ids (n,), (n, D)."""
-        ...
-
-    def describe(self) -> str:
-        """Return the name of the extractor, its size, and how it deviates from its source."""
-        ...
 
 
 @dataclass
@@ -113,6 +82,19 @@ class GridSvm:
         else:
             found[:, self.calibration.classes_] = self.calibration.predict_proba(self._scaled(features))
         return found
+
+    def describe(self) -> str:
+        """Return the name of the classifier."""
+        return f"{self.kernel} SVM"
+
+    def work(self, n_labelled: int, n_predicted: int) -> str:
+        """Return the number of fits of the grid search, on the grid and on the largest it can grow to, as text."""
+        axes = 2 if self.kernel == "rbf" else 1
+        on_grid, at_most = len(GRID) ** axes, (HIGHEST - LOWEST + 1) ** axes
+        return (
+            f"{on_grid} x {self.folds} SVM fits a round on up to {n_labelled:,} labels, or up to "
+            f"{at_most} x {self.folds} if the best lies on an edge of the grid"
+        )
 
     @property
     def parameters(self) -> str:
@@ -196,77 +178,3 @@ def stratified_folds(labels: Ids, folds: int, rng: np.random.Generator) -> Folds
         (np.sort(np.concatenate([several[train], single])), several[test])
         for train, test in splitter.split(several, labels[several])
     ]
-
-
-class FeatureSvmLearner(RefittedLearner):
-    """A feature extractor followed by an SVM.
-
-    Args:
-        extractor: Turns pixels into features.
-        n_classes: Number of classes.
-        svm: SVM on the features.
-        needs: Optional fields of `Outputs` that `predict` has to fill in.
-        seed: Seed of an extractor that learns once, so that a continued run has the features of an uninterrupted run.
-    """
-
-    provides = frozenset({"probabilities_NC", "embeddings_ND"})
-
-    def __init__(
-        self, extractor: Extractor, n_classes: int, svm: GridSvm, needs: frozenset[str] = frozenset(), seed: int = 0
-    ) -> None:
-        self.extractor, self.n_classes, self.svm = extractor, n_classes, svm
-        self.needs, self.seed = needs, seed
-
-    def describe(self) -> str:
-        """Return the descriptions of the extractor and the SVM."""
-        return f"{self.extractor.describe()}, {self.svm.kernel} SVM"
-
-    def work(self, n_labelled: int, n_predicted: int) -> str:
-        """Return the number of SVM fits of the grid search, on the grid and on the largest it can grow to, as text."""
-        axes = 2 if self.svm.kernel == "rbf" else 1
-        on_grid, at_most = len(GRID) ** axes, (HIGHEST - LOWEST + 1) ** axes
-        return (
-            f"{on_grid} x {self.svm.folds} SVM fits a round on up to {n_labelled:,} labels, or up to "
-            f"{at_most} x {self.svm.folds} if the best lies on an edge of the grid"
-        )
-
-    def fit(self, pixel_ids: Ids, labels: Ids, round_: int, rng: np.random.Generator) -> None:
-        """Fit the extractor, then the SVM on its features.
-
-        Raises:
-            LearnerError: A feature is NaN or infinite.
-        """
-        self.extractor.progress = lambda text, part: self.report(text, part / 2)  # the other half is the SVM's
-        self.extractor.fit(pixel_ids, labels, np.random.default_rng(self.seed) if self.extractor.once else rng)
-        features = self._features(pixel_ids)
-        self.report("SVM", 0.5)
-        self.svm.fit(features, labels, rng, "probabilities_NC" in self.needs)
-
-    def predict(self, pixel_ids: Ids) -> Outputs:
-        """Predict classes by the SVM, and return probabilities and features (as embeddings) if they are needed."""
-        if len(pixel_ids) == 0:
-            return Outputs(np.empty(0, np.int64))
-        parts = list(self._predicted(pixel_ids))
-        return Outputs(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-
-    def _features(self, pixel_ids: Ids) -> Floats:
-        features = self.extractor.features(pixel_ids)
-        require_finite(features, f"The features of the {self.svm.kernel} SVM")
-        return features
-
-    def _predicted(self, pixel_ids: Ids) -> Iterator[dict[str, NDArray[Any]]]:
-        for start in range(0, len(pixel_ids), CHUNK):
-            features = self._features(pixel_ids[start : start + CHUNK])
-            outputs: dict[str, NDArray[Any]] = {"predicted_class": self.svm.predict(features)}
-            if "probabilities_NC" in self.needs:
-                outputs["probabilities_NC"] = self.svm.probabilities(features, self.n_classes)
-            if "embeddings_ND" in self.needs:
-                outputs["embeddings_ND"] = features
-            yield outputs
-            self.report("scoring", min(1.0, (start + CHUNK) / len(pixel_ids)))
-
-
-def feature_svm(task: Task, extractor: Extractor, svm: GridSvm) -> FeatureSvmLearner:
-    """Build the learner of a run; an extractor that learns once gets a seed that depends on the run's seed alone."""
-    seed = int(generator(task.config.seed, "features").integers(2**63))
-    return FeatureSvmLearner(extractor, task.n_classes, svm, task.needs, seed)
