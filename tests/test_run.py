@@ -297,6 +297,21 @@ def test_classes_that_a_spatial_split_lacks_are_named(command_line: CommandLine,
     assert json.loads((run / "meta.json").read_text())["missing_classes"]["test"] == lacking
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_a_guard_smaller_than_the_patches_gives_a_warning(command_line: CommandLine, tiny_scene: list[str]) -> None:
+    arguments = ["split=blocks", "split.block_size=12", "patch_size=16", "protocol.rounds=0", "acquisition=none"]
+    outcome = command_line(*tiny_scene, *arguments, "split.guard=3", "split.fold=1")
+    assert outcome.code == 0, outcome.err
+    assert "Question that split=blocks asks: map ground without labels" in outcome.out
+    assert "in the 3 x 3 pixels around a candidate; this learner's patches of 16 x 16 pixels may hold" in outcome.out
+    (line,) = outcome.err.splitlines()
+    assert line.startswith("hsi_al: warning: split.guard=3 is smaller than this learner's patches of 16 x 16 pixels")
+    run = Path("outputs/main/tiny/deep-lenet/none/smoke-blocks-guard=3-fold=1/seed=0")
+    meta = json.loads((run / "meta.json").read_text())
+    assert meta["test_pixels_in_training_patches"]["last"]["inside"] > 0
+    assert meta["title"].endswith("split blocks, fold 1, seed 0")
+
+
 def test_pictures_that_cannot_be_drawn_cost_no_run(
     command_line: CommandLine, tiny_scene: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

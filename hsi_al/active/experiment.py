@@ -295,9 +295,10 @@ class Experiment:
 
         config, logger, parts = self.config, self.config.logger, self.parts
         acquisition = name_with_wrappers(config.acquisition)
+        fold = f" fold={config.split.fold}" if config.split.fold else ""
         about = WandbRun(
             run_id=self.meta.wandb_id,
-            name=f"{parts.method} {acquisition} seed={config.seed}",
+            name=f"{parts.method} {acquisition}{fold} seed={config.seed}",
             group=logger.group
             or f"{config.experiment.name} {config.dataset.name} {config.protocol.name}-{config.split.kind}",
             job_type=acquisition,

@@ -94,11 +94,12 @@ class Parts:
         return self.config.learner.method.removeprefix("deep-")
 
     def title(self) -> str:
-        """Return the title of the run: scene, method, acquisition, protocol, split and seed."""
+        """Return the title of the run: scene, method, acquisition, protocol, split, fold unless it is 0, and seed."""
         config = self.config
+        fold = f", fold {config.split.fold}" if config.split.fold else ""
         return (
             f"{config.dataset.name}, {self.method}, {config.acquisition.name}, "
-            f"protocol {config.protocol.name}, split {config.split.kind}, seed {config.seed}"
+            f"protocol {config.protocol.name}, split {config.split.kind}{fold}, seed {config.seed}"
         )
 
     def overlap(self) -> dict[str, Any]:
@@ -229,23 +230,25 @@ def fits_memory(config: Config) -> bool:
 def build_split(config: Config, scene: Scene) -> Split:
     """Divide the labelled pixels into candidates and test pixels, in the same way for every root seed.
 
+    Every `split.fold` is a draw of its own.
+
     Raises:
         PoolError: The split leaves a side empty.
         PoolExhaustedError: The protocol needs more labels than there are candidates.
     """
     settings, ids = config.split, scene.labelled_ids
     labels = scene.labels_of(ids)
-    rng = generator(settings.seed, "split")
+    rng = generator(settings.seed, "split", settings.fold)
     if settings.kind == "paper":
         split = divide_paper(ids)
     elif settings.kind == "holdout":
         split = divide_holdout(ids, labels, rng, settings.fraction)
     else:
-        shape, guard = (scene.height, scene.width), max(config.patch_size, method_of(config).window(config) or 0)
-        split = divide_spatially(ids, labels, shape, settings.kind, rng, settings.block_size, guard)
+        shape = scene.height, scene.width
+        split = divide_spatially(ids, labels, shape, settings.kind, rng, settings.block_size, guard_of(config))
     protocol = config.protocol
     if protocol.max_pixels is not None:
-        split = split.thinned(protocol.max_pixels, generator(settings.seed, "thin"))
+        split = split.thinned(protocol.max_pixels, generator(settings.seed, "thin", settings.fold))
         split = with_missing(split.kind, ids, labels, np.isin(ids, split.candidates), np.isin(ids, split.test))
     if settings.kind != "paper" and not len(split.test):
         raise PoolError(f"split={settings.kind} leaves no test pixels of {scene.name}; lower split.fraction.")
@@ -262,6 +265,16 @@ def build_split(config: Config, scene: Scene) -> Split:
             "protocol.rounds or protocol.query_size."
         )
     return split
+
+
+def guard_of(config: Config) -> int:
+    """Return the side of the window around a candidate without test pixels; 1 = no guard.
+
+    By default blocks and checkerboard keep test pixels out of every training patch, and fields only divide.
+    """
+    if config.split.guard is not None:
+        return config.split.guard
+    return 1 if config.split.kind == "fields" else max(config.patch_size, method_of(config).window(config) or 0)
 
 
 def initial_size(config: Config, labels: Ids) -> int:

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from hsi_al.config.kept import flatten, to_dict
 from hsi_al.config.plain import literal
-from hsi_al.config.schema import Config
+from hsi_al.config.schema import NEW_GROUND, QUESTIONS, Config
 from hsi_al.errors import ConfigurationError
 from hsi_al.options import options_of
 from hsi_al.terminal import printable
@@ -62,7 +62,17 @@ def check_combinations(config: Config) -> None:
     if protocol.stop_at is not None and config.split.kind == "paper":
         raise ConfigurationError(
             f"protocol.stop_at={protocol.stop_at} needs fixed test pixels, but split=paper tests on the candidates "
-            "not labelled yet; take split=holdout, blocks or checkerboard, or protocol.stop_when_stable."
+            "not labelled yet; take another split, or protocol.stop_when_stable."
+        )
+    if config.split.fold and config.split.kind == "paper":
+        raise ConfigurationError(
+            f"split.fold={config.split.fold} numbers divisions, but split=paper divides nothing; "
+            "leave out split.fold, or take another split."
+        )
+    if config.split.guard is not None and QUESTIONS[config.split.kind] != NEW_GROUND:
+        raise ConfigurationError(
+            f"split.guard={config.split.guard} keeps test pixels away from candidates, which split={config.split.kind} "
+            "mixes; leave it out, or take split=blocks, checkerboard or fields."
         )
     folders = {
         f"{part}.name": getattr(config, part).name for part in ("dataset", "experiment", "acquisition", "protocol")

@@ -19,7 +19,7 @@ PRECISIONS = ("32-true", "tf32", "bf16-mixed", "16-mixed")
 MOST_SEED = 2**63 - 1
 MOST_LABELS = 10**9
 MOST_PIXELS = 10**12
-MOST_ROUNDS = 10**6  # also epochs
+MOST_ROUNDS = 10**6  # also epochs and folds
 MOST_THREADS = 1024
 MOST_SIDE = 10**6  # pixels, of a block or between two pixels
 # Keys that wrap any acquisition function: with one of them, the function's name alone would stand for another method.
@@ -73,16 +73,43 @@ class DatasetConfig:
     memory_gb: float = option(4.0, "largest cube that in_memory=auto loads, 10^9 bytes of float32", low=0, most=10**6)
 
 
+# The question that the test pixels of each split ask.
+COMPLETE_MAP, NEW_GROUND = "complete this map", "map ground without labels"
+QUESTIONS = {
+    **{"paper": COMPLETE_MAP, "holdout": COMPLETE_MAP},
+    **{"blocks": NEW_GROUND, "checkerboard": NEW_GROUND, "fields": NEW_GROUND},
+}
+
+
 @dataclass
 class SplitConfig:
     """The split of the labelled pixels into candidates and test pixels."""
 
-    kind: str = option(MISSING, "kind of split", choices=("paper", "holdout", "blocks", "checkerboard"))
+    kind: str = option(MISSING, "kind of split", choices=tuple(QUESTIONS))
     seed: int = option(
         0, "seed of the split alone: runs with different root seeds share their test pixels", low=0, most=MOST_SEED
     )
     fraction: float = option(0.5, "holdout: fraction of every class that becomes candidates", above=0, below=1)
     block_size: int = option(48, "blocks, checkerboard: side of a block, pixels", low=1, most=MOST_SIDE)
+    guard: int | None = option(
+        None,
+        "blocks, checkerboard, fields: side of the window around a candidate without test pixels; default: none for "
+        "fields, else patch_size, or the learner's own window if larger",
+        low=1,
+        most=MOST_SIDE,
+    )
+    fold: int = option(
+        0, "number of the division, another draw of the same split each; not with paper", low=0, most=MOST_ROUNDS
+    )
+
+
+def name_with_variants(split: SplitConfig) -> str:
+    """Return the kind of the split with the guard and the fold that are set, such as `blocks-guard=16-fold=1`."""
+    variants = {"guard": split.guard, "fold": split.fold}
+    return "-".join([split.kind, *(f"{key}={value}" for key, value in variants.items() if value)])
+
+
+OmegaConf.register_new_resolver("name_with_variants", name_with_variants, replace=True)  # as `name_with_wrappers`
 
 
 @dataclass
@@ -280,7 +307,7 @@ class Config:
     seed: int = option(0, "root seed of all random draws except the split", low=0, most=MOST_SEED)
     data_dir: str | None = option(None, "folder with the scene files; default: the environment variable HSI_AL_DATA")
     patch_size: int = option(
-        32, "side of a patch, pixels; sets the guard zone of the spatial splits too", low=1, most=1024
+        32, "side of a patch, pixels; also the guard of split=blocks and checkerboard by default", low=1, most=1024
     )
     debug: bool = option(False, "print tracebacks for bad input too")
 

@@ -1,4 +1,4 @@
-"""The four splits of the labelled pixels of a scene into candidates and test pixels."""
+"""The splits of the labelled pixels of a scene into candidates and test pixels."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from hsi_al.errors import PoolError
 
 Ids = NDArray[np.int64]
-LAYOUTS = 200  # random layouts of blocks that are compared
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+# Random layouts that are compared: as many as look at about so many labelled pixels, within two bounds.
+LOOKED_AT, LEAST_LAYOUTS, MOST_LAYOUTS = 2 * 10**7, 100, 1000
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class Split:
     """The pixels that may be labelled (candidates) and the pixels that only test the learner.
 
     Attributes:
-        kind: Name of the split: `paper`, `holdout`, `blocks` or `checkerboard`.
+        kind: Name of the split: `paper`, `holdout`, `blocks`, `checkerboard` or `fields`.
         candidates: Pixel ids that may be labelled, ascending.
         test: Pixel ids that are never labelled, ascending; empty for `paper`, whose held-out pixels are the
             candidates not (yet) labelled.
@@ -77,52 +80,194 @@ def divide_spatially(
     kind: str,
     rng: np.random.Generator,
     block_size: int = 48,
-    patch_size: int = 32,
+    guard: int = 32,
 ) -> Split:
-    """Divide the scene into square blocks, whose pixels are either all candidates or all test pixels, with a guard.
+    """Divide the scene by places instead of pixels, with a guard between candidates and test pixels.
 
-    The guard drops test pixels that lie in the patch of a candidate, so no training patch contains a test pixel.
-    Of `LAYOUTS` seeded layouts (`blocks`: each block is drawn; `checkerboard`: blocks alternate; both with a random
-    offset), the one is taken that keeps most classes on both sides, then most pixels on the smaller side.
+    `blocks` draws for each square block whether its pixels are candidates or test pixels; in `checkerboard` blocks
+    alternate; both begin at a random offset. `fields` gives whole fields, the connected regions of one class, to one
+    side (`FieldLayouts`). Test pixels in the window of side `guard` around a candidate are dropped, so no patch of this
+    side around a candidate contains a test pixel. Of many random layouts the best balanced one is taken (`Balance`).
 
     Args:
         pixel_ids: Labelled pixels, ascending, (N,).
         labels: Class indices of these pixels, (N,).
         shape: Height and width of the scene.
-        kind: `blocks` or `checkerboard`.
+        kind: `blocks`, `checkerboard` or `fields`.
         rng: Source of the layouts.
-        block_size: Side of a block, pixels.
-        patch_size: Side of a training patch, pixels.
+        block_size: Side of a block, pixels; unused by `fields`.
+        guard: Side of the window around a candidate, pixels; 1 drops nothing.
 
     Raises:
         PoolError: No layout leaves pixels on both sides.
     """
-    kinds = block_kinds if kind == "blocks" else checkerboard_kinds
-    best: Split | None = None
-    best_value = (0, 0)
-    for _ in range(LAYOUTS):
-        chosen, test = guarded(pixel_ids, shape, kinds(shape, block_size, rng), patch_size)
-        sides = len(np.unique(labels[chosen])), len(np.unique(labels[test]))
-        value = (min(sides) * 1000 + sum(sides), int(min(chosen.sum(), test.sum())))
-        if min(sides) > 0 and value > best_value:
-            best, best_value = with_missing(kind, pixel_ids, labels, chosen, test), value
+    layouts: FieldLayouts | BlockLayouts = (
+        FieldLayouts(pixel_ids, labels, shape)
+        if kind == "fields"
+        else BlockLayouts(pixel_ids, labels, shape, block_size, alternate=kind == "checkerboard")
+    )
+    balance = Balance(labels, layouts.attainable)
+    tries = min(layouts.most_tries, max(LEAST_LAYOUTS, LOOKED_AT // len(pixel_ids)))
+    best: tuple[Mask, Mask] | None = None
+    best_value = (0, 0.0)
+    for _ in range(tries):
+        chosen = layouts.draw(rng)
+        # The guard only takes test pixels away, so that a layout which is worse without it needs no closer look.
+        if balance.of(chosen, ~chosen) > best_value:
+            test = guarded(pixel_ids, shape, chosen, guard)
+            if (value := balance.of(chosen, test)) > best_value:
+                best, best_value = (chosen, test), value
     if best is None:
         raise PoolError(
-            f"split={kind}: no layout of blocks of {block_size} pixels leaves labelled pixels on both sides of a "
-            f"{shape[0]}x{shape[1]} scene with patches of {patch_size}; change split.block_size or patch_size."
+            f"split={kind}: no layout{layouts.of_what} leaves labelled pixels of a class on both sides of a "
+            f"{shape[0]}x{shape[1]} scene with a guard of {guard} x {guard} pixels around candidates; "
+            f"{layouts.way_out}."
         )
-    return best
+    return with_missing(kind, pixel_ids, labels, *best)
 
 
-def guarded(
-    pixel_ids: Ids, shape: tuple[int, int], is_candidate_block: NDArray[np.bool_], patch_size: int
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which labelled pixels are candidates, and which are test pixels outside candidates' patches, (N,) each."""
-    chosen = is_candidate_block.ravel()[pixel_ids]
-    return chosen, ~chosen & ~in_patches(pixel_ids[chosen], shape, patch_size)[pixel_ids]
+class Balance:
+    """How evenly a layout shares the pixels of every class out to candidates and test pixels.
+
+    Args:
+        labels: Class indices of the labelled pixels, (N,).
+        attainable: Pixels of the smaller side in the most even layout, by class index, (C,).
+    """
+
+    def __init__(self, labels: Ids, attainable: Floats) -> None:
+        self.labels, self.attainable = labels, attainable
+
+    def of(self, chosen: Mask, test: Mask) -> tuple[int, float]:
+        """Return the number of classes on both sides and, of the one that is worst off, the share of its smaller side.
+
+        The share is that of what is attainable, in (0, 1]. Larger tuples are better. No class on both sides gives
+        (0, 0.0).
+
+        Args:
+            chosen: Which labelled pixels are candidates, (N,).
+            test: Which are test pixels, (N,).
+        """
+        sides = [np.bincount(self.labels[side], minlength=len(self.attainable)) for side in (chosen, test)]
+        smaller = np.minimum(*sides)
+        both = smaller > 0
+        return (int(both.sum()), float((smaller[both] / self.attainable[both]).min())) if both.any() else (0, 0.0)
 
 
-def in_patches(pixel_ids: Ids, shape: tuple[int, int], patch_size: int) -> NDArray[np.bool_]:
+class BlockLayouts:
+    """Random layouts of square blocks, which begin at a random offset.
+
+    Args:
+        pixel_ids: Labelled pixels, (N,).
+        labels: Class indices of these pixels, (N,).
+        shape: Height and width of the scene.
+        block_size: Side of a block, pixels.
+        alternate: Whether blocks of candidates and of test pixels alternate; else each block is drawn.
+
+    Attributes:
+        attainable: Pixels of the smaller side in the most even layout, by class index, (C,): half of the class.
+        most_tries: Number of layouts to compare at most.
+    """
+
+    way_out = "change split.block_size, or lower split.guard (by default patch_size)"
+
+    def __init__(
+        self, pixel_ids: Ids, labels: Ids, shape: tuple[int, int], block_size: int, *, alternate: bool
+    ) -> None:
+        self.rows, self.columns = np.divmod(pixel_ids, shape[1])
+        self.block_size, self.alternate = block_size, alternate
+        self.attainable = np.bincount(labels) / 2
+        self.of_what = f" of blocks of {block_size} pixels"
+        # There are 2 * block_size^2 alternating layouts: the best of all of them would be the same for every fold.
+        self.most_tries = min(MOST_LAYOUTS, max(16, block_size**2 // 32)) if alternate else MOST_LAYOUTS
+
+    def draw(self, rng: np.random.Generator) -> Mask:
+        """Draw which labelled pixels are candidates, (N,)."""
+        row_offset, column_offset = rng.integers(self.block_size, size=2)
+        rows, columns = (self.rows + row_offset) // self.block_size, (self.columns + column_offset) // self.block_size
+        if self.alternate:
+            is_candidate: Mask = (rows + columns) % 2 == rng.integers(2)
+            return is_candidate
+        blocks = rng.random((rows.max() + 1, columns.max() + 1))
+        drawn: Mask = blocks[rows, columns] < 0.5
+        return drawn
+
+
+class FieldLayouts:
+    """Random layouts of whole fields: connected regions of one class (neighbours share an edge), on one side each.
+
+    The fields of a class are put in random order and cut where the sides come closest to half of its pixels; which
+    side is which is drawn too. Every class of two fields or more thus has pixels on both sides. The one field of a
+    class goes to the candidates: as test pixels of a class that nobody could learn they would all count as errors.
+
+    Args:
+        pixel_ids: Labelled pixels, ascending, (N,).
+        labels: Class indices of these pixels, (N,).
+        shape: Height and width of the scene.
+
+    Attributes:
+        field: Number of the field that each pixel is in, (N,); fields of a class have successive numbers.
+        by_class: Pixels of each field, by class index, (C,) arrays.
+        attainable: Pixels of the smaller side in the most even layout, by class index, (C,).
+    """
+
+    of_what = " of whole fields"
+    most_tries = MOST_LAYOUTS
+
+    def __init__(self, pixel_ids: Ids, labels: Ids, shape: tuple[int, int]) -> None:
+        from scipy.ndimage import find_objects, label  # not at the top: see `in_patches`
+
+        classes = np.zeros(shape[0] * shape[1], np.int32)
+        classes[pixel_ids] = labels + 1
+        classes = classes.reshape(shape)
+        fields, ends, n_fields = np.zeros(shape, np.int64), [], 0
+        for index, place in enumerate(find_objects(classes)):
+            if place is not None:
+                inside = classes[place] == index + 1
+                numbers, found = label(inside)
+                fields[place][inside] = numbers[inside] + (n_fields - 1)
+                n_fields += found
+            ends.append(n_fields)
+        self.field = fields.ravel()[pixel_ids]
+        self.by_class: list[Ids] = np.split(np.bincount(self.field), ends[:-1])
+        self.attainable = np.array([smaller_part(sizes) for sizes in self.by_class], np.float64)
+        single = max(map(len, self.by_class)) < 2
+        self.way_out = "every class is one field: take split=blocks" if single else "lower split.guard"
+
+    def draw(self, rng: np.random.Generator) -> Mask:
+        """Draw which labelled pixels are candidates, (N,)."""
+        is_candidate: Mask = np.concatenate([self.draw_class(sizes, rng) for sizes in self.by_class])
+        return is_candidate[self.field]
+
+    def draw_class(self, sizes: Ids, rng: np.random.Generator) -> Mask:
+        """Draw which fields of a class, given by their sizes (R,), are candidates, (R,)."""
+        is_candidate = np.ones(len(sizes), dtype=bool)
+        if len(sizes) > 1:
+            order = rng.permutation(len(sizes))
+            before = np.cumsum(sizes[order])[:-1]
+            cut = 1 + int(np.argmin(np.abs(2 * before - sizes.sum())))
+            is_candidate[order[:cut] if rng.integers(2) else order[cut:]] = False
+        return is_candidate
+
+
+def smaller_part(sizes: Ids) -> int:
+    """Return the largest sum of some of the sizes (R,) that is at most half of their sum: 0 for a single size."""
+    half = int(sizes.sum()) // 2
+    mask, sums = (2 << half) - 1, 1  # bit n of `sums` is set if some of the sizes sum up to n
+    for size in sorted(sizes.tolist(), reverse=True):
+        sums |= (sums << size) & mask
+        if sums >> half:
+            break
+    return sums.bit_length() - 1
+
+
+def guarded(pixel_ids: Ids, shape: tuple[int, int], chosen: Mask, guard: int) -> Mask:
+    """Return which labelled pixels are test pixels: no candidates, and outside of the windows around these, (N,)."""
+    if guard == 1:
+        return ~chosen
+    return ~chosen & ~in_patches(pixel_ids[chosen], shape, guard)[pixel_ids]
+
+
+def in_patches(pixel_ids: Ids, shape: tuple[int, int], patch_size: int) -> Mask:
     """Return whether each pixel of the scene is in a patch [i - P//2, i - P//2 + P) around one of the ids, (H * W,)."""
     from scipy.ndimage import maximum_filter  # not at the top: takes half as long as a run's other imports
 
@@ -130,31 +275,11 @@ def in_patches(pixel_ids: Ids, shape: tuple[int, int], patch_size: int) -> NDArr
     centres.ravel()[pixel_ids] = 1
     # A patch contains t where its centre i lies in [t - P + P//2 + 1, t + P//2]: the mirrored window.
     origin = -1 if patch_size % 2 == 0 else 0
-    covered: NDArray[np.bool_] = maximum_filter(centres, size=patch_size, mode="constant", origin=origin).ravel() > 0
+    covered: Mask = maximum_filter(centres, size=patch_size, mode="constant", origin=origin).ravel() > 0
     return covered
 
 
-def block_kinds(shape: tuple[int, int], size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Draw for each block whether its pixels are candidates (true) or test pixels, (H, W)."""
-    rows, columns = cells(shape, size, rng)
-    kinds: NDArray[np.bool_] = rng.random((rows.max() + 1, columns.max() + 1)) < 0.5
-    return kinds[rows[:, None], columns[None, :]]
-
-
-def checkerboard_kinds(shape: tuple[int, int], size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Alternate blocks of candidates (true) and of test pixels, the first at random, (H, W)."""
-    rows, columns = cells(shape, size, rng)
-    kinds: NDArray[np.bool_] = (rows[:, None] + columns[None, :]) % 2 == rng.integers(2)
-    return kinds
-
-
-def cells(shape: tuple[int, int], size: int, rng: np.random.Generator) -> tuple[Ids, Ids]:
-    """Return the block index of every row, (H,), and of every column, (W,), with a random offset."""
-    row_offset, column_offset = rng.integers(size, size=2)
-    return (np.arange(shape[0]) + row_offset) // size, (np.arange(shape[1]) + column_offset) // size
-
-
-def with_missing(kind: str, pixel_ids: Ids, labels: Ids, chosen: NDArray[np.bool_], test: NDArray[np.bool_]) -> Split:
+def with_missing(kind: str, pixel_ids: Ids, labels: Ids, chosen: Mask, test: Mask) -> Split:
     """Build the split from masks over the labelled pixels, with the classes that each side lacks."""
     every = np.unique(labels)
     return Split(

@@ -18,7 +18,7 @@ from hsi_al.report.contest_figure import contest_figure
 from hsi_al.report.contest_tables import MEASURES, NAMES, Section, markdown, notes, percent, sections
 from hsi_al.report.palette import PALETTE
 from hsi_al.report.run_files import read_meta
-from hsi_al.report.series import Series, series_of
+from hsi_al.report.series import Series, counted, listed, series_of
 from hsi_al.report.statistics import Floats
 from hsi_al.report.tables import CurveRow, read_curve, shortened
 from hsi_al.terminal import warn
@@ -30,11 +30,11 @@ LINES = ("-", "--", "-.", ":")
 
 @dataclass(frozen=True)
 class Point:
-    """Mean and sample standard deviation over seeds at one number of labels.
+    """Mean and sample standard deviation over seeds, and folds, at one number of labels.
 
     Attributes:
         n_labelled: Number of labelled pixels.
-        n_seeds: Number of seeds.
+        n_seeds: Number of runs: seeds, of every fold.
         mean: Means by measure (a column of curve.csv), as fractions; NaN where undefined.
         spread: Sample standard deviations by measure, as fractions; NaN where undefined.
     """
@@ -53,11 +53,13 @@ class Curve:
         name: Name of the group.
         points: In ascending order of labels.
         arena: Number that the curves of the same scene, split and protocol share.
+        folds: Of runs of several folds their number and that of the seeds, in words; else empty.
     """
 
     name: str
     points: list[Point]
     arena: int = 0
+    folds: str = ""
 
     @property
     def common(self) -> list[Point]:
@@ -88,7 +90,10 @@ def summary(runs: Sequence[Path]) -> list[list[str]]:
 def curve_of(series: Series) -> Curve:
     """Average a series over its finished runs, or over all of its runs if none is finished."""
     finished = [run for run in series.runs if run.meta.state != "running"]
-    return Curve(series.name, points_of([run.rows for run in finished or series.runs]))
+    runs = finished or series.runs
+    several = len({run.trial.fold for run in runs}) > 1
+    folds = counted([run.trial for run in runs]) if several else ""
+    return Curve(series.name, points_of([run.rows for run in runs]), folds=folds)
 
 
 def points_of(seeds: Sequence[Sequence[CurveRow]]) -> list[Point]:
@@ -121,7 +126,8 @@ def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all", title: s
         labels, mean, spread = shown_points(curve, measure)
         colour = PALETTE[index]
         seeds = curve.common[-1].n_seeds
-        label = literal(f"{shortened(curve.name, METHOD)} ({seeds} seed{'s' if seeds > 1 else ''})")
+        number = curve.folds or f"{seeds} seed{'s' if seeds > 1 else ''}"
+        label = literal(f"{shortened(curve.name, METHOD)} ({number})")
         (line,) = axes.plot(labels, mean, color=colour, label=label, markersize=4.5)
         line.set(marker=MARKERS[index % len(MARKERS)], linestyle=LINES[index % len(LINES)])
         axes.fill_between(labels, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
@@ -133,7 +139,8 @@ def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all", title: s
         handles.append(axes.lines[-1])
     axes.set_xlabel("labelled pixels")
     several = any(point.n_seeds > 1 for curve in curves for point in curve.points)
-    axes.set_ylabel(f"{NAMES[measure]} (%)" + (", mean ± standard deviation over seeds" if several else ""))
+    over = "folds and seeds" if any(curve.folds for curve in curves) else "seeds"
+    axes.set_ylabel(f"{NAMES[measure]} (%)" + (f", mean ± standard deviation over {over}" if several else ""))
     axes.grid(color="0.88")
     axes.set_axisbelow(True)
     axes.set_title(literal(shortened(title, METHOD + NAME)), fontsize=10)
@@ -165,7 +172,7 @@ def shown_points(curve: Curve, measure: str) -> tuple[list[int], Floats, Floats]
 def final_table(curves: Sequence[Curve]) -> list[list[str]]:
     """Return a table with a header and one row per curve: its last point that all seeds have.
 
-    Accuracies are in percent, mean ± standard deviation over seeds.
+    Accuracies are in percent, mean ± standard deviation over seeds and folds.
     """
     shown = ("oa_all", "aa_all", "kappa_all", "oa_heldout")
     header = ["run", "labels", "seeds", *(f"{NAMES[name]} %" for name in shown)]
@@ -173,7 +180,7 @@ def final_table(curves: Sequence[Curve]) -> list[list[str]]:
     for curve in curves:
         last = curve.common[-1]
         cells = [percent(last.mean[name], last.spread[name]) for name in shown]
-        rows.append([curve.name, str(last.n_labelled), str(last.n_seeds), *cells])
+        rows.append([curve.name, str(last.n_labelled), curve.folds or str(last.n_seeds), *cells])
     return [header, *rows]
 
 
@@ -196,7 +203,8 @@ def write_comparison(
 ) -> Comparison:
     """Write learning curves, tables and tests of runs: `comparison*.png`, `.csv` and `.md`.
 
-    Curves of the same scene, split and protocol stand together, the highest last value first.
+    Curves of the same scene, split and protocol stand together, the highest last value first. Splits that ask different
+    questions share no table or picture: of several, there are `comparison_1.png`, `comparison_2.png` and so on.
 
     Args:
         runs: Run directories.
@@ -215,13 +223,20 @@ def write_comparison(
         raise RunDirectoryError("None of the runs has committed a round, so there is nothing to compare.")
     series = series_of(runs)
     contests = contests_of(series, measure, reference)
-    fixed = all(entry.has_fixed_test_set for entry in series)
-    shown = measure or ("oa_heldout" if fixed else "oa_all")
-    arenas = list(dict.fromkeys(entry.arena for entry in series))
-    averaged = [replace(curve_of(entry), arena=arenas.index(entry.arena)) for entry in series]
-    curves = sorted(averaged, key=lambda curve: (curve.arena, -last_mean(curve, shown)))
-    table, paths = write_curves(curves, folder, measure=shown)
-    found = [Section("All runs, last round", table, 2)]
+    questions = list(dict.fromkeys(entry.question for entry in series))
+    found: list[Section] = []
+    paths: list[Path] = []
+    curves: list[Curve] = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, question in enumerate(questions):
+        asked = [entry for entry in series if entry.question == question]
+        shown = measure or ("oa_heldout" if all(entry.has_fixed_test_set for entry in asked) else "oa_all")
+        own = ordered_curves(asked, shown)
+        name = "comparison" + (f"_{index + 1}" if len(questions) > 1 else "")
+        paths += draw_curves(own, folder / name, shown, title=question.capitalize())
+        found.append(Section("All runs, last round" + (f": {question}" if question else ""), final_table(own), 2))
+        curves += own
+    paths.append(write_points(curves, folder / "comparison.csv"))
     found += [section for contest in contests for section in sections(contest, levels)]
     said = [note for contest in contests for note in notes(contest)]
     said += [f"Not finished, not tested: {r.path}" for e in series for r in e.runs if r.meta.state == "running"]
@@ -234,8 +249,15 @@ def write_comparison(
     with replacing(folder / "comparison.md") as temporary:
         text = [f"{'#' * section.depth} {section.title}\n\n{markdown(section.table)}" for section in found]
         temporary.write_text("\n".join([*text, "".join(f"- {note}\n" for note in said)]), encoding="utf-8")
-    paths += [write_seeds(contests, folder, levels), write_differences(contests, folder)]
+    paths += [folder / "comparison.md", write_seeds(contests, folder, levels), write_differences(contests, folder)]
     return Comparison(found, said, paths)
+
+
+def ordered_curves(series: Sequence[Series], measure: str) -> list[Curve]:
+    """Average series; those of one arena stand together, the highest last value of the measure first."""
+    arenas = list(dict.fromkeys(entry.arena for entry in series))
+    averaged = [replace(curve_of(entry), arena=arenas.index(entry.arena)) for entry in series]
+    return sorted(averaged, key=lambda curve: (curve.arena, -last_mean(curve, measure)))
 
 
 def last_mean(curve: Curve, measure: str) -> float:
@@ -244,17 +266,19 @@ def last_mean(curve: Curve, measure: str) -> float:
 
 
 def write_seeds(contests: Sequence[Contest], folder: Path, levels: Sequence[float]) -> Path:
-    """Write comparison_seeds.csv and return its path: a row per contest, method, seed and quantity.
+    """Write comparison_seeds.csv and return its path: a row per contest, method, fold, seed and quantity.
 
     The number of labels to a level that was not reached is `inf`.
     """
-    rows: list[list[object]] = [["contest", "measure", "method", "seed", "quantity", "value"]]
+    rows: list[list[object]] = [["contest", "measure", "method", "fold", "seed", "quantity", "value"]]
     for contest in contests:
         reached = {f"labels to {level:g} %": contest.reach(level) for level in levels}
         reached |= {f"labels to the last of {rival}": contest.reach_rival(rival) for rival in contest.rivals}
         for quantity, scores in (contest.quantities() | reached).items():
-            for name, seeds in scores.items():
-                rows += [[contest.name, contest.measure, name, seed, quantity, value] for seed, value in seeds.items()]
+            for name, values in scores.items():
+                rows += [
+                    [contest.name, contest.measure, name, *trial, quantity, value] for trial, value in values.items()
+                ]
     return write_csv(folder / "comparison_seeds.csv", rows)
 
 
@@ -273,7 +297,7 @@ def write_differences(contests: Sequence[Contest], folder: Path) -> Path:
                 for entry in found.get(quantity, ()):
                     about = [contest.name, contest.measure, quantity, family, entry.row, entry.column]
                     numbers = [getattr(entry.paired, name, "") for name in judged]
-                    seeds = " ".join(map(str, entry.seeds))
+                    seeds = listed(entry.trials)
                     rows.append([*about, seeds, *numbers, entry.test, entry.p, entry.verdict])
     return write_csv(folder / "comparison_differences.csv", rows)
 
@@ -313,10 +337,26 @@ def write_curves(
     """
     table = final_table(curves)
     folder.mkdir(parents=True, exist_ok=True)
+    paths = draw_curves(curves, folder / stem, measure, pictures, title)
+    paths.append(write_points(curves, folder / f"{stem}.csv"))
+    with replacing(folder / f"{stem}.md") as temporary:
+        temporary.write_text(markdown(table), encoding="utf-8")
+    return table, [*paths, folder / f"{stem}.md"]
+
+
+def draw_curves(
+    curves: Sequence[Curve], place: Path, measure: str, pictures: Sequence[str] = ("png",), title: str = ""
+) -> list[Path]:
+    """Write curves as pictures of the given suffixes, and return their paths; what can't be drawn is left out."""
     paths: list[Path] = []
-    with left_out(f"The picture {folder / stem}", warn):
+    with left_out(f"The picture {place}", warn):
         figure = comparison_figure(curves, measure, title)
-        paths += [save(figure, folder / f"{stem}.{kind}") for kind in pictures]
+        paths += [save(figure, place.with_name(f"{place.name}.{kind}")) for kind in pictures]
+    return paths
+
+
+def write_points(curves: Sequence[Curve], path: Path) -> Path:
+    """Write all points of curves as a CSV file and return the path."""
     rows: list[list[object]] = [
         ["run", "n_labelled", "n_seeds", *(f"{m}_{kind}" for m in MEASURES for kind in ("mean", "std"))]
     ]
@@ -324,7 +364,4 @@ def write_curves(
         for point in curve.points:
             values = [value for name in MEASURES for value in (point.mean[name], point.spread[name])]
             rows.append([curve.name, point.n_labelled, point.n_seeds, *values])
-    paths.append(write_csv(folder / f"{stem}.csv", rows))
-    with replacing(folder / f"{stem}.md") as temporary:
-        temporary.write_text(markdown(table), encoding="utf-8")
-    return table, [*paths, folder / f"{stem}.md"]
+    return write_csv(path, rows)

@@ -1,4 +1,4 @@
-"""Contests: methods compared on the same scene, split and protocol, by paired differences on shared seeds."""
+"""Contests: methods compared on the same scene, split and protocol, by paired differences on shared seeds and folds."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,31 +9,31 @@ from itertools import combinations
 import numpy as np
 
 from hsi_al.errors import RunDirectoryError
-from hsi_al.report.series import Run, Series, Settings, distinct_names
+from hsi_al.report.series import Run, Series, Settings, Trial, distinct_names
 from hsi_al.report.statistics import Paired, all_paired, aulc, holm, labels_to_reach, smallest_sign_flip
 
 ALPHA = 0.05
 MANY = 8  # with more methods only the comparisons with the reference are shown
-Scores = Mapping[str, Mapping[int, float]]
-"""Method -> seed -> percent."""
+Scores = Mapping[str, Mapping[Trial, float]]
+"""Method -> fold and seed -> percent."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference between two methods, row minus column, over the seeds that both have.
+    """The difference between two methods, row minus column, over the seeds and folds that both have.
 
     Attributes:
         row: Name of the first method.
         column: Name of the second method.
-        seeds: Seeds on which both methods have a defined value.
-        paired: Statistics of the differences on these seeds; None without a shared seed.
+        trials: Folds and seeds on which both methods have a defined value.
+        paired: Statistics of the differences on these, see `independent`; None without a shared seed.
         test: Test that `p` comes from, `t` or `sign-flip`.
         p: p value after Holm's correction for all comparisons made together; nan without a test.
     """
 
     row: str
     column: str
-    seeds: tuple[int, ...]
+    trials: tuple[Trial, ...]
     paired: Paired | None
     test: str = ""
     p: float = float("nan")
@@ -61,10 +61,11 @@ class Contest:
 
     Attributes:
         name: Scene, protocol and split.
-        methods: The runs of each method, one per seed, by the method's name within the contest.
+        methods: The runs of each method, one per fold and seed, by the method's name within the contest.
         measure: Column of curve.csv that is compared.
         reference: Name of the method that the others are compared with; None = no such method.
         undecided: Names of the methods of which each could be the reference, where there are several.
+        question: The question that the test pixels ask, in words; empty where the split isn't known.
     """
 
     name: str
@@ -72,6 +73,17 @@ class Contest:
     measure: str
     reference: str | None
     undecided: tuple[str, ...] = ()
+    question: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The question and the name."""
+        return f"{self.question.capitalize()}: {self.name}" if self.question else self.name
+
+    @property
+    def several_folds(self) -> bool:
+        """Whether there are runs of more than one fold."""
+        return len({run.trial.fold for runs in self.methods.values() for run in runs}) > 1
 
     @cached_property
     def grid(self) -> list[int]:
@@ -91,7 +103,7 @@ class Contest:
     def scores(self, value_of: Callable[[list[int], list[float]], float], grid: Sequence[int] | None) -> Scores:
         """Return a number per method and seed: `value_of` (labels, percent) of each run's curve on the grid."""
         return {
-            name: {run.seed: value_of(*self.curve(run, grid)) for run in runs} for name, runs in self.methods.items()
+            name: {run.trial: value_of(*self.curve(run, grid)) for run in runs} for name, runs in self.methods.items()
         }
 
     def quantities(self) -> dict[str, Scores]:
@@ -130,11 +142,11 @@ class Contest:
 
     @cached_property
     def shared_seeds(self) -> list[int]:
-        """The numbers of seeds that pairs of methods share, where the quantities are defined; ascending."""
+        """The numbers of differences that pairs of methods are tested on, ascending: shared seeds, or folds."""
         found = set[int]()
         for scores in self.quantities().values():
-            known = [frozenset(seed for seed in seeds if not np.isnan(seeds[seed])) for seeds in scores.values()]
-            found |= {len(one & other) for one, other in combinations(known, 2)}
+            known = [frozenset(trial for trial in own if not np.isnan(own[trial])) for own in scores.values()]
+            found |= {len(independent(dict.fromkeys(one & other, 0.0))) for one, other in combinations(known, 2)}
         return sorted(found)
 
     def reach(self, level: float) -> Scores:
@@ -151,11 +163,13 @@ class Contest:
     def reach_rival(self, rival: str) -> Scores:
         """Return the number of labels at which each method first reaches the rival's last common accuracy.
 
-        This is the rival's accuracy on the same seed at the last common number of labels; only shared seeds count.
+        This is the rival's accuracy on the same fold and seed at the last common number of labels.
         """
-        ends = {run.seed: self.curve(run, self.grid[-1:])[1] for run in self.methods[rival]}
+        ends = {run.trial: self.curve(run, self.grid[-1:])[1] for run in self.methods[rival]}
         return {
-            name: {run.seed: labels_to_reach(*self.curve(run), ends[run.seed][0]) for run in runs if ends.get(run.seed)}
+            name: {
+                run.trial: labels_to_reach(*self.curve(run), ends[run.trial][0]) for run in runs if ends.get(run.trial)
+            }
             for name, runs in self.methods.items()
         }
 
@@ -195,7 +209,8 @@ def _contest(arena: Settings, entries: Sequence[Series], measure: str | None, re
     chosen = measure or ("oa_heldout" if entries[0].has_fixed_test_set else "oa_all")
     methods = {names[entry.settings]: entry.runs for entry in entries}
     name = ", ".join(setting.text for setting in arena)
-    return Contest(name, methods, chosen, *((known[0], ()) if len(known) == 1 else (None, tuple(known))))
+    decided, undecided = (known[0], ()) if len(known) == 1 else (None, tuple(known))
+    return Contest(name, methods, chosen, decided, undecided, entries[0].question)
 
 
 def answering(reference: str, names: Mapping[Settings, str]) -> list[str]:
@@ -217,17 +232,18 @@ def matching(text: str, names: Mapping[Settings, str], *keys: str) -> list[str]:
 def differences(scores: Scores, pairs: Sequence[tuple[str, str]]) -> list[Difference]:
     """Compare pairs of methods on their shared seeds; p values are corrected for all these pairs together (Holm).
 
-    The choice of a pair's test depends on its number of seeds only, never on its values: the exact sign-flip test
-    where it can give 5 % after the correction, else the t test, which assumes normally distributed differences.
+    The choice of a pair's test depends on its number of differences only, never on their values: the exact sign-flip
+    test where it can give 5 % after the correction, else the t test, which assumes normally distributed differences.
     """
-    by_pair = {(row, column): by_seed(scores[row], scores[column]) for row, column in pairs}
-    judged = all_paired([list(values.values()) for values in by_pair.values()])
+    by_pair = {(row, column): by_trial(scores[row], scores[column]) for row, column in pairs}
+    judged = all_paired([independent(values) for values in by_pair.values()])
     found = [
         Difference(row, column, tuple(values), entry)
         for ((row, column), values), entry in zip(by_pair.items(), judged, strict=True)
     ]
-    n_tests = sum(len(entry.seeds) > 1 for entry in found)
-    tests = ["sign-flip" if smallest_sign_flip(len(e.seeds)) * n_tests <= ALPHA else "t" for e in found]
+    counts = [0 if entry.paired is None else entry.paired.n for entry in found]
+    n_tests = sum(n > 1 for n in counts)
+    tests = ["sign-flip" if smallest_sign_flip(n) * n_tests <= ALPHA else "t" for n in counts]
     p_values = [
         float("nan") if e.paired is None else e.paired.p_t if test == "t" else e.paired.p_sign
         for e, test in zip(found, tests, strict=True)
@@ -236,10 +252,26 @@ def differences(scores: Scores, pairs: Sequence[tuple[str, str]]) -> list[Differ
     return [replace(e, test=test, p=p) for e, test, p in zip(found, tests, corrected, strict=True)]
 
 
-def by_seed(row: Mapping[int, float], column: Mapping[int, float]) -> dict[int, float]:
-    """Return row minus column by shared seed, ascending, where both are defined."""
-    values = {seed: row[seed] - column[seed] for seed in sorted(row.keys() & column.keys())}
-    return {seed: value for seed, value in values.items() if not math.isnan(value)}
+def by_trial(row: Mapping[Trial, float], column: Mapping[Trial, float]) -> dict[Trial, float]:
+    """Return row minus column by shared fold and seed, ascending, where both are defined."""
+    values = {trial: row[trial] - column[trial] for trial in sorted(row.keys() & column.keys())}
+    return {trial: value for trial, value in values.items() if not math.isnan(value)}
+
+
+def independent(values: Mapping[Trial, float]) -> list[float]:
+    """Return the differences that a test takes: those of the seeds of one fold, or of several folds the mean of each.
+
+    Seeds of one fold share their test pixels. Tests that took each of them for a draw of its own, beside those of other
+    folds, would find differences that hold for these test pixels alone.
+    """
+    folds: dict[int, list[float]] = {}
+    for trial in sorted(values):
+        folds.setdefault(trial.fold, []).append(values[trial])
+    return (
+        [float(np.mean(own)) for own in folds.values()]
+        if len(folds) > 1
+        else [v for own in folds.values() for v in own]
+    )
 
 
 def every_pair(scores: Scores) -> list[Difference]:

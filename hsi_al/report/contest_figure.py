@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hsi_al.report.canvas import CHARACTER, FONT, MARGIN, METHOD, headline, literal, place, title_height, wrapped
-from hsi_al.report.contest import Contest, Difference, Scores
+from hsi_al.report.contest import Contest, Difference, Scores, by_trial, independent
 from hsi_al.report.contest_tables import NAMES, win_cell, win_counts
 from hsi_al.report.palette import PALETTE
 from hsi_al.report.statistics import CONFIDENCE
@@ -41,8 +41,11 @@ def contest_figure(contest: Contest) -> Figure:
     forest, matrix = ROW * len(pairs) + 0.2, CELL * min(n, MOST_COUNTED)
     panel, foot = max(PANEL, matrix), matrix + 0.75 if n else 0.15
     width = room + len(quantities) * (panel + GAP) + MARGIN
-    title = wrapped(f"{contest.name}: {NAMES[contest.measure]}, differences on shared seeds", width) + "\n"
-    title += wrapped(f"ticks: seeds; line: {100 * CONFIDENCE:g} % interval; filled: separated after correction", width)
+    title = wrapped(f"{contest.heading}: {NAMES[contest.measure]}, differences on shared seeds", width) + "\n"
+    ticks = "folds" if contest.several_folds else "seeds"
+    title += wrapped(
+        f"ticks: {ticks}; line: {100 * CONFIDENCE:g} % interval; filled: separated after correction", width
+    )
     if len(order) < len(every):
         title += "\n" + wrapped(f"the highest and lowest of {len(every):,} differences; all are in the tables", width)
     figure = Figure(figsize=(width, foot + forest + 0.9 + title_height(title)))
@@ -73,13 +76,13 @@ def extreme(found: Sequence[Difference]) -> list[tuple[str, str]]:
 
 
 def draw_differences(axes: Axes, found: Sequence[Difference], scores: Scores) -> None:
-    """Draw each seed's difference, the mean and its interval; coloured and filled if the corrected p <= ALPHA."""
+    """Draw the differences, their mean and its interval; coloured and filled if the corrected p <= ALPHA."""
     for at, entry in enumerate(found):
         if entry.paired is None:
             axes.text(0, at, "no shared seed", fontsize=FONT, va="center", ha="center", color=OPEN)
             continue
-        seeds = [scores[entry.row][seed] - scores[entry.column][seed] for seed in entry.seeds]
-        axes.plot(seeds, [at + 0.24] * len(seeds), "|", color="0.3", markersize=6)
+        ticks = independent(by_trial(scores[entry.row], scores[entry.column]))
+        axes.plot(ticks, [at + 0.24] * len(ticks), "|", color="0.3", markersize=6)
         colour = CLOSED if entry.separated else OPEN
         if not np.isnan(entry.paired.low):
             axes.plot([entry.paired.low, entry.paired.high], [at, at], "-", color=colour, linewidth=1.6)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hsi_al.report.contest import ALPHA, MANY, Contest, Difference, Scores
-from hsi_al.report.series import Run
+from hsi_al.report.contest import ALPHA, MANY, Contest, Difference, Scores, by_trial
+from hsi_al.report.series import Run, counted, listed
 from hsi_al.report.statistics import CONFIDENCE, smallest_sign_flip
 
 MEASURES = ("oa_all", "aa_all", "kappa_all", "oa_heldout", "aa_heldout", "kappa_heldout")
@@ -48,7 +48,7 @@ def over_seeds(values: Sequence[float]) -> str:
 def sections(contest: Contest, levels: Sequence[float]) -> Iterator[Section]:
     """Yield all tables of a contest; `levels` are in percent."""
     quantities = contest.quantities()
-    yield Section(f"{contest.name}: {NAMES[contest.measure]} %", methods_table(contest, quantities, levels), 2)
+    yield Section(f"{contest.heading}: {NAMES[contest.measure]} %", methods_table(contest, quantities, levels), 2)
     if contest.rivals:
         title = f"Labels that the row needs to reach the column's {NAMES[contest.measure]} at {contest.grid[-1]} labels"
         yield Section(f"{title} (shared seeds; same row and column: when first reached)", savings_table(contest))
@@ -65,7 +65,7 @@ def sections(contest: Contest, levels: Sequence[float]) -> Iterator[Section]:
 
 def family(found: Sequence[Difference]) -> str:
     """Say how many tests the p values are corrected for."""
-    n_tests = sum(len(entry.seeds) > 1 for entry in found)
+    n_tests = sum(entry.paired is not None and entry.paired.n > 1 for entry in found)
     return f"Holm over {n_tests} test{'s' if n_tests > 1 else ''}" if n_tests else "no test"
 
 
@@ -82,7 +82,7 @@ def methods_table(contest: Contest, quantities: dict[str, Scores], levels: Seque
     for name, runs in contest.methods.items():
         cells = [over_seeds(list(scores[name].values())) for scores in quantities.values()]
         reached = [reach_cell(contest, runs, list(reach[name].values())) for reach in reaches]
-        rows.append([name, " ".join(str(run.seed) for run in runs), *cells, *reached, overlap_cell(runs)])
+        rows.append([name, listed([run.trial for run in runs]), *cells, *reached, overlap_cell(runs)])
     return [header, *rows]
 
 
@@ -95,18 +95,18 @@ def savings_table(contest: Contest) -> Table:
     for rival in contest.rivals:
         reached = contest.reach_rival(rival)
         for row, (name, runs) in zip(rows, contest.methods.items(), strict=True):
-            shared = [run for run in runs if run.seed in reached[name]]
+            shared = [run for run in runs if run.trial in reached[name]]
             row.append(reach_cell(contest, shared, list(reached[name].values())))
     return [["method", *contest.rivals], *rows]
 
 
 def reach_cell(contest: Contest, runs: Sequence[Run], reached: Sequence[float]) -> str:
-    """Format the numbers of labels needed, one per run, as mean ± standard deviation over seeds.
+    """Format the numbers of labels needed, one per run, as mean ± standard deviation over the runs.
 
-    Seeds that never reached the level (inf), or had reached it at their first number of labels, are counted but not
+    Runs that never reached the level (inf), or had reached it at their first number of labels, are counted but not
     averaged.
     """
-    curves = [contest.curve(run)[0] for run in runs]
+    curves, seeds = [contest.curve(run)[0] for run in runs], "runs" if contest.several_folds else "seeds"
     never = [labels[-1] for labels, n in zip(curves, reached, strict=True) if math.isinf(n) and labels]
     at_once = [n for labels, n in zip(curves, reached, strict=True) if labels and n == labels[0]]
     between = [n for labels, n in zip(curves, reached, strict=True) if not math.isinf(n) and n != labels[0]]
@@ -114,11 +114,11 @@ def reach_cell(contest: Contest, runs: Sequence[Run], reached: Sequence[float]) 
     for sign, bounds in (("≤", at_once), (">", never)):
         if bounds:
             bound = f"{sign} {max(bounds) if sign == '≤' else min(bounds):g}"
-            parts.append(bound + ("" if len(runs) == 1 else f" ({len(bounds)} of {len(runs)} seeds)"))
+            parts.append(bound + ("" if len(runs) == 1 else f" ({len(bounds)} of {len(runs)} {seeds})"))
     if between:
         spread = f" ± {np.std(between, ddof=1):.0f}" if len(between) > 1 else ""
         mean = f"{np.mean(between):.0f}{spread}"
-        parts.insert(0, mean + (f" ({len(between)} of {len(runs)} seeds)" if parts else ""))
+        parts.insert(0, mean + (f" ({len(between)} of {len(runs)} {seeds})" if parts else ""))
     return ", ".join(parts) or "-"
 
 
@@ -134,7 +134,7 @@ def differences_table(found: Sequence[Difference]) -> Table:
     header += ["p t", "p sign-flip", "p Holm", "test", "result"]
     rows = []
     for entry in found:
-        cells = [f"{entry.row} minus {entry.column}", str(len(entry.seeds))]
+        cells = [f"{entry.row} minus {entry.column}", counted(entry.trials)]
         if entry.paired is None:
             rows.append([*cells, *["-"] * 6, entry.verdict])
             continue
@@ -167,9 +167,7 @@ def win_cell(scores: Scores, row: str, column: str) -> str:
 
 def win_counts(scores: Scores, row: str, column: str) -> tuple[int, int, int]:
     """Return the numbers of wins, ties and shared seeds, without seeds whose difference is NaN."""
-    shared = scores[row].keys() & scores[column].keys()
-    found = [scores[row][seed] - scores[column][seed] for seed in shared]
-    known = [value for value in found if not math.isnan(value)]
+    known = by_trial(scores[row], scores[column]).values()
     return sum(value > 0 for value in known), sum(value == 0 for value in known), len(known)
 
 
@@ -184,6 +182,11 @@ def notes(contest: Contest) -> list[str]:
     longer = f"; the longest run has {max(ends)}" if max(ends) > grid[-1] else ""
     about = f"{numbers} that all {len(runs)} runs have, {span}{longer}"
     lines = [f"{contest.name}: {NAMES[contest.measure]} {about}."]
+    if contest.several_folds:
+        lines.append(
+            "Means and spreads are over folds (divisions into candidates and test pixels) and seeds together. Seeds of "
+            "one fold share their test pixels, so that a test takes the mean difference of each fold as one value."
+        )
     if len(contest.undecided) > 1:
         lines.append(
             "Several methods use random queries, so none is the reference; --reference with the whole name of one "
@@ -209,13 +212,13 @@ def test_notes(contest: Contest) -> list[str]:
     counts = contest.shared_seeds
     if not counts:
         return ["One method: nothing to compare it with."]
-    lines = []
+    lines, seeds = [], "folds" if contest.several_folds else "seeds"
     if min(counts) < 2:
         lines.append("Methods that share one seed are not tested: a single difference says nothing about its spread.")
     tested = [n for n in counts if n > 1]
     if not tested:
         return lines
-    floors = ", ".join(f"{smallest_sign_flip(n):.2g} with {n} seeds" for n in tested)
+    floors = ", ".join(f"{smallest_sign_flip(n):.2g} with {n} {seeds}" for n in tested)
     if len(contest.methods) > MANY and contest.reference is not None:
         lines.append(f"With {len(contest.methods)} methods, all pairs are in comparison_differences.csv only.")
     return [

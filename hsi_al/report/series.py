@@ -1,7 +1,8 @@
-"""Grouping of runs: by equal settings (series of seeds), and by what makes settings comparable (arenas)."""
+"""Grouping of runs: by equal settings (series of seeds and folds), and by what makes settings comparable (arenas)."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from hsi_al.config.plain import plain_yaml
-from hsi_al.config.schema import DATA_KEYS, WRAPPERS
+from hsi_al.config.schema import DATA_KEYS, QUESTIONS, WRAPPERS
 from hsi_al.errors import RunDirectoryError
 from hsi_al.manifest import read_manifest, reading
 from hsi_al.report.run_files import Meta, read_meta
@@ -18,6 +19,7 @@ from hsi_al.report.tables import CurveRow, read_curve
 # Keys of config.yaml in which runs of the same settings may differ; a dot at the end stands for a whole group.
 IGNORED = (
     "seed",
+    "split.fold",
     "data_dir",
     "debug",
     "experiment.",
@@ -39,8 +41,10 @@ NAMING = {
 }
 # Keys that change which pixels are counted: runs that differ in them are never tested against each other.
 ARENA = ("dataset.", "split.", "protocol.name", "protocol.max_pixels")
+# Those of them that other methods' runs of the same scene, split and protocol are searched for, too.
+TESTED = ("split.", "protocol.max_pixels")
 # How titles are put together, for runs without a configuration.
-TITLE = re.compile(r"(.*), ([^,]*), ([^,]*), protocol (.*), split ([^,]*), seed (\d+)", re.DOTALL)
+TITLE = re.compile(r"(.*), ([^,]*), ([^,]*), protocol (.*), split ([^,]*?)(?:, fold (\d+))?, seed (\d+)", re.DOTALL)
 
 
 class Setting(NamedTuple):
@@ -63,25 +67,32 @@ class Setting(NamedTuple):
 Settings = tuple[Setting, ...]
 
 
+class Trial(NamedTuple):
+    """What runs of the same settings differ in: the division into candidates and test pixels, and the root seed."""
+
+    fold: int
+    seed: int
+
+
 @dataclass(frozen=True)
 class Run:
-    """The parts of a run directory that comparisons need: path, seed, meta.json and the rows of curve.csv."""
+    """The parts of a run directory that comparisons need: path, trial, meta.json and the rows of curve.csv."""
 
     path: Path
-    seed: int
+    trial: Trial
     meta: Meta
     rows: list[CurveRow]
 
 
 @dataclass(frozen=True)
 class Series:
-    """Runs of the same settings, which differ in their seed only.
+    """Runs of the same settings, which differ in their fold and seed only.
 
     Attributes:
         name: The settings in which this series differs from the others read with it.
         settings: Those of `NAMING`, then those that differ between runs that are equal in these, and acquisition
             wrappers.
-        runs: The runs in ascending order of their seeds.
+        runs: The runs in ascending order of their folds and seeds.
     """
 
     name: str
@@ -91,14 +102,16 @@ class Series:
     @property
     def arena(self) -> Settings:
         """Scene, split and protocol, which must be the same for a comparison."""
-        spatial = {"blocks", "checkerboard"} & set(self.values_of("split.kind"))
-        # The guard between their candidates and test pixels depends on the patch size.
-        keys = (*ARENA, "patch_size") if spatial else ARENA
-        return tuple(setting for setting in self.settings if among(setting.key, keys))
+        return tuple(setting for setting in self.settings if among(setting.key, ARENA))
+
+    @property
+    def question(self) -> str:
+        """The question that the test pixels ask, in words; empty where the split isn't known."""
+        return next((QUESTIONS.get(kind, "") for kind in self.values_of("split.kind")), "")
 
     @property
     def has_fixed_test_set(self) -> bool:
-        """Whether every run of the split is tested on the same pixels."""
+        """Whether every run of a fold is tested on the same pixels."""
         return any(kind != "paper" for kind in self.values_of("split.kind"))
 
     def values_of(self, key: str) -> list[str]:
@@ -128,37 +141,41 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
 
 
 def series_of(paths: Sequence[Path]) -> list[Series]:
-    """Group run directories by all settings but the seed, and name each group by the settings that only it has.
+    """Group run directories by all settings but fold and seed, and name each group by the settings that only it has.
 
-    Settings are read from config.yaml, and from the title only where a run has no such file or it lacks a key.
+    Settings are read from config.yaml, and from the title only where a run has no such file or it lacks a key. Runs
+    whose test pixels differ by a setting are told apart by it, whatever their methods.
 
     Raises:
-        RunDirectoryError: A file is missing or malformed, or two runs have the same settings and seed.
+        RunDirectoryError: A file is missing or malformed, or two runs have the same settings, fold and seed.
     """
     named: dict[Settings, list[tuple[Run, dict[str, str]]]] = {}
     for path in paths:
         meta, kept = read_meta(path), kept_settings(path)
         known = ({} if {*NAMING, "seed"} <= kept.keys() else titled(meta.title)) | kept
+        kept = with_test_pixels(kept, known["split.kind"], meta)
         known["learner.method"] = known["learner.method"].removeprefix("deep-")
         naming = tuple(Setting(key, known[key]) for key in NAMING if known[key])
-        seed = int(known["seed"]) if known["seed"].isdigit() else 0
-        named.setdefault(naming, []).append((Run(path, seed, meta, read_curve(path)), kept))
+        trial = Trial(*(int(known[key]) if known.get(key, "").isdigit() else 0 for key in ("split.fold", "seed")))
+        named.setdefault(naming, []).append((Run(path, trial, meta, read_curve(path)), kept))
+    tested = tested_settings(named)
     groups: dict[Settings, list[Run]] = {}
     for naming, found in named.items():
         settings = by_data([kept for _, kept in found], [run.path for run, _ in found])
         for (run, _), hidden in zip(found, hidden_settings(settings), strict=True):
-            groups.setdefault((*naming, *hidden), []).append(run)
+            own = {setting.key: setting for setting in (*hidden, *tested[run.path])}
+            groups.setdefault((*naming, *sorted(own.values())), []).append(run)
     names = distinct_names(list(groups))
     return [Series(names[key], key, in_order(runs)) for key, runs in groups.items()]
 
 
 def titled(title: str) -> dict[str, str]:
-    """Return the values of the keys of `NAMING` and of the seed as a title says them.
+    """Return the values of the keys of `NAMING`, of the fold and of the seed as a title says them.
 
     Of a title of another form, the first part is the scene, the last the seed, and what is between them the method.
     """
     if match := TITLE.fullmatch(title):
-        return dict(zip((*NAMING, "seed"), match.groups(), strict=True))
+        return dict(zip((*NAMING, "split.fold", "seed"), match.groups("0"), strict=True))
     rest, _, seed = title.rpartition(", seed ") if re.search(r", seed \d+$", title) else (title, "", "0")
     scene, _, method = rest.partition(", ")
     return dict.fromkeys(NAMING, "") | {"dataset.name": scene, "learner.method": method, "seed": seed}
@@ -181,20 +198,76 @@ def distinct_names(groups: Sequence[Settings]) -> dict[Settings, str]:
 
 
 def in_order(runs: list[Run]) -> list[Run]:
-    """Return runs in ascending order of their seeds.
+    """Return runs in ascending order of their folds and seeds.
 
     Raises:
-        RunDirectoryError: Two runs have the same seed.
+        RunDirectoryError: Two runs have the same fold and seed.
     """
-    known: dict[int, Run] = {}
+    known: dict[Trial, Run] = {}
     for run in runs:
-        if run.seed in known:
+        if run.trial in known:
+            fold = f"fold {run.trial.fold}, " if run.trial.fold else ""
             raise RunDirectoryError(
-                f"{known[run.seed].path} and {run.path} are both seed {run.seed} of the same settings; "
+                f"{known[run.trial].path} and {run.path} are both {fold}seed {run.trial.seed} of the same settings; "
                 "give only one of them."
             )
-        known[run.seed] = run
-    return [known[seed] for seed in sorted(known)]
+        known[run.trial] = run
+    return [known[trial] for trial in sorted(known)]
+
+
+def counted(trials: Sequence[Trial]) -> str:
+    """Return how many trials there are: `3`, or with several folds such as `5 folds x 3 seeds`."""
+    folds = Counter(trial.fold for trial in trials)
+    if len(folds) < 2:
+        return str(len(trials))
+    seeds = {trial.seed for trial in trials}
+    if len(trials) == len(folds) * len(seeds):
+        return f"{len(folds)} folds x {len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
+    return f"{len(trials)} runs of {len(folds)} folds"
+
+
+def listed(trials: Sequence[Trial]) -> str:
+    """Return the seeds of trials in ascending order, such as `0 1 2`, or with other folds `fold 0: 0 1, fold 1: 0`."""
+    folds = {fold: " ".join(str(seed) for other, seed in trials if other == fold) for fold, _ in trials}
+    if not any(folds):
+        return "".join(folds.values())
+    return ", ".join(f"fold {fold}: {seeds}" for fold, seeds in folds.items())
+
+
+def with_test_pixels(kept: dict[str, str], kind: str, meta: Meta) -> dict[str, str]:
+    """Return a run's settings with those that decide, beside what the keys say, which pixels `blocks` tests on.
+
+    A guard that is not set is that of the run's patches. Runs of versions without `split.fold` have other layouts.
+
+    Args:
+        kept: What `kept_settings` returns.
+        kind: Kind of the split.
+        meta: The run's meta.json.
+    """
+    if not kept or kind not in ("blocks", "checkerboard"):
+        return kept
+    sides = (kept.get("patch_size", ""), str(meta.overlap.patch_size) if meta.overlap else "")
+    settings = kept | {"split.guard": max((side for side in sides if side.isdigit()), key=int, default="None")}
+    if kept.get("split.guard", "None") != "None":
+        settings["split.guard"] = kept["split.guard"]
+    return settings if "split.fold" in kept else settings | {"split.layouts": "earlier"}
+
+
+def tested_settings(named: Mapping[Settings, Sequence[tuple[Run, dict[str, str]]]]) -> dict[Path, Settings]:
+    """Return, by run, the settings of `TESTED` in which runs of the same scene, split and protocol differ.
+
+    Args:
+        named: Runs with their settings, by the settings of `NAMING`.
+    """
+    arenas: dict[Settings, list[tuple[Run, dict[str, str]]]] = {}
+    for naming, found in named.items():
+        chosen = [(run, {key: value for key, value in kept.items() if among(key, TESTED)}) for run, kept in found]
+        arenas.setdefault(Series("", naming, []).arena, []).extend(chosen)
+    return {
+        run.path: settings
+        for found in arenas.values()
+        for (run, _), settings in zip(found, hidden_settings([kept for _, kept in found]), strict=True)
+    }
 
 
 def hidden_settings(kept: Sequence[dict[str, str]]) -> list[Settings]:

@@ -157,4 +157,4 @@ def test_seeds_are_pooled_by_their_data_not_by_their_paths(tmp_path: Path) -> No
     for index, (sums, groups) in enumerate(cases):
         (tmp_path / str(index)).mkdir()
         found = series_of(seeds(tmp_path / str(index), sums))
-        assert [[run.seed for run in series.runs] for series in found] == groups, sums
+        assert [[run.trial.seed for run in series.runs] for series in found] == groups, sums

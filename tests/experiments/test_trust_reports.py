@@ -11,7 +11,7 @@ from hsi_al.report.series import find_runs, series_of
 
 def test_the_runs_are_methods_with_their_seeds(tmp_path: Path) -> None:
     found = series_of(find_runs([reports.write_runs(tmp_path / "runs", 5, seeds=2, rounds=2, classes=2)]))
-    assert {series.name: [run.seed for run in series.runs] for series in found} == {
+    assert {series.name: [run.trial.seed for run in series.runs] for series in found} == {
         "random": [0, 1],
         "query_1": [0, 1],
         "query_2": [0],

@@ -1,11 +1,21 @@
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from hsi_al.errors import PoolError
-from hsi_al.pool.splits import Split, divide_holdout, divide_paper, divide_spatially, guarded, in_patches
+from hsi_al.pool.splits import (
+    BlockLayouts,
+    Split,
+    divide_holdout,
+    divide_paper,
+    divide_spatially,
+    guarded,
+    in_patches,
+    smaller_part,
+)
+from hsi_al.randomness import generator
 from hsi_al.scenes.catalogue import load_catalogue_scene
 
 Ids = NDArray[np.int64]
@@ -110,8 +120,7 @@ def test_the_guard_of_one_candidate_is_its_patch(patch_size: int) -> None:
     for pixel in (0, 5 * 11 + 6, 12 * 11 + 10, 3):
         block = np.zeros(shape, dtype=bool)
         block.ravel()[pixel] = True
-        chosen, test = guarded(every, shape, block, patch_size)
-        assert np.flatnonzero(chosen).tolist() == [pixel]
+        test = guarded(every, shape, block.ravel(), patch_size)
         assert np.array_equal(test, ~in_a_patch_of(np.array([pixel]), shape, patch_size))
 
 
@@ -120,9 +129,8 @@ def test_the_guard_of_one_candidate_is_its_patch(patch_size: int) -> None:
 def test_the_guard_on_random_candidates(shape: tuple[int, int], patch_size: int) -> None:
     for seed in range(5):
         ids, _ = labelled_pixels(shape, 2, seed)
-        block = np.random.default_rng(seed).random(shape) < 0.02
-        chosen, test = guarded(ids, shape, block, patch_size)
-        assert np.array_equal(chosen, block.ravel()[ids])
+        chosen = np.random.default_rng(seed).random(len(ids)) < 0.02
+        test = guarded(ids, shape, chosen, patch_size)
         covered = in_a_patch_of(ids[chosen], shape, patch_size)[ids]
         assert np.array_equal(test, ~chosen & ~covered)
 
@@ -209,17 +217,131 @@ def test_an_impossible_layout_is_refused(kind: str, shape: tuple[int, int], bloc
         divide_spatially(ids, ids % 2, shape, kind, np.random.default_rng(0), block_size, patch_size)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_indian_pines_keeps_at_least_8_of_9_classes_on_both_sides(seed: int) -> None:
+@pytest.fixture(scope="module")
+def indian_pines() -> tuple[Ids, Ids, tuple[int, int]]:
     scene = load_catalogue_scene("indian_pines", None)
-    ids, shape = scene.labelled_ids, (scene.height, scene.width)
-    labels = scene.labels_of(ids)
-    split = divide_spatially(ids, labels, shape, "blocks", np.random.default_rng(seed))
-    present = [set(scene.labels_of(side).tolist()) for side in (split.candidates, split.test)]
-    assert [len(classes) >= 8 for classes in present] == [True, True]
-    assert set(split.missing_in_candidates) == set(range(9)) - present[0]
-    assert set(split.missing_in_test) == set(range(9)) - present[1]
+    return scene.labelled_ids, scene.labels_of(scene.labelled_ids), (scene.height, scene.width)
+
+
+def counts(split: Split, ids: Ids, labels: Ids) -> NDArray[np.int64]:
+    """Pixels by side (candidates, test) and class, (2, C)."""
+    sides = (split.candidates, split.test)
+    return np.stack([np.bincount(labels[np.isin(ids, side)], minlength=labels.max() + 1) for side in sides])
+
+
+@pytest.mark.parametrize("fold", range(3))
+def test_blocks_on_indian_pines_keep_and_balance_all_classes(
+    fold: int, indian_pines: tuple[Ids, Ids, tuple[int, int]]
+) -> None:
+    """An earlier search left a class with 1,616 candidates and 106 test pixels, and another with 69 and 600."""
+    ids, labels, shape = indian_pines
+    split = divide_spatially(ids, labels, shape, "blocks", generator(0, "split", fold))
+    assert split.missing_in_candidates == split.missing_in_test == ()
     assert_guarded(split, ids, shape, 32)
+    assert (counts(split, ids, labels).min(axis=0) / np.bincount(labels)).min() > 0.04
+    close = divide_spatially(ids, labels, shape, "blocks", generator(0, "split", fold), guard=9)
+    assert (counts(close, ids, labels).min(axis=0) / np.bincount(labels)).min() > 0.2
+
+
+def test_the_best_balanced_of_all_layouts_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same draws, each judged by sums over a painted map."""
+    shape, tries = (40, 44), 60
+    ids, _ = labelled_pixels(shape, 1, 3)
+    labels = np.searchsorted([15, 30], ids % 44) + 3 * (ids // 44 > 25)  # six areas, one class each
+    labels[labels == 4] = 6  # a class index without pixels
+    monkeypatch.setattr("hsi_al.pool.splits.MOST_LAYOUTS", tries)
+    layouts, rng = BlockLayouts(ids, labels, shape, 9, alternate=False), np.random.default_rng(5)
+    values = []
+    for _ in range(tries):
+        chosen = layouts.draw(rng)
+        test = ~chosen & ~in_a_patch_of(ids[chosen], shape, 6)[ids]
+        pairs = [(int((chosen & own).sum()), int((test & own).sum())) for own in (labels == c for c in range(7))]
+        shares = [2 * min(pair) / sum((labels == c).tolist()) for c, pair in enumerate(pairs) if min(pair)]
+        values.append((len(shares), min(shares, default=0.0), ids[chosen].tolist()))
+    found = divide_spatially(ids, labels, shape, "blocks", np.random.default_rng(5), 9, 6)
+    assert len({value[:2] for value in values}) > 20 and max(values)[0] > min(values)[0]
+    assert found.candidates.tolist() == max(values, key=lambda value: value[:2])[2]
+
+
+def regions(labels: Ids, ids: Ids, shape: tuple[int, int]) -> list[set[int]]:
+    """Flood fill: the connected regions of one class, as sets of pixel ids."""
+    classes, found = dict(zip(ids.tolist(), labels.tolist(), strict=True)), list[set[int]]()
+    left = set(classes)
+    while left:
+        region, border = set[int](), [left.pop()]
+        while border:
+            pixel = border.pop()
+            region.add(pixel)
+            row, column = divmod(pixel, shape[1])
+            for other, inside in (
+                (pixel - shape[1], row > 0),
+                (pixel + shape[1], row < shape[0] - 1),
+                (pixel - 1, column > 0),
+                (pixel + 1, column < shape[1] - 1),
+            ):
+                if inside and other in left and classes[other] == classes[pixel]:
+                    left.remove(other)
+                    border.append(other)
+        found.append(region)
+    return found
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_fields_are_whole_and_every_class_of_two_is_on_both_sides(seed: int) -> None:
+    shape = (23, 19)
+    ids = np.union1d(labelled_pixels(shape, 3, seed, density=0.8)[0], [0, 1, 20])
+    labels = np.random.default_rng(seed).integers(3, size=len(ids))
+    alone = np.isin(ids, [0, 1, 20])  # one field of another class, and one whose only pixel is a corner
+    labels[alone], labels[-1] = 4, 5
+    split = divide_spatially(ids, labels, shape, "fields", np.random.default_rng(seed), guard=1)
+    assert split.scored_ids.tolist() == ids.tolist()
+    sides = [set(side.tolist()) for side in (split.candidates, split.test)]
+    fields = regions(labels, ids, shape)
+    assert len(fields) > 20 and all(any(field <= side for side in sides) for field in fields)
+    several = {int(labels[ids == min(f)][0]) for f in fields} - set(split.missing_in_test)
+    assert split.missing_in_candidates == () and {4, 5} & several == set() and several == {0, 1, 2}
+    candidates, test = counts(split, ids, labels)
+    assert np.all(np.abs(candidates - test)[:3] <= 0.1 * (candidates + test)[:3])  # many small fields: nearly even
+
+
+def test_fields_of_indian_pines(indian_pines: tuple[Ids, Ids, tuple[int, int]]) -> None:
+    ids, labels, shape = indian_pines
+    splits = [divide_spatially(ids, labels, shape, "fields", generator(0, "split", k), guard=1) for k in range(5)]
+    assert len({tuple(split.test.tolist()) for split in splits}) == 5
+    for split in splits:
+        candidates, test = counts(split, ids, labels)
+        assert split.missing_in_candidates == () and split.missing_in_test == (4,)  # Hay-windrowed is one field
+        assert 0.4 < len(split.test) / len(ids) < 0.6
+        # Grass-pasture 318, 88, 59, 18; Soybean-notill 741, 105, 66, 60; Woods 904, 241, 120: the most even cuts
+        assert [int(min(candidates[c], test[c])) for c in (2, 5, 8)] == [165, 231, 361]
+        assert np.all(np.minimum(candidates, test)[[0, 1, 3, 6, 7]] / np.bincount(labels)[[0, 1, 3, 6, 7]] > 0.4)
+    guarded_split = divide_spatially(ids, labels, shape, "fields", generator(0, "split"), guard=7)
+    assert_guarded(guarded_split, ids, shape, 7)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [([904, 241, 120], 361), ([5], 0), ([], 0), ([1, 1], 1), ([100, 100, 100], 100), ([741, 105, 66, 60], 231)],
+)
+def test_the_most_even_cut_of_a_class(sizes: list[int], expected: int) -> None:
+    assert smaller_part(np.array(sizes, np.int64)) == expected
+
+
+def test_the_most_even_cut_by_brute_force() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        sizes = rng.integers(1, 40, rng.integers(2, 9))
+        sums = [int(sizes[np.array(chosen)].sum()) for chosen in product([False, True], repeat=len(sizes))]
+        assert smaller_part(sizes) == max(n for n in sums if 2 * n <= sizes.sum())
+
+
+def test_one_field_of_every_class_can_not_be_divided() -> None:
+    ids = np.arange(100)
+    for labels in (ids // 50, np.zeros(100, np.int64)):
+        with pytest.raises(PoolError, match="every class is one field: take split=blocks"):
+            divide_spatially(ids, labels, (10, 10), "fields", np.random.default_rng(0), guard=1)
+    with pytest.raises(PoolError, match=r"guard of 41 x 41 pixels around candidates; lower split\.guard"):
+        divide_spatially(ids, ids % 2, (10, 10), "fields", np.random.default_rng(0), guard=41)
 
 
 def test_thinned_keeps_the_sides_apart() -> None:

@@ -181,7 +181,7 @@ def test_names_that_look_like_settings_are_names(tmp_path: Path) -> None:
             for seed in (0, 1):
                 write_configured(folder / f"seed={seed + 5}", seed, f"{name}, seed 8", **{key: name})
             (series,) = series_of(find_runs([folder]))
-            assert [run.seed for run in series.runs] == [0, 1]
+            assert [run.trial.seed for run in series.runs] == [0, 1]
             known = dict(series.settings)
             assert known["split.kind"] == "holdout" and series.has_fixed_test_set
             if key != "experiment":
@@ -222,7 +222,7 @@ def test_a_title_serves_where_the_configuration_lacks_a_key(tmp_path: Path) -> N
     (run / "config.yaml").write_text("acquisition: {name: entropy}\n")
     (series,) = series_of([run])
     assert series.name == "a scene, of commas, net, entropy, protocol demo, split blocks"
-    assert series.runs[0].seed == 4
+    assert series.runs[0].trial.seed == 4
     (run / "config.yaml").unlink()
     assert series_of([run])[0].name == "a scene, of commas, net, margin, protocol demo, split blocks"
 

@@ -14,10 +14,11 @@ import pytest
 from hsi_al.errors import RunDirectoryError
 from hsi_al.report.__main__ import main
 from hsi_al.report.canvas import DPI, MOST_PIXELS
+from hsi_al.report.compare import curve_of, final_table
 from hsi_al.report.contest import Contest, Difference, contests_of, differences, every_pair
 from hsi_al.report.contest_figure import contest_figure, extreme
 from hsi_al.report.contest_tables import MEASURES, notes, reach_cell, savings_table, sections, wins_table
-from hsi_al.report.series import Series, Setting, series_of
+from hsi_al.report.series import Trial, counted, listed, series_of
 from hsi_al.report.statistics import all_paired, paired
 from tests.report.fakes import write_run
 
@@ -76,20 +77,25 @@ def found_in(pairs: Sequence[Difference], row: str, column: str) -> Difference:
     return next(entry for entry in pairs if (entry.row, entry.column) == (row, column))
 
 
+def seeded(values: Sequence[float]) -> dict[Trial, float]:
+    """Give values to the seeds 0, 1, ... of fold 0."""
+    return {Trial(0, seed): value for seed, value in enumerate(values)}
+
+
 def test_values_and_differences_on_shared_seeds(runs: list[Path]) -> None:
     contest = contest_of(runs)
     assert (contest.reference, contest.measure, contest.grid) == ("random", "oa_heldout", list(LABELS))
     last, area = contest.quantities().values()
-    assert list(last["margin"]) == [0, 1]
-    assert last["entropy"] == pytest.approx({0: 95, 1: 96.5, 2: 97})
-    assert area["random"][0] == pytest.approx((40 * 84 + 40 * 89) / 80)
+    assert list(last["margin"]) == [Trial(0, 0), Trial(0, 1)]
+    assert last["entropy"] == pytest.approx(seeded([95, 96.5, 97]))
+    assert area["random"][Trial(0, 0)] == pytest.approx((40 * 84 + 40 * 89) / 80)
     pairs = every_pair(last)
     against = found_in(pairs, "entropy", "random")
-    assert against.seeds == (0, 1, 2)
+    assert against.trials == (Trial(0, 0), Trial(0, 1), Trial(0, 2))
     assert against.paired is not None and against.paired.mean == pytest.approx(5.5)
     assert against.paired.p_sign == pytest.approx(0.25)
     two = found_in(pairs, "random", "margin")
-    assert two.seeds == (0, 1) and two.paired is not None and two.paired.mean == pytest.approx(-5)
+    assert two.trials == (Trial(0, 0), Trial(0, 1)) and two.paired is not None and two.paired.mean == pytest.approx(-5)
     assert two.verdict == "not separated"  # both -5: no spread to judge by
     tie = found_in(pairs, "entropy", "margin")
     assert tie.paired is not None and (tie.paired.wins, tie.paired.ties) == (1, 1)
@@ -105,23 +111,23 @@ def test_values_and_differences_on_shared_seeds(runs: list[Path]) -> None:
 
 
 def test_a_winner_needs_the_corrected_test() -> None:
-    scores = {"a": dict(enumerate([1.0, 2.0, 3.0])), "b": dict.fromkeys(range(3), 0.0)}
+    scores = {"a": seeded([1.0, 2.0, 3.0]), "b": seeded([0.0] * 3)}
     (alone,) = every_pair(scores)
     assert alone.verdict == "not separated"  # p 0.074
-    scores["a"] = dict(enumerate([2.0, 2.5, 3.0]))
+    scores["a"] = seeded([2.0, 2.5, 3.0])
     (alone,) = every_pair(scores)
     assert alone.separated and alone.verdict == "a higher (t)"
     assert differences(scores, [("b", "a")])[0].verdict == "a higher (t)"
-    many = every_pair(scores | {name: dict.fromkeys(range(3), 2.4 + i) for i, name in enumerate("cde")})
+    many = every_pair(scores | {name: seeded([2.4 + i] * 3) for i, name in enumerate("cde")})
     assert found_in(many, "a", "b").verdict == "not separated"
 
 
 def test_the_sign_flip_test_decides_where_it_can() -> None:
-    six = {"a": dict(enumerate([0.1, 0.2, 0.3, 0.4, 0.5, 90.0])), "b": dict.fromkeys(range(6), 0.0)}
+    six = {"a": seeded([0.1, 0.2, 0.3, 0.4, 0.5, 90.0]), "b": seeded([0.0] * 6)}
     (found,) = every_pair(six)
     assert found.test == "sign-flip" and found.p == pytest.approx(2 / 64)
     assert found.verdict == "a higher (sign-flip)"  # t says 0.36
-    three = every_pair(six | {"c": dict.fromkeys(range(6), 1.0)})
+    three = every_pair(six | {"c": seeded([1.0] * 6)})
     assert {entry.test for entry in three} == {"t"}  # 3 * 2/64 is above 0.05
 
 
@@ -159,10 +165,10 @@ def test_labels_for_what_a_rival_has_in_the_end(runs: list[Path], tmp_path: Path
     contest = contest_of(runs)
     assert contest.rivals == ["entropy", "random", "margin"]
     # random ends at 90, 91, 91: entropy is there 40 * 10/11, 40 * 1/6.5 and 40 * 11/12 labels after 160, 200, 160
-    expected = {0: 160 + 400 / 11, 1: 200 + 40 / 6.5, 2: 160 + 440 / 12}
+    expected = seeded([160 + 400 / 11, 200 + 40 / 6.5, 160 + 440 / 12])
     assert contest.reach_rival("random")["entropy"] == pytest.approx(expected)
-    assert contest.reach_rival("entropy")["margin"] == {0: 240, 1: math.inf}
-    assert set(contest.reach_rival("margin")["random"]) == {0, 1}
+    assert contest.reach_rival("entropy")["margin"] == seeded([240, math.inf])
+    assert set(contest.reach_rival("margin")["random"]) == {(0, 0), (0, 1)}
     table = savings_table(contest)
     assert table[0] == ["method", "entropy", "random", "margin"]
     assert table[1] == ["entropy", "240 ± 0", "200 ± 6", "238 ± 2"]  # 196, 206, 197; 240 and 237
@@ -179,7 +185,7 @@ def test_different_grids_are_compared_where_they_meet(tmp_path: Path) -> None:
     write_method(tmp_path, "random", 0, (80, 88, 99), (160, 200, 280), stopped={"round": 2, "reason": "enough"})
     contest = contest_of(sorted(tmp_path.glob("*/seed=0")))
     assert contest.grid == [160, 200]
-    assert contest.quantities()["AULC"]["entropy"][0] == pytest.approx(85)
+    assert contest.quantities()["AULC"]["entropy"][Trial(0, 0)] == pytest.approx(85)
     said = notes(contest)
     assert "160 to 200; the longest run has 280." in said[0]
     assert any("stopped early: enough." in note for note in said)
@@ -206,7 +212,7 @@ def test_settings_that_titles_hide(tmp_path: Path) -> None:
         write_method(tmp_path / folder, "entropy", 0, (80, 90, 95), config=text.format(*values))
     write_method(tmp_path / "d", "entropy", 1, (80, 90, 95), config=text.format(1, 500, 0, 2))
     series = series_of(sorted(tmp_path.glob("*/*/seed=*")))
-    assert [(entry.name, [run.seed for run in entry.runs]) for entry in series] == [
+    assert [(entry.name, [run.trial.seed for run in entry.runs]) for entry in series] == [
         ("acquisition.subset=500, split.seed=0", [0, 1]),
         ("split.seed=0", [0]),
         ("acquisition.subset=500, split.seed=7", [0]),
@@ -236,7 +242,7 @@ def test_a_run_older_than_a_key_counts_as_one_where_it_is_off(tmp_path: Path) ->
     for seed, config in enumerate((old, new.format("null"), new.format(0.99))):
         write_method(tmp_path, "entropy", seed, (80, 90, 95), config=config)
     series = series_of(sorted(tmp_path.glob("*/seed=*")))
-    assert [(entry.name, [run.seed for run in entry.runs]) for entry in series] == [
+    assert [(entry.name, [run.trial.seed for run in entry.runs]) for entry in series] == [
         ("protocol.average_weights=None", [0, 1]),
         ("protocol.average_weights=0.99", [2]),
     ]
@@ -255,15 +261,127 @@ def test_a_whole_name_is_a_reference_whatever_else_begins_like_it(tmp_path: Path
         contest_of(runs, reference="split holdout")
 
 
-def test_the_patch_is_part_of_a_spatial_split() -> None:
-    patch, blocks, holdout = (
-        Setting("patch_size", "16"),
-        Setting("split.kind", "blocks"),
-        Setting("split.kind", "holdout"),
+def write_split(folder: Path, method: str, trial: Trial, value: float, split: str, **keys: object) -> Path:
+    """A run of split.kind `split`, of this version unless `fold` is None; other keys as given."""
+    known = {"kind": split, "fold": trial.fold, **keys}
+    patch = known.pop("patch_size", 32)
+    lines = "".join(f"  {key}: {'null' if text is None else text}\n" for key, text in known.items())
+    config = f"seed: {trial.seed}\npatch_size: {patch}\nsplit:\n{lines}"
+    if known["fold"] is None:
+        config = config.replace("  fold: null\n", "")
+    return write_method(
+        folder / f"fold={trial.fold}", method, trial.seed, (value - 2, value - 1, value), split=split, config=config
     )
-    settings = (Setting("dataset.name", "scene"), Setting("learner.method", "net"), patch)
-    assert Series("", (*settings, blocks), []).arena[-2:] == (patch, blocks)
-    assert patch not in Series("", (*settings, holdout), []).arena
+
+
+def arenas(runs: Sequence[Path]) -> list[list[str]]:
+    """Methods of each contest."""
+    return [list(contest.methods) for contest in contests_of(series_of(runs), None, None)]
+
+
+def test_test_pixels_are_the_same_within_a_contest(tmp_path: Path) -> None:
+    """Guards, patches that decide the guard, fractions and kinds keep contests apart, also between methods."""
+    first = Trial(0, 0)
+
+    def of(split: str, entropy: dict[str, object], random: dict[str, object]) -> int:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        runs = [write_split(folder / "a", "entropy", first, 90, split, **entropy)]
+        runs.append(write_split(folder / "b", "random", first, 90, split, **random))
+        return len(arenas(runs))
+
+    for split in ("blocks", "fields"):
+        assert of(split, {"guard": 16}, {"guard": 16}) == 1
+        assert of(split, {"guard": 16}, {"guard": None}) == of(split, {"guard": 16}, {"guard": 9}) == 2
+        assert of(split, {"guard": 9, "patch_size": 16}, {"guard": 9, "patch_size": 9}) == 1
+    assert of("blocks", {"guard": None, "patch_size": 16}, {"guard": None, "patch_size": 9}) == 2
+    assert of("blocks", {"guard": None, "patch_size": 16}, {"guard": 16, "patch_size": 9}) == 1
+    assert of("fields", {"guard": None, "patch_size": 16}, {"guard": None, "patch_size": 9}) == 1
+    assert of("holdout", {"patch_size": 16}, {"patch_size": 9}) == 1
+    assert of("holdout", {"fraction": 0.5}, {"fraction": 0.25}) == 2
+    assert of("blocks", {"fold": None}, {}) == of("checkerboard", {}, {"fold": None}) == 2  # layouts of before
+    assert of("holdout", {"fold": None}, {}) == of("blocks", {"fold": None}, {"fold": None}) == 1
+
+
+def test_a_window_larger_than_the_patch_is_the_guard(tmp_path: Path) -> None:
+    runs = [write_split(tmp_path, name, Trial(0, 0), 90, "blocks", patch_size=4) for name in ("random", "wide")]
+    about = json.loads((runs[1] / "meta.json").read_text())
+    about["test_pixels_in_training_patches"] = {"patch_size": 9} | {
+        when: {"labels": 4, "inside": 0, "heldout": 8} for when in ("initial", "last")
+    }
+    (runs[1] / "meta.json").write_text(json.dumps(about))
+    assert [entry.name for entry in series_of(runs)] == ["random, split.guard=4", "wide, split.guard=9"]
+    assert len(arenas(runs)) == 2
+
+
+def test_folds_are_pooled_as_seeds_are(tmp_path: Path) -> None:
+    """Two seeds in each of three folds: means over six runs, tests over three folds."""
+    gains = {Trial(0, 0): 4.0, Trial(0, 1): 2.0, Trial(1, 0): 6.0, Trial(1, 1): 6.5, Trial(2, 0): 1.0, Trial(2, 1): 1.0}
+    runs = []
+    for index, (trial, gain) in enumerate(gains.items()):
+        runs.append(write_split(tmp_path, "random", trial, 80 + index, "fields"))
+        runs.append(write_split(tmp_path, "entropy", trial, 80 + index + gain, "fields"))
+    contest = contest_of(runs)
+    assert contest.several_folds and contest.heading.startswith("Map ground without labels: scene, ")
+    assert [run.trial for run in contest.methods["random"]] == list(gains)
+    (found,) = every_pair(contest.quantities()["240 labels"])
+    folds = [3.0, 6.25, 1.0]
+    sign = 1 if found.row == "entropy" else -1
+    assert found.paired is not None and found.paired.n == 3 and found.trials == tuple(gains)
+    assert sign * found.paired.mean == pytest.approx(np.mean(folds))
+    half = 4.302652729911275 * np.std(folds, ddof=1) / math.sqrt(3)  # 97.5 % of Student's t with 2 degrees of freedom
+    assert found.paired.high - found.paired.mean == pytest.approx(half)
+    assert contest.shared_seeds == [3]
+    assert any("0.25 with 3 folds" in note for note in notes(contest))
+    assert any("Seeds of one fold share their test pixels" in note for note in notes(contest))
+    table = next(iter(sections(contest, [50, 83]))).table
+    row = next(row for row in table if row[0] == "random")
+    assert row[1] == "fold 0: 0 1, fold 1: 0 1, fold 2: 0 1"
+    assert row[2] == f"82.50 ± {np.std(range(6), ddof=1):.2f}"
+    assert row[5].endswith("(3 of 6 runs)")  # 83, 84 and 85 come that far
+    (one,) = [entry for entry in series_of(runs) if "random" in entry.name]
+    assert final_table([curve_of(one)])[1][1:3] == ["240", "3 folds x 2 seeds"]
+    alone = every_pair(contest_of(runs[:4]).quantities()["240 labels"])[0]
+    assert alone.paired is not None and alone.paired.n == 2  # one fold: its seeds
+    with pytest.raises(RunDirectoryError, match="are both fold 1, seed 0 of the same settings"):
+        series_of([*runs, write_split(tmp_path / "again", "random", Trial(1, 0), 80, "fields")])
+
+
+def test_trials_in_words() -> None:
+    def trials(*pairs: tuple[int, int]) -> list[Trial]:
+        return [Trial(*pair) for pair in pairs]
+
+    assert [counted(t) for t in ([], trials((0, 0)), trials((2, 0), (2, 1)))] == ["0", "1", "2"]
+    assert counted(trials((0, 0), (1, 0))) == "2 folds x 1 seed"
+    assert counted(trials((0, 0), (1, 0), (1, 1))) == "3 runs of 2 folds"
+    assert [listed(t) for t in ([], trials((0, 0), (0, 3)), trials((2, 1)))] == ["", "0 3", "fold 2: 1"]
+
+
+def test_a_fold_is_read_from_a_title_too(tmp_path: Path) -> None:
+    run = write_method(tmp_path, "entropy", 3, (80, 90, 95), split="fields, fold 2")
+    (series,) = series_of([run])
+    assert [run.trial for run in series.runs] == [Trial(2, 3)]
+    assert series.question == "map ground without labels"
+
+
+def test_questions_share_no_table_and_no_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split, last in (("paper", 94), ("fields", 50), ("holdout", 95), ("blocks", 40)):
+        for method in ("entropy", "random"):
+            write_method(tmp_path / "runs" / split, method, 0, (10, 20, last), split=split)
+    output = tmp_path / "out"
+    assert main(["compare", str(tmp_path / "runs"), "--output", str(output)]) == 0
+    pictures = {path.name for path in output.glob("comparison_[0-9].png")}
+    assert pictures == {"comparison_1.png", "comparison_2.png"} and not (output / "comparison.png").exists()
+    text = (output / "comparison.md").read_text()
+    tables = dict(part.split("\n", 1) for part in text.split("## All runs, last round: ")[1:])
+    assert set(tables) == {"complete this map", "map ground without labels"}
+    for question, splits in (("complete this map", "paper holdout"), ("map ground without labels", "fields blocks")):
+        shown = [line for line in tables[question].split("##")[0].splitlines() if "split " in line]
+        assert sorted(line.split("split ")[1].split(" ")[0] for line in shown) == sorted(splits.split() * 2)
+    assert "## Complete this map: scene, protocol demo, split paper: OA %" in text
+    assert "## Map ground without labels: scene, protocol demo, split fields: OA held-out %" in text
+    points = (output / "comparison.csv").read_text().splitlines()
+    assert len(points) == 1 + 8 * 3
+    assert "comparison_2.png" in capsys.readouterr().out
 
 
 def test_a_seed_that_is_there_twice_is_refused(tmp_path: Path) -> None:

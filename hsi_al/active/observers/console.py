@@ -5,17 +5,19 @@ from pathlib import Path
 from rich.console import Console
 
 from hsi_al.active.observers.progress import duration
-from hsi_al.active.parts import Parts
-from hsi_al.config.schema import Config
+from hsi_al.active.parts import Parts, guard_of
+from hsi_al.config.schema import NEW_GROUND, QUESTIONS, Config
 from hsi_al.methods.base import Estimate
 from hsi_al.methods.registry import method_of
 from hsi_al.report.classes import NAME, print_classes
 from hsi_al.report.run_files import read_meta
 from hsi_al.report.tables import format_rounds, print_table, read_curve, shortened
 from hsi_al.scenes.scene import Scene
+from hsi_al.terminal import warn
 
 MOST_CLASSES = 40  # that are listed
 SIDES = {"candidates": "candidates", "test": "test pixels"}
+FEW = 0.05  # of the labelled pixels: a smaller test side gets a warning
 
 
 def announce_scene(console: Console, scene: Scene) -> None:
@@ -48,8 +50,18 @@ def announce(console: Console, parts: Parts, threads: int) -> Estimate:
             names += f" and {len(missing) - MOST_CLASSES:,} more" if len(missing) > MOST_CLASSES else ""
             classes = "1 class has" if len(missing) == 1 else f"{len(missing):,} classes have"
             say(f"{classes} no {SIDES[side]} in this split, so AA on them omits: {names}")
-    if parts.split.kind in ("blocks", "checkerboard"):
+    say(f"Question that split={parts.split.kind} asks: {QUESTIONS[parts.split.kind]}")
+    if QUESTIONS[parts.split.kind] == NEW_GROUND:
         say(guard_sentence(config))
+        window = method_of(config).window(config) or 0
+        if parts.split.kind != "fields" and window > guard_of(config):
+            warn(
+                f"split.guard={config.split.guard} is smaller than this learner's patches of {window} x {window} "
+                "pixels, so that training patches hold test pixels."
+            )
+        n_labelled = len(scene.labelled_ids)
+        if few := few_test_pixels(len(parts.split.test), min(n_labelled, protocol.max_pixels or n_labelled)):
+            warn(few)
     remaining = range(parts.first_round, parts.rounds + 1)
     initial = parts.pool.n_labelled - parts.first_round * protocol.query_size
     if parts.first_round > parts.rounds:  # the last round has no query
@@ -78,14 +90,26 @@ def announce(console: Console, parts: Parts, threads: int) -> Estimate:
 
 
 def guard_sentence(config: Config) -> str:
-    """Return what the guard of a spatial split keeps apart, given whether the learner cuts patches."""
-    if method_of(config).window(config) is None:
-        side = config.patch_size
-        return (
-            f"No test pixel lies in the {side} x {side} pixels around a candidate; this learner cuts no patches, and "
-            "its features may use neighbours farther away."
-        )
-    return "No patch of a candidate holds a test pixel; patches of both sides may share background pixels."
+    """Return what a split by places keeps apart, given its guard and the patches that the learner cuts."""
+    side, window = guard_of(config), method_of(config).window(config)
+    if window is not None and window <= side:
+        return "No patch of a candidate holds a test pixel; patches of both sides may share background pixels."
+    apart = f"No test pixel lies in the {side} x {side} pixels around a candidate"
+    if side == 1:
+        apart = "No guard lies between candidates and test pixels"
+    if window is None:
+        return f"{apart}; this learner cuts no patches, and its features may use neighbours farther away."
+    return f"{apart}; this learner's patches of {window} x {window} pixels may hold test pixels."
+
+
+def few_test_pixels(n_test: int, n_labelled: int) -> str:
+    """Return a warning if a split by places leaves less than `FEW` of the labelled pixels for testing; else ''."""
+    if n_test >= FEW * n_labelled:
+        return ""
+    return (
+        f"only {n_test:,} of {n_labelled:,} labelled pixels test the learner, so that accuracies on them say little; "
+        "change split.block_size, lower split.guard (by default patch_size), or take split=fields."
+    )
 
 
 def print_report(path: Path, console: Console) -> None:
