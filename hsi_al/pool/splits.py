@@ -178,7 +178,7 @@ class BlockLayouts:
         self.attainable = np.bincount(labels) / 2
         self.of_what = f" of blocks of {block_size} pixels"
         # There are 2 * block_size^2 alternating layouts: the best of all of them would be the same for every fold.
-        self.most_tries = min(MOST_LAYOUTS, max(16, block_size**2 // 32)) if alternate else MOST_LAYOUTS
+        self.most_tries = min(MOST_LAYOUTS, max(16, block_size**2 // 8)) if alternate else MOST_LAYOUTS
 
     def draw(self, rng: np.random.Generator) -> Mask:
         """Draw which labelled pixels are candidates, (N,)."""
