@@ -267,11 +267,9 @@ def independent(values: Mapping[Trial, float]) -> list[float]:
     folds: dict[int, list[float]] = {}
     for trial in sorted(values):
         folds.setdefault(trial.fold, []).append(values[trial])
-    return (
-        [float(np.mean(own)) for own in folds.values()]
-        if len(folds) > 1
-        else [v for own in folds.values() for v in own]
-    )
+    if len(folds) == 1:
+        return next(iter(folds.values()))
+    return [float(np.mean(own)) for own in folds.values()]
 
 
 def every_pair(scores: Scores) -> list[Difference]:

@@ -335,6 +335,16 @@ def test_the_most_even_cut_by_brute_force() -> None:
         assert smaller_part(sizes) == max(n for n in sums if 2 * n <= sizes.sum())
 
 
+def test_either_side_may_have_more_fields() -> None:
+    """Three stripes of one class, five wide, with gaps: one of them is cut off, for candidates or for testing."""
+    ids = np.flatnonzero(np.arange(17) % 6 < 5)
+    sizes = set()
+    for seed in range(12):
+        split = divide_spatially(ids, np.zeros_like(ids), (1, 17), "fields", np.random.default_rng(seed), guard=1)
+        sizes.add((len(split.candidates), len(split.test)))
+    assert sizes == {(5, 10), (10, 5)}
+
+
 def test_one_field_of_every_class_can_not_be_divided() -> None:
     ids = np.arange(100)
     for labels in (ids // 50, np.zeros(100, np.int64)):
