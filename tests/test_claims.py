@@ -83,7 +83,7 @@ def test_the_pixels_in_training_patches_are_those_that_a_learner_cuts_out(learne
     assert learner != "deep/spectral/16" or seen == set(LABELLED.tolist())
 
 
-@pytest.mark.parametrize("learner", [*DEEP, "cnn3d/res3d", "scnn_svm", "cae3d_svm", "dfsl_svm", "emp_svm"])
+@pytest.mark.parametrize("learner", [*DEEP, "cnn3d/res3d", "scnn_svm", "cae3d_svm", "dfsl_svm", "emp_svm", "lda"])
 @pytest.mark.parametrize("patch_size", [1, 4, 16])
 def test_a_spatial_split_keeps_test_pixels_out_of_the_patches_that_are_cut(learner: str, patch_size: int) -> None:
     truth = np.random.default_rng(0).integers(1, 3, (60, 60))

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from hsi_al.active.experiment import available_threads
 from hsi_al.active.meta import peak_memory_mb
 from hsi_al.active.observers.wandb_observer import resolved_mode
 from hsi_al.errors import ConfigurationError, HsiAlError, SceneError
 from hsi_al.run import is_first_task
 from hsi_al.scenes.catalogue import data_folder, expanded
 from hsi_al.scenes.download import cache_folder
-from hsi_al.training.ranks import check_devices, number_from_environment, started_by_slurm
+from hsi_al.training.ranks import available_threads, check_devices, number_from_environment, started_by_slurm
 from tests.conftest import CommandLine
 
 SLURM = ("SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_JOB_ID")

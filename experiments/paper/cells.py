@@ -43,19 +43,24 @@ class Cell:
 
 
 def compared_methods() -> list[Method]:
-    """Return all methods but `deep`: those of the published tables in their order, then the others."""
+    """Return the methods that declare `compared`: those of the published tables in their order, then the others."""
+    known = {name: method for name, method in all_methods().items() if method.compared}
+    published = [name for name in published_columns() if name in known]
+    return [known[name] for name in [*published, *(name for name in known if name not in published)]]
+
+
+def published_columns() -> list[str]:
+    """Return the columns of `published.csv`."""
     with PUBLISHED.open(newline="", encoding="utf-8") as lines:
-        columns = next(csv.reader(lines))
-    known = all_methods()
-    published = [name for name in columns if name in known]
-    return [known[name] for name in [*published, *(name for name in known if name not in (*published, "deep"))]]
+        return next(csv.reader(lines))
 
 
 def compared(method: Method) -> Cell:
     """Return the cell of a compared method."""
     mode = "learner.effort" if issubclass(method.settings, EffortConfig) else ""
     options = ("experiment=table", f"learner={method.name}")
-    return Cell(method.title, options, mode, method.name, method.band, method.caveat)
+    key = method.name if method.name in published_columns() else ""
+    return Cell(method.title, options, mode, key, method.band, method.caveat)
 
 
 BACKBONES = {

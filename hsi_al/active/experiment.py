@@ -22,7 +22,7 @@ from hsi_al.active.observers.progress import ProgressDisplay
 from hsi_al.active.parts import build_parts, build_scene
 from hsi_al.active.run_directory import discard_uncommitted, exists, locked, refuse_foreign_files, remove_stale
 from hsi_al.config.kept import differing_keys, keep_scaling, to_dict, to_yaml
-from hsi_al.config.schema import MOST_THREADS, Config, name_with_wrappers
+from hsi_al.config.schema import Config, name_with_wrappers
 from hsi_al.errors import HsiAlError, RunDirectoryError, SceneError, left_out
 from hsi_al.files import replacing
 from hsi_al.manifest import read_manifest
@@ -39,10 +39,9 @@ from hsi_al.terminal import warn
 from hsi_al.training.ranks import (
     ALONE,
     Ranks,
+    available_threads,
     check_devices,
-    cores_here,
     joined,
-    number_from_environment,
     run_in_processes,
     started_by_slurm,
 )
@@ -364,16 +363,3 @@ def use_threads(threads: int | None, processes: int = 1) -> int:
     if processes > 1:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # else Lightning would set another number
     return threads
-
-
-def available_threads(processes: int = 1) -> int:
-    """Return OMP_NUM_THREADS if set, else this process's share of the CPUs given by SLURM or of the usable cores.
-
-    Raises:
-        ConfigurationError: An environment variable for it holds no number of threads.
-    """
-    if given := number_from_environment("OMP_NUM_THREADS", 0, 0, MOST_THREADS):
-        return given
-    if given := number_from_environment("SLURM_CPUS_PER_TASK", 0, 0, MOST_THREADS):
-        return max(1, given // (processes if started_by_slurm() == 1 else 1))
-    return max(1, cores_here() // processes)

@@ -54,8 +54,8 @@ def register() -> None:
 
 
 def compared_learners() -> str:
-    """Return all learners but `deep`, comma-separated for a sweep: the paper's compared methods and later additions."""
-    return ",".join(name for name in all_methods() if name != "deep")
+    """Return the learners of the paper's tables, comma-separated for a sweep: those that declare `compared`."""
+    return ",".join(name for name, method in all_methods().items() if method.compared)
 
 
 def composed(overrides: list[str]) -> tuple[Config, str]:

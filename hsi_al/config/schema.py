@@ -178,6 +178,18 @@ class EffortConfig(LearnerConfig):
     )
 
 
+WINDOWS = "sides of the square windows that spectra are averaged over, odd; of several, all are used"
+
+
+@dataclass(kw_only=True)
+class SpectraConfig(LearnerConfig):
+    """The keys of a learner on spectra, averaged over windows."""
+
+    windows: list[int] = option([1], WINDOWS, low=1, most=10**4)
+    unit_length: bool = option(False, "divide every spectrum by its Euclidean length, against other brightness")
+    derivatives: bool = option(False, "append the differences between neighbouring bands")
+
+
 @dataclass
 class BackboneConfig:
     """The backbone of the deep learner."""

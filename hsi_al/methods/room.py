@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from hsi_al.config.schema import Config, LearnerConfig
+from hsi_al.config.schema import Config, LearnerConfig, SpectraConfig
 from hsi_al.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Method:
         keeps_network: Whether the network, or the classifier, of a finished run can be applied to other scenes.
         state_suffix: Extension of the file that the learner's state is saved to: `.pt` holds tensors of torch, `.h5`
             arrays in HDF5.
+        compared: Whether it stands in the paper's tables, as a method compared there or beside them.
         band: Percentage points of OA around the published value within which it counts as reproduced: wider where the
             paper leaves architecture or training open.
         caveat: A remark that readers of the method's numbers in the paper's tables need.
@@ -78,6 +79,7 @@ class Method:
     batch_size: Callable[[Config], int] | None = None
     keeps_network: bool = False
     state_suffix: str = ".pt"
+    compared: bool = True
     band: float = 1.5
     caveat: str = ""
 
@@ -94,3 +96,8 @@ def settings_in(config: Config, kind: type[S]) -> S:
             "instead, which changes the name and the keys."
         )
     return config.learner
+
+
+def largest_window(config: Config) -> int:
+    """Return the side of the largest window of a learner on spectra."""
+    return max(settings_in(config, SpectraConfig).windows, default=1)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hsi_al import interrupts
+from hsi_al.config.schema import MOST_THREADS
 from hsi_al.errors import ConfigurationError, HsiAlError, LearnerError
 from hsi_al.terminal import tolerate_encodings
 
@@ -110,6 +111,19 @@ ALONE = Ranks()
 def cores_here() -> int:
     """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_threads(processes: int = 1) -> int:
+    """Return OMP_NUM_THREADS if set, else this process's share of the CPUs given by SLURM or of the usable cores.
+
+    Raises:
+        ConfigurationError: An environment variable for it holds no number of threads.
+    """
+    if given := number_from_environment("OMP_NUM_THREADS", 0, 0, MOST_THREADS):
+        return given
+    if given := number_from_environment("SLURM_CPUS_PER_TASK", 0, 0, MOST_THREADS):
+        return max(1, given // (processes if started_by_slurm() == 1 else 1))
+    return max(1, cores_here() // processes)
 
 
 def started_by_slurm() -> int:

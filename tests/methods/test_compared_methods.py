@@ -177,7 +177,10 @@ def test_what_a_learner_cannot_give_is_refused_with_what_works(
         (["learner=emp_svm", "protocol.per_class=200"], "class 2 has 110 candidates, but protocol.per_class=200"),
         (["learner=dfsl_svm", "learner.source_scenes=[nowhere.h5]"], "nowhere.h5"),
         (["learner=dfsl_svm", "learner.source_scenes=[]"], "source_scenes"),
-        (["learner=svm"], "choose one of cae3d_svm, cnn3d, cnn_ppf, deep, dfsl_svm, emp_svm, jcr, scnn_svm"),
+        (
+            ["learner=emp"],
+            "choose one of cae3d_svm, cnn3d, cnn_ppf, deep, dfsl_svm, emp_svm, jcr, lda, nearest_label, ",
+        ),
     ],
 )
 def test_bad_input(command_line: CommandLine, scene: list[str], arguments: list[str], message: str) -> None:

@@ -74,4 +74,5 @@ METHOD = Method(
     in_windows=True,
     batch_size=lambda config: config.protocol.batch_size,
     keeps_network=True,
+    compared=False,
 )

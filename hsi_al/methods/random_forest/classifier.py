@@ -1,0 +1,50 @@
+"""A random forest whose results don't depend on the number of threads."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
+
+from hsi_al.methods.posterior import PosteriorClassifier
+
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+class RandomForest(PosteriorClassifier):
+    """Trees on bootstrapped labels, each split chosen among as many random features as the root of their number.
+
+    Probabilities are the means of the trees' shares of labels in a leaf.
+
+    Args:
+        trees: Number of trees.
+        threads: Number of threads.
+    """
+
+    def __init__(self, trees: int, threads: int) -> None:
+        super().__init__()
+        self.trees, self.threads = trees, threads
+
+    def describe(self) -> str:
+        """Return the name of the classifier."""
+        return f"random forest of {self.trees:,} trees"
+
+    def work(self, n_labelled: int, n_predicted: int) -> str:
+        """Return the computations of a round, as text."""
+        return f"{self.trees:,} trees a round on up to {n_labelled:,} labels, then {n_predicted:,} pixels"
+
+    def fitted(self, features: Floats, labels: Ids, rng: np.random.Generator) -> Any:  # noqa: ANN401
+        """Return the model."""
+        forest = RandomForestClassifier(self.trees, n_jobs=self.threads, random_state=int(rng.integers(2**31)))
+        return forest.fit(features, labels).set_params(n_jobs=1)
+
+    def shares(self, features: Floats) -> NDArray[np.floating]:
+        """Return the probabilities, (n, classes with a label), of features (n, D).
+
+        Threads divide the pixels: scikit-learn's own divide the trees, and add them in the order in which they end.
+        """
+        parts = [part for part in np.array_split(features, self.threads) if len(part)]
+        with ThreadPoolExecutor(self.threads) as pool:
+            return np.concatenate(list(pool.map(self.model.predict_proba, parts)))
