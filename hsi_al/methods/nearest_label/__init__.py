@@ -29,5 +29,4 @@ METHOD = Method(
     build,
     provides=frozenset({"embeddings_ND"}),
     in_windows=True,
-    caveat="the null model, which never looks at a spectrum",
 )
