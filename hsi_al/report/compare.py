@@ -274,7 +274,7 @@ def write_seeds(contests: Sequence[Contest], folder: Path, levels: Sequence[floa
     for contest in contests:
         reached = {f"labels to {level:g} %": contest.reach(level) for level in levels}
         reached |= {f"labels to the last of {rival}": contest.reach_rival(rival) for rival in contest.rivals}
-        for quantity, scores in (contest.quantities() | reached).items():
+        for quantity, scores in (contest.quantities() | contest.gains | reached).items():
             for name, values in scores.items():
                 rows += [
                     [contest.name, contest.measure, name, *trial, quantity, value] for trial, value in values.items()

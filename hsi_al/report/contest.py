@@ -9,10 +9,11 @@ from itertools import combinations
 import numpy as np
 
 from hsi_al.errors import RunDirectoryError
-from hsi_al.report.series import Run, Series, Settings, Trial, distinct_names
+from hsi_al.report.series import Run, Series, Setting, Settings, Trial, distinct_names
 from hsi_al.report.statistics import Paired, all_paired, aulc, holm, labels_to_reach, smallest_sign_flip
 
 ALPHA = 0.05
+NULL_MODEL = "nearest_label"  # learner that never looks at a spectrum
 MANY = 8  # with more methods only the comparisons with the reference are shown
 Scores = Mapping[str, Mapping[Trial, float]]
 """Method -> fold and seed -> percent."""
@@ -66,6 +67,8 @@ class Contest:
         reference: Name of the method that the others are compared with; None = no such method.
         undecided: Names of the methods of which each could be the reference, where there are several.
         question: The question that the test pixels ask, in words; empty where the split isn't known.
+        null: Name of the method with the learner `NULL_MODEL`; of several the one with random queries or none; None =
+            no such method.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Contest:
     reference: str | None
     undecided: tuple[str, ...] = ()
     question: str = ""
+    null: str | None = None
 
     @property
     def heading(self) -> str:
@@ -122,6 +126,20 @@ class Contest:
         if len(grid) > 1:
             found["AULC"] = self.scores(aulc, grid)
         return found
+
+    @cached_property
+    def gains(self) -> dict[str, Scores]:
+        """How much each other method is above the null model, on the seeds that both have, by quantity; {} without it.
+
+        Values are in percentage points.
+        """
+        return {
+            f"{quantity} above {NULL_MODEL}": {
+                name: by_trial(own, scores[self.null]) for name, own in scores.items() if name != self.null
+            }
+            for quantity, scores in self.quantities().items()
+            if self.null is not None and len(self.methods) > 1
+        }
 
     @cached_property
     def pairs(self) -> dict[str, list[Difference]]:
@@ -202,6 +220,9 @@ def _contest(arena: Settings, entries: Sequence[Series], measure: str | None, re
     names = distinct_names([entry.settings for entry in entries])
     known = matching("random", names, "acquisition.name") if reference is None else answering(reference, names)
     known = ["random"] if reference is None and "random" in known else known  # the one without anything around it
+    null = null_among(names)
+    if reference is None and len(known) > 1:
+        known = [name for name in known if name != null]
     if reference is not None and len(known) > 1:
         raise RunDirectoryError(
             f"--reference {reference!r} matches several methods: {'; '.join(known)}. Give the whole name of one."
@@ -210,7 +231,15 @@ def _contest(arena: Settings, entries: Sequence[Series], measure: str | None, re
     methods = {names[entry.settings]: entry.runs for entry in entries}
     name = ", ".join(setting.text for setting in arena)
     decided, undecided = (known[0], ()) if len(known) == 1 else (None, tuple(known))
-    return Contest(name, methods, chosen, decided, undecided, entries[0].question)
+    return Contest(name, methods, chosen, decided, undecided, entries[0].question, null)
+
+
+def null_among(names: Mapping[Settings, str]) -> str | None:
+    """Return the method with the null model; of several the only one with random queries or none; else None."""
+    found = {settings: name for settings, name in names.items() if Setting("learner.method", NULL_MODEL) in settings}
+    plain = [name for acquisition in ("random", "none") for name in matching(acquisition, found, "acquisition.name")]
+    known = plain if len(found) > 1 else [*found.values()]
+    return known[0] if len(known) == 1 else None
 
 
 def answering(reference: str, names: Mapping[Settings, str]) -> list[str]:

@@ -30,19 +30,22 @@ def percent(mean: float, spread: float) -> str:
     return mean_and_spread(100 * mean, 100 * spread)
 
 
-def mean_and_spread(mean: float, spread: float) -> str:
-    """Format `mean ± spread` with two decimals, without a NaN spread; `-` where the mean is undefined."""
+def mean_and_spread(mean: float, spread: float, sign: str = "-") -> str:
+    """Format `mean ± spread` with two decimals, without a NaN spread; `-` where the mean is undefined.
+
+    With `sign="+"` a positive mean has a sign, too.
+    """
     if math.isnan(mean):
         return "-"
-    return f"{mean:.2f}" + ("" if math.isnan(spread) else f" ± {spread:.2f}")
+    return f"{mean:{sign}.2f}" + ("" if math.isnan(spread) else f" ± {spread:.2f}")
 
 
-def over_seeds(values: Sequence[float]) -> str:
-    """Format the mean and sample standard deviation of the values that aren't NaN."""
+def over_seeds(values: Sequence[float], sign: str = "-") -> str:
+    """Format the mean and sample standard deviation of the values that aren't NaN, as `mean_and_spread` does."""
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return "-"
-    return mean_and_spread(float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else math.nan)
+    return mean_and_spread(float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else math.nan, sign)
 
 
 def sections(contest: Contest, levels: Sequence[float]) -> Iterator[Section]:
@@ -72,15 +75,16 @@ def family(found: Sequence[Difference]) -> str:
 def methods_table(contest: Contest, quantities: dict[str, Scores], levels: Sequence[float]) -> Table:
     """Return a header and one row per method.
 
-    The columns are the seeds, the quantities, the labels needed to reach each level, and the part of the test pixels
-    that lie in training patches.
+    The columns are the seeds, the quantities, how far they are above the null model if there is one, the labels needed
+    to reach each level, and the part of the test pixels that lie in training patches.
     """
-    header = ["method", "seed numbers", *(f"{name}" for name in quantities)]
+    header = ["method", "seed numbers", *quantities, *contest.gains]
     header += [f"labels to {level:g} %" for level in levels] + ["test in patches %"]
     rows = []
     reaches = [contest.reach(level) for level in levels]
     for name, runs in contest.methods.items():
         cells = [over_seeds(list(scores[name].values())) for scores in quantities.values()]
+        cells += [over_seeds(list(gain.get(name, {}).values()), "+") for gain in contest.gains.values()]
         reached = [reach_cell(contest, runs, list(reach[name].values())) for reach in reaches]
         rows.append([name, listed([run.trial for run in runs]), *cells, *reached, overlap_cell(runs)])
     return [header, *rows]
@@ -200,6 +204,11 @@ def notes(contest: Contest) -> list[str]:
         )
     else:
         lines.append("A single number of labels has no area under the curve.")
+    if contest.null is not None:
+        lines.append(
+            f"{contest.null} never looks at a spectrum: it predicts the class of the nearest labelled pixel. What a "
+            "method has above it, in percentage points on shared seeds, isn't due to remembered places alone."
+        )
     lines.append(
         "The labels needed for a level, or for a method's last accuracy, are interpolated linearly between the rounds "
         "of each run; > counts the seeds that never reached it, ≤ those that had reached it at their first round."

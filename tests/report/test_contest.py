@@ -494,3 +494,60 @@ def test_pairs_tested_together_are_as_if_tested_alone() -> None:
             assert found is None
         else:
             assert found is not None and astuple(found) == pytest.approx(astuple(paired(values)), nan_ok=True)
+
+
+def null_run(folder: Path, acquisition: str, seed: int, values: Sequence[float], split: str = "holdout") -> Path:
+    title = f"scene, nearest_label, {acquisition}, protocol demo, split {split}, seed {seed}"
+    return write_method(folder / "null" / split, acquisition, seed, values, title=title)
+
+
+def test_gains_over_the_null_model_are_paired_by_seed(runs: list[Path], tmp_path: Path) -> None:
+    null = [null_run(tmp_path, "random", seed, values) for seed, values in ((0, (70, 80, 92)), (2, (71, 86, 93)))]
+    contest = contest_of([*runs, *null])
+    assert contest.null == "nearest_label, random"
+    assert contest.reference == "net, random"  # not the null model, whose queries are random, too
+    last, area = contest.gains.values()
+    assert list(contest.gains) == ["240 labels above nearest_label", "AULC above nearest_label"]
+    assert last == {
+        "net, entropy": {Trial(0, 0): 3, Trial(0, 2): 4},
+        "net, random": {Trial(0, 0): -2, Trial(0, 2): -2},
+        "net, margin": {Trial(0, 0): 3},
+    }
+    # areas of seed 0: (40 * 84 + 40 * 89) / 80 and (40 * 75 + 40 * 86) / 80
+    assert area["net, random"][Trial(0, 0)] == pytest.approx(86.5 - 80.5)
+    table = next(sections(contest, [90.0])).table
+    shown = {row[0]: row[4] for row in table}
+    assert shown == {
+        "method": "240 labels above nearest_label",
+        "net, entropy": "+3.50 ± 0.71",
+        "net, random": "-2.00 ± 0.00",
+        "net, margin": "+3.00",
+        "nearest_label, random": "-",
+    }
+    assert any(note.startswith("nearest_label, random never looks at a spectrum") for note in notes(contest))
+    assert main(["compare", *map(str, [*runs, *null]), "--output", str(tmp_path / "out")]) == 0
+    with (tmp_path / "out/comparison_seeds.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["quantity"] == "240 labels above nearest_label"]
+    assert [(row["method"], row["seed"]) for row in rows][:2] == [("net, entropy", "0"), ("net, entropy", "2")]
+    assert [float(row["value"]) for row in rows] == pytest.approx([3, 4, -2, -2, 3])
+    assert "| 240 labels above nearest_label |" in (tmp_path / "out/comparison.md").read_text()
+
+
+def test_without_a_null_model_nothing_is_said(runs: list[Path], tmp_path: Path) -> None:
+    contest = contest_of(runs)
+    assert contest.null is None and contest.gains == {}
+    elsewhere = null_run(tmp_path, "random", 0, (70, 80, 92), split="blocks")
+    one, other = contests_of(series_of([*runs, elsewhere]), None, None)
+    assert one.gains == other.gains == {} and other.null is not None
+
+
+def test_of_several_null_models_the_one_with_random_queries_counts(runs: list[Path], tmp_path: Path) -> None:
+    far = null_run(tmp_path, "core_set", 0, (75, 85, 95))
+    assert contest_of([*runs, far]).null == "nearest_label, core_set"
+    plain = null_run(tmp_path, "random", 0, (70, 80, 92))
+    contest = contest_of([*runs, far, plain])
+    assert contest.null == "nearest_label, random"
+    assert contest.gains["240 labels above nearest_label"]["nearest_label, core_set"] == {Trial(0, 0): 3}
+    alone = contest_of([plain])
+    assert alone.reference == alone.null is not None
+    assert contest_of([*runs, null_run(tmp_path, "margin", 0, (1, 2, 3)), far]).null is None
