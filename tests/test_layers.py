@@ -37,7 +37,8 @@ LIGHT = ("run", "methods.registry")  # --help must not wait for NumPy, nor the d
 # What every run imports, and what learners without gradients do: none of it waits for torch or Lightning.
 WITHOUT_GRADIENTS = (
     *("active.experiment", "methods.features", "methods.strips", "methods.grid_svm"),
-    *("methods.lda.classifier", "methods.random_forest.classifier", "methods.spectra", "methods.nearest_label.learner"),
+    *("methods.lda.classifier", "methods.forest", "methods.spectra", "methods.nearest_label.learner"),
+    "methods.profile_trees.extractor",
     *("methods.emp_svm.extractor", "methods.jcr.learner"),
 )
 HEAVY = TENSORS | {"numpy", "scipy", "h5py", "matplotlib", "wandb"}

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from hsi_al import interrupts
 from hsi_al.active.loop import ActiveLearningLoop, timed
+from hsi_al.active.map_filter import filtered_accuracies, majority
 from hsi_al.active.meta import MetaFile, forget_peak_memory
 from hsi_al.active.observers.base import Logger
 from hsi_al.active.observers.console import announce, announce_scene, print_report, short_path
@@ -315,12 +316,17 @@ class Experiment:
         none, predicted = np.empty(0, np.int64), loop.predicted_class
         known = (none, none) if predicted is None else (self.parts.split.scored_ids, predicted)
         classes = predicted_map(self.parts.learner, scene.height * scene.width, scene.n_classes, *known)
-        values = scene.label_values.astype(scene.ground_truth.dtype)[classes].reshape(scene.height, scene.width)
-        if scene.no_data is not None:
-            values[scene.no_data] = 0
+        maps = [classes.reshape(scene.height, scene.width)]
+        if self.config.map.filter == "majority":
+            maps.append(majority(maps[0], scene.n_classes, self.config.map.side, scene.no_data))
+            scored, heldout = loop.split.scored_ids, loop.split.heldout(loop.pool.labelled_ids)
+            self.meta.filtered = filtered_accuracies(maps[0], maps[1], loop.truth, scored, heldout, scene.n_classes)
+        values = [scene.label_values.astype(scene.ground_truth.dtype)[map_] for map_ in maps]
+        for map_ in values if scene.no_data is not None else ():
+            map_[scene.no_data] = 0
         with timed(loop.seconds, "I/O"):
             write = self.parts.directory.write_predictions
-            self.ranks.from_first(lambda: write(values, scene.ground_truth, scene.false_colour()))
+            self.ranks.from_first(lambda: write(values[0], scene.ground_truth, scene.false_colour(), *values[1:]))
 
     def write_profile(self, seconds: dict[str, float]) -> None:
         """Write the seconds per phase of this call to `profile.md` and print them."""

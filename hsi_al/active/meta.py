@@ -29,6 +29,7 @@ class MetaFile:
     def __init__(self, parts: Parts, threads: int, began: float) -> None:
         self.parts, self.threads, self.began = parts, threads, began
         self.earlier = meta_entries(parts.directory.path)
+        self.filtered: dict[str, float] | None = self.earlier.get("filtered_map")
         self.wandb_id: str = self.earlier.get("wandb_id") or secrets.token_hex(4)
 
     def on_round(self, record: RoundRecord) -> None:
@@ -52,6 +53,7 @@ class MetaFile:
                 "class_names": {str(value): name for value, name in scene.class_names.items()},
                 "missing_classes": parts.missing(),
                 "stopped": parts.stopped,
+                "filtered_map": self.filtered,
                 "learner": parts.learner.describe(),
                 "test_pixels_in_training_patches": parts.overlap(),
                 "command": shlex.join([Path(sys.executable).name, "-m", "hsi_al.run", *sys.argv[1:]]),

@@ -15,7 +15,7 @@ from hsi_al.active.run_directory import RunDirectory
 from hsi_al.active.stopping import Stopping
 from hsi_al.config.schema import Config, DatasetConfig
 from hsi_al.errors import ConfigurationError, PoolError, PoolExhaustedError
-from hsi_al.methods.base import Learner
+from hsi_al.methods.base import HasFeatures, Learner
 from hsi_al.methods.registry import build_learner, method_of
 from hsi_al.methods.room import Task
 from hsi_al.pool.initial import DRAWS, draw_initial, draw_per_class
@@ -157,7 +157,7 @@ def build_parts(config: Config, path: Path, ranks: Ranks, tell: Callable[[Scene]
     if 0 < parts.first_round <= parts.rounds and (reason := parts.stopping.reason(directory.rows)):
         parts.stop(reason)
     if parts.first_round == 0:
-        initial = draw(config, scene, split.candidates)
+        initial = draw(config, scene, split.candidates, learner)
         pool.add(initial, parts.oracle.label(initial), 0)
     return parts
 
@@ -286,11 +286,12 @@ def initial_size(config: Config, labels: Ids) -> int:
     return int(np.minimum(np.unique(labels, return_counts=True)[1], protocol.per_class).sum())
 
 
-def draw(config: Config, scene: Scene, candidates: Ids) -> Ids:
+def draw(config: Config, scene: Scene, candidates: Ids, learner: Learner) -> Ids:
     """Draw the pixel ids of the initial labels.
 
     Raises:
         PoolError: A class has too few candidates for its share.
+        ConfigurationError: The draw is to use features, but the learner has none without labels.
     """
     protocol, labels, rng = config.protocol, scene.labels_of(candidates), generator(config.seed, "initial")
     names = [scene.class_names[value] for value in scene.label_values.tolist()]
@@ -301,4 +302,12 @@ def draw(config: Config, scene: Scene, candidates: Ids) -> Ids:
         return draw_initial(candidates, labels, size, kind, rng, protocol.min_per_class, names)
     from hsi_al.pool.cold_start import draw_cold  # loads scikit-learn
 
-    return draw_cold(candidates, scene.cube.reshape(-1, scene.n_bands)[candidates], size, kind, rng)
+    if protocol.initial_on == "spectra":
+        return draw_cold(candidates, scene.cube.reshape(-1, scene.n_bands)[candidates], size, kind, rng)
+    features = learner.unlabelled_features(candidates) if isinstance(learner, HasFeatures) else None
+    if features is None:
+        raise ConfigurationError(
+            f"protocol.initial_on=features: learner={config.learner.name} has no features before it has "
+            "learnt from labels; take protocol.initial_on=spectra, or protocol.initial=uniform."
+        )
+    return draw_cold(candidates, features, size, kind, rng, features=True)

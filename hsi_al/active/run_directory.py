@@ -145,11 +145,15 @@ class RunDirectory:
         ]
         return {name: entry for found in entries for name, entry in found.items()}
 
-    def write_predictions(self, class_map: Labels, ground_truth: Labels, rgb: NDArray[np.uint8]) -> None:
+    def write_predictions(
+        self, class_map: Labels, ground_truth: Labels, rgb: NDArray[np.uint8], filtered: Labels | None = None
+    ) -> None:
         """Write predictions.h5: maps of original label values (H, W), 0 = background, and false colour (H, W, 3)."""
         kind = np.min_scalar_type(int(max(class_map.max(), ground_truth.max())))
-        maps = {"class_map": class_map.astype(kind, copy=False), "ground_truth": ground_truth.astype(kind, copy=False)}
-        replace_files(self.path, {"predictions.h5": packed({**maps, "rgb": rgb}, {"compression": "gzip"})})
+        maps = {"class_map": class_map, "ground_truth": ground_truth}
+        maps |= {} if filtered is None else {"filtered_map": filtered}
+        arrays = {name: values.astype(kind, copy=False) for name, values in maps.items()}
+        replace_files(self.path, {"predictions.h5": packed({**arrays, "rgb": rgb}, {"compression": "gzip"})})
 
     def _read_rounds(self, next_round: int) -> None:
         """Read the rounds before `next_round` from curve.csv and confusion.h5; later ones were not committed."""

@@ -59,6 +59,15 @@ def check_combinations(config: Config) -> None:
             f"protocol.initial={protocol.initial} ignores labels, so it can't guarantee any per class; leave out "
             "protocol.min_per_class and protocol.per_class, or take protocol.initial=uniform."
         )
+    if config.map.filter != "none":
+        if config.map.side % 2 == 0:
+            raise ConfigurationError(
+                f"map.side={config.map.side} is even: a pixel has no middle there; take an odd side."
+            )
+        if not protocol.full_map:
+            raise ConfigurationError(
+                f"map.filter={config.map.filter} needs the map of the whole scene; set protocol.full_map=true."
+            )
     if protocol.stop_at is not None and config.split.kind == "paper":
         raise ConfigurationError(
             f"protocol.stop_at={protocol.stop_at} needs fixed test pixels, but split=paper tests on the candidates "

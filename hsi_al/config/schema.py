@@ -123,6 +123,11 @@ class ProtocolConfig:
         "how the initial labels are drawn",
         choices=("uniform", "per_class", "stratified", "kmeans", "typiclust"),
     )
+    initial_on: str = option(
+        "spectra",
+        "what kmeans and typiclust cluster: spectra, or the features of a learner that has some without labels",
+        choices=("spectra", "features"),
+    )
     min_per_class: int = option(0, "minimum number of initial labels per class", low=0, most=MOST_LABELS)
     per_class: int | None = option(
         None, "number of initial labels per class, instead of initial_size", low=1, most=MOST_LABELS
@@ -243,6 +248,16 @@ OmegaConf.register_new_resolver("name_with_wrappers", name_with_wrappers, replac
 
 
 @dataclass
+class MapConfig:
+    """What is done to the map of the whole scene after the last round, beside the method's own map and numbers."""
+
+    filter: str = option(
+        "none", "majority: a second map, of the most frequent class around each pixel", choices=("none", "majority")
+    )
+    side: int = option(5, "odd side of the square that votes, pixels", low=3, most=1001)
+
+
+@dataclass
 class OracleConfig:
     """The oracle, which gives the labels of queried pixels."""
 
@@ -312,6 +327,7 @@ class Config:
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     acquisition: AcquisitionConfig = field(default_factory=AcquisitionConfig)
+    map: MapConfig = field(default_factory=MapConfig)
     oracle: OracleConfig = field(default_factory=OracleConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,6 +107,15 @@ class Learner(Protocol):
 
     def load(self, path: Path) -> None:
         """Restore the state that `save` wrote."""
+        ...
+
+
+@runtime_checkable
+class HasFeatures(Protocol):
+    """A learner that may have features of pixels before it has seen a label."""
+
+    def unlabelled_features(self, pixel_ids: Ids) -> NDArray[np.float32] | None:
+        """Return the features of pixel ids (n,), (n, D); None if they depend on labels."""
         ...
 
 

@@ -220,6 +220,18 @@ class FeatureLearner(RefittedLearner):
         parts = list(self._predicted(pixel_ids))
         return Outputs(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
+    def unlabelled_features(self, pixel_ids: Ids) -> Floats | None:
+        """Return the features of pixel ids (n,), (n, D), if the extractor learns without labels; else None.
+
+        Raises:
+            LearnerError: A feature is NaN or infinite.
+        """
+        if not self.extractor.once:
+            return None
+        none = np.empty(0, np.int64)
+        self.extractor.fit(none, none, np.random.default_rng(self.seed))
+        return self._features(pixel_ids)
+
     def save(self, path: Path) -> None:
         """Write the state to an HDF5 file, completely or not at all; nothing if this learner keeps none.
 

@@ -51,14 +51,14 @@ class Strip:
 def strips_of(shape: tuple[int, ...], halo: int = 0) -> list[Strip]:
     """Divide a scene into strips of `STRIP_BYTES`, which depend on shape and halo alone, not on where the cube lies.
 
-    A strip has at least one row, and at least `halo` rows: with fewer, most of the work would be done on halos.
+    A strip has at least one row, and at least three times `halo`: with fewer, most of the work would be done on halos.
 
     Args:
         shape: (H, W, bands) of the cube.
         halo: Rows above and below a pixel that its features depend on.
     """
     height, width, n_bands = shape
-    size = max(1, halo, STRIP_BYTES // (4 * width * n_bands))
+    size = max(1, 3 * halo, STRIP_BYTES // (4 * width * n_bands))
     return [Strip(first, last, max(0, first - halo), min(height, last + halo)) for first, last in blocks(height, size)]
 
 

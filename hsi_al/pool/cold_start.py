@@ -1,11 +1,11 @@
-"""Initial draws that use spectra but no labels: one pixel from each cluster."""
+"""Initial draws that use spectra or features but no labels: one pixel from each cluster."""
 
 from collections.abc import Callable
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import MiniBatchKMeans
+from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestNeighbors
@@ -17,6 +17,7 @@ Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
 COMPONENTS = 10
 NEIGHBOURS = 20  # Hacohen et al. 2022
+MOST_CLUSTERED = 2**16  # candidates, at random, whose features form the clusters
 
 
 def central(features: Floats) -> int:
@@ -40,15 +41,25 @@ def typical(features: Floats) -> int:
 COLD_STARTS: dict[str, Callable[[Floats], int]] = {"kmeans": central, "typiclust": typical}
 
 
-def draw_cold(candidates: Ids, spectra: NDArray[np.generic], size: int, kind: str, rng: np.random.Generator) -> Ids:
-    """Draw one pixel from each of `size` clusters of the candidates' spectra (k-means on 10 principal components).
+def draw_cold(
+    candidates: Ids,
+    vectors: NDArray[np.generic],
+    size: int,
+    kind: str,
+    rng: np.random.Generator,
+    features: bool = False,
+) -> Ids:
+    """Draw one pixel from each of `size` clusters of the candidates.
+
+    Spectra are reduced to 10 principal components and clustered by mini-batches; features are clustered as they are.
 
     Args:
         candidates: Pixel ids, (N,).
-        spectra: Spectra of the candidates, (N, B).
+        vectors: Spectra or features of the candidates, (N, D).
         size: Number of pixels to draw.
         kind: `kmeans`, the pixel nearest to the cluster's centre, or `typiclust`, the most typical one.
-        rng: Seeds the clustering; draws the missing pixels if too few spectra differ to form `size` clusters.
+        rng: Seeds the clustering; draws the missing pixels if too few vectors differ to form `size` clusters.
+        features: Whether the vectors are a learner's features.
 
     Returns:
         Pixel ids, ascending, (size,).
@@ -61,14 +72,21 @@ def draw_cold(candidates: Ids, spectra: NDArray[np.generic], size: int, kind: st
             f"{size} initial labels are more than the {len(candidates)} candidates; lower protocol.initial_size."
         )
     seed = int(rng.integers(2**31))
-    # One thread: the rounding of sums depends on their number. Identical spectra cause warnings; see `missing` below.
+    if features and len(candidates) > max(size, MOST_CLUSTERED):
+        some = np.sort(rng.choice(len(candidates), max(size, MOST_CLUSTERED), replace=False))
+        candidates, vectors = candidates[some], vectors[some]
+    # One thread: the rounding of sums depends on their number. Identical vectors cause warnings; see `missing` below.
     with threadpool_limits(1), np.errstate(invalid="ignore"), catch_warnings():
         simplefilter("ignore", ConvergenceWarning)
-        n_components = min(COMPONENTS, *spectra.shape)
-        features = PCA(n_components, svd_solver="full").fit_transform(np.asarray(spectra, np.float64))
-        clusters = MiniBatchKMeans(size, n_init=3, random_state=seed).fit_predict(features)
+        if features:
+            points = np.asarray(vectors, np.float64)
+            clusters = KMeans(size, n_init=3, random_state=seed).fit_predict(points)
+        else:
+            n_components = min(COMPONENTS, *vectors.shape)
+            points = PCA(n_components, svd_solver="full").fit_transform(np.asarray(vectors, np.float64))
+            clusters = MiniBatchKMeans(size, n_init=3, random_state=seed).fit_predict(points)
         members = [np.flatnonzero(clusters == cluster) for cluster in np.unique(clusters)]
-        chosen = np.array([positions[COLD_STARTS[kind](features[positions])] for positions in members])
+        chosen = np.array([positions[COLD_STARTS[kind](points[positions])] for positions in members])
     rest = np.setdiff1d(np.arange(len(candidates)), chosen)
     missing = rng.choice(rest, size - len(chosen), replace=False)
     return np.sort(candidates[np.concatenate([chosen, missing])])

@@ -54,8 +54,9 @@ def map_figure(
     rgb: Image,
     class_names: dict[int, str],
     title: str,
+    filtered_map: Ints | None = None,
 ) -> Figure:
-    """Show false colour (H, W, 3), ground truth (H, W) if there is one, and class map (H, W) under one legend."""
+    """Show false colour (H, W, 3), class map (H, W), ground truth and filtered map if there are any, and a legend."""
     class_map, rgb = thinned(class_map), thinned(rgb)
     ground_truth = None if ground_truth is None else thinned(ground_truth)
     colours = colour_of(class_names)
@@ -63,6 +64,8 @@ def map_figure(
     if ground_truth is not None:
         panels["ground truth"] = paint(ground_truth, colours)
     panels["classification map"] = paint(class_map, colours)
+    if filtered_map is not None:
+        panels["filtered map"] = paint(thinned(filtered_map), colours)
     shown = [class_map] if ground_truth is None else [class_map, ground_truth]
     return _panels(panels, _patches(shown, colours, class_names), title)
 

@@ -63,6 +63,7 @@ class Meta:
         learner: Description of the learner.
         overlap: Held-out pixels inside training patches; None for runs of versions that didn't count them.
         stopped: Why the run ended before its last round; empty if it didn't.
+        filtered: Accuracies of the filtered map, by the names of the curve's columns; None without such a map.
     """
 
     title: str
@@ -71,6 +72,7 @@ class Meta:
     learner: str = ""
     overlap: Overlap | None = None
     stopped: str = ""
+    filtered: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,12 +125,14 @@ class Predictions:
         ground_truth: True label values, (h, w); 0 = background. None without any label.
         rgb: False colour image, (h, w, 3).
         shape: Shape (H, W) of the whole scene.
+        filtered_map: Class map after a filter, (h, w); None without one.
     """
 
     class_map: Ints
     ground_truth: Ints | None
     rgb: Image
     shape: tuple[int, int]
+    filtered_map: Ints | None = None
 
 
 def is_counts(value: Any) -> bool:  # noqa: ANN401
@@ -162,6 +166,15 @@ def is_number(value: Any) -> bool:  # noqa: ANN401
     return type(value) is int and value >= 0
 
 
+def is_filtered(value: Any) -> bool:  # noqa: ANN401
+    """Return whether a value is a table of the accuracies of a filtered map, or None."""
+    return value is None or (
+        isinstance(value, dict)
+        and {"oa_all", "changed"} <= value.keys()
+        and all(type(number) in (int, float) and math.isfinite(number) for number in value.values())
+    )
+
+
 def is_statistics(value: Any) -> bool:  # noqa: ANN401
     """Return whether a value holds two lists of as many finite numbers."""
     return (
@@ -191,6 +204,7 @@ ENTRIES: dict[str, Callable[[Any], bool]] = {
     "test_pixels_in_training_patches": is_overlap,
     "stopped": is_stop,
     "preparation": lambda value: isinstance(value, dict),
+    "filtered_map": is_filtered,
     "band_statistics": is_statistics,
     "calls": is_number,
     "wall_seconds": lambda value: type(value) in (int, float) and 0 <= value < math.inf,
@@ -234,6 +248,7 @@ def read_meta(run_dir: Path) -> Meta:
         meta.get("learner", ""),
         _overlap(meta.get("test_pixels_in_training_patches")),
         (meta.get("stopped") or {}).get("reason", ""),
+        meta.get("filtered_map"),
     )
 
 
@@ -309,16 +324,17 @@ def read_predictions(run_dir: Path) -> Predictions | None:
     path = run_dir / "predictions.h5"
     if not path.exists():
         return None
-    arrays = _arrays(path, {"class_map": 2, "ground_truth": 2, "rgb": 3}, optional="ground_truth", read=thinned)
+    extra = ("ground_truth", "filtered_map")
+    arrays = _arrays(path, {"class_map": 2, "rgb": 3} | dict.fromkeys(extra, 2), optional=extra, read=thinned)
     rgb, class_map, ground_truth = arrays["rgb"], arrays["class_map"], arrays.get("ground_truth")
     require(rgb.shape == (*class_map.shape, 3), path, f"rgb {rgb.shape} does not fit class_map {class_map.shape}")
-    if ground_truth is not None:
-        shape = ground_truth.shape
-        require(shape == class_map.shape, path, f"ground_truth {shape} does not fit class_map {class_map.shape}")
-        ground_truth = ground_truth if ground_truth.any() else None
+    for name in arrays.keys() & set(extra):
+        shape = arrays[name].shape
+        require(shape == class_map.shape, path, f"{name} {shape} does not fit class_map {class_map.shape}")
+    ground_truth = ground_truth if ground_truth is not None and ground_truth.any() else None
     with reading(path), h5py.File(path, "r") as file:
         height, width = file["class_map"].shape
-    return Predictions(class_map, ground_truth, rgb.astype(np.uint8), (height, width))
+    return Predictions(class_map, ground_truth, rgb.astype(np.uint8), (height, width), arrays.get("filtered_map"))
 
 
 def thinning(height: int, width: int) -> int:
@@ -347,14 +363,14 @@ def whole(data: h5py.Dataset) -> npt.NDArray[Any]:
 def _arrays(
     path: Path,
     dimensions: dict[str, int],
-    optional: str = "",
+    optional: tuple[str, ...] = (),
     read: Callable[[h5py.Dataset], npt.NDArray[Any]] = whole,
 ) -> dict[str, Ints]:
-    """Read data sets as int64 and check their numbers of dimensions, given by name; one may be optional."""
+    """Read data sets as int64 and check their numbers of dimensions, given by name; some may be optional."""
     arrays = {}
     with reading(path), h5py.File(path, "r") as file:
         for name in dimensions:
-            if name in file or name != optional:
+            if name in file or name not in optional:
                 arrays[name] = read(file[name]).astype(np.int64)
     for name, array in arrays.items():
         require(array.ndim == dimensions[name], path, f"{name} has shape {array.shape}, not {dimensions[name]} axes")

@@ -72,7 +72,7 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}, *a{n - 
     [
         (BOMB, "it has aliases"),
         ("a: &a {b: *a}\n", "it has aliases"),
-        ("[" * 600, "nested too deeply"),
+        ("[" * 20_000, "nested too deeply"),
         ("a: !!python/object/apply:os.system ['touch ran']\n", "could not determine a constructor"),
         ("a: !!python/name:os.system\n", "could not determine a constructor"),
         ("a: " + "x" * 2**17, "more than 131072 bytes"),
@@ -125,7 +125,7 @@ MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n}\n  <<: [{', '.join([f'*a{n -
         (BOMB, "its aliases stand for more than 100000 values"),
         (MERGES, "its aliases stand for more than 100000 values"),
         ("name: &a [*a]\n", "its aliases stand for more than 100000 values"),
-        ("name: " + "[" * 600, "nested too deeply"),
+        ("name: " + "[" * 20_000, "nested too deeply"),
         ("name: [\n", "expected the node content"),
         ("x" * 2**18, "more than 131072 bytes"),
     ],

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from hsi_al.methods import strips
+from hsi_al.pool.cold_start import draw_cold
 from hsi_al.predict import main as predict_main
+from hsi_al.randomness import generator
 from tests.conftest import CommandLine, tiny_arrays, unfinish
 from tests.test_large import results, stored_scene
 
 SPECTRA = ["lda", "svm", "random_forest"]
-EVERY = [*SPECTRA, "nearest_label"]
+EVERY = [*SPECTRA, "profile_trees", "nearest_label"]
 
 
 @pytest.fixture
@@ -28,7 +30,8 @@ def own(learner: str) -> list[str]:
         "lda": ["learner.derivatives=true", "acquisition=margin"],
         "svm": ["learner.windows=[1,3]", "acquisition=entropy"],
         "random_forest": ["learner.trees=20", "learner.unit_length=true", "acquisition=least_confidence"],
-        "nearest_label": ["acquisition=core_set"],
+        "profile_trees": ["learner.trees=20", "learner.sigmas=[1]", "learner.radii=[1,2]", "acquisition=margin"],
+        "nearest_label": ["acquisition=margin"],
     }
     return [f"learner={learner}", *options[learner]]
 
@@ -65,7 +68,7 @@ def test_a_run_is_the_same_wherever_its_cube_is_and_maps_its_own_cube_again(
 
 
 @pytest.mark.usefixtures("no_figures")
-@pytest.mark.parametrize("learner", ["random_forest", "nearest_label"])
+@pytest.mark.parametrize("learner", ["profile_trees", "nearest_label"])
 def test_a_run_interrupted_before_its_map_continues_from_what_it_kept(
     learner: str, command_line: CommandLine, scene: list[str], tmp_path: Path
 ) -> None:
@@ -104,6 +107,30 @@ def test_a_map_of_another_cube(
     assert "weights_2.h5 is missing or corrupted" in error and error.count("\n") == 1
 
 
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("learner", ["profile_trees", "lda", "nearest_label"])
+def test_the_first_labels_may_come_from_clusters_of_features(
+    learner: str, command_line: CommandLine, scene: list[str], tmp_path: Path
+) -> None:
+    pools = []
+    for number, options in enumerate([[], ["seed=1"], ["protocol.initial=uniform"], []]):
+        few = [argument for argument in scene if argument != "protocol=smoke"]
+        short = ["protocol=few", "protocol.rounds=0", "protocol.full_map=false", "acquisition=none"]
+        run = f"hydra.run.dir={tmp_path / str(number)}"
+        outcome = command_line(*few, *short, f"learner={learner}", *options, run)
+        assert outcome.code == 0, outcome.err
+        with h5py.File(tmp_path / str(number) / "pool.h5") as file:
+            pools.append(file["pixel_id"][:][file["labelled_at"][:] == 0].tolist())
+    assert pools[0] == pools[3] and len(pools[0]) == 12
+    assert pools[0] != pools[2]
+    if learner == "nearest_label":
+        candidates = np.flatnonzero(tiny_arrays()[1])
+        places = np.column_stack(np.divmod(candidates, 26))
+        for seed in (0, 1):
+            rng = generator(seed, "initial")
+            assert pools[seed] == draw_cold(candidates, places, 12, "kmeans", rng, features=True).tolist()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -112,9 +139,16 @@ def test_a_map_of_another_cube(
         (["learner=random_forest", "learner.windows=[-1]"], "learner.windows=[-1] must be 1 or more"),
         (["learner=lda", "learner.windows=[0]"], "learner.windows=[0] must be 1 or more"),
         (["learner=svm", "learner.windows=[1,25]"], "larger than the scene of 24 x 26 pixels; take 24 at most"),
+        (
+            ["learner=jcr", "acquisition=random", "protocol.initial=kmeans", "protocol.initial_on=features"],
+            "learner=jcr has no features before it has learnt from labels; take protocol.initial_on=spectra",
+        ),
+        (["learner=profile_trees", "learner.sigmas=[0]"], "learner.sigmas=[0.0] must be above 0"),
+        (["learner=profile_trees", "learner.radii=[0]"], "learner.radii=[0] must be 1 or more"),
+        (["learner=profile_trees", "learner.components=624"], "learner.components=624 need a scene of more than 624"),
         (["learner=random_forest", "learner.trees=0"], "learner.trees=0 must be 1 or more"),
         (["learner=svm", "learner.trees=5"], "There is no key trees in learner;"),
-        (["learner=nearest_label", "acquisition=entropy"], "learner=nearest_label can't give probabilities_NC"),
+        (["learner=nearest_label", "acquisition=bald"], "learner=nearest_label can't give mc_probabilities_NKC"),
         (["learner=lda", "split=blocks", "learner.windows=[9999]"], ""),
     ],
 )

@@ -74,3 +74,26 @@ def test_central_and_typical_by_hand() -> None:
     assert typical(line) == 2  # two neighbours at 1 and 1
     assert typical(line[:1]) == central(line[:1]) == 0
     assert typical(line[:2]) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("most", [100, 2**16])
+def test_features_are_clustered_as_they_are(kind: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hsi_al.pool.cold_start.MOST_CLUSTERED", most)
+    ids, vectors, blob = blobs(bands=30)
+    vectors[:, 6:] += 100.0 * (blob[:, None] == np.arange(24) % 6)  # in more directions than components are kept
+    drawn = draw_cold(ids, vectors, 6, kind, generator(0, "initial"), features=True)
+    assert drawn.tolist() == sorted(set(drawn.tolist())) and set(drawn.tolist()) <= set(ids.tolist())
+    assert sorted(blob[np.searchsorted(ids, drawn)].tolist()) == list(range(6))
+    if most > len(ids) and kind == "kmeans":
+        for position in np.searchsorted(ids, drawn).tolist():
+            members = np.flatnonzero(blob == blob[position])
+            away = ((vectors[members] - vectors[members].mean(axis=0)) ** 2).sum(axis=1)
+            assert position == members[away.argmin()]
+
+
+def test_more_pixels_than_are_clustered_and_equal_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hsi_al.pool.cold_start.MOST_CLUSTERED", 5)
+    ids = np.arange(40) * 2
+    drawn = draw_cold(ids, np.zeros((40, 3)), 12, "kmeans", generator(0, "initial"), features=True)
+    assert len(set(drawn.tolist())) == 12 and set(drawn.tolist()) <= set(ids.tolist())

@@ -122,6 +122,15 @@ def print_report(path: Path, console: Console) -> None:
         console.print(f"Stopped early: {meta.stopped}.")
     if meta.overlap is not None:
         console.print(meta.overlap.sentence())
+    if meta.filtered is not None:
+        names = {
+            "oa_all": "OA",
+            "oa_heldout": "OA held-out",
+            "kappa_heldout": "kappa held-out",
+            "changed": "pixels changed",
+        }
+        numbers = [f"{text} {100 * meta.filtered[key]:.2f} %" for key, text in names.items() if key in meta.filtered]
+        console.print(f"The filtered map, which is no part of the method: {', '.join(numbers)}.")
     for picture in sorted((path / "figures").glob("*.png")):
         console.print(short_path(picture))
 

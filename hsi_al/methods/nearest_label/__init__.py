@@ -19,7 +19,7 @@ def build(task: Task) -> "NearestLabelLearner":
     """Build the learner."""
     from hsi_al.methods.nearest_label.learner import NearestLabelLearner
 
-    return NearestLabelLearner(task.cube.shape[1])
+    return NearestLabelLearner(task.cube.shape[1], task.n_classes, task.needs)
 
 
 METHOD = Method(
@@ -27,6 +27,6 @@ METHOD = Method(
     "Nearest label",
     NearestLabelConfig,
     build,
-    provides=frozenset({"embeddings_ND"}),
+    provides=frozenset({"probabilities_NC", "embeddings_ND"}),
     in_windows=True,
 )

@@ -20,13 +20,15 @@ class RandomForestConfig(SpectraConfig):
 
 def build(task: Task) -> "FeatureLearner":
     """Build the learner."""
+    from sklearn.ensemble import RandomForestClassifier
+
     from hsi_al.methods.features import feature_learner
-    from hsi_al.methods.random_forest.classifier import RandomForest
+    from hsi_al.methods.forest import Forest
     from hsi_al.methods.spectra import extractor_of
     from hsi_al.training.ranks import available_threads
 
     trees, threads = settings_in(task.config, RandomForestConfig).trees, task.config.trainer.threads
-    forest = RandomForest(trees, threads or available_threads())
+    forest = Forest(RandomForestClassifier, trees, threads or available_threads())
     return feature_learner(task, extractor_of(task.config, task.cube), forest)
 
 

@@ -1,35 +1,40 @@
-"""A random forest whose results don't depend on the number of threads."""
+"""Forests of scikit-learn whose results don't depend on the number of threads."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
 from hsi_al.methods.posterior import PosteriorClassifier
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
+NAMES = {ExtraTreesClassifier: "extremely randomised trees", RandomForestClassifier: "trees of a random forest"}
+WORTH_THREADS = 2000  # labels from which several threads fit a forest faster than one
 
 
-class RandomForest(PosteriorClassifier):
-    """Trees on bootstrapped labels, each split chosen among as many random features as the root of their number.
+class Forest(PosteriorClassifier):
+    """Trees, each split chosen among as many random features as the root of their number.
 
-    Probabilities are the means of the trees' shares of labels in a leaf.
+    A `RandomForestClassifier` (Breiman 2001) takes the best threshold of each feature and draws the labels of a tree
+    with replacement; an `ExtraTreesClassifier` (Geurts, Ernst and Wehenkel 2006) draws thresholds at random and takes
+    all labels. Probabilities are the means of the trees' shares of labels in a leaf.
 
     Args:
+        kind: One of the two.
         trees: Number of trees.
         threads: Number of threads.
     """
 
-    def __init__(self, trees: int, threads: int) -> None:
+    def __init__(self, kind: type[Any], trees: int, threads: int) -> None:
         super().__init__()
-        self.trees, self.threads = trees, threads
+        self.kind, self.trees, self.threads = kind, trees, threads
 
     def describe(self) -> str:
         """Return the name of the classifier."""
-        return f"random forest of {self.trees:,} trees"
+        return f"{self.trees:,} {NAMES[self.kind]}"
 
     def work(self, n_labelled: int, n_predicted: int) -> str:
         """Return the computations of a round, as text."""
@@ -37,7 +42,8 @@ class RandomForest(PosteriorClassifier):
 
     def fitted(self, features: Floats, labels: Ids, rng: np.random.Generator) -> Any:  # noqa: ANN401
         """Return the model."""
-        forest = RandomForestClassifier(self.trees, n_jobs=self.threads, random_state=int(rng.integers(2**31)))
+        threads = self.threads if len(features) >= WORTH_THREADS else 1
+        forest = self.kind(self.trees, n_jobs=threads, random_state=int(rng.integers(2**31)))
         return forest.fit(features, labels).set_params(n_jobs=1)
 
     def shares(self, features: Floats) -> NDArray[np.floating]:

@@ -1,0 +1,229 @@
+"""Multi-scale profiles: principal components, their Gaussians, and the openings and closings of the first ones."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, grey_closing, grey_opening
+
+from hsi_al import interrupts
+from hsi_al.errors import LearnerError
+from hsi_al.methods.profile_trees import TRUNCATE, ProfileTreesConfig, halo_of
+from hsi_al.methods.strips import StripFeatures, strips_of
+from hsi_al.outputs import Progress
+from hsi_al.scenes.stored import Cube
+
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+MOST_SPECTRA = 2**17  # of a scene, evenly spread, from which its principal components come
+MOST_SCALED = 2**18  # pixels, in whole strips evenly spread, from which mean and deviation of the features come
+ROUNDING = 1e-6  # of a standard deviation in float32: a smaller one is none
+
+
+class ProfileExtractor:
+    """Features of a pixel at several scales, found once per scene and without labels.
+
+    Bands are standardised. The features are their principal components, the Gaussians of all components, and the
+    openings and closings of the first components by squares; every feature is standardised, too. The scene is mirrored
+    at its border. Whether the cube is in memory or in its file doesn't change a feature.
+
+    Args:
+        cube: (H, W, bands).
+        settings: Components and scales.
+        memory_gb: Largest size of the features of the whole scene that are kept, 10^9 bytes of float32.
+        threads: Number of threads.
+
+    Raises:
+        LearnerError: The scene has fewer pixels than components.
+    """
+
+    once = True
+
+    def __init__(self, cube: Cube, settings: ProfileTreesConfig, memory_gb: float, threads: int = 1) -> None:
+        height, width, _ = cube.shape
+        if height * width <= settings.components:
+            raise LearnerError(
+                f"learner.components={settings.components} need a scene of more than {height * width} pixels; lower it."
+            )
+        self.cube, self.settings, self.memory_gb, self.threads = cube, settings, memory_gb, threads
+        self.progress: Progress | None = None
+        self.mean: Doubles = np.empty(0)  # of every band
+        self.projection: Doubles = np.empty((0, 0))  # (bands, components)
+        self.centre: Doubles = np.empty(0)  # of every feature
+        self.scale: Doubles = np.empty(0)
+        self.strips: StripFeatures | None = None
+
+    def describe(self) -> str:
+        """Return components and scales."""
+        settings = self.settings
+        components, profiled = self._counts(self.cube.shape[2])
+        parts = [f"{components} principal components of {self.cube.shape[2]} bands"]
+        if settings.sigmas:
+            parts.append(f"Gaussians of {', '.join(f'{sigma:g}' for sigma in settings.sigmas)} pixels")
+        if profiled and settings.radii:
+            sides = ", ".join(str(2 * radius + 1) for radius in settings.radii)
+            parts.append(f"openings and closings of the first {profiled} by squares of side {sides}")
+        return f"multi-scale profiles ({'; '.join(parts)})"
+
+    def fit(self, pixel_ids: Ids, labels: Ids, rng: np.random.Generator) -> None:
+        """Learn components and scales from the scene at the first call; keep the features of the labelled pixels.
+
+        Raises:
+            LearnerError: No band varies.
+            SceneError: The cube's file is damaged.
+        """
+        if self.strips is None:
+            self.mean, self.projection = principal_axes(self.cube, self.settings.components)
+            self.centre, self.scale = np.zeros(self.n_features), np.ones(self.n_features)
+            self.strips = self._opened()
+            self.strips.progress = self.progress
+            self.centre, self.scale = self._statistics(self.strips)
+            self.strips.held = None
+            if self.strips.fits:
+                self._standardise(self.strips.table)
+        self.strips.keep(pixel_ids)
+
+    def features(self, pixel_ids: Ids) -> Floats:
+        """Return the features of pixel ids (n,), (n, D).
+
+        Raises:
+            LearnerError: `fit` or `restore` has not been called.
+            SceneError: The cube's file is damaged.
+        """
+        if self.strips is None:
+            raise LearnerError("There are no features before the scene's components are found: call fit first.")
+        return self.strips.at(pixel_ids)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features, D."""
+        components, profiled = self._counts(self.cube.shape[2])
+        return components * (1 + len(self.settings.sigmas)) + profiled * 2 * len(self.settings.radii)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return what the features of another cube depend on, by name."""
+        return {"mean": self.mean, "projection": self.projection, "centre": self.centre, "scale": self.scale}
+
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
+        """Take components and scales of another scene.
+
+        Raises:
+            LookupError: An array is missing.
+            ValueError: They don't fit the bands of the cube or the settings.
+        """
+        mean, projection, centre, scale = (state[name] for name in ("mean", "projection", "centre", "scale"))
+        n_bands = self.cube.shape[2]
+        if mean.shape != (n_bands,) or projection.ndim != 2 or projection.shape[0] != n_bands:
+            raise ValueError(f"it has components of {projection.shape} bands and numbers where the cube has {n_bands}")
+        if not all(np.isfinite(array).all() for array in (mean, projection, centre, scale)) or not (scale > 0).all():
+            raise ValueError("components or scales are no such numbers")
+        self.mean, self.projection = mean, projection
+        if not centre.shape == scale.shape == (self.n_features,):
+            raise ValueError(f"it has {len(centre)} and {len(scale)} features, not {self.n_features}")
+        self.centre, self.scale = centre, scale
+        self.strips = self._opened()
+
+    def _counts(self, n_bands: int) -> tuple[int, int]:
+        components = int(self.projection.shape[1]) or min(self.settings.components, n_bands)
+        return components, min(components, self.settings.profile_components)
+
+    def _opened(self) -> StripFeatures:
+        return StripFeatures(self.cube, self._computed, self.n_features, halo_of(self.settings), self.memory_gb)
+
+    def _statistics(self, raw: StripFeatures) -> tuple[Doubles, Doubles]:
+        """Return mean and standard deviation of every feature over strips spread evenly over the scene, (D,) each."""
+        pixels = [(strip.last - strip.first) * raw.width for strip in raw.strips]
+        step = max(1, -(-sum(pixels) // MOST_SCALED))
+        chosen = range(step // 2, len(pixels), step) if len(pixels) > step else range(len(pixels))
+        moments = np.zeros((2, raw.n_features))
+        for number in chosen:
+            rows = raw.strips[number]
+            features = raw.table[rows.first * raw.width : rows.last * raw.width] if raw.fits else raw.of_strip(number)
+            moments += [features.sum(axis=0, dtype=np.float64), np.square(features).sum(axis=0, dtype=np.float64)]
+        mean, square = moments / sum(pixels[number] for number in chosen)
+        deviation = np.sqrt(np.maximum(0.0, square - mean**2))
+        return mean, np.where(deviation > ROUNDING, deviation, 1.0)
+
+    def _computed(self, values: Floats) -> Floats:
+        """Return the features of consecutive rows (h, W, bands), (h, W, D), before they are standardised."""
+        height, width, n_bands = values.shape
+        scores = (values.reshape(-1, n_bands) - self.mean.astype(np.float32)) @ self.projection.astype(np.float32)
+        maps = np.ascontiguousarray(scores.T).reshape(-1, height, width)
+        features = np.empty((self.n_features, height, width), np.float32)
+        features[: len(maps)] = maps
+        jobs = [partial(smoothed, map_, sigma) for sigma in self.settings.sigmas for map_ in maps]
+        for map_ in maps[: self.settings.profile_components]:
+            jobs += [
+                partial(by_square, name, map_, r) for r in self.settings.radii for name in (grey_opening, grey_closing)
+            ]
+
+        def do(number: int) -> None:
+            features[len(maps) + number] = jobs[number]()
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            list(pool.map(do, range(len(jobs))))
+        found = np.ascontiguousarray(np.moveaxis(features, 0, -1))
+        self._standardise(found)
+        return found
+
+    def _standardise(self, features: Floats) -> None:
+        """Subtract the centre of every feature (..., D) and divide by its scale, in place."""
+        features -= self.centre.astype(np.float32)
+        features /= self.scale.astype(np.float32)
+
+
+def smoothed(map_: Floats, sigma: float) -> Floats:
+    """Return the Gaussian of a map (H, W), which is mirrored at its border."""
+    found: Floats = gaussian_filter(map_, sigma, mode="reflect", truncate=TRUNCATE)
+    return found
+
+
+def by_square(operation: Callable[..., Any], map_: Floats, radius: int) -> Floats:
+    """Open or close a map (H, W) by the square of side 2 * radius + 1; it is mirrored at its border."""
+    found: Floats = operation(map_, size=(2 * radius + 1, 2 * radius + 1), mode="reflect")
+    return found
+
+
+def principal_axes(cube: Cube, most: int) -> tuple[Doubles, Doubles]:
+    """Return the mean of every band, (bands,), and the principal axes of the standardised bands, (bands, components).
+
+    The projection of a centred spectrum on an axis is its component; the largest loading of an axis is positive. There
+    are at most as many axes as bands that vary, and none that explains no variance.
+
+    Raises:
+        LearnerError: No band varies.
+        SceneError: The cube's file is damaged.
+    """
+    spectra = sampled(cube)
+    mean, deviation = spectra.mean(axis=0), spectra.std(axis=0)
+    varies = deviation > 1e-12 * np.abs(mean)
+    if not varies.any():
+        raise LearnerError(
+            "No band of the cube varies, so that no class can be told from it; take other bands or another scene."
+        )
+    standard = (spectra[:, varies] - mean[varies]) / deviation[varies]
+    variances, axes = np.linalg.eigh(standard.T @ standard / len(standard))
+    kept = np.flatnonzero(variances > 1e-9 * variances[-1])[::-1][:most]
+    axes = axes[:, kept]
+    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(len(kept))])
+    projection = np.zeros((len(mean), len(kept)))
+    projection[varies] = axes / deviation[varies][:, None]
+    return mean, projection
+
+
+def sampled(cube: Cube) -> Doubles:
+    """Return every k-th spectrum of a cube (H, W, bands), at most `MOST_SPECTRA`, (n, bands), strip by strip."""
+    height, width, n_bands = cube.shape
+    step = max(1, -(-height * width // MOST_SPECTRA))
+    while step > 1 and width % step == 0:  # else the sample would be a few columns
+        step += 1
+    found = []
+    for strip in strips_of(cube.shape):
+        interrupts.check()
+        first = -strip.first * width % step
+        found.append(strip.read(cube).reshape(-1, n_bands)[first::step].astype(np.float64))
+    return np.concatenate(found)
