@@ -1,0 +1,1 @@
+"""Few labels, and which learner for which question: the page `docs/few-labels.md`."""

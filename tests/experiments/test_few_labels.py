@@ -1,0 +1,45 @@
+"""The page about few labels: means over seeds from recorded runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.few_labels import __main__ as few
+from experiments.few_labels.__main__ import TABLES, Table, main, page, record
+from hsi_al.report.archive import unpacked
+from tests.conftest import CommandLine
+from tests.test_run import curve_without_seconds
+
+
+def test_tables_are_means_over_seeds_of_packed_runs(
+    command_line: CommandLine, tiny_scene: list[str], no_figures: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = [argument for argument in tiny_scene if not argument.startswith(("backbone", "patch_size", "acquisition"))]
+    for learner in ("lda", "nearest_label"):
+        for seed in (0, 1):
+            run = f"hydra.run.dir=outputs/few_labels/tiny/{learner}/random/{seed}"
+            outcome = command_line(*scene, f"learner={learner}", "acquisition=random", f"seed={seed}", run)
+            assert outcome.code == 0, outcome.err
+    monkeypatch.setattr(few, "RECORDED", tmp_path / "recorded")
+    monkeypatch.setattr(few, "PAGE", tmp_path / "page.md")
+    tables = {name: Table("few_labels/tiny", "oa_heldout", (12, 20, 24)) for name in TABLES}
+    monkeypatch.setattr(few, "TABLES", tables)
+    assert main(["--record", "outputs"]) == 0
+    lines = [line for line in (tmp_path / "page.md").read_text().splitlines() if line.startswith("| lda")]
+    last = [
+        float(curve_without_seconds(Path(f"outputs/few_labels/tiny/lda/random/{seed}"))[-1]["oa_heldout"])
+        for seed in (0, 1)
+    ]
+    mean, spread = 100 * np.mean(last), 100 * np.std(last, ddof=1)
+    cells = [cell.strip() for cell in lines[0].strip("|").split("|")]
+    assert cells[1] == "2" and cells[3:5] == [f"{mean:.2f} ± {spread:.2f}", "-"]
+    with unpacked([tmp_path / "recorded/few_labels.zip"]) as opened:
+        assert not list(opened.folders[0].rglob("weights*"))
+    before = page(tmp_path / "recorded")
+    record(tmp_path / "nothing")
+    assert page(tmp_path / "recorded") == before == (tmp_path / "page.md").read_text()
+
+
+def test_the_page_is_that_of_the_recorded_runs() -> None:
+    assert few.PAGE.read_text(encoding="utf-8") == page(few.RECORDED)
