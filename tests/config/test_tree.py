@@ -97,6 +97,7 @@ def test_every_experiment_runs_in_smoke_mode(command_line: CommandLine, name: st
         "table": ["protocol.rounds=0"],
         "screen": ["protocol.rounds=0"],
         "few_labels": ["protocol.rounds=1"],
+        "new_ground": ["protocol.initial_size=10"],
         **{name: ["backbone=spectral"] for name in ("fig4", "fig5", "demo")},
     }
     outcome = command_line(
