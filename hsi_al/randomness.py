@@ -2,7 +2,7 @@
 
 import numpy as np
 
-STREAMS = ("split", "initial", "learner", "query", "thin", "features")
+STREAMS = ("split", "initial", "learner", "query", "thin", "features", "asker")
 
 
 def generator(seed: int, stream: str, round_: int = 0) -> np.random.Generator:

@@ -34,7 +34,8 @@ def build_acquisition(name: str, options: AcquisitionConfig = DEFAULTS) -> Acqui
         return NoAcquisition()
     acquisitions()  # fills the registry
     batch = BATCHES.get(name) or batch_of_score(name, options.score)
-    refuse(name, changed - {*batch.options, *WRAPPERS})
+    by = {"by", "by_step"}  # nothing to be told by a learner where none is listened to
+    refuse(name, changed - {*batch.options, *WRAPPERS, *by} | (set() if batch.needs else changed & by))
     return Selection(
         name,
         frozenset(batch.needs) - {"predicted_class"},

@@ -23,7 +23,7 @@ from hsi_al.active.observers.progress import ProgressDisplay
 from hsi_al.active.parts import build_parts, build_scene
 from hsi_al.active.run_directory import discard_uncommitted, exists, locked, refuse_foreign_files, remove_stale
 from hsi_al.config.kept import differing_keys, keep_scaling, to_dict, to_yaml
-from hsi_al.config.schema import Config, name_with_wrappers
+from hsi_al.config.schema import Config, name_with_labels, name_with_wrappers
 from hsi_al.errors import HsiAlError, RunDirectoryError, SceneError, left_out
 from hsi_al.files import replacing
 from hsi_al.manifest import read_manifest
@@ -228,6 +228,7 @@ class Experiment:
             config.seed,
             stopping=parts.stopping,
             ranks=self.ranks,
+            asker=parts.asker,
         )
         if config.trainer.profile and self.ranks.is_first:
             learner.profile_to(self.path / "trace.json")
@@ -238,6 +239,8 @@ class Experiment:
             ) as display,
         ):
             learner.progress = display.on_part
+            if parts.asker is not None:
+                parts.asker.learner.progress = display.on_asking
             loop.observers = [display, self.meta, *loggers] if self.ranks.is_first else []
             loop.seconds["start"] = time.monotonic() - self.began
             loop.run(parts.first_round)
@@ -296,11 +299,11 @@ class Experiment:
         config, logger, parts = self.config, self.config.logger, self.parts
         acquisition = name_with_wrappers(config.acquisition)
         fold = f" fold={config.split.fold}" if config.split.fold else ""
+        protocol = f"{name_with_labels(config.protocol)}-{config.split.kind}"
         about = WandbRun(
             run_id=self.meta.wandb_id,
             name=f"{parts.method} {acquisition}{fold} seed={config.seed}",
-            group=logger.group
-            or f"{config.experiment.name} {config.dataset.name} {config.protocol.name}-{config.split.kind}",
+            group=logger.group or f"{config.experiment.name} {config.dataset.name} {protocol}",
             job_type=acquisition,
             project=logger.project,
             entity=logger.entity,

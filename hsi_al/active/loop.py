@@ -14,6 +14,7 @@ from hsi_al import interrupts
 from hsi_al.accuracy import confusion_matrix
 from hsi_al.acquisition.base import Acquisition, PoolView, Scores
 from hsi_al.acquisition.selection import scores_of
+from hsi_al.active.asking import Asker
 from hsi_al.active.curve import RoundRecord
 from hsi_al.active.observers.base import Observer
 from hsi_al.active.run_directory import RunDirectory
@@ -76,6 +77,7 @@ class ActiveLearningLoop:
         predicted_class: Predicted class indices of `split.scored_ids` in the latest round; None before the first.
         seconds: Wall time so far by phase: acquisition, logging, I/O, and phases that the caller adds.
         ranks: The processes that run the loop together; the first one selects the queries and commits.
+        asker: Learner whose outputs the acquisition function sees in place of those of `learner`, in one process.
     """
 
     split: Split
@@ -96,6 +98,7 @@ class ActiveLearningLoop:
     predicted_class: Ids | None = None
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     ranks: Ranks = ALONE
+    asker: Asker | None = None
 
     def run(self, first_round: int = 0) -> None:
         """Run the rounds from `first_round` on; a warm-started learner must hold the state of the previous round."""
@@ -124,7 +127,7 @@ class ActiveLearningLoop:
         start, n_labelled = clock(), self.pool.n_labelled
         self.learner.fit(self.pool.labelled_ids, self.pool.labels, round_, generator(self.seed, "learner", round_))
         fitted = clock()
-        outputs, scores = self.ask()
+        outputs, scores = self.ask(self.learner, self.split.scored_ids, only_classes=self.asker is not None)
         predicted = clock()
         self.predicted_class = outputs.predicted_class
         confusion_all, confusion_heldout = self.evaluate(outputs)
@@ -142,7 +145,7 @@ class ActiveLearningLoop:
             self.stopped = self.ranks.from_first(lambda: self.stopping.reason(self.rows_with(record)))
             if self.stopped is None:
                 with timed(self.seconds, "acquisition"):
-                    self.query(outputs, scores, round_)
+                    self.query(outputs, scores, round_) if self.asker is None else self.query_by(self.asker, round_)
         return replace(record, seconds_query=clock() - predicted)
 
     def rows_with(self, record: RoundRecord) -> list[dict[str, float]]:
@@ -153,10 +156,13 @@ class ActiveLearningLoop:
         """Commit the finished round in the first process."""
         self.ranks.from_first(lambda: self.directory.commit(record, self.pool, self.learner, last))
 
-    def ask(self) -> tuple[Outputs, Scores | None]:
-        """Predict `split.scored_ids` in parts; keep only classes and scores if the acquisition ranks scores."""
+    def ask(self, learner: Learner, pixel_ids: Ids, only_classes: bool = False) -> tuple[Outputs, Scores | None]:
+        """Predict pixels in parts; keep only classes and scores if the acquisition ranks scores, or only classes."""
         kept, scored = [], []
-        for outputs in in_parts(self.learner, self.split.scored_ids):
+        for outputs in in_parts(learner, pixel_ids):
+            if only_classes:
+                kept.append(Outputs(outputs.predicted_class))
+                continue
             scores = scores_of(self.acquisition, outputs)
             kept.append(outputs if scores is None else Outputs(outputs.predicted_class))
             scored += [] if scores is None else [scores]
@@ -185,19 +191,41 @@ class ActiveLearningLoop:
         return agreement_of(earlier, now[unlabelled], self.n_classes)
 
     def query(self, outputs: Outputs, scores: Scores | None, round_: int) -> None:
-        """Select unlabelled candidates and add them to the pool for the next round, with labels from the oracle."""
+        """Label a query by the learner's outputs for `split.scored_ids`."""
+        places = np.searchsorted(self.split.scored_ids, self.pool.candidates)
+        scores = None if scores is None else scores[places]
+        self.label(outputs.at(places), scores, self.query_size, round_, generator(self.seed, "query", round_))
+
+    def query_by(self, asker: Asker, round_: int) -> None:
+        """Label a query by the asker's outputs, in steps before which it is fitted to all labels so far."""
+        for step, size in enumerate(asker.sizes(self.query_size)):
+            interrupts.check()
+            number = round_ * asker.steps(self.query_size) + step
+            # Round 0 for the learner: no step goes on from the state of another, which a killed run would lack.
+            asker.learner.fit(self.pool.labelled_ids, self.pool.labels, 0, generator(self.seed, "asker", number))
+            outputs, scores = self.ask(asker.learner, self.pool.candidates)
+            self.label(outputs, scores, size, round_, generator(self.seed, "query", number))
+
+    def label(self, outputs: Outputs, scores: Scores | None, n: int, round_: int, rng: np.random.Generator) -> None:
+        """Select n unlabelled candidates and add them to the pool for the next round, with labels from the oracle.
+
+        Args:
+            outputs: Outputs for all candidates.
+            scores: Scores of all candidates, or None.
+            n: Number of pixels.
+            round_: Present round.
+            rng: Source of the selection's draws.
+        """
         candidates = self.pool.candidates
-        places = np.searchsorted(self.split.scored_ids, candidates)
         view = PoolView(
-            outputs.at(places),
+            outputs,
             self.pool.is_labelled,
             self.pool.label.copy(),
             candidates // self.width,
             candidates % self.width,
-            None if scores is None else scores[places],
+            scores,
         )
-        rng = generator(self.seed, "query", round_)
         # Only one process selects: scores that differ in a last bit would give the processes different pools.
-        positions = self.ranks.from_first(lambda: self.acquisition.select(view, self.query_size, rng))
+        positions = self.ranks.from_first(lambda: self.acquisition.select(view, n, rng))
         pixel_ids = candidates[positions]
         self.pool.add(pixel_ids, self.oracle.label(pixel_ids), round_ + 1)

@@ -11,18 +11,21 @@ from numpy.typing import NDArray
 
 from hsi_al.acquisition.base import Acquisition
 from hsi_al.acquisition.factory import build_acquisition
+from hsi_al.active.asking import STEP, Asker
+from hsi_al.active.inherited import labels_of_run
 from hsi_al.active.run_directory import RunDirectory
 from hsi_al.active.stopping import Stopping
 from hsi_al.config.schema import Config, DatasetConfig
 from hsi_al.errors import ConfigurationError, PoolError, PoolExhaustedError
 from hsi_al.methods.base import HasFeatures, Learner
-from hsi_al.methods.registry import build_learner, method_of
+from hsi_al.methods.registry import asker_config, build_learner, method_of
 from hsi_al.methods.room import Task
 from hsi_al.pool.initial import DRAWS, draw_initial, draw_per_class
 from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import GroundTruthOracle, Oracle
 from hsi_al.pool.splits import Split, divide_holdout, divide_paper, divide_spatially, with_missing
 from hsi_al.randomness import generator
+from hsi_al.report.run_files import meta_entries
 from hsi_al.scenes.catalogue import (
     CATALOGUE,
     Reading,
@@ -60,8 +63,10 @@ class Parts:
         stopping: Rules that end a run before its last round.
         first_round: The round to run next.
         rounds: Number of the last round.
-        stopped: Round and reason if a rule has ended the run.
         ranks: The processes that share the run.
+        asker: The learner that asks in place of `learner`; None without `acquisition.by`.
+        labels_from: The run that the initial labels come from (`Inherited.source`); None for a draw.
+        stopped: Round and reason if a rule has ended the run.
     """
 
     config: Config
@@ -76,6 +81,8 @@ class Parts:
     first_round: int
     rounds: int
     ranks: Ranks = ALONE
+    asker: Asker | None = None
+    labels_from: dict[str, Any] | None = None
     stopped: dict[str, Any] | None = None
 
     def stop(self, reason: str) -> None:
@@ -96,10 +103,12 @@ class Parts:
     def title(self) -> str:
         """Return the title of the run: scene, method, acquisition, protocol, split, fold unless it is 0, and seed."""
         config = self.config
+        by = f" by {config.acquisition.by}" if config.acquisition.by else ""
         fold = f", fold {config.split.fold}" if config.split.fold else ""
+        source = f" from labels of {self.labels_from['asked_by']}" if self.labels_from else ""
         return (
-            f"{config.dataset.name}, {self.method}, {config.acquisition.name}, "
-            f"protocol {config.protocol.name}, split {config.split.kind}{fold}, seed {config.seed}"
+            f"{config.dataset.name}, {self.method}, {config.acquisition.name}{by}, "
+            f"protocol {config.protocol.name}{source}, split {config.split.kind}{fold}, seed {config.seed}"
         )
 
     def overlap(self) -> dict[str, Any]:
@@ -135,9 +144,12 @@ def build_parts(config: Config, path: Path, ranks: Ranks, tell: Callable[[Scene]
     tell(scene)
     split = build_split(config, scene)
     acquisition = build_acquisition(config.acquisition.name, config.acquisition)
+    asking = asker_config(config)
+    learner = learner_of(config, scene, split, frozenset() if asking else acquisition.needs, ranks)
+    asker = None
+    if asking:
+        asker = Asker(learner_of(asking, scene, split, acquisition.needs), config.acquisition.by_step or STEP)
     method = method_of(config)
-    cube = scene.source if method.in_windows else scene.cube
-    learner = build_learner(Task(config, cube, scene.n_classes, split.candidates, acquisition.needs, ranks=ranks))
     directory = RunDirectory(path, scene.label_values, method.state_suffix)
     pool, protocol = LabelPool(split.candidates), config.protocol
     parts = Parts(
@@ -153,13 +165,31 @@ def build_parts(config: Config, path: Path, ranks: Ranks, tell: Callable[[Scene]
         directory.restore(pool),
         protocol.rounds,
         ranks,
+        asker,
     )
     if 0 < parts.first_round <= parts.rounds and (reason := parts.stopping.reason(directory.rows)):
         parts.stop(reason)
+    if protocol.labels_from is not None:
+        parts.labels_from = meta_entries(path).get("labels_from")
     if parts.first_round == 0:
-        initial = draw(config, scene, split.candidates, learner)
+        if protocol.labels_from is None:
+            initial = draw(config, scene, split.candidates, learner)
+        else:
+            inherited = labels_of_run(protocol.labels_from, protocol.labels_at, scene, split.candidates)
+            initial, parts.labels_from = inherited.pixel_ids, inherited.source
+            check_budget(config, scene, split, len(initial))
         pool.add(initial, parts.oracle.label(initial), 0)
     return parts
+
+
+def learner_of(config: Config, scene: Scene, split: Split, needs: frozenset[str], ranks: Ranks = ALONE) -> Learner:
+    """Build the learner that `config.learner` describes, which has to fill in the fields `needs` of `Outputs`.
+
+    Raises:
+        HsiAlError: Bad input.
+    """
+    cube = scene.source if method_of(config).in_windows else scene.cube
+    return build_learner(Task(config, cube, scene.n_classes, split.candidates, needs, ranks=ranks))
 
 
 def build_scene(config: Config) -> Scene:
@@ -219,8 +249,9 @@ def fits_memory(config: Config) -> bool:
     assert dataset.cube_file is not None
     if dataset.in_memory != "auto":
         return bool(dataset.in_memory)
-    path = expanded(dataset.cube_file)
-    if not method_of(config).in_windows or not readable_in_windows(path):
+    path, asking = expanded(dataset.cube_file), asker_config(config)
+    methods = [method_of(config), *([method_of(asking)] if asking else [])]
+    if not all(method.in_windows for method in methods) or not readable_in_windows(path):
         return True
     key = "cube" if dataset.cube_key is None and is_scene_file(path) else dataset.cube_key
     with opened_rows(path, key) as rows:
@@ -252,7 +283,14 @@ def build_split(config: Config, scene: Scene) -> Split:
         split = with_missing(split.kind, ids, labels, np.isin(ids, split.candidates), np.isin(ids, split.test))
     if settings.kind != "paper" and not len(split.test):
         raise PoolError(f"split={settings.kind} leaves no test pixels of {scene.name}; lower split.fraction.")
-    initial = initial_size(config, scene.labels_of(split.candidates))
+    if protocol.labels_from is None:  # else known with these labels
+        check_budget(config, scene, split, initial_size(config, scene.labels_of(split.candidates)))
+    return split
+
+
+def check_budget(config: Config, scene: Scene, split: Split, initial: int) -> None:
+    """Raise PoolExhaustedError if a protocol with so many initial labels needs more than there are candidates."""
+    protocol, ids = config.protocol, scene.labelled_ids
     budget = initial + protocol.rounds * protocol.query_size
     if budget > len(split.candidates):
         limited = protocol.max_pixels is not None and protocol.max_pixels < len(ids)
@@ -260,11 +298,16 @@ def build_split(config: Config, scene: Scene) -> Split:
         raise_it = "raise protocol.max_pixels, or " if limited else ""
         raise PoolExhaustedError(
             f"The protocol asks for {initial} + {protocol.rounds} x {protocol.query_size} = {budget} "
-            f"labels, but {scene.name} with split={settings.kind}{thinned} has {len(split.candidates)} candidates; "
-            f"{raise_it}lower {'protocol.per_class' if protocol.per_class else 'protocol.initial_size'}, "
-            "protocol.rounds or protocol.query_size."
+            f"labels, but {scene.name} with split={split.kind}{thinned} has {len(split.candidates)} candidates; "
+            f"{raise_it}lower {initial_key(config)}, protocol.rounds or protocol.query_size."
         )
-    return split
+
+
+def initial_key(config: Config) -> str:
+    """Return the key that says how many initial labels there are."""
+    if config.protocol.labels_from is not None:
+        return "protocol.labels_at"
+    return "protocol.per_class" if config.protocol.per_class else "protocol.initial_size"
 
 
 def guard_of(config: Config) -> int:

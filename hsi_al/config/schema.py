@@ -3,7 +3,9 @@
 The YAML files under conf/ set some of them. The keys of a learner are defined beside it, in `hsi_al/methods/<name>`.
 """
 
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING, OmegaConf
@@ -23,7 +25,7 @@ MOST_ROUNDS = 10**6  # also epochs and folds
 MOST_THREADS = 1024
 MOST_SIDE = 10**6  # pixels, of a block or between two pixels
 # Keys that wrap any acquisition function: with one of them, the function's name alone would stand for another method.
-WRAPPERS = ("subset", "min_distance", "class_balance")
+WRAPPERS = ("subset", "min_distance", "class_balance", "by")
 
 
 @dataclass
@@ -132,6 +134,12 @@ class ProtocolConfig:
     per_class: int | None = option(
         None, "number of initial labels per class, instead of initial_size", low=1, most=MOST_LABELS
     )
+    labels_from: str | None = option(
+        None, "directory of another run of the same scene, whose labels become the initial ones in place of a draw"
+    )
+    labels_at: int | None = option(
+        None, "take only the first so many of the labels of labels_from; default: all", low=1, most=MOST_LABELS
+    )
     take_existing: bool = option(
         False, "of a class with fewer than per_class candidates, take all; else that is an error"
     )
@@ -164,6 +172,24 @@ class ProtocolConfig:
     stop_when_stable: float | None = option(
         None, "stop once kappa between predictions of successive rounds exceeds this 3 times in a row", low=0, high=1
     )
+
+
+def name_with_labels(protocol: ProtocolConfig) -> str:
+    """Return the protocol's name with the run that its labels come from, such as `short-from=lda-margin-labels=240`.
+
+    Of a folder that ends as those in outputs/ do, method and acquisition stand for the run, else its own name; it is
+    shortened, and characters that names of folders lack are replaced.
+    """
+    if protocol.labels_from is None:
+        return protocol.name
+    parts = Path(protocol.labels_from).parts
+    source = "-".join(parts[-4:-2]) if len(parts) > 3 and parts[-1].startswith("seed=") else "".join(parts[-1:])
+    source = re.sub(r"[^\w.=-]+", "_", source)[:60].rstrip(".")
+    name = f"{protocol.name}-from={source}"
+    return name if protocol.labels_at is None else f"{name}-labels={protocol.labels_at}"
+
+
+OmegaConf.register_new_resolver("name_with_labels", name_with_labels, replace=True)  # as `name_with_wrappers`
 
 
 @dataclass(kw_only=True)
@@ -226,6 +252,16 @@ class AcquisitionConfig:
         most=MOST_SIDE,
     )
     class_balance: bool = option(False, "equally many pixels of every predicted class")
+    by: str | None = option(
+        None,
+        "another learner, with its default keys, that is fitted for every query and whose outputs decide what is asked",
+    )
+    by_step: int | None = option(
+        None,
+        "labels that the learner of acquisition.by asks at once, then it is fitted again; default: 10",
+        low=1,
+        most=MOST_LABELS,
+    )
     score: str | None = option(None, "your own score as module.function; its arguments name the outputs it reads")
     draws: int = option(16, "number of dropout masks, or of members of the committee", low=2, most=10**4)
     shortlist: int = option(

@@ -4,6 +4,7 @@ Another package adds a method by an entry point of the group `hsi_al.learners` t
 """
 
 import pkgutil
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -80,8 +81,8 @@ def check_method(config: Config) -> Method:
     """Return the method of a run, after a check that it suits the other keys.
 
     Raises:
-        ConfigurationError: The method needs the whole cube but it stays in its file, or the run can't be divided among
-            several devices.
+        ConfigurationError: The method needs the whole cube but it stays in its file, the run can't be divided among
+            several devices, or the learner of `acquisition.by` can't ask for it.
     """
     method = method_of(config)
     if config.dataset.in_memory is False and not method.in_windows:
@@ -91,7 +92,65 @@ def check_method(config: Config) -> Method:
             f"take dataset.in_memory=true, or one of learner={able}."
         )
     check_devices(config, method)
+    if config.acquisition.by is not None:
+        check_asker(config, config.acquisition.by)
     return method
+
+
+def asker_config(config: Config) -> Config | None:
+    """Return the configuration of the learner that asks in place of the run's own, with its default keys; None without.
+
+    Raises:
+        ConfigurationError: There is no method of the name `acquisition.by`.
+    """
+    name, known = config.acquisition.by, all_methods()
+    if name is None:
+        return None
+    if name not in known:
+        raise ConfigurationError(f"acquisition.by={name} is no learner; choose one of {', '.join(known)}.")
+    return replace(config, learner=known[name].settings(name=name, method=name))
+
+
+def check_asker(config: Config, name: str) -> None:
+    """Raise ConfigurationError if a learner can't ask in place of the run's own.
+
+    Args:
+        config: All keys of the run.
+        name: Value of `acquisition.by`.
+    """
+    from hsi_al.acquisition.factory import build_acquisition
+
+    asking = asker_config(config)
+    assert asking is not None
+    method, needs = method_of(asking), build_acquisition(config.acquisition.name, config.acquisition).needs
+    able = [
+        other.name
+        for other in all_methods().values()
+        if needs <= other.provides
+        and other.name != config.learner.name
+        and (other.in_windows or config.dataset.in_memory is not False)
+    ]
+    choices = f"choose one of acquisition.by={', '.join(able)}" if able else "take another acquisition"
+    if missing := needs - method.provides:
+        raise ConfigurationError(
+            f"acquisition.by={name} can't give {', '.join(sorted(missing))}, which acquisition="
+            f"{config.acquisition.name} needs; {choices}."
+        )
+    if name == config.learner.name:
+        raise ConfigurationError(
+            f"acquisition.by={name} is the run's own learner, which asks without it; leave out acquisition.by, or "
+            f"{choices}."
+        )
+    if config.dataset.in_memory is False and not method.in_windows:
+        raise ConfigurationError(
+            f"acquisition.by={name} needs the whole cube, but dataset.in_memory=false leaves it in its file; "
+            f"take dataset.in_memory=true, or {choices}."
+        )
+    if config.trainer.devices > 1:
+        raise ConfigurationError(
+            f"acquisition.by={name} asks in one process, but trainer.devices={config.trainer.devices} divides the run "
+            "among several; set trainer.devices=1, or train on the labels of a finished run with protocol.labels_from."
+        )
 
 
 def check_devices(config: Config, method: Method) -> None:

@@ -64,6 +64,7 @@ class Meta:
         overlap: Held-out pixels inside training patches; None for runs of versions that didn't count them.
         stopped: Why the run ended before its last round; empty if it didn't.
         filtered: Accuracies of the filtered map, by the names of the curve's columns; None without such a map.
+        labels_by: Who asked the initial labels that come from another run; empty for a draw.
     """
 
     title: str
@@ -73,6 +74,7 @@ class Meta:
     overlap: Overlap | None = None
     stopped: str = ""
     filtered: dict[str, float] | None = None
+    labels_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,15 @@ def is_stop(value: Any) -> bool:  # noqa: ANN401
     )
 
 
+def is_source(value: Any) -> bool:  # noqa: ANN401
+    """Return whether a value is an entry `labels_from`: None, or a table of texts and a number of labels."""
+    return value is None or (
+        isinstance(value, dict)
+        and is_number(value.get("labels"))
+        and all(isinstance(value.get(name), str) for name in ("path", "sha256", "asked_by"))
+    )
+
+
 # The entries of meta.json that are read, each with its check.
 ENTRIES: dict[str, Callable[[Any], bool]] = {
     "state": lambda value: value in ("running", "finished"),
@@ -203,6 +214,7 @@ ENTRIES: dict[str, Callable[[Any], bool]] = {
     "rgb_bands": lambda value: isinstance(value, list) and len(value) == 3 and all(map(is_number, value)),
     "test_pixels_in_training_patches": is_overlap,
     "stopped": is_stop,
+    "labels_from": is_source,
     "preparation": lambda value: isinstance(value, dict),
     "filtered_map": is_filtered,
     "band_statistics": is_statistics,
@@ -249,6 +261,7 @@ def read_meta(run_dir: Path) -> Meta:
         _overlap(meta.get("test_pixels_in_training_patches")),
         (meta.get("stopped") or {}).get("reason", ""),
         meta.get("filtered_map"),
+        (meta.get("labels_from") or {}).get("asked_by", ""),
     )
 
 

@@ -29,6 +29,8 @@ IGNORED = (
     "trainer.profile",
     "trainer.predict_batch_size",
 )
+# Keys that are named where they are set, as acquisition wrappers are.
+LABELS = ("protocol.labels_from", "protocol.labels_at")
 # Values of a setting that is switched off.
 OFF = ("None", "False", "0", "0.0")
 # Keys that name every run, in this order, and how their values are written; others are written `key=value`.
@@ -154,6 +156,8 @@ def series_of(paths: Sequence[Path]) -> list[Series]:
         meta, kept = read_meta(path), kept_settings(path)
         known = ({} if {*NAMING, "seed"} <= kept.keys() else titled(meta.title)) | kept
         kept = with_test_pixels(kept, known["split.kind"], meta)
+        if meta.labels_by:  # of seeds, whose labels come from as many runs
+            kept["protocol.labels_from"] = meta.labels_by
         known["learner.method"] = known["learner.method"].removeprefix("deep-")
         naming = tuple(Setting(key, known[key]) for key in NAMING if known[key])
         trial = Trial(*(int(known[key]) if known.get(key, "").isdigit() else 0 for key in ("split.fold", "seed")))
@@ -273,8 +277,8 @@ def tested_settings(named: Mapping[Settings, Sequence[tuple[Run, dict[str, str]]
 def hidden_settings(kept: Sequence[dict[str, str]]) -> list[Settings]:
     """Return, for each of several runs that are equal in the keys of `NAMING`, its other settings that matter.
 
-    These are the keys in which the runs differ, and acquisition wrappers that are on. Every run gets an empty tuple if
-    one of them has no config.yaml.
+    These are the keys in which the runs differ, acquisition wrappers that are on, and whose labels a run began with.
+    Every run gets an empty tuple if one of them has no config.yaml.
 
     Args:
         kept: What `kept_settings` returns for each run.
@@ -286,8 +290,8 @@ def hidden_settings(kept: Sequence[dict[str, str]]) -> list[Settings]:
     for key in values:
         if not all(key in settings for settings in kept):  # a run older than the key equals one with the key off
             values[key] = [OFF[0] if value in OFF else value for value in values[key]]
-    wrappers = {f"acquisition.{name}" for name in WRAPPERS}
-    keys = sorted(key for key, own in values.items() if len(set(own)) > 1 or (key in wrappers and {*own} - {*OFF}))
+    named = {*LABELS, *(f"acquisition.{name}" for name in WRAPPERS)}
+    keys = sorted(key for key, own in values.items() if len(set(own)) > 1 or (key in named and {*own} - {*OFF}))
     return [tuple(Setting(key, values[key][run]) for key in keys) for run in range(len(kept))]
 
 

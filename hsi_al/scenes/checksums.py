@@ -44,7 +44,12 @@ def data_checksums(scene: "Scene") -> dict[str, str]:
     """
     source = scene.source
     cube = checksum(source) if isinstance(source, np.ndarray) else source.checksum
-    return {"cube": cube, "ground_truth": checksum(scene.ground_truth, np.dtype(np.int64))}
+    return {"cube": cube, "ground_truth": ground_truth_checksum(scene)}
+
+
+def ground_truth_checksum(scene: "Scene") -> str:
+    """Return the checksum of a scene's labels, without the classes that the run leaves out."""
+    return checksum(scene.ground_truth, np.dtype(np.int64))
 
 
 def checksum(array: NDArray[Any], kind: np.dtype[Any] | None = None) -> str:

@@ -72,6 +72,9 @@ def announce(console: Console, parts: Parts, threads: int) -> Estimate:
         f"{initial + protocol.rounds * protocol.query_size} of {len(parts.split.candidates):,} "
         "candidates" + (f"; continuing at round {parts.first_round}" if parts.first_round else "")
     )
+    if parts.labels_from is not None:
+        source = parts.labels_from
+        say(f"Initial labels: {source['labels']:,} of {source['path']}, asked by {source['asked_by']}")
     n_scored, n_pixels = len(parts.split.scored_ids), scene.height * scene.width
     n_mapped = n_pixels - (n_scored if sizes else 0) if protocol.full_map else 0
     estimate = parts.learner.estimate(parts.pool.labelled_ids, parts.pool.labels, sizes, n_scored, n_mapped)
@@ -83,6 +86,12 @@ def announce(console: Console, parts: Parts, threads: int) -> Estimate:
     if parts.ranks.size > 1:
         device, processes = device.partition(":")[0], f" in {parts.ranks.size} processes"
     say(f"Work: {estimate.work}{seconds} on {device}{processes} with {threads} threads{' each' if processes else ''}")
+    if parts.asker is not None:
+        fits = parts.asker.steps(protocol.query_size)
+        say(
+            f"Asks in its place: {parts.asker.learner.describe()}, fitted {fits} time{'s' if fits > 1 else ''} a query "
+            f"for {min(parts.asker.step, protocol.query_size)} labels each; the seconds of this come on top"
+        )
     for line in parts.stopping.describe():
         say(line)
     say(f"Run directory: {short_path(parts.directory.path)}")

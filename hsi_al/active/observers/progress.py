@@ -70,6 +70,10 @@ class ProgressDisplay:
             description=f"{where} · {text}{self.last_oa}",
         )
 
+    def on_asking(self, text: str, part: float) -> None:
+        """Show what the learner of `acquisition.by` is doing, whose time no estimate holds."""
+        self.progress.update(self.task, description=f"round {self.round}/{self.rounds} · asking: {text}")
+
     def on_round(self, record: RoundRecord) -> None:
         """Show the OA of a finished round and move on to the next."""
         accuracy = 100 * overall_accuracy(record.confusion_all)
