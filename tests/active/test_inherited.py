@@ -127,6 +127,7 @@ def test_who_asked_is_the_same_for_seeds_and_another_for_other_settings() -> Non
     assert one.rpartition(" ")[0] == "lenet margin-min_distance=8 few"
     assert one == asked_by(settings | {"seed": "5", "split.fold": "2", "experiment.name": "mine", "data_dir": "/x"})
     assert one != asked_by(settings | {"protocol.rounds": "5"})
+    assert one == asked_by(settings | {"protocol.labels_from": "runs/seed=0"})  # a path, other for every seed
     assert one != asked_by(settings, "svm random few 01234567")
     assert asked_by(settings | {"acquisition.by": "lda"}).startswith("lenet margin-min_distance=8-by=lda few ")
 
