@@ -173,7 +173,7 @@ def build_parts(config: Config, path: Path, ranks: Ranks, tell: Callable[[Scene]
         parts.labels_from = meta_entries(path).get("labels_from")
     if parts.first_round == 0:
         if protocol.labels_from is None:
-            initial = draw(config, scene, split.candidates, learner)
+            initial = draw(config, scene, split.candidates, asker.learner if asker else learner)
         else:
             inherited = labels_of_run(protocol.labels_from, protocol.labels_at, scene, split.candidates)
             initial, parts.labels_from = inherited.pixel_ids, inherited.source
@@ -349,8 +349,9 @@ def draw(config: Config, scene: Scene, candidates: Ids, learner: Learner) -> Ids
         return draw_cold(candidates, scene.cube.reshape(-1, scene.n_bands)[candidates], size, kind, rng)
     features = learner.unlabelled_features(candidates) if isinstance(learner, HasFeatures) else None
     if features is None:
+        name = config.acquisition.by or config.learner.name
         raise ConfigurationError(
-            f"protocol.initial_on=features: learner={config.learner.name} has no features before it has "
-            "learnt from labels; take protocol.initial_on=spectra, or protocol.initial=uniform."
+            f"protocol.initial_on=features: {name} has no features before it has learnt from labels; take "
+            "protocol.initial_on=spectra, or protocol.initial=uniform."
         )
     return draw_cold(candidates, features, size, kind, rng, features=True)

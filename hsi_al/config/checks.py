@@ -7,12 +7,11 @@ from omegaconf import OmegaConf
 
 from hsi_al.config.kept import flatten, to_dict
 from hsi_al.config.plain import literal
-from hsi_al.config.schema import NEW_GROUND, QUESTIONS, Config, ProtocolConfig
+from hsi_al.config.schema import NEW_GROUND, QUESTIONS, Config
 from hsi_al.errors import ConfigurationError
 from hsi_al.options import options_of
 from hsi_al.terminal import printable
 
-DRAW_KEYS = ("initial", "min_per_class", "per_class")  # of protocol; initial_size has another default in every protocol
 MOST_BYTES = 150  # of a name, to which the name of a folder may add others: file systems take 255
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # by Windows
 
@@ -74,7 +73,11 @@ def check_combinations(config: Config) -> None:
             raise ConfigurationError(
                 f"map.filter={config.map.filter} needs the map of the whole scene; set protocol.full_map=true."
             )
-    check_labels_from(protocol)
+    if protocol.labels_at is not None and protocol.labels_from is None:
+        raise ConfigurationError(
+            f"protocol.labels_at={protocol.labels_at} counts the labels of another run, but there is none; set "
+            "protocol.labels_from, or protocol.initial_size for a draw."
+        )
     if protocol.stop_at is not None and config.split.kind == "paper":
         raise ConfigurationError(
             f"protocol.stop_at={protocol.stop_at} needs fixed test pixels, but split=paper tests on the candidates "
@@ -100,23 +103,6 @@ def check_combinations(config: Config) -> None:
                 f"begin or end with a space, end with a dot, take more than {MOST_BYTES} bytes, or be a name that "
                 "Windows reserves, such as CON."
             )
-
-
-def check_labels_from(protocol: ProtocolConfig) -> None:
-    """Raise ConfigurationError for keys of the initial draw where another run's labels take its place."""
-    if protocol.labels_from is None:
-        if protocol.labels_at is not None:
-            raise ConfigurationError(
-                f"protocol.labels_at={protocol.labels_at} counts the labels of another run, but there is none; set "
-                "protocol.labels_from, or protocol.initial_size for a draw."
-            )
-        return
-    draws = [key for key in DRAW_KEYS if getattr(protocol, key) != getattr(ProtocolConfig, key)]
-    if draws:
-        raise ConfigurationError(
-            f"protocol.labels_from gives the initial labels, so that nothing is drawn by "
-            f"{' and '.join(f'protocol.{key}={getattr(protocol, key)}' for key in draws)}; leave out one of them."
-        )
 
 
 def can_be_folder(name: str) -> bool:

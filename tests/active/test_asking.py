@@ -201,6 +201,29 @@ def test_a_run_with_an_asker(command_line: CommandLine, arguments: list[str], tm
     ]
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_the_first_labels_are_those_of_the_askers_features(
+    command_line: CommandLine, arguments: list[str], tmp_path: Path
+) -> None:
+    given = ["protocol.initial=kmeans", "protocol.initial_on=features", "protocol.rounds=1"]
+    asking = [argument for argument in arguments if argument != "acquisition.by=lda"]
+    trees = [argument for argument in asking if not argument.startswith(("learner", "acquisition.by"))]
+    runs = {
+        "asked": [*asking, "acquisition.by=profile_trees"],
+        "own": [*trees, "learner=profile_trees"],
+        "spectra": [*trees, "learner=profile_trees", "protocol.initial_on=spectra"],
+    }
+    first = {}
+    for name, words in runs.items():
+        kept = given[:1] + given[2:] if name == "spectra" else given
+        assert command_line(*words, *kept, f"hydra.run.dir={tmp_path / name}").code == 0
+        pool = pool_arrays(tmp_path / name)
+        first[name] = [i for i, at in zip(pool["pixel_id"], pool["labelled_at"], strict=True) if at == 0]
+    assert first["asked"] == first["own"] != first["spectra"]
+    outcome = command_line(*asking, *given, "acquisition.by=cnn3d", f"hydra.run.dir={tmp_path / 'none'}")
+    assert outcome.code == 2 and "protocol.initial_on=features: cnn3d has no features before" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -208,7 +231,10 @@ def test_a_run_with_an_asker(command_line: CommandLine, arguments: list[str], tm
             "acquisition.by=jcr",
             "acquisition.by=jcr can't give probabilities_NC, which acquisition=margin needs; choose",
         ),
-        ("acquisition.by=nearest_label", "acquisition.by=nearest_label can't give probabilities_NC"),
+        (
+            "acquisition=loss_prediction",
+            "acquisition.by=lda can't give predicted_loss_N, which acquisition=loss_prediction",
+        ),
         ("acquisition.by=emp_svm", "acquisition.by=emp_svm is the run's own learner"),
         ("acquisition.by=trees/2", "acquisition.by=trees/2 is no learner; choose one of cae3d_svm"),
         ("acquisition.by_step=0", "acquisition.by_step=0 must be 1 or more"),

@@ -77,6 +77,16 @@ def test_the_first_labels_in_the_order_in_which_they_were_asked(
     assert f"Labels: {len(expected)} + 1 x 4" in outcome.out
 
 
+@pytest.mark.parametrize("draw", ["protocol.per_class=2", "protocol.min_per_class=9", "protocol.initial=kmeans"])
+def test_what_a_protocol_says_of_its_draw_has_no_effect(
+    command_line: CommandLine, scene: Arguments, tmp_path: Path, draw: str
+) -> None:
+    outcome = command_line(*scene, labels_from(SOURCE), draw, f"hydra.run.dir={tmp_path / 'drawn'}")
+    assert outcome.code == 0, outcome.err
+    assert "Labels: 20 + 1 x 4" in outcome.out
+    assert len(initial(tmp_path / "drawn")) == 20
+
+
 def test_a_begun_run_needs_its_source_no_more(command_line: CommandLine, scene: Arguments, tmp_path: Path) -> None:
     arguments = [*scene, labels_from(SOURCE), "protocol.rounds=2"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -173,8 +183,6 @@ def test_the_folder_says_whose_labels_they_are() -> None:
             "protocol.query_size=300",
             "20 + 1 x 300 = 320 labels, but tiny with split=holdout has 220 candidates; lower protocol.labels_at",
         ),
-        ("protocol.min_per_class=1", "nothing is drawn by protocol.min_per_class=1; leave out one of them"),
-        ("protocol.initial=kmeans", "nothing is drawn by protocol.initial=kmeans"),
         ("protocol.labels_from=outputs", "protocol.labels_from=outputs holds no run with labels"),
         ("protocol.labels_from=nowhere", "protocol.labels_from=nowhere holds no run with labels"),
         ("protocol.labels_from=null protocol.labels_at=4", "protocol.labels_at=4 counts the labels of another run"),
