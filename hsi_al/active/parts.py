@@ -349,7 +349,8 @@ def draw(config: Config, scene: Scene, candidates: Ids, learner: Learner) -> Ids
         return draw_cold(candidates, scene.cube.reshape(-1, scene.n_bands)[candidates], size, kind, rng)
     features = learner.unlabelled_features(candidates) if isinstance(learner, HasFeatures) else None
     if features is None:
-        name = config.acquisition.by or config.learner.name
+        by = config.acquisition.by
+        name = f"acquisition.by={by}" if by else f"learner={config.learner.name}"
         raise ConfigurationError(
             f"protocol.initial_on=features: {name} has no features before it has learnt from labels; take "
             "protocol.initial_on=spectra, or protocol.initial=uniform."

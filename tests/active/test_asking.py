@@ -221,7 +221,9 @@ def test_the_first_labels_are_those_of_the_askers_features(
         first[name] = [i for i, at in zip(pool["pixel_id"], pool["labelled_at"], strict=True) if at == 0]
     assert first["asked"] == first["own"] != first["spectra"]
     outcome = command_line(*asking, *given, "acquisition.by=cnn3d", f"hydra.run.dir={tmp_path / 'none'}")
-    assert outcome.code == 2 and "protocol.initial_on=features: cnn3d has no features before" in outcome.err
+    assert (
+        outcome.code == 2 and "protocol.initial_on=features: acquisition.by=cnn3d has no features before" in outcome.err
+    )
 
 
 @pytest.mark.parametrize(
