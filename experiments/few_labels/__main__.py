@@ -51,6 +51,8 @@ TABLES = {
     "pavia": Table("few_labels/pavia", "oa_heldout", BUDGETS),
     "new_ground": Table("new_ground/indian_pines", "kappa_heldout"),
     "proxy": Table("proxy/indian_pines", "oa_heldout", (160, 240, 480)),
+    "queries": Table("queries/indian_pines", "oa_heldout", (480, 490, 500, 530, 580)),
+    "queries_anew": Table("queries/indian_pines", "oa_heldout", (2, 12, 22, 52, 102)),
     "claim": Table("claim/indian_pines", "oa_all", (160, 240, 320, 480)),
 }
 
@@ -105,6 +107,8 @@ def rows(table: Table, found: Sequence[Series]) -> list[list[str]]:
         for size in sizes:
             point = points.get(size)
             cells.append("-" if point is None else percent(point.mean[table.measure], point.spread[table.measure]))
+        if set(cells) == {"-"}:
+            continue
         last = points[max(points)].mean[table.measure]
         lines.append((last, [name, f"{len(series.runs)}", *cells, f"{np.mean(seconds):.2g}"]))
     header = ["learner and query", "runs", *(f"{size} labels" for size in sizes), "seconds a round"]
