@@ -216,15 +216,17 @@ class ActiveLearningLoop:
             round_: Present round.
             rng: Source of the selection's draws.
         """
-        candidates = self.pool.candidates
-        view = PoolView(
-            outputs,
-            self.pool.is_labelled,
-            self.pool.label.copy(),
-            candidates // self.width,
-            candidates % self.width,
-            scores,
-        )
+        candidates, is_labelled, label = self.pool.candidates, self.pool.is_labelled, self.pool.label.copy()
+        if self.split.new_ground is not None:  # what may not be asked isn't shown
+            shown = np.flatnonzero(is_labelled | np.isin(candidates, self.split.new_ground))
+            candidates, is_labelled, label, outputs = (
+                candidates[shown],
+                is_labelled[shown],
+                label[shown],
+                outputs.at(shown),
+            )
+            scores = None if scores is None else scores[shown]
+        view = PoolView(outputs, is_labelled, label, candidates // self.width, candidates % self.width, scores)
         # Only one process selects: scores that differ in a last bit would give the processes different pools.
         positions = self.ranks.from_first(lambda: self.acquisition.select(view, n, rng))
         pixel_ids = candidates[positions]

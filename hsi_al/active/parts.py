@@ -23,7 +23,7 @@ from hsi_al.methods.room import Task
 from hsi_al.pool.initial import DRAWS, draw_initial, draw_per_class
 from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import GroundTruthOracle, Oracle
-from hsi_al.pool.splits import Split, divide_holdout, divide_paper, divide_spatially, with_missing
+from hsi_al.pool.splits import Split, divide_holdout, divide_paper, divide_spatially, with_missing, with_new_ground
 from hsi_al.randomness import generator
 from hsi_al.report.run_files import meta_entries
 from hsi_al.scenes.catalogue import (
@@ -105,10 +105,11 @@ class Parts:
         config = self.config
         by = f" by {config.acquisition.by}" if config.acquisition.by else ""
         fold = f", fold {config.split.fold}" if config.split.fold else ""
+        ground = f" new_ground={config.split.new_ground:g}" if config.split.new_ground else ""
         source = f" from labels of {self.labels_from['asked_by']}" if self.labels_from else ""
         return (
             f"{config.dataset.name}, {self.method}, {config.acquisition.name}{by}, "
-            f"protocol {config.protocol.name}{source}, split {config.split.kind}{fold}, seed {config.seed}"
+            f"protocol {config.protocol.name}{source}, split {config.split.kind}{ground}{fold}, seed {config.seed}"
         )
 
     def overlap(self) -> dict[str, Any]:
@@ -173,7 +174,7 @@ def build_parts(config: Config, path: Path, ranks: Ranks, tell: Callable[[Scene]
         parts.labels_from = meta_entries(path).get("labels_from")
     if parts.first_round == 0:
         if protocol.labels_from is None:
-            initial = draw(config, scene, split.candidates, asker.learner if asker else learner)
+            initial = draw(config, scene, split.initial, asker.learner if asker else learner)
         else:
             inherited = labels_of_run(protocol.labels_from, protocol.labels_at, scene, split.candidates)
             initial, parts.labels_from = inherited.pixel_ids, inherited.source
@@ -281,17 +282,29 @@ def build_split(config: Config, scene: Scene) -> Split:
     if protocol.max_pixels is not None:
         split = split.thinned(protocol.max_pixels, generator(settings.seed, "thin", settings.fold))
         split = with_missing(split.kind, ids, labels, np.isin(ids, split.candidates), np.isin(ids, split.test))
+    if settings.new_ground is not None:
+        rng = generator(settings.seed, "new_ground", settings.fold)
+        split = with_new_ground(split, scene.labels_of(split.scored_ids), rng, settings.new_ground)
     if settings.kind != "paper" and not len(split.test):
-        raise PoolError(f"split={settings.kind} leaves no test pixels of {scene.name}; lower split.fraction.")
+        key = "split.fraction" if settings.new_ground is None else "split.new_ground"
+        raise PoolError(f"split={settings.kind} leaves no test pixels of {scene.name}; lower {key}.")
     if protocol.labels_from is None:  # else known with these labels
-        check_budget(config, scene, split, initial_size(config, scene.labels_of(split.candidates)))
+        check_budget(config, scene, split, initial_size(config, scene.labels_of(split.initial)))
     return split
 
 
 def check_budget(config: Config, scene: Scene, split: Split, initial: int) -> None:
     """Raise PoolExhaustedError if a protocol with so many initial labels needs more than there are candidates."""
     protocol, ids = config.protocol, scene.labelled_ids
-    budget = initial + protocol.rounds * protocol.query_size
+    asked = protocol.rounds * protocol.query_size
+    budget = initial + asked
+    if split.new_ground is not None and (initial > len(split.initial) or asked > len(split.asked)):
+        raise PoolExhaustedError(
+            f"The protocol asks for {initial} initial labels and {protocol.rounds} x {protocol.query_size} = {asked} "
+            f"on new ground, but {scene.name} with split={split.kind} has {len(split.initial)} candidates for the "
+            f"first and {len(split.asked)} for the others; lower {initial_key(config)}, protocol.rounds or "
+            "protocol.query_size, or raise split.new_ground."
+        )
     if budget > len(split.candidates):
         limited = protocol.max_pixels is not None and protocol.max_pixels < len(ids)
         thinned = f" and protocol.max_pixels={protocol.max_pixels}" if limited else ""

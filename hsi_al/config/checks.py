@@ -93,6 +93,11 @@ def check_combinations(config: Config) -> None:
             f"split.guard={config.split.guard} keeps test pixels away from candidates, which split={config.split.kind} "
             "mixes; leave it out, or take split=blocks, checkerboard or fields."
         )
+    if config.split.new_ground is not None and QUESTIONS[config.split.kind] != NEW_GROUND:
+        raise ConfigurationError(
+            f"split.new_ground={config.split.new_ground} asks where no initial label lies, but "
+            f"split={config.split.kind} divides no ground; leave it out, or take split=blocks, checkerboard or fields."
+        )
     folders = {
         f"{part}.name": getattr(config, part).name for part in ("dataset", "experiment", "acquisition", "protocol")
     }

@@ -75,8 +75,12 @@ class DatasetConfig:
     memory_gb: float = option(4.0, "largest cube that in_memory=auto loads, 10^9 bytes of float32", low=0, most=10**6)
 
 
-# The question that the test pixels of each split ask.
-COMPLETE_MAP, NEW_GROUND = "complete this map", "map ground without labels"
+# The question that the test pixels of each split ask, and of one with `split.new_ground`.
+COMPLETE_MAP, NEW_GROUND, NEW_LABELS = (
+    "complete this map",
+    "map ground without labels",
+    "map new ground with a handful of labels there",
+)
 QUESTIONS = {
     **{"paper": COMPLETE_MAP, "holdout": COMPLETE_MAP},
     **{"blocks": NEW_GROUND, "checkerboard": NEW_GROUND, "fields": NEW_GROUND},
@@ -103,12 +107,24 @@ class SplitConfig:
     fold: int = option(
         0, "number of the division, another draw of the same split each; not with paper", low=0, most=MOST_ROUNDS
     )
+    new_ground: float | None = option(
+        None,
+        "blocks, checkerboard, fields: queries ask on the test side alone, among this fraction of every class there; "
+        "the rest tests, and initial labels come from the other side",
+        above=0,
+        below=1,
+    )
 
 
 def name_with_variants(split: SplitConfig) -> str:
-    """Return the kind of the split with the guard and the fold that are set, such as `blocks-guard=16-fold=1`."""
-    variants = {"guard": split.guard, "fold": split.fold}
+    """Return the kind of the split with guard, new ground and fold if set, such as `blocks-guard=16-fold=1`."""
+    variants = {"guard": split.guard, "new_ground": split.new_ground, "fold": split.fold}
     return "-".join([split.kind, *(f"{key}={value}" for key, value in variants.items() if value)])
+
+
+def question_of(kind: str, new_ground: bool) -> str:
+    """Return the question that a split of this kind asks; empty for an unknown kind."""
+    return NEW_LABELS if new_ground else QUESTIONS.get(kind, "")
 
 
 OmegaConf.register_new_resolver("name_with_variants", name_with_variants, replace=True)  # as `name_with_wrappers`

@@ -26,6 +26,8 @@ class Split:
             candidates not (yet) labelled.
         missing_in_candidates: Class indices without a candidate.
         missing_in_test: Class indices without a test pixel; empty if there are no test pixels.
+        new_ground: Candidates on the side of the test pixels, ascending: queries ask these alone, and no initial label
+            is drawn among them. None = every candidate may be drawn and asked.
     """
 
     kind: str
@@ -33,6 +35,17 @@ class Split:
     test: Ids
     missing_in_candidates: tuple[int, ...] = ()
     missing_in_test: tuple[int, ...] = ()
+    new_ground: Ids | None = None
+
+    @property
+    def initial(self) -> Ids:
+        """Candidates among which initial labels are drawn, ascending."""
+        return self.candidates if self.new_ground is None else np.setdiff1d(self.candidates, self.new_ground)
+
+    @property
+    def asked(self) -> Ids:
+        """Candidates that queries ask, ascending."""
+        return self.candidates if self.new_ground is None else self.new_ground
 
     @cached_property
     def scored_ids(self) -> Ids:
@@ -124,6 +137,25 @@ def divide_spatially(
             f"{layouts.way_out}."
         )
     return with_missing(kind, pixel_ids, labels, *best)
+
+
+def with_new_ground(split: Split, labels: Ids, rng: np.random.Generator, fraction: float) -> Split:
+    """Let queries ask on the side of the test pixels: a random `fraction` of every class there, rounded up.
+
+    Labels of one place are then to serve at another one, where a few more are asked (domain adaptation by active
+    learning: G. Matasci, D. Tuia, M. Kanevski, "SVM-based boosting of active learning strategies for efficient domain
+    adaptation", IEEE JSTARS 2012).
+
+    Args:
+        split: A split by places.
+        labels: Class indices of `split.scored_ids`, (N,).
+        rng: Source of the draw.
+        fraction: Above 0 and below 1.
+    """
+    ids, is_test = split.scored_ids, np.isin(split.scored_ids, split.test)
+    halves = divide_holdout(split.test, labels[is_test], rng, fraction)
+    test = np.isin(ids, halves.test)
+    return replace(with_missing(split.kind, ids, labels, ~test, test), new_ground=halves.candidates)
 
 
 class Balance:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from hsi_al.config.plain import plain_yaml
-from hsi_al.config.schema import DATA_KEYS, QUESTIONS, WRAPPERS
+from hsi_al.config.schema import DATA_KEYS, WRAPPERS, question_of
 from hsi_al.errors import RunDirectoryError
 from hsi_al.manifest import read_manifest, reading
 from hsi_al.report.run_files import Meta, read_meta
@@ -30,7 +30,7 @@ IGNORED = (
     "trainer.predict_batch_size",
 )
 # Keys that are named where they are set, as acquisition wrappers are.
-LABELS = ("protocol.labels_from", "protocol.labels_at")
+NAMED = ("protocol.labels_from", "protocol.labels_at", "split.new_ground")
 # Values of a setting that is switched off.
 OFF = ("None", "False", "0", "0.0")
 # Keys that name every run, in this order, and how their values are written; others are written `key=value`.
@@ -109,7 +109,8 @@ class Series:
     @property
     def question(self) -> str:
         """The question that the test pixels ask, in words; empty where the split isn't known."""
-        return next((QUESTIONS.get(kind, "") for kind in self.values_of("split.kind")), "")
+        kind, *_ = *self.values_of("split.kind"), ""
+        return question_of(kind, {*self.values_of("split.new_ground")} - {*OFF} != set())
 
     @property
     def has_fixed_test_set(self) -> bool:
@@ -277,7 +278,7 @@ def tested_settings(named: Mapping[Settings, Sequence[tuple[Run, dict[str, str]]
 def hidden_settings(kept: Sequence[dict[str, str]]) -> list[Settings]:
     """Return, for each of several runs that are equal in the keys of `NAMING`, its other settings that matter.
 
-    These are the keys in which the runs differ, acquisition wrappers that are on, and whose labels a run began with.
+    These are the keys in which the runs differ, acquisition wrappers that are on, and other keys of `NAMED`.
     Every run gets an empty tuple if one of them has no config.yaml.
 
     Args:
@@ -290,7 +291,7 @@ def hidden_settings(kept: Sequence[dict[str, str]]) -> list[Settings]:
     for key in values:
         if not all(key in settings for settings in kept):  # a run older than the key equals one with the key off
             values[key] = [OFF[0] if value in OFF else value for value in values[key]]
-    named = {*LABELS, *(f"acquisition.{name}" for name in WRAPPERS)}
+    named = {*NAMED, *(f"acquisition.{name}" for name in WRAPPERS)}
     keys = sorted(key for key, own in values.items() if len(set(own)) > 1 or (key in named and {*own} - {*OFF}))
     return [tuple(Setting(key, values[key][run]) for key in keys) for run in range(len(kept))]
 

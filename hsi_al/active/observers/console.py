@@ -6,7 +6,7 @@ from rich.console import Console
 
 from hsi_al.active.observers.progress import duration
 from hsi_al.active.parts import Parts, guard_of
-from hsi_al.config.schema import NEW_GROUND, QUESTIONS, Config
+from hsi_al.config.schema import COMPLETE_MAP, NEW_GROUND, NEW_LABELS, Config, question_of
 from hsi_al.methods.base import Estimate
 from hsi_al.methods.registry import method_of
 from hsi_al.report.classes import NAME, print_classes
@@ -50,11 +50,19 @@ def announce(console: Console, parts: Parts, threads: int) -> Estimate:
             names += f" and {len(missing) - MOST_CLASSES:,} more" if len(missing) > MOST_CLASSES else ""
             classes = "1 class has" if len(missing) == 1 else f"{len(missing):,} classes have"
             say(f"{classes} no {SIDES[side]} in this split, so AA on them omits: {names}")
-    say(f"Question that split={parts.split.kind} asks: {QUESTIONS[parts.split.kind]}")
-    if QUESTIONS[parts.split.kind] == NEW_GROUND:
-        say(guard_sentence(config))
+    question = question_of(parts.split.kind, parts.split.new_ground is not None)
+    say(f"Question that split={parts.split.kind} asks: {question}")
+    if question != COMPLETE_MAP:
         window = method_of(config).window(config) or 0
-        if parts.split.kind != "fields" and window > guard_of(config):
+        if question == NEW_LABELS:
+            say(
+                f"Initial labels lie on one side, which has {len(parts.split.initial):,} candidates; on the other side "
+                f"queries ask among {len(parts.split.asked):,} pixels, and {len(parts.split.test):,} between these "
+                "test the learner."
+            )
+        else:
+            say(guard_sentence(config))
+        if question == NEW_GROUND and parts.split.kind != "fields" and window > guard_of(config):
             warn(
                 f"split.guard={config.split.guard} is smaller than this learner's patches of {window} x {window} "
                 "pixels, so that training patches hold test pixels."
