@@ -15,7 +15,7 @@ from hsi_al.pool.splits import Split, divide_spatially, with_new_ground
 from hsi_al.report.series import series_of
 from hsi_al.scenes.catalogue import load_catalogue_scene
 from hsi_al.scenes.scene import Scene
-from tests.active.test_loop import INITIAL, QUERY, ROUNDS, Ids, NearestMean, classes_of, start
+from tests.active.test_loop import INITIAL, QUERY, ROUNDS, WIDTH, Ids, NearestMean, classes_of, start
 from tests.active.test_parts import composed, folder_of
 from tests.conftest import CommandLine, tiny_arrays
 from tests.test_run import curve_without_seconds, pool_arrays
@@ -69,6 +69,11 @@ def loop_on_new_ground(path: Path, acquisition: str, asker: bool = False) -> tup
 
         def select(self, view: PoolView, n: int, rng: np.random.Generator) -> Ids:
             seen.append(view)
+            if view.scores is not None:  # those of the pixels that are shown
+                learner = loop.learner if loop.asker is None else loop.asker.learner
+                p = learner.predict(view.row * WIDTH + view.column).probabilities_NC
+                assert p is not None
+                np.testing.assert_allclose(view.scores, -(p * np.log(np.maximum(p, 1e-30))).sum(axis=1), atol=1e-5)
             return inner.select(view, n, rng)
 
     pool = type(loop.pool)(split.candidates)
@@ -87,7 +92,7 @@ def test_queries_ask_and_see_the_new_ground_alone(tmp_path: Path, acquisition: s
     assert set(asked.tolist()) <= set(split.asked.tolist())
     first = seen[0]
     shown = np.sort(np.concatenate([split.initial[:INITIAL], split.asked]))
-    assert (first.row * 12 + first.column).tolist() == shown.tolist()
+    assert (first.row * WIDTH + first.column).tolist() == shown.tolist()
     assert first.is_labelled.tolist() == np.isin(shown, split.initial).tolist()
     assert first.labels.tolist() == np.where(first.is_labelled, classes_of(shown), -1).tolist()
     assert len(first.outputs.predicted_class) == len(shown)
@@ -136,6 +141,19 @@ def test_old_labels_of_another_run_and_queries_on_new_ground(command_line: Comma
     series = series_of([source, run])
     assert [entry.question for entry in series] == ["map ground without labels", NEW_LABELS]
     assert [entry.question for entry in series_of([run])] == [NEW_LABELS]
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("initial", ["uniform", "kmeans"])
+def test_the_first_labels_are_drawn_on_the_old_side(
+    command_line: CommandLine, arguments: list[str], tmp_path: Path, initial: str
+) -> None:
+    sides = {}
+    for name, given in (("new", arguments), ("old", [a for a in arguments if "new_ground" not in a])):
+        assert command_line(*given, f"protocol.initial={initial}", f"hydra.run.dir={tmp_path / name}").code == 0
+        pool = pool_arrays(tmp_path / name)
+        sides[name] = [i for i, at in zip(pool["pixel_id"], pool["labelled_at"], strict=True) if at == 0]
+    assert sides["new"] == sides["old"] and len(sides["old"]) == 12
 
 
 @pytest.mark.parametrize(
