@@ -65,10 +65,11 @@ def loop_on_new_ground(path: Path, acquisition: str, asker: bool = False) -> tup
     inner = build_acquisition(acquisition)
 
     class Watching:
-        name, needs = inner.name, inner.needs
+        name, needs, picks = inner.name, inner.needs, inner.picks  # type: ignore[attr-defined]
 
         def select(self, view: PoolView, n: int, rng: np.random.Generator) -> Ids:
             seen.append(view)
+            assert (view.scores is not None) == (acquisition == "entropy")
             if view.scores is not None:  # those of the pixels that are shown
                 learner = loop.learner if loop.asker is None else loop.asker.learner
                 p = learner.predict(view.row * WIDTH + view.column).probabilities_NC
