@@ -7,12 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
+from hsi_al import interrupts
 from hsi_al.methods.posterior import PosteriorClassifier
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 NAMES = {ExtraTreesClassifier: "extremely randomised trees", RandomForestClassifier: "trees of a random forest"}
 WORTH_THREADS = 2000  # labels from which several threads fit a forest faster than one
+FITTED_AT_ONCE = 200_000  # labels times trees, a second or so, between two looks for an interrupt
 
 
 class Forest(PosteriorClassifier):
@@ -41,10 +43,18 @@ class Forest(PosteriorClassifier):
         return f"{self.trees:,} trees a round on up to {n_labelled:,} labels, then {n_predicted:,} pixels"
 
     def fitted(self, features: Floats, labels: Ids, rng: np.random.Generator) -> Any:  # noqa: ANN401
-        """Return the model."""
+        """Return the model, whose trees are those of a single fit, though an interrupt is noticed between some of them.
+
+        Raises:
+            Interrupted: The process was asked to end.
+        """
         threads = self.threads if len(features) >= WORTH_THREADS else 1
-        forest = self.kind(self.trees, n_jobs=threads, random_state=int(rng.integers(2**31)))
-        return forest.fit(features, labels).set_params(n_jobs=1)
+        forest = self.kind(n_jobs=threads, random_state=int(rng.integers(2**31)), warm_start=True)
+        step = max(threads, FITTED_AT_ONCE // len(features))
+        for first in range(0, self.trees, step):
+            interrupts.check()
+            forest.set_params(n_estimators=min(first + step, self.trees)).fit(features, labels)
+        return forest.set_params(n_jobs=1)
 
     def shares(self, features: Floats) -> NDArray[np.floating]:
         """Return the probabilities, (n, classes with a label), of features (n, D).

@@ -72,7 +72,8 @@ class StripFeatures:
     Args:
         cube: (H, W, bands).
         compute: Function that turns the values of consecutive rows (h, W, bands), float32, into their features
-            (h, W, D). Those of the outer `halo` rows are not used, unless they are the scene's first or last rows.
+            (h, W, D), and may overwrite the values. Features of the outer `halo` rows are not used, unless they are the
+            scene's first or last rows.
         n_features: D.
         halo: Rows above and below a pixel that its features depend on.
         memory_gb: Largest size of the features of the whole scene that are kept, 10^9 bytes of float32.
@@ -136,18 +137,24 @@ class StripFeatures:
         """Features of all pixels, (H * W, D)."""
         table = np.empty((self.height * self.width, self.n_features), np.float32)
         for number, strip in enumerate(self.strips):
-            table[strip.first * self.width : strip.last * self.width] = self.of_strip(number)
+            self._compute(number, table[strip.first * self.width : strip.last * self.width])
             if self.progress is not None:
                 self.progress(f"features {number + 1}/{len(self.strips)}", (number + 1) / len(self.strips))
-        self.held = None
         return table
 
     def of_strip(self, number: int) -> Floats:
         """Return the features of a strip's pixels, (pixels, D)."""
         if self.held is None or self.held[0] != number:
-            interrupts.check()
             self.held = None  # frees its memory first
             strip = self.strips[number]
-            features = strip.inner(self.compute(strip.read(self.cube)))
-            self.held = number, features.reshape(-1, self.n_features).astype(np.float32)
+            features = np.empty(((strip.last - strip.first) * self.width, self.n_features), np.float32)
+            self._compute(number, features)
+            self.held = number, features
         return self.held[1]
+
+    def _compute(self, number: int, features: Floats) -> None:
+        """Fill in the features (pixels, D) of a strip's pixels."""
+        interrupts.check()
+        strip = self.strips[number]
+        rows = features.reshape(-1, self.width, self.n_features)
+        rows[:] = strip.inner(self.compute(strip.read(self.cube)))

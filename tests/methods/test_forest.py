@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
+from hsi_al import interrupts
 from hsi_al.methods import forest
 from hsi_al.methods.forest import Forest
 from tests.methods.fakes import Floats, Ids, blobs, rng
@@ -19,11 +20,12 @@ def undecided() -> tuple[Floats, Ids]:
 
 @pytest.mark.parametrize("kind", [ExtraTreesClassifier, RandomForestClassifier])
 @pytest.mark.parametrize("threads", [1, 3, 7])
-@pytest.mark.parametrize("worth", [1, 2000])
-def test_results_do_not_depend_on_the_number_of_threads(
-    kind: type[Any], threads: int, worth: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("worth", "at_once"), [(1, 10**6), (2000, 10**6), (1, 1), (2000, 700)])
+def test_results_depend_neither_on_the_number_of_threads_nor_on_the_trees_fitted_at_once(
+    kind: type[Any], threads: int, worth: int, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(forest, "WORTH_THREADS", worth)
+    monkeypatch.setattr(forest, "FITTED_AT_ONCE", at_once)
     features, labels = undecided()
     found = Forest(kind, 25, threads)
     found.fit(features, labels, rng(), calibrated=True)
@@ -32,6 +34,24 @@ def test_results_do_not_depend_on_the_number_of_threads(
         probabilities = found.probabilities(some, 4)
         assert np.array_equal(probabilities[:, [0, 2, 3]], twin.predict_proba(some).astype(np.float32))
         assert not probabilities[:, 1].any() and found.predict(some).tolist() == twin.predict(some).tolist()
+
+
+def test_an_interrupt_is_noticed_between_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = undecided()
+    looks: list[int] = []
+
+    def second_look() -> None:
+        looks.append(0)
+        if len(looks) == 2:
+            raise interrupts.Interrupted(2)
+
+    monkeypatch.setattr(interrupts, "check", second_look)
+    monkeypatch.setattr(forest, "FITTED_AT_ONCE", 60 * 30)
+    Forest(ExtraTreesClassifier, 30, 1).fit(features, labels, rng())
+    assert len(looks) == 1
+    looks.clear()
+    with pytest.raises(interrupts.Interrupted):
+        Forest(ExtraTreesClassifier, 31, 1).fit(features, labels, rng())
 
 
 def test_the_generator_decides() -> None:

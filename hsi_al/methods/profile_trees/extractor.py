@@ -1,13 +1,12 @@
 """Multi-scale profiles: principal components, their Gaussians, and the openings and closings of the first ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, grey_closing, grey_opening
+from scipy.ndimage import gaussian_filter
 
 from hsi_al import interrupts
 from hsi_al.errors import LearnerError
@@ -149,26 +148,39 @@ class ProfileExtractor:
         return mean, np.where(deviation > ROUNDING, deviation, 1.0)
 
     def _computed(self, values: Floats) -> Floats:
-        """Return the features of consecutive rows (h, W, bands), (h, W, D), before they are standardised."""
+        """Return the features of consecutive rows (h, W, bands), which are overwritten; (h, W, D), not contiguous."""
         height, width, n_bands = values.shape
-        scores = (values.reshape(-1, n_bands) - self.mean.astype(np.float32)) @ self.projection.astype(np.float32)
-        maps = np.ascontiguousarray(scores.T).reshape(-1, height, width)
+        spectra = values.reshape(-1, n_bands)
+        spectra -= self.mean.astype(np.float32)
+        maps = np.ascontiguousarray((spectra @ self.projection.astype(np.float32)).T).reshape(-1, height, width)
         features = np.empty((self.n_features, height, width), np.float32)
-        features[: len(maps)] = maps
-        jobs = [partial(smoothed, map_, sigma) for sigma in self.settings.sigmas for map_ in maps]
-        for map_ in maps[: self.settings.profile_components]:
-            jobs += [
-                partial(by_square, name, map_, r) for r in self.settings.radii for name in (grey_opening, grey_closing)
-            ]
+        centre, scale = self.centre.astype(np.float32), self.scale.astype(np.float32)
 
-        def do(number: int) -> None:
-            features[len(maps) + number] = jobs[number]()
+        def do(job: tuple[slice, Callable[[], Iterator[Floats]]]) -> None:
+            places, found = job
+            for number, feature in zip(range(len(features))[places], found(), strict=True):
+                np.subtract(feature, centre[number], out=features[number])
+                features[number] /= scale[number]
 
         with ThreadPoolExecutor(self.threads) as pool:
-            list(pool.map(do, range(len(jobs))))
-        found = np.ascontiguousarray(np.moveaxis(features, 0, -1))
-        self._standardise(found)
-        return found
+            for _ in pool.map(do, self._jobs(maps)):
+                interrupts.check()  # the jobs not begun are then cancelled
+        return np.moveaxis(features, 0, -1)
+
+    def _jobs(self, maps: Floats) -> Iterator[tuple[slice, Callable[[], Iterator[Floats]]]]:
+        """Yield the places of features and what finds them from the components (components, H, W)."""
+        yield slice(len(maps)), lambda: iter(maps)
+        first = len(maps)
+        for sigma in self.settings.sigmas:
+            for map_ in maps:
+                yield slice(first, first + 1), lambda map_=map_, sigma=sigma: iter([smoothed(map_, sigma)])  # type: ignore[misc]
+                first += 1
+        radii = self.settings.radii
+        for map_ in maps[: self.settings.profile_components]:
+            for start, opens in ((first, True), (first + 1, False)):
+                places = slice(start, first + 2 * len(radii), 2)
+                yield places, lambda map_=map_, opens=opens: by_squares(map_, radii, opens)  # type: ignore[misc]
+            first += 2 * len(radii)
 
     def _standardise(self, features: Floats) -> None:
         """Subtract the centre of every feature (..., D) and divide by its scale, in place."""
@@ -182,10 +194,36 @@ def smoothed(map_: Floats, sigma: float) -> Floats:
     return found
 
 
-def by_square(operation: Callable[..., Any], map_: Floats, radius: int) -> Floats:
-    """Open or close a map (H, W) by the square of side 2 * radius + 1; it is mirrored at its border."""
-    found: Floats = operation(map_, size=(2 * radius + 1, 2 * radius + 1), mode="reflect")
-    return found
+def by_squares(map_: Floats, radii: list[int], opens: bool) -> Iterator[Floats]:
+    """Yield the openings or the closings of a map (H, W), mirrored at its border, by squares of side 2 * radius + 1.
+
+    An opening is the maximum over the square of the minima over it, a closing the minimum of the maxima. Minima are
+    exact, so that those over a large square may be found from those over a smaller one.
+    """
+    first, then = (np.minimum, np.maximum) if opens else (np.maximum, np.minimum)
+    found, reached, extremes = {}, 0, map_
+    for radius in sorted(set(radii)):
+        extremes, reached = over_square(extremes, radius - reached, first), radius
+        found[radius] = over_square(extremes, radius, then)
+    for radius in radii:
+        yield found[radius]
+
+
+def over_square(map_: Floats, radius: int, extreme: np.ufunc) -> Floats:
+    """Return the minimum or maximum of a map (H, W), mirrored at its border, over squares of side 2 * radius + 1.
+
+    Each axis takes about log2 of the side steps over whole arrays: from those of n neighbours follow those of up to 2n.
+    """
+    for axis in (0, 1):
+        padding = [(0, 0), (0, 0)]
+        padding[axis] = (radius, radius)
+        map_ = np.pad(map_, padding, mode="symmetric")
+        reached, side = 1, 2 * radius + 1
+        while reached < side:
+            step = min(reached, side - reached)
+            both = (map_[:-step], map_[step:]) if axis == 0 else (map_[:, :-step], map_[:, step:])
+            map_, reached = extreme(*both), reached + step
+    return map_
 
 
 def principal_axes(cube: Cube, most: int) -> tuple[Doubles, Doubles]:
@@ -198,14 +236,16 @@ def principal_axes(cube: Cube, most: int) -> tuple[Doubles, Doubles]:
         LearnerError: No band varies.
         SceneError: The cube's file is damaged.
     """
-    spectra = sampled(cube)
+    spectra = sampled(cube)  # up to 10^8 numbers, therefore changed in place
     mean, deviation = spectra.mean(axis=0), spectra.std(axis=0)
     varies = deviation > 1e-12 * np.abs(mean)
     if not varies.any():
         raise LearnerError(
             "No band of the cube varies, so that no class can be told from it; take other bands or another scene."
         )
-    standard = (spectra[:, varies] - mean[varies]) / deviation[varies]
+    standard = spectra if varies.all() else spectra[:, varies]
+    standard -= mean[varies]
+    standard /= deviation[varies]
     variances, axes = np.linalg.eigh(standard.T @ standard / len(standard))
     kept = np.flatnonzero(variances > 1e-9 * variances[-1])[::-1][:most]
     axes = axes[:, kept]

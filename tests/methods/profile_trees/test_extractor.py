@@ -1,18 +1,21 @@
 """Multi-scale profiles: against scikit-learn and plain loops, by strips, on another cube."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import grey_closing, grey_opening
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
+from hsi_al import interrupts
 from hsi_al.errors import LearnerError
 from hsi_al.methods import strips
 from hsi_al.methods.profile_trees import ProfileTreesConfig, extractor, halo_of
-from hsi_al.methods.profile_trees.extractor import ProfileExtractor, principal_axes, sampled
+from hsi_al.methods.profile_trees.extractor import ProfileExtractor, by_squares, principal_axes, sampled
 from hsi_al.scenes.stored import Cube, stored_cube
 
 Floats = NDArray[np.float32]
@@ -75,6 +78,35 @@ def test_features_are_components_gaussians_openings_and_closings() -> None:
                 expected.append((7 + 4 * number + 2 * place, by_hand(map_, radius, np.max, np.min)))
         for column, map_expected in expected:
             np.testing.assert_allclose(features_of(cube)[:, column], standard(map_expected[None])[0], atol=2e-4)
+
+
+@pytest.mark.parametrize("shape", [(30, 41), (5, 3), (1, 20), (20, 1), (1, 1)])
+@pytest.mark.parametrize("radii", [[1, 3, 5, 7, 9, 12], [2], [4, 1, 4], [20, 3], []])
+def test_openings_and_closings_are_those_of_scipy(shape: tuple[int, int], radii: list[int]) -> None:
+    map_ = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    for opens, theirs in ((True, grey_opening), (False, grey_closing)):
+        found = list(by_squares(map_, radii, opens))
+        assert len(found) == len(radii)
+        for radius, ours in zip(radii, found, strict=True):
+            np.testing.assert_array_equal(ours, theirs(map_, size=(2 * radius + 1,) * 2, mode="reflect"))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_interrupt_cancels_the_features_of_a_strip(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    found = ProfileExtractor(fake_cube(), settings(sigmas=[1.0] * 500), 1.0, threads)
+    done = []
+
+    def smoothed(map_: Floats, sigma: float) -> Floats:
+        done.append(sigma)
+        if len(done) >= 3:
+            time.sleep(0.002)  # the others must not end before the main thread looks
+            monkeypatch.setattr(interrupts, "check", lambda: (_ for _ in ()).throw(interrupts.Interrupted(15)))
+        return map_
+
+    monkeypatch.setattr(extractor, "smoothed", smoothed)
+    with pytest.raises(interrupts.Interrupted):
+        found.fit(NONE, NONE, np.random.default_rng(0))
+    assert 3 <= len(done) < 1500
 
 
 @pytest.mark.parametrize("row_bytes", [1, 10**6])
