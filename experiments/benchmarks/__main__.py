@@ -22,6 +22,7 @@ from experiments.benchmarks import (
     layout,
     memory,
     peak,
+    profiles,
     scoring,
     training,
 )
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "layout": layout.measure,
     "peak": peak.measure,
     "jcr": jcr.measure,
+    "profiles": profiles.measure,
     "acquisition": acquisition.measure,
     "concurrent": concurrent.measure,
     "large": large.measure,

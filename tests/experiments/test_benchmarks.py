@@ -7,7 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.benchmarks import acquisition, concurrent, delivery, large, layout, memory, peak, scoring, training
+from experiments.benchmarks import (
+    acquisition,
+    concurrent,
+    delivery,
+    large,
+    layout,
+    memory,
+    peak,
+    profiles,
+    scoring,
+    training,
+)
 from experiments.benchmarks.__main__ import main, table
 from experiments.benchmarks.measure import Row, learner_on, medians, resident_memory, step_of, synthetic_cube
 from hsi_al.methods.deep.learner import DeepSettings
@@ -131,6 +142,33 @@ def test_large_scenes_are_measured_in_processes_of_their_own(tmp_path: Path, mon
     assert (cost.ratio, cost.verdict, peak.verdict) == (1.0, "yes", "yes")
     assert 100 < run[1] < 2000
     assert 0 < top[0] < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_profiles_are_measured_where_both_ways_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.run", forked_run)
+    small = {"n_labels": 60, "large": (50, 60, 30), "n_candidates": 2000, "rounds": 1, "repeats": 1}
+    rows = profiles.measure(**small, mapped=(300, 60, 12), lower=150)  # type: ignore[arg-type]
+    assert len(rows) == 2 * 4 + 1 + 3 and all(row.ratio > 0 for row in rows)
+    assert "196 features, Indian Pines (145x145x200)" in rows[0].name and "2,000 candidates" in rows[4].name
+    # 96 rows of 60 pixels with 32 around on each side, or at the scene's end 96 + 32 + 12: 12 bands, twice 196 features
+    assert rows[-2].reference.startswith(
+        f"values and features of a strip, {4 * (160 * 208 + 96 * 196) * 60 / 2**20:.0f} MB"
+    )
+    monkeypatch.setattr(profiles.PlainRound, "__call__", lambda self, threads: np.arange(10))
+    with pytest.raises(RuntimeError, match="select the same pixels"):
+        profiles.measure(**small)  # type: ignore[arg-type]
+
+
+def test_the_plain_round_keeps_its_picks_apart() -> None:
+    # Pixels 0 to 19 of a row; the trees can't tell those between two labelled ones, 0 and 19, of the same features.
+    features = np.zeros((20, 1), np.float32)
+    features[0], features[19] = -1, 1
+    ids = np.arange(20)
+    plain = profiles.PlainRound(features, ids[[0, 19]], np.array([0, 1]), ids, ids, 20, 10, 3, 2)
+    first, second = plain(threads=1).tolist()
+    assert second - first >= 8
 
 
 def test_an_unknown_benchmark_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
