@@ -18,6 +18,7 @@ from scipy.ndimage import gaussian_filter, grey_closing, grey_opening
 from sklearn.ensemble import ExtraTreesClassifier
 
 from experiments.benchmarks.measure import MEGABYTE, Row, medians, resident_memory
+from hsi_al import interrupts
 from hsi_al.active.experiment import Experiment
 from hsi_al.active.loop import ActiveLearningLoop
 from hsi_al.active.meta import peak_memory_mb
@@ -45,7 +46,7 @@ def measure(
     rounds: int = 46,
     mapped: tuple[int, int, int] = (1000, 1000, 100),
     lower: int = 400,
-    repeats: int = 5,
+    repeats: int = 3,
 ) -> list[Row]:
     """Measure rounds, a run and a map of a scene that stays in its file.
 
@@ -117,8 +118,18 @@ def rounds_on(
         return extractor.features(np.arange(cube.shape[0] * cube.shape[1]))
 
     loop = ActiveLearningLoop(
-        *(parts.split, parts.scene.labels_of(parts.split.scored_ids), parts.scene.n_classes, parts.scene.width),
-        *(parts.pool, learner, parts.acquisition, parts.oracle, parts.directory, 1, config.protocol.query_size, 0),
+        parts.split,
+        parts.scene.labels_of(parts.split.scored_ids),
+        parts.scene.n_classes,
+        parts.scene.width,
+        parts.pool,
+        learner,
+        parts.acquisition,
+        parts.oracle,
+        parts.directory,
+        rounds=1,
+        query_size=config.protocol.query_size,
+        seed=config.seed,
     )
 
     def our_round() -> Ids:
@@ -173,7 +184,9 @@ def plain_features(cube: NDArray[Any], settings: ProfileTreesConfig) -> Floats:
         for radius in settings.radii:
             found += [f(map_, size=(2 * radius + 1,) * 2) for f in (grey_opening, grey_closing)]
     features: Floats = np.stack(found, axis=-1).reshape(height * width, -1)
-    return (features - features.mean(axis=0, dtype=np.float64)).astype(np.float32) / features.std(axis=0)
+    features -= features.mean(axis=0, dtype=np.float64).astype(np.float32)
+    features /= features.std(axis=0)
+    return features
 
 
 @dataclass(frozen=True)
@@ -249,15 +262,15 @@ def maps_of(folder: Path, shape: tuple[int, int, int], lower: int, target: float
     for rows in (lower, height):
         write_scene(folder / f"mapped-{rows}", (rows, width, n_bands), 0)
         cube = folder / f"mapped-{rows}.npy"
-        seconds, peak = command("experiments.benchmarks.profiles", str(run), str(cube)).split()[-2:]
-        found.append((float(seconds), float(peak)))
+        printed = command("experiments.benchmarks.profiles", str(run), str(cube))
+        found.append([float(word) for word in printed.split()[-3:]])
         cube.unlink()
     settings = settings_in(composed(["dataset=indian_pines", *LEARNER])[0], ProfileTreesConfig)
     extractor = ProfileExtractor(np.zeros((height, width, n_bands), np.bool_), settings, 0.0)
     strip = max(strips_of(shape, halo_of(settings)), key=lambda strip: strip.bottom - strip.top)
     pixels, own = (strip.bottom - strip.top) * width, (strip.last - strip.first) * width
     strip_mb = 4 * (pixels * (n_bands + extractor.n_features) + own * extractor.n_features) / MEGABYTE
-    (_, less), (seconds, peak) = found
+    (_, less, _), (seconds, peak, gap) = found
     what = f"a map of {height * width:,} pixels of {n_bands} bands in their file"
     scene_mb = 4 * height * width * (n_bands + extractor.n_features) / MEGABYTE
     return [
@@ -272,6 +285,7 @@ def maps_of(folder: Path, shape: tuple[int, int, int], lower: int, target: float
         Row(
             f"peak memory, {what}", f"{lower} rows {less:.0f} MB", f"{height} rows {peak:.0f} MB", peak / less, "<= 1.2"
         ),
+        Row(f"longest time without a look for an interrupt, {what}", "10 s", f"{gap:.1f} s", gap / 10, "<= 1"),
     ]
 
 
@@ -291,15 +305,21 @@ def command(module: str, *arguments: str) -> str:
 
 
 def main() -> None:
-    """In the child process: map a cube by a finished run; print the seconds and the peak memory above the imports, MB."""
+    """In the child process: map a cube by a finished run.
+
+    Print the seconds, the peak memory above the imports in MB, and the longest time between two looks for an interrupt.
+    """
     import sklearn.ensemble  # noqa: F401  # an import of the learner's
 
     from hsi_al.predict import predict
 
     before = resident_memory()
     began = time.perf_counter()
+    looks = [began]
+    interrupts.check = lambda: looks.append(time.perf_counter())
     predict(Path(sys.argv[1]), Path(sys.argv[2]))
-    print(time.perf_counter() - began, (peak_memory_mb() or 0) - before)
+    ended = time.perf_counter()
+    print(ended - began, (peak_memory_mb() or 0) - before, np.diff([*looks, ended]).max())
 
 
 if __name__ == "__main__":

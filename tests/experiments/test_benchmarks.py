@@ -150,12 +150,10 @@ def test_profiles_are_measured_where_both_ways_agree(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("subprocess.run", forked_run)
     small = {"n_labels": 60, "large": (50, 60, 30), "n_candidates": 2000, "rounds": 1, "repeats": 1}
     rows = profiles.measure(**small, mapped=(300, 60, 12), lower=150)  # type: ignore[arg-type]
-    assert len(rows) == 2 * 4 + 1 + 3 and all(row.ratio > 0 for row in rows)
+    assert len(rows) == 2 * 4 + 1 + 4 and all(row.ratio > 0 for row in rows)
     assert "196 features, Indian Pines (145x145x200)" in rows[0].name and "2,000 candidates" in rows[4].name
-    # 96 rows of 60 pixels with 32 around on each side, or at the scene's end 96 + 32 + 12: 12 bands, twice 196 features
-    assert rows[-2].reference.startswith(
-        f"values and features of a strip, {4 * (160 * 208 + 96 * 196) * 60 / 2**20:.0f} MB"
-    )
+    strip = 4 * 60 * 300 * (12 + 2 * (12 * 5 + 8 * 2 * 6)) / 2**20  # a single one, of 12 bands and as many components
+    assert rows[-3].reference.startswith(f"values and features of a strip, {strip:.0f} MB")
     monkeypatch.setattr(profiles.PlainRound, "__call__", lambda self, threads: np.arange(10))
     with pytest.raises(RuntimeError, match="select the same pixels"):
         profiles.measure(**small)  # type: ignore[arg-type]
