@@ -14,7 +14,7 @@ Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 NAMES = {ExtraTreesClassifier: "extremely randomised trees", RandomForestClassifier: "trees of a random forest"}
 WORTH_THREADS = 2000  # labels from which several threads fit a forest faster than one
-FITTED_AT_ONCE = 200_000  # labels times trees, a second or so, between two looks for an interrupt
+FITTED_AT_ONCE = 100_000  # labels times trees, a few seconds at most, between two looks for an interrupt
 
 
 class Forest(PosteriorClassifier):

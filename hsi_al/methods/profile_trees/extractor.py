@@ -124,6 +124,7 @@ class ProfileExtractor:
         if not centre.shape == scale.shape == (self.n_features,):
             raise ValueError(f"it has {len(centre)} and {len(scale)} features, not {self.n_features}")
         self.centre, self.scale = centre, scale
+        self.memory_gb = 0.0  # maps ask once for each pixel: keeping all features would gain nothing
         self.strips = self._opened()
 
     def _counts(self, n_bands: int) -> tuple[int, int]:

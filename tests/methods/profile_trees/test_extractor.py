@@ -187,6 +187,8 @@ def test_another_cube_gets_the_scale_of_the_first() -> None:
     component = (second.reshape(-1, 5) - learnt.mean) @ learnt.projection[:, 0]
     expected = (component[ids] - learnt.centre[0]) / learnt.scale[0]
     np.testing.assert_allclose(other.features(ids)[:, 0], expected, rtol=1e-4)
+    for restored in (again, other):
+        assert restored.strips is not None and not restored.strips.fits  # a map needs no more memory than a strip's
 
 
 @pytest.mark.parametrize(
