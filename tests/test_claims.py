@@ -32,7 +32,7 @@ Ids = NDArray[np.int64]
 HEIGHT, WIDTH = 21, 26
 EVERY = np.arange(HEIGHT * WIDTH)
 LABELLED = np.array([0, 25, 3 * WIDTH + 7, 10 * WIDTH + 13, 20 * WIDTH, 20 * WIDTH + 25])  # corners too
-DEEP = [f"deep/{name}/{size}" for name, sizes in (("lenet", (16, 17)), ("spectral", (16,))) for size in sizes]
+DEEP = [f"deep/{name}/{size}" for name, sizes in (("lenet", (16, 17)), ("spectral", (16,)), ("small", (4, 5))) for size in sizes]
 CUBE = np.repeat(EVERY.reshape(HEIGHT, WIDTH, 1), 40, axis=2).astype(np.float32)  # every pixel's value is its id
 
 
@@ -151,6 +151,11 @@ def spectral(bands: int, classes: int) -> tuple[int, list[int]]:
     return 2 * bands + bands * 32 + 64 + 32 * 32 + 64 + 33 * classes, [32, 32]
 
 
+def small(bands: int, classes: int) -> tuple[int, list[int]]:
+    convolutions = convolution(bands, 64, 1) + 3 * convolution(64, 64, 9)
+    return 2 * bands + convolutions + 4 * 128 + 65 * classes, [64] * 4
+
+
 CLOSED_FORMS = {
     "densenet121": lambda b, c: dense_net((6, 12, 24, 16), b, c),
     "densenet169": lambda b, c: dense_net((6, 12, 32, 32), b, c),
@@ -162,6 +167,7 @@ CLOSED_FORMS = {
     "resnet152": lambda b, c: residual_net((3, 8, 36, 3), True, b, c),
     "lenet": lenet,
     "spectral": spectral,
+    "small": small,
 }
 
 

@@ -20,7 +20,7 @@ def test_the_window_of_3d_networks(architecture: str, side: int) -> None:
     assert method_of(config).window(config) == side
 
 
-@pytest.mark.parametrize(("backbone", "side"), [("spectral", 1), ("lenet", 24), ("densenet121", 24)])
+@pytest.mark.parametrize(("backbone", "side"), [("spectral", 1), ("lenet", 24), ("densenet121", 24), ("small", 24)])
 def test_a_network_of_one_pixel_has_a_window_of_one_pixel(backbone: str, side: int) -> None:
     config = Config(learner=DeepLearnerConfig(name="deep"), backbone=BackboneConfig(backbone), patch_size=24)
     assert method_of(config).window(config) == side

@@ -151,7 +151,8 @@ class DeepLearner:
         if missing := needs - self.provides:
             raise LearnerError(
                 f"The backbone {about.name} can't give {', '.join(sorted(missing))}: it has no blocks for the "
-                "loss prediction module; choose a DenseNet or ResNet, or another acquisition such as entropy."
+                "loss prediction module; choose another backbone, such as a DenseNet or small, or another acquisition, "
+                "such as entropy."
             )
         head = None
         if "predicted_loss_N" in needs:
@@ -210,7 +211,13 @@ class DeepLearner:
             return 8192
         if not self.module.backbone.tap_channels or self.device.type != "cpu":
             return 256
-        return min(256, max(1, MAP_PIXELS_AT_ONCE // stem_output_size(settings.patch_size, settings.stem) ** 2))
+        side = stem_output_size(settings.patch_size, settings.stem) if self.has_stem else settings.patch_size
+        return min(256, max(1, MAP_PIXELS_AT_ONCE // side**2))
+
+    @property
+    def has_stem(self) -> bool:
+        """Whether the network begins with one of the `STEMS`; the maps of others are as large as the patches."""
+        return hasattr(self.module.backbone, "stem")
 
     @property
     def warm(self) -> bool:
@@ -221,7 +228,7 @@ class DeepLearner:
         """Return name, stem and size of the network, and its deviations from the paper."""
         settings, head = self.settings, self.module.loss_prediction
         protocol, loss, backbone = settings.protocol, settings.loss, settings.backbone
-        stem = f" with stem {settings.stem}" if hasattr(self.module.backbone, "stem") else ""
+        stem = f" with stem {settings.stem}" if self.has_stem else ""
         parts = [f"{backbone.name}{stem}, {count_parameters(self.module.backbone):,} parameters"]
         if head is not None:
             parts.append(f"loss prediction module ({loss.fuse}) {count_parameters(head):,}")

@@ -26,6 +26,7 @@ PARAMETERS = {
     "resnet152": (58_212_169, 58_268_041, 58_282_384, 58_284_688),
     "lenet": (76_921, 91_471, 92_066, 92_666),
     "spectral": (4_951, 8_249, 8_480, 8_616),
+    "small": (118_487, 124_889, 125_344, 125_608),
 }
 TABLE1_PARAMETERS = {
     "densenet121": (7_013_001, 7_068_873, 7_076_048, 7_078_352),
@@ -42,6 +43,7 @@ TAPS = {
     "resnet101": (256, 512, 1024, 2048),
     "resnet152": (256, 512, 1024, 2048),
     "spectral": (32, 32),
+    "small": (64, 64, 64, 64),
 }
 LOSS_HEADS = {
     "densenet121": (361_089, 361_473),
@@ -53,6 +55,7 @@ LOSS_HEADS = {
     "resnet101": (492_161, 492_545),
     "resnet152": (492_161, 492_545),
     "spectral": (8_577, 8_705),
+    "small": (33_409, 33_793),
 }
 MAP_SIZES = {"s1": [32, 16, 8, 4], "s1_pool": [16, 8, 4, 2], "s2": [16, 8, 4, 2], "s2_pool": [8, 4, 2, 1]}
 
@@ -169,9 +172,32 @@ def test_too_small_patches_for_densenets(name: str, stem_kind: str, smallest: in
         assert taps[3].shape[-1] == 1
 
 
+@pytest.mark.parametrize(
+    ("patch_size", "stem_kind", "remedy"),
+    [
+        (5, "s1", "take patch_size=8 or more, or backbone=small."),
+        (7, "s2", "take patch_size=15 or more, or backbone=small."),
+        (9, "s2", "take backbone.stem=s1, patch_size=15 or more, or backbone=small."),
+        (14, "s1_pool", "take backbone.stem=s1, patch_size=15 or more, or backbone=small."),
+        (15, "s2_pool", "take backbone.stem=s1, patch_size=29 or more, or backbone=small."),
+    ],
+)
+def test_a_refused_densenet_names_only_choices_that_work(patch_size: int, stem_kind: str, remedy: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        on_meta("densenet121", 3, 2, patch_size, stem_kind)
+    assert str(caught.value).endswith(f"; {remedy}")
+
+
+@pytest.mark.parametrize("stem_kind", STEMS)
+@pytest.mark.parametrize("patch_size", [5, 9, 15])
+def test_resnets_take_small_patches_with_every_stem(patch_size: int, stem_kind: str) -> None:
+    backbone = on_meta("resnet18", 3, 2, patch_size, stem_kind)
+    assert backbone(torch.empty(2, 3, patch_size, patch_size, device="meta"))[0].shape == (2, 2)
+
+
 def test_resnets_and_lenet_take_small_patches() -> None:
     on_meta("resnet18", 3, 2, 1, "s2_pool").eval()(torch.empty(1, 3, 1, 1, device="meta"))
-    with pytest.raises(ConfigurationError, match="patch_size=15 is too small for lenet: 16 at least"):
+    with pytest.raises(ConfigurationError, match="for lenet: take patch_size=16 or more, or backbone=small"):
         build_backbone(Plan("lenet", 3, 2, 15))
     assert build_backbone(Plan("lenet", 3, 2, 16))(torch.rand(1, 3, 16, 16))[0].shape == (1, 2)
 
@@ -289,7 +315,7 @@ def test_dropout_acts_on_the_pooled_features_while_training_only() -> None:
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("name", ["dense", "basic", "bottleneck"])
+@pytest.mark.parametrize("name", ["dense", "basic", "bottleneck", "small"])
 def test_reset_gives_the_weights_of_the_seed_alone(name: str) -> None:
     used, fresh = seeded(name, seed=1), seeded(name, seed=2)
     with torch.no_grad():
@@ -311,7 +337,7 @@ def test_reset_gives_the_weights_of_the_seed_alone(name: str) -> None:
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("name", ["dense", "basic", "bottleneck"])
+@pytest.mark.parametrize("name", ["dense", "basic", "bottleneck", "small"])
 def test_initial_weights(name: str) -> None:
     backbone = seeded(name)
     norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -361,3 +387,51 @@ def test_spectral_sees_the_centre_pixel_alone(size: int) -> None:
     assert torch.equal(backbone(elsewhere)[0], logits)
     assert torch.allclose(backbone(centre[:, :, None, None])[0], logits, atol=1e-6)
     assert not torch.allclose(backbone(1 - pixels)[0], logits)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 9, 15])
+def test_small_takes_any_patch_and_gives_four_maps_of_its_size(size: int) -> None:
+    backbone = seeded("small").train()
+    logits, taps = backbone(patches(2, size=size))
+    assert logits.shape == (2, 4)
+    assert [tuple(tap.shape) for tap in taps] == [(2, 64, size, size)] * 4
+    predicted = LossPredictionModule(backbone.tap_channels)(taps)
+    (logits.sum() + predicted.sum()).backward()
+    assert all(parameter.grad is not None for parameter in backbone.parameters())
+
+
+def test_small_is_a_layer_on_spectra_and_three_convolutions() -> None:
+    backbone = seeded("small").eval()
+    pixels = patches(3, size=5).double()
+    weights = [value.double() for value in backbone.parameters() if value.ndim == 4]
+    assert [tuple(weight.shape) for weight in weights] == [(64, 3, 1, 1), *[(64, 64, 3, 3)] * 3]
+    norm = math.sqrt(1 + 1e-5)  # fresh batch normalisation: mean 0, variance 1
+    maps = torch.einsum("nbij,ob->noij", pixels / norm, weights[0][:, :, 0, 0]).clamp(min=0) / norm
+    expected = [maps]
+    for weight in weights[1:]:
+        padded = nn.functional.pad(maps, (1, 1, 1, 1))
+        windows = padded.unfold(2, 3, 1).unfold(3, 3, 1)
+        maps = torch.einsum("ncijkl,ockl->noij", windows, weight).clamp(min=0) / norm
+        expected.append(maps)
+    logits, taps = backbone(pixels.float())
+    assert len(taps) == 4
+    for tap, wanted in zip(taps, expected, strict=True):
+        assert torch.allclose(tap.double(), wanted, atol=1e-4)
+    classifier = [parameter.double() for parameter in backbone.classifier.parameters()]
+    assert torch.allclose(logits.double(), maps.mean(dim=(2, 3)) @ classifier[0].T + classifier[1], atol=1e-4)
+
+
+def test_the_centre_of_smalls_last_map_sees_7_x_7_pixels() -> None:
+    pixels = patches(1, size=15).requires_grad_()
+    seeded("small").eval().taps(pixels)[3][:, :, 7, 7].sum().backward()
+    assert pixels.grad is not None
+    seen = pixels.grad.abs().sum(dim=(0, 1)) > 0
+    assert seen.nonzero().amin().item() == 4 and seen.nonzero().amax().item() == 10
+    assert bool(seen[4:11, 4:11].all())
+
+
+def test_small_drops_pooled_features_while_training() -> None:
+    backbone = seeded("small", dropout=0.25)
+    assert backbone.dropout.p == 0.25
+    backbone.eval()
+    assert torch.equal(backbone(patches())[0], backbone.classifier(backbone.embed(backbone.taps(patches()))))

@@ -1,5 +1,7 @@
 """DenseNet-121, -169 and -201 with bottlenecks for patches of many bands (Huang et al. 2017; Table I of the paper)."""
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -101,9 +103,13 @@ def build(plan: Plan) -> DenseNet:
         ConfigurationError: The patches are too small for the poolings.
     """
     if stem_output_size(plan.patch_size, plan.stem_kind) < SMALLEST_MAP:
+        sizes = itertools.count(plan.patch_size)
+        smallest = next(size for size in sizes if stem_output_size(size, plan.stem_kind) >= SMALLEST_MAP)
+        stem_s1 = "backbone.stem=s1, " if stem_output_size(plan.patch_size, "s1") >= SMALLEST_MAP else ""
         raise ConfigurationError(
             f"patch_size={plan.patch_size} is too small for {plan.name} with stem {plan.stem_kind}: its three poolings "
-            f"need a map of side {SMALLEST_MAP} after the stem; take backbone.stem=s1 or larger patches."
+            f"need a map of side {SMALLEST_MAP} after the stem; take {stem_s1}patch_size={smallest} or more, or "
+            "backbone=small."
         )
     return DenseNet(
         plan.name,

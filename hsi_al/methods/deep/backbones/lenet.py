@@ -46,7 +46,10 @@ def build(plan: Plan) -> LeNet:
         ConfigurationError: The patches are too small.
     """
     if plan.patch_size < SMALLEST_PATCH:
-        raise ConfigurationError(f"patch_size={plan.patch_size} is too small for lenet: {SMALLEST_PATCH} at least.")
+        raise ConfigurationError(
+            f"patch_size={plan.patch_size} is too small for lenet: take patch_size={SMALLEST_PATCH} or more, or "
+            "backbone=small."
+        )
     return LeNet(plan.n_bands, plan.n_classes, plan.patch_size, plan.dropout)
 
 
