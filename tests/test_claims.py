@@ -32,7 +32,7 @@ Ids = NDArray[np.int64]
 HEIGHT, WIDTH = 21, 26
 EVERY = np.arange(HEIGHT * WIDTH)
 LABELLED = np.array([0, 25, 3 * WIDTH + 7, 10 * WIDTH + 13, 20 * WIDTH, 20 * WIDTH + 25])  # corners too
-DEEP = [f"deep/{name}/{size}" for name, sizes in (("lenet", (16, 17)), ("spectral", (16,)), ("small", (4, 5))) for size in sizes]
+DEEP = [f"deep/{network}" for network in ("lenet/16", "lenet/17", "spectral/16", "small/4", "small/5")]
 CUBE = np.repeat(EVERY.reshape(HEIGHT, WIDTH, 1), 40, axis=2).astype(np.float32)  # every pixel's value is its id
 
 

@@ -423,7 +423,7 @@ def test_small_is_a_layer_on_spectra_and_three_convolutions() -> None:
 
 def test_the_centre_of_smalls_last_map_sees_7_x_7_pixels() -> None:
     pixels = patches(1, size=15).requires_grad_()
-    seeded("small").eval().taps(pixels)[3][:, :, 7, 7].sum().backward()
+    seeded("small").eval().taps(pixels)[3][:, :, 7, 7].sum().backward()  # type: ignore[no-untyped-call]
     assert pixels.grad is not None
     seen = pixels.grad.abs().sum(dim=(0, 1)) > 0
     assert seen.nonzero().amin().item() == 4 and seen.nonzero().amax().item() == 10

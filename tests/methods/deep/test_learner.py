@@ -362,7 +362,7 @@ def test_lenet_can_not_predict_losses() -> None:
     with pytest.raises(LearnerError, match="lenet can't give predicted_loss_N") as caught:
         learner(needs=LOSS)
     message = str(caught.value)
-    assert "DenseNet or ResNet" in message
+    assert "such as a DenseNet or small" in message
     assert "entropy" in message
     assert "\n" not in message
 
