@@ -36,8 +36,8 @@ def check_refused(code: int | None, err: str, words: str, directory: Path) -> No
     [
         ("dataset=nosuch", "There is no dataset 'nosuch'; choose one of custom, indian_pines"),
         (
-            "learner=svm",
-            "There is no learner 'svm'; choose one of cae3d_svm, cnn3d, cnn_ppf, deep, dfsl_svm",
+            "learner=svc",
+            "There is no learner 'svc'; choose one of cae3d_svm, cnn3d, cnn_ppf, deep, dfsl_svm",
         ),
         ("backbon=resnet18", "There is no key backbon; did you mean backbone?"),
         ("protocol.epoch=3", "There is no key epoch in protocol; did you mean epochs?"),
@@ -68,7 +68,7 @@ def check_refused(code: int | None, err: str, words: str, directory: Path) -> No
         ("protocol.initial=some", "choose one of uniform, per_class, stratified"),
         ("split.fraction=1", "split.fraction=1"),
         ("split=blocks split.block_size=1", "change split.block_size, or lower split.guard (by default patch_size)."),
-        ("split=fields split.guard=60", "a guard of 60 x 60 pixels around candidates; lower split.guard."),
+        ("split=fields split.guard=60", "every class is one field: take split=blocks."),
         ("split=blocks split.guard=60", "a guard of 60 x 60 pixels around candidates; change split.block_size"),
         (
             "split=holdout split.guard=9",
@@ -120,7 +120,7 @@ def check_refused(code: int | None, err: str, words: str, directory: Path) -> No
         ("learner.detach=2", "learner.detach=2"),
         ("dataset.class_names=[a,b]", "holds 2 names, but tiny has the 3 label values [2, 5, 9]"),
         ("learner.margin=inf", "learner.margin=inf"),
-        ("learner.name=svm", "learner.name=svm is unknown; choose one of cae3d_svm, cnn3d"),
+        ("learner.name=svc", "learner.name=svc is unknown; choose one of cae3d_svm, cnn3d"),
         ("protocol.name=a/b", "protocol.name='a/b' names a folder"),
         ("split=holdout split.fraction=0.9999", "split=holdout leaves no test pixels of tiny"),
         ("trainer.precision=16-mixed", "trainer.precision=16-mixed needs a GPU"),
