@@ -59,8 +59,16 @@ class Forest(PosteriorClassifier):
     def shares(self, features: Floats) -> NDArray[np.floating]:
         """Return the probabilities, (n, classes with a label), of features (n, D).
 
-        Threads divide the pixels: scikit-learn's own divide the trees, and add them in the order in which they end.
+        Threads divide the pixels: scikit-learn's own divide the trees, and add them in the order in which they end. Trees
+        are asked one by one, since the forest's `predict_proba` is not meant to be called from several threads.
         """
         parts = [part for part in np.array_split(features, self.threads) if len(part)]
         with ThreadPoolExecutor(self.threads) as pool:
-            return np.concatenate(list(pool.map(self.model.predict_proba, parts)))
+            return np.concatenate(list(pool.map(self._mean_shares, parts)))
+
+    def _mean_shares(self, features: Floats) -> NDArray[np.floating]:
+        values = np.ascontiguousarray(features, np.float32)
+        total = np.zeros((len(values), len(self.classes)))
+        for tree in self.model.estimators_:
+            total += tree.predict_proba(values, check_input=False)
+        return total / len(self.model.estimators_)
