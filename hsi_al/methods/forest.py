@@ -59,8 +59,8 @@ class Forest(PosteriorClassifier):
     def shares(self, features: Floats) -> NDArray[np.floating]:
         """Return the probabilities, (n, classes with a label), of features (n, D).
 
-        Threads divide the pixels: scikit-learn's own divide the trees, and add them in the order in which they end. Trees
-        are asked one by one, since the forest's `predict_proba` is not meant to be called from several threads.
+        Threads divide the pixels: scikit-learn's own divide the trees, and add them in the order in which they end.
+        Trees are asked one by one, since a forest's `predict_proba` is not meant to be called from several threads.
         """
         parts = [part for part in np.array_split(features, self.threads) if len(part)]
         with ThreadPoolExecutor(self.threads) as pool:
