@@ -195,5 +195,5 @@ def test_a_range_is_bounded(argument: str) -> None:
 
 
 def test_a_group_takes_no_range() -> None:
-    with pytest.raises(ConfigurationError, match="There is no experiment '1'; choose one of demo, fig4"):
+    with pytest.raises(ConfigurationError, match="There is no experiment '1'; choose one of demo, few_labels, fig4"):
         check_sweep(parsed_overrides(parsed_arguments(["-m", "experiment=range(1,3)"])))
