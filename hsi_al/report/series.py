@@ -3,14 +3,14 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from hsi_al.config.plain import plain_yaml
-from hsi_al.config.schema import DATA_KEYS, WRAPPERS, question_of
+from hsi_al.config.schema import DATA_KEYS, WRAPPERS, Config, question_of
 from hsi_al.errors import RunDirectoryError
 from hsi_al.manifest import read_manifest, reading
 from hsi_al.report.run_files import Meta, read_meta
@@ -287,7 +287,8 @@ def hidden_settings(kept: Sequence[dict[str, str]]) -> list[Settings]:
     if not all(kept):
         return [() for _ in kept]
     keys = [key for key in set().union(*kept) if not among(key, IGNORED)]
-    values = {key: [settings.get(key, OFF[0]) for settings in kept] for key in keys}
+    # Defaults do what versions without the key did.
+    values = {key: [settings.get(key, DEFAULTS.get(key, OFF[0])) for settings in kept] for key in keys}
     for key in values:
         if not all(key in settings for settings in kept):  # a run older than the key equals one with the key off
             values[key] = [OFF[0] if value in OFF else value for value in values[key]]
@@ -329,3 +330,6 @@ def _flat(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:  # noqa: AN
     if not isinstance(node, dict):
         return [(prefix, str(node))]
     return [pair for key, value in node.items() for pair in _flat(value, f"{prefix}.{key}" if prefix else str(key))]
+
+
+DEFAULTS = dict(_flat(asdict(Config())))

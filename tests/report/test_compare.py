@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hsi_al.errors import RunDirectoryError
@@ -191,6 +192,17 @@ def test_names_that_look_like_settings_are_names(tmp_path: Path) -> None:
     assert len(contests_of(scenes, None, None)) == len(odd["scene"])
     (alike,) = series_of([*find_runs([tmp_path / "experiment" / "seed"])])
     assert alike.name == "s, net, random, protocol p, split holdout"
+
+
+def test_runs_older_than_a_key_are_those_with_its_default(tmp_path: Path) -> None:
+    write_configured(tmp_path / "old", 0)
+    for seed, axes in ((1, "HWB"), (2, "BHW")):
+        file = write_configured(tmp_path / axes, seed) / "config.yaml"
+        kept = yaml.safe_load(file.read_text())
+        kept["dataset"] |= {"axes": axes, "scaling": "minmax"}
+        file.write_text(yaml.safe_dump(kept))
+    trials = {series.name: [run.trial.seed for run in series.runs] for series in series_of(find_runs([tmp_path]))}
+    assert trials == {"dataset.axes=HWB": [0, 1], "dataset.axes=BHW": [2]}
 
 
 def test_the_default_reference_is_an_acquisition_function_not_a_scene_or_network(tmp_path: Path) -> None:
