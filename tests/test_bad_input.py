@@ -3,6 +3,7 @@
 import json
 import resource
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -282,6 +283,7 @@ def unfinished_run(command_line: CommandLine, tiny_scene: list[str], run: Path) 
 
 def limited(size: int, *arguments: str) -> int:
     """The command line where no file may be larger."""
+    sys.dont_write_bytecode = True  # it would leave cut files in the environment
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     return command(*arguments)
 

@@ -98,7 +98,6 @@ def begin(
 ) -> None:
     """In the forked process: be as a shell would have started it, work, and leave with the exit code."""
     folder, out, err, ready = places
-    sys.dont_write_bytecode = True  # a limit of the size of files would leave cut ones in the environment
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(variables)

@@ -14,6 +14,7 @@ import os
 import random
 import resource
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -105,6 +106,7 @@ def without_shared_memory(*arguments: str) -> int:
 
 def with_limit(name: str, most: str, *arguments: str) -> int:
     """Run under a limit of the system."""
+    sys.dont_write_bytecode = True  # a limit of the size of files would leave cut ones in the environment
     number = getattr(resource, name)
     resource.setrlimit(number, (int(most), int(most)))
     return command(*arguments)
