@@ -111,11 +111,22 @@ def git_commit() -> str | None:
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():  # an installed package inside somebody else's repository
         return None
-    describe = ["git", "--no-optional-locks", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    # Not `describe --dirty`, which writes the index and leaves its lock when it is stopped.
+    describe = ("describe", "--always", "--abbrev=12", "--exclude=*")
+    status = ("--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
     try:
-        described = subprocess.run(
-            describe, cwd=folder, capture_output=True, encoding="utf-8", errors="replace", timeout=10, check=True
+        commit, changes = (
+            subprocess.run(
+                ["git", *command],
+                cwd=folder,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=10,
+                check=True,
+            ).stdout.strip()
+            for command in (describe, status)
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return described.stdout.strip() or None
+    return f"{commit}+" if commit and changes else commit or None
