@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from experiments.benchmarks.measure import Row
+from experiments.benchmarks.measure import Row, command
 from hsi_al.acquisition.ranking import highest
 from hsi_al.active.meta import peak_memory_mb
 from hsi_al.scenes.arrays import blocks
@@ -61,22 +61,13 @@ def run_on(folder: Path, n_pixels: int) -> tuple[float, int]:
     """Return the least seconds per pixel to score and query in a middle round of a run, and its peak memory in MB."""
     scene, run = folder / f"{n_pixels}.h5", folder / f"run-{n_pixels}"
     write_scene(scene, n_pixels)
-    command = [
+    arguments = [
         *("dataset=custom", f"dataset.cube_file='{scene}'", "dataset.cube_key=cube", "dataset.ground_truth_key=truth"),
         *("dataset.in_memory=false", "backbone=spectral", "acquisition=entropy", "trainer.accelerator=cpu"),
         *("protocol=smoke", "protocol.max_pixels=null", "protocol.full_map=true", "protocol.rounds=3"),
         f"hydra.run.dir='{run}'",
     ]
-    done = subprocess.run(
-        [sys.executable, "-m", "hsi_al.run", *command],
-        cwd=ROOT,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr)
+    command("hsi_al.run", *arguments)
     scene.unlink()
     with (run / "curve.csv").open(newline="", encoding="utf-8") as file:
         rounds = list(csv.DictReader(file))[1:-1]  # the first warms up, the last queries nothing

@@ -1,5 +1,7 @@
 """Helpers of all benchmarks: timing, rows of the table, synthetic cubes, learners and the memory in use."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from hsi_al.methods.deep.learner import DeepLearner, DeepSettings
 
 MEGABYTE = 2**20
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -97,3 +100,18 @@ def resident_memory() -> float:
     """Return the resident memory of this process in MB (Linux)."""
     pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     return pages * 4096 / MEGABYTE
+
+
+def command(module: str, *arguments: str) -> str:
+    """Run a module in a new interpreter and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return done.stdout

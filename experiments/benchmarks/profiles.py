@@ -1,6 +1,5 @@
 """Time and memory of `learner=profile_trees`: against a plain script of the same maths, and against fixed targets."""
 
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +17,7 @@ from rich.console import Console
 from scipy.ndimage import gaussian_filter, grey_closing, grey_opening
 from sklearn.ensemble import ExtraTreesClassifier
 
-from experiments.benchmarks.measure import MEGABYTE, Row, medians, resident_memory
+from experiments.benchmarks.measure import MEGABYTE, Row, command, medians, resident_memory
 from hsi_al import interrupts
 from hsi_al.active.experiment import Experiment
 from hsi_al.active.loop import ActiveLearningLoop
@@ -34,7 +33,6 @@ from hsi_al.scenes.arrays import blocks
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
-ROOT = Path(__file__).resolve().parents[2]
 SALINAS, SALINAS_LABELLED = (512, 217, 204), 54_129
 N_CLASSES, DISTANCE = 16, 8
 LEARNER = ("learner=profile_trees", "acquisition=margin", f"acquisition.min_distance={DISTANCE}")
@@ -292,21 +290,6 @@ def maps_of(folder: Path, shape: tuple[int, int, int], lower: int, target: float
         ),
         Row(f"longest time without a look for an interrupt, {what}", "10 s", f"{gap:.1f} s", gap / 10, "<= 1"),
     ]
-
-
-def command(module: str, *arguments: str) -> str:
-    """Run a module in a new interpreter and return what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return done.stdout
 
 
 def main() -> None:

@@ -17,7 +17,8 @@ import numpy as np
 from hsi_al.errors import HsiAlError
 from hsi_al.files import replacing
 from hsi_al.report.archive import pack, unpacked
-from hsi_al.report.compare import curve_of
+from hsi_al.report.canvas import save
+from hsi_al.report.compare import comparison_figure, curve_of
 from hsi_al.report.contest_tables import markdown, percent
 from hsi_al.report.series import Series, find_runs, series_of
 
@@ -67,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             record(given.record)
         with replacing(PAGE) as temporary:
             temporary.write_text(page(RECORDED), encoding="utf-8")
+        draw(RECORDED)
     except HsiAlError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -94,6 +96,16 @@ def page(recorded: Path) -> str:
             folder = opened.folders[0] / below
             tables[name] = markdown(rows(table, series_of(find_runs([folder])))) if folder.is_dir() else "(no runs)"
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(tables)
+
+
+def draw(recorded: Path) -> None:
+    """Draw the learning curves of the first table beside the page."""
+    with unpacked([recorded / "few_labels.zip" / Path(TABLES["indian_pines"].folder).name]) as opened:
+        curves = [curve_of(series) for series in series_of(find_runs(opened.folders))]
+        save(
+            comparison_figure(curves, "oa_heldout", "Complete this map: Indian Pines, 9 classes"),
+            PAGE.with_suffix(".png"),
+        )
 
 
 def rows(table: Table, found: Sequence[Series]) -> list[list[str]]:

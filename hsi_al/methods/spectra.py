@@ -10,8 +10,7 @@ from hsi_al import interrupts
 from hsi_al.config.schema import Config, SpectraConfig
 from hsi_al.errors import ConfigurationError, LearnerError
 from hsi_al.methods.room import settings_in
-from hsi_al.methods.strips import StripFeatures, strips_of
-from hsi_al.outputs import Progress
+from hsi_al.methods.strips import ByStrips, StripFeatures, strips_of
 from hsi_al.scenes.stored import Cube
 
 Ids = NDArray[np.int64]
@@ -58,7 +57,7 @@ def statistics(cube: Cube, settings: SpectraConfig) -> tuple[Doubles, Doubles]:
     return mean, np.where(deviation > ROUNDING * np.abs(mean), deviation, 0.0)
 
 
-class SpectraExtractor:
+class SpectraExtractor(ByStrips):
     """Features of a pixel: the means of the standardised spectra over one or more windows around it.
 
     Every channel has mean 0 and standard deviation 1 over the scene; channels that are constant there are left out.
@@ -73,8 +72,6 @@ class SpectraExtractor:
         ConfigurationError: There is no window, an even one, or one larger than the scene.
     """
 
-    once = True
-
     def __init__(self, cube: Cube, settings: SpectraConfig, memory_gb: float) -> None:
         windows, most = settings.windows, min(cube.shape[:2])
         if not windows or any(window % 2 == 0 for window in windows):
@@ -85,10 +82,8 @@ class SpectraExtractor:
                 f"{cube.shape[1]} pixels; take {most} at most."
             )
         self.cube, self.settings, self.memory_gb = cube, settings, memory_gb
-        self.progress: Progress | None = None
         self.mean: Doubles = np.empty(0)
         self.deviation: Doubles = np.empty(0)
-        self.strips: StripFeatures | None = None
 
     def describe(self) -> str:
         """Return windows and channels."""
@@ -111,17 +106,6 @@ class SpectraExtractor:
         assert self.strips is not None
         self.strips.progress = self.progress
         self.strips.keep(pixel_ids)
-
-    def features(self, pixel_ids: Ids) -> Floats:
-        """Return the features of pixel ids (n,), (n, windows * varying channels).
-
-        Raises:
-            LearnerError: `fit` or `restore` has not been called.
-            SceneError: The cube's file is damaged.
-        """
-        if self.strips is None:
-            raise LearnerError("There are no features before the spectra are standardised: call fit first.")
-        return self.strips.at(pixel_ids)
 
     @property
     def n_features(self) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al import interrupts
+from hsi_al.errors import LearnerError
 from hsi_al.outputs import Progress
 from hsi_al.scenes.arrays import blocks
 from hsi_al.scenes.stored import Cube, StoredCube
@@ -60,6 +61,30 @@ def strips_of(shape: tuple[int, ...], halo: int = 0) -> list[Strip]:
     height, width, n_bands = shape
     size = max(1, 3 * halo, STRIP_BYTES // (4 * width * n_bands))
     return [Strip(first, last, max(0, first - halo), min(height, last + halo)) for first, last in blocks(height, size)]
+
+
+class ByStrips:
+    """Base class of extractors that learn once, without labels, and whose features are computed strip by strip.
+
+    Attributes:
+        strips: The features; None before `fit` or `restore`.
+        progress: Called with the progress of `fit`, unless it is None.
+    """
+
+    once = True
+    progress: Progress | None = None
+    strips: "StripFeatures | None" = None
+
+    def features(self, pixel_ids: Ids) -> Floats:
+        """Return the features of pixel ids (n,), (n, D).
+
+        Raises:
+            LearnerError: `fit` or `restore` has not been called.
+            SceneError: The cube's file is damaged.
+        """
+        if self.strips is None:
+            raise LearnerError("There are no features before the scene has been looked through: call fit first.")
+        return self.strips.at(pixel_ids)
 
 
 class StripFeatures:

@@ -11,8 +11,7 @@ from scipy.ndimage import gaussian_filter
 from hsi_al import interrupts
 from hsi_al.errors import LearnerError
 from hsi_al.methods.profile_trees import TRUNCATE, ProfileTreesConfig, halo_of
-from hsi_al.methods.strips import StripFeatures, strips_of
-from hsi_al.outputs import Progress
+from hsi_al.methods.strips import ByStrips, StripFeatures, strips_of
 from hsi_al.scenes.stored import Cube
 
 Ids = NDArray[np.int64]
@@ -23,7 +22,7 @@ MOST_SCALED = 2**18  # pixels, in whole strips evenly spread, from which mean an
 ROUNDING = 1e-6  # of a standard deviation in float32: a smaller one is none
 
 
-class ProfileExtractor:
+class ProfileExtractor(ByStrips):
     """Features of a pixel at several scales, found once per scene and without labels.
 
     Bands are standardised. The features are their principal components, the Gaussians of all components, and the
@@ -40,8 +39,6 @@ class ProfileExtractor:
         LearnerError: The scene has fewer pixels than components.
     """
 
-    once = True
-
     def __init__(self, cube: Cube, settings: ProfileTreesConfig, memory_gb: float, threads: int = 1) -> None:
         height, width, _ = cube.shape
         if height * width <= settings.components:
@@ -49,12 +46,10 @@ class ProfileExtractor:
                 f"learner.components={settings.components} need a scene of more than {height * width} pixels; lower it."
             )
         self.cube, self.settings, self.memory_gb, self.threads = cube, settings, memory_gb, threads
-        self.progress: Progress | None = None
         self.mean: Doubles = np.empty(0)  # of every band
         self.projection: Doubles = np.empty((0, 0))  # (bands, components)
         self.centre: Doubles = np.empty(0)  # of every feature
         self.scale: Doubles = np.empty(0)
-        self.strips: StripFeatures | None = None
 
     def describe(self) -> str:
         """Return components and scales."""
@@ -85,17 +80,6 @@ class ProfileExtractor:
             if self.strips.fits:
                 self._standardise(self.strips.table)
         self.strips.keep(pixel_ids)
-
-    def features(self, pixel_ids: Ids) -> Floats:
-        """Return the features of pixel ids (n,), (n, D).
-
-        Raises:
-            LearnerError: `fit` or `restore` has not been called.
-            SceneError: The cube's file is damaged.
-        """
-        if self.strips is None:
-            raise LearnerError("There are no features before the scene's components are found: call fit first.")
-        return self.strips.at(pixel_ids)
 
     @property
     def n_features(self) -> int:
