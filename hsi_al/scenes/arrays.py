@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError, system_error
 from hsi_al.memory import free_memory
+from hsi_al.scenes.georeference import Georeference
 
 SMALL_BYTES = 2**26  # are read without asking for the free memory
 MOST_OBJECTS = 10_000  # of a file that are looked through
@@ -62,6 +63,11 @@ class Rows:
         close: Function that closes the file.
         no_data: Value that stands for missing data, as the file says; None = it says nothing.
         notices: What is suspicious about the array, one sentence each.
+        wavelengths: Band centres in nm, as the file says; None = it says nothing.
+        bad_bands: Bands (from 0) that the file marks as bad.
+        rgb_bands: Bands (from 0) that the file shows as red, green and blue; None = it says nothing.
+        georeference: Where the grid lies; None = the file doesn't say.
+        is_raster: Whether the format itself orders the axes: rows, columns, bands.
     """
 
     path: Path
@@ -71,6 +77,11 @@ class Rows:
     close: Callable[[], None] = lambda: None
     no_data: float | None = None
     notices: tuple[str, ...] = ()
+    wavelengths: tuple[float, ...] | None = None
+    bad_bands: tuple[int, ...] = ()
+    rgb_bands: tuple[int, int, int] | None = None
+    georeference: Georeference | None = None
+    is_raster: bool = False
 
     def read(self, first: int, last: int, left: int = 0, right: int | None = None) -> NDArray[Any]:
         """Read rows `first` to `last` - 1 and columns `left` to `right` - 1, by default all columns.
