@@ -26,15 +26,8 @@ from hsi_al.pool.oracles import GroundTruthOracle, Oracle
 from hsi_al.pool.splits import Split, divide_holdout, divide_paper, divide_spatially, with_missing, with_new_ground
 from hsi_al.randomness import generator
 from hsi_al.report.run_files import meta_entries
-from hsi_al.scenes.catalogue import (
-    CATALOGUE,
-    Reading,
-    data_folder,
-    expanded,
-    load_catalogue_scene,
-    load_custom_scene,
-    scaled,
-)
+from hsi_al.scenes.catalogue import CATALOGUE, data_folder, expanded, load_catalogue_scene
+from hsi_al.scenes.custom import Reading, load_custom_scene, scaled
 from hsi_al.scenes.readers import opened_rows, readable_in_windows
 from hsi_al.scenes.scene import Scene, is_scene_file
 from hsi_al.training.ranks import ALONE, Ranks

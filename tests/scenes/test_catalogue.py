@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from hsi_al.errors import SceneError
-from hsi_al.scenes.catalogue import CATALOGUE, load_catalogue_scene, load_custom_scene
+from hsi_al.scenes.catalogue import CATALOGUE, load_catalogue_scene
+from hsi_al.scenes.custom import load_custom_scene
 from hsi_al.scenes.readers import read_array
 from hsi_al.scenes.scene import save_scene
 from tests.fakes import (

@@ -7,8 +7,8 @@ import pytest
 import scipy.io
 from numpy.typing import NDArray
 
-from hsi_al.scenes.catalogue import Reading, load_custom_scene
 from hsi_al.scenes.checksums import checksum, data_checksums
+from hsi_al.scenes.custom import Reading, load_custom_scene
 from hsi_al.scenes.stored import StoredCube
 from tests.conftest import tiny_arrays
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hsi_al.errors import SceneError
-from hsi_al.scenes.catalogue import Reading, load_custom_scene
+from hsi_al.scenes.custom import Reading, load_custom_scene
 from hsi_al.scenes.preparation import Preparation, beyond_float32, prepared, robust_limits, sample_step, survey
 from hsi_al.scenes.scene import Scene
 from hsi_al.scenes.stored import StoredCube, stored_cube

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import reading
-from hsi_al.scenes.catalogue import load_custom_scene
+from hsi_al.scenes.custom import load_custom_scene
 from hsi_al.scenes.readers import loaded_rows, opened_rows, read_array
 from hsi_al.scenes.scene import is_scene_file, load_scene, save_scene
 from tests.conftest import CommandLine

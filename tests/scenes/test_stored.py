@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from hsi_al.errors import SceneError
-from hsi_al.scenes.catalogue import Reading, load_custom_scene
 from hsi_al.scenes.checks import whole_labels
+from hsi_al.scenes.custom import Reading, load_custom_scene
 from hsi_al.scenes.readers import readable_in_windows
 from hsi_al.scenes.scene import false_colour, save_scene
 from hsi_al.scenes.stored import StoredCube, read_labels, stored_cube

@@ -1,0 +1,148 @@
+"""Loading of a scene of one's own from files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+
+from hsi_al.errors import SceneError
+from hsi_al.scenes.checks import label_warnings
+from hsi_al.scenes.preparation import Prepared, prepared
+from hsi_al.scenes.readers import loaded_rows, opened_rows
+from hsi_al.scenes.scene import Scene, is_scene_file, load_scene
+from hsi_al.scenes.stored import StoredCube, arranged, cube_rows, read_labels
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the arrays of a custom scene are read.
+
+    Attributes:
+        in_memory: Whether to read the whole cube into memory; False leaves it in its file.
+        axes: Order of the cube's axes in its file: H rows, W columns, B bands.
+        no_data: Values that stand for missing data; None = what the file says.
+        scaling: See `hsi_al.scenes.preparation.prepared`.
+        unlabelled: Value of unlabelled pixels; unless it is 0, 0 is a class.
+        ignored: Label values whose pixels count as unlabelled, too.
+    """
+
+    in_memory: bool = True
+    axes: str = "HWB"
+    no_data: Sequence[float] | None = None
+    scaling: str = "minmax"
+    unlabelled: int = 0
+    ignored: Sequence[int] = ()
+
+
+def load_custom_scene(
+    name: str,
+    cube_file: Path,
+    cube_key: str | None = None,
+    ground_truth_file: Path | None = None,
+    ground_truth_key: str | None = None,
+    classes: Sequence[int] | None = None,
+    class_names: Mapping[int, str] | Sequence[str] | None = None,
+    rgb_bands: Sequence[int] | None = None,
+    wavelengths: ArrayLike | None = None,
+    reading: Reading = Reading(),
+) -> Scene:
+    """Load a custom scene from arrays in files, or from a file written by `save_scene`.
+
+    Args:
+        name: Name of the scene in messages and run files.
+        cube_file: File of the cube (H, W, B); or a file written by `save_scene`, if `cube_key`, `ground_truth_file`
+            and `ground_truth_key` are None.
+        cube_key: Key of the cube; needed if the file holds several arrays.
+        ground_truth_file: File of the ground truth (H, W); None = `cube_file`.
+        ground_truth_key: Key of the ground truth; needed if its file holds several arrays.
+        classes: Label values to keep, as the file has them; None keeps all.
+        class_names: Label value -> name; or the names in the order of `classes`, without these by ascending value.
+        rgb_bands: Bands (from 0) shown as red, green and blue in a false-colour picture.
+        wavelengths: Band centres (B,) in nm.
+        reading: How the arrays are read.
+
+    Raises:
+        SceneError: A file can't be read, its arrays are no usable scene, a class is absent, or the number of names
+            differs from the number of classes.
+    """
+    cube_file = Path(cube_file)
+    given = (cube_key, ground_truth_file, ground_truth_key)
+    zero = 0
+    if given == (None, None, None) and is_scene_file(cube_file):
+        scene = scaled(replace(load_scene(cube_file, reading.in_memory), name=name), reading)
+    else:
+        truth_file = Path(ground_truth_file or cube_file)
+        scene, zero = _scene_of_arrays(name, cube_file, cube_key, truth_file, ground_truth_key, reading)
+    if classes is not None:
+        scene = scene.keeping(zero if value == 0 else value for value in classes)
+    described: dict[str, Any] = {"rgb_bands": rgb_bands, "wavelengths": wavelengths}
+    if class_names is not None:
+        described["class_names"] = scene.class_names | _named(scene, class_names, classes, zero)
+    return replace(scene, **{field: value for field, value in described.items() if value is not None})
+
+
+def _named(
+    scene: Scene, names: Mapping[int, str] | Sequence[str], classes: Sequence[int] | None, zero: int
+) -> dict[int, str]:
+    """Label value -> name, where `zero` stands for the file's class 0."""
+    if not isinstance(names, Mapping):
+        # The file's order: its class 0 comes first.
+        values = sorted(scene.label_values.tolist(), key=lambda value: 0 if value == zero else value)
+        values = values if classes is None else list(classes)
+        if len(names) != len(values):
+            raise SceneError(
+                f"dataset.class_names holds {len(names)} names, but {scene.name} has the {len(values)} label values "
+                f"{[0 if value == zero else value for value in values]}; give one name for each, in this order."
+            )
+        names = dict(zip(values, names, strict=True))
+    return {zero if int(value) == 0 else int(value): label for value, label in names.items()}
+
+
+def _scene_of_arrays(
+    name: str, cube_file: Path, cube_key: str | None, truth_file: Path, truth_key: str | None, reading: Reading
+) -> tuple[Scene, int]:
+    """The scene, and the label value that stands for the file's class 0."""
+    with opened_rows(truth_file, truth_key) as truth:
+        truth_shape, truth_type, said_of_truth = truth.shape, truth.dtype, truth.notices
+    rows = loaded_rows(cube_file, cube_key) if reading.in_memory else cube_rows(cube_file, cube_key)
+    no_data = reading.no_data
+    if no_data is None:
+        no_data = () if rows.no_data is None else (rows.no_data,)
+    said = (*rows.notices, *said_of_truth)
+    rows, notices = arranged(name, rows, reading.axes, truth_shape)
+    raw = StoredCube(rows)
+    cube: NDArray[Any] | StoredCube = raw
+    if reading.in_memory:
+        cube = rows.read(0, raw.shape[0])
+    found = prepared(name, cube, no_data, reading.scaling)
+    labels, zero = read_labels(name, truth_file, truth_key, raw.shape, reading.unlabelled, reading.ignored)
+    notices += [*said, *found.notices, *label_warnings(labels, truth_type)]
+    names = {}
+    if zero:
+        notices.append(
+            f"The label 0 is a class here; run files and maps hold it as {zero}, since 0 marks unlabelled pixels."
+        )
+        names = {zero: "class 0"}
+    return _prepared_scene(Scene(name, found.source, labels, names), found, notices), zero
+
+
+def scaled(scene: Scene, reading: Reading) -> Scene:
+    """The scene with the values of its cube prepared."""
+    if reading.no_data is None and reading.scaling == "minmax":
+        return scene
+    found = prepared(scene.name, scene.source, reading.no_data or (), reading.scaling)
+    return _prepared_scene(replace(scene, source=found.source), found, found.notices)
+
+
+def _prepared_scene(scene: Scene, found: Prepared, notices: Sequence[str]) -> Scene:
+    if found.no_data is not None and (lost := int((scene.ground_truth[found.no_data] > 0).sum())):
+        notices = [*notices, f"Warning: {lost:,} labelled pixels have no data and count as unlabelled."]
+    return replace(
+        scene,
+        no_data=found.no_data,
+        preparation=found.preparation,
+        notices=tuple(notices),
+        sample=found.sample,
+    )
