@@ -1,6 +1,7 @@
 """The learner that joins a feature extractor to a classifier, and the state that it keeps for other cubes."""
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -9,6 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from hsi_al import interrupts
 from hsi_al.files import replacing_hdf5
 from hsi_al.manifest import reading
 from hsi_al.methods.base import RefittedLearner, require_finite
@@ -22,6 +24,7 @@ from hsi_al.scenes.stored import Cube, value_range
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 CHUNK = 10_000  # pixels predicted at once
+FOLDS = 5  # in which labels are held out when the others are asked about them
 EXTRACTOR = "extractor"  # group of the extractor's arrays in a file of kept state
 
 
@@ -232,6 +235,39 @@ class FeatureLearner(RefittedLearner):
         self.extractor.fit(none, none, np.random.default_rng(self.seed))
         return self._features(pixel_ids)
 
+    def doubts(self, pixel_ids: Ids, labels: Ids) -> Floats | None:
+        """Return how much each label is doubted by the others: 1 - its probability where it is not learnt from.
+
+        The labels are dealt to five parts, evenly and class by class; the classifier is fitted to four and asked about
+        the fifth. What `fit` has learnt stays, and the same labels give the same doubts. A wrong label is among the
+        highest doubts unless labels of its wrong class with similar features support it; a high doubt may as well be a
+        right label of a kind that has no other.
+
+        Args:
+            pixel_ids: Labelled pixel ids, (n,).
+            labels: Their class indices, (n,).
+
+        Returns:
+            Doubts from 0 to 1, (n,); NaN for the only label of a class, about which the others can't say anything.
+            None if the features depend on labels, and were learnt from those in question.
+
+        Raises:
+            LearnerError: A feature is NaN or infinite.
+        """
+        features = self.unlabelled_features(pixel_ids)
+        if features is None:
+            return None
+        rng, classifier = np.random.default_rng(self.seed), copy(self.classifier)
+        parts, found = dealt(labels, FOLDS, rng), np.full(len(labels), np.nan, np.float32)
+        several = np.isin(labels, np.flatnonzero(np.bincount(labels) > 1))
+        for part in np.unique(parts[several]):
+            interrupts.check()
+            asked = (parts == part) & several
+            classifier.fit(features[parts != part], labels[parts != part], rng, calibrated=True)
+            probabilities = classifier.probabilities(features[asked], self.n_classes)
+            found[asked] = 1 - probabilities[np.arange(len(probabilities)), labels[asked]]
+        return found
+
     def save(self, path: Path) -> None:
         """Write the state to an HDF5 file, completely or not at all; nothing if this learner keeps none.
 
@@ -280,6 +316,18 @@ class FeatureLearner(RefittedLearner):
                 outputs["embeddings_ND"] = features
             yield outputs
             self.report("scoring", min(1.0, (start + CHUNK) / len(pixel_ids)))
+
+
+def dealt(labels: Ids, parts: int, rng: np.random.Generator) -> Ids:
+    """Return the part, 0 to `parts` - 1, that each of n labels is dealt to, (n,).
+
+    They are shuffled, then dealt like cards class by class: parts, and each class in them, differ by one label at most.
+    """
+    shuffled = rng.permutation(len(labels))
+    order = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    found = np.empty(len(labels), np.int64)
+    found[order] = np.arange(len(labels)) % parts
+    return found
 
 
 def feature_learner(task: Task, extractor: Extractor, classifier: Classifier) -> FeatureLearner:
