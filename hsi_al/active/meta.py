@@ -47,6 +47,8 @@ class MetaFile:
                 "wandb_id": self.wandb_id,
                 "n_bands": scene.n_bands,
                 "rgb_bands": list(scene.colour_bands),
+                "bands": None if scene.bands is None else list(scene.bands),
+                "wavelengths": None if scene.wavelengths is None else scene.wavelengths.tolist(),
                 "preparation": scene.preparation.to_json(),
                 "band_statistics": [values.tolist() for values in scene.band_statistics],
                 "loss_prediction": parts.asker is None and "predicted_loss_N" in parts.acquisition.needs,

@@ -16,14 +16,22 @@ from hsi_al.active.inherited import labels_of_run
 from hsi_al.active.run_directory import RunDirectory
 from hsi_al.active.stopping import Stopping
 from hsi_al.config.schema import Config, DatasetConfig
-from hsi_al.errors import ConfigurationError, PoolError, PoolExhaustedError
+from hsi_al.errors import ConfigurationError, PoolError, PoolExhaustedError, SceneError
 from hsi_al.methods.base import HasFeatures, Learner
 from hsi_al.methods.registry import asker_config, build_learner, method_of
 from hsi_al.methods.room import Task
 from hsi_al.pool.initial import DRAWS, draw_initial, draw_per_class
 from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import GroundTruthOracle, Oracle
-from hsi_al.pool.splits import Split, divide_holdout, divide_paper, divide_spatially, with_missing, with_new_ground
+from hsi_al.pool.splits import (
+    Split,
+    divide_given,
+    divide_holdout,
+    divide_paper,
+    divide_spatially,
+    with_missing,
+    with_new_ground,
+)
 from hsi_al.randomness import generator
 from hsi_al.report.run_files import meta_entries
 from hsi_al.scenes.catalogue import CATALOGUE, data_folder, expanded, load_catalogue_scene
@@ -35,8 +43,8 @@ from hsi_al.training.ranks import ALONE, Ranks
 Ids = NDArray[np.int64]
 # Keys that describe the user's own scene.
 OWN = (
-    *("cube_key", "axes", "no_data", "ground_truth_file", "ground_truth_key", "unlabelled", "ignore_labels"),
-    *("class_names", "rgb_bands"),
+    *("cube_key", "axes", "no_data", "bands", "ground_truth_file", "ground_truth_key", "label_field", "test_file"),
+    *("test_key", "unlabelled", "ignore_labels", "class_names", "rgb_bands"),
 )
 
 
@@ -136,6 +144,7 @@ def build_parts(config: Config, path: Path, ranks: Ranks, tell: Callable[[Scene]
     """
     scene = build_scene(config)
     tell(scene)
+    require_labels(scene)
     split = build_split(config, scene)
     acquisition = build_acquisition(config.acquisition.name, config.acquisition)
     asking = asker_config(config)
@@ -176,6 +185,15 @@ def build_parts(config: Config, path: Path, ranks: Ranks, tell: Callable[[Scene]
     return parts
 
 
+def require_labels(scene: Scene) -> None:
+    """Raise SceneError if a scene has no labels."""
+    if not scene.n_classes:
+        raise SceneError(
+            f"{scene.name} has no labels; name them by dataset.ground_truth_file, or by dataset.ground_truth_key if "
+            "they are in the cube's file. To label it yourself: python -m hsi_al.label FILE."
+        )
+
+
 def learner_of(config: Config, scene: Scene, split: Split, needs: frozenset[str], ranks: Ranks = ALONE) -> Learner:
     """Build the learner that `config.learner` describes, which has to fill in the fields `needs` of `Outputs`.
 
@@ -212,6 +230,10 @@ def build_scene(config: Config) -> Scene:
                 dataset.scaling,
                 dataset.unlabelled,
                 dataset.ignore_labels or (),
+                dataset.bands,
+                dataset.label_field,
+                None if dataset.test_file is None else expanded(dataset.test_file),
+                dataset.test_key,
             ),
         )
     if dataset.name not in CATALOGUE:
@@ -266,6 +288,13 @@ def build_split(config: Config, scene: Scene) -> Split:
     rng = generator(settings.seed, "split", settings.fold)
     if settings.kind == "paper":
         split = divide_paper(ids)
+    elif settings.kind == "given":
+        if scene.test_pixels is None:
+            raise ConfigurationError(
+                "split=given takes the pixels of dataset.test_file as test pixels; name that file, or take another "
+                "split."
+            )
+        split = divide_given(ids, labels, scene.test_pixels)
     elif settings.kind == "holdout":
         split = divide_holdout(ids, labels, rng, settings.fraction)
     else:

@@ -37,6 +37,21 @@ def checked(composed: Any) -> Config:  # noqa: ANN401
     return config
 
 
+def are_bands(value: Any) -> bool:  # noqa: ANN401
+    """Return whether a value of `dataset.bands` is None, or a list of numbers or of pairs of numbers."""
+
+    def is_number(entry: Any) -> bool:  # noqa: ANN401
+        return type(entry) in (int, float)
+
+    return value is None or (
+        isinstance(value, list)
+        and all(
+            type(entry) is int or (isinstance(entry, list) and len(entry) == 2 and all(map(is_number, entry)))
+            for entry in value
+        )
+    )
+
+
 def check_combinations(config: Config) -> None:
     """Raise ConfigurationError for values that exclude each other."""
     protocol = config.protocol
@@ -83,9 +98,19 @@ def check_combinations(config: Config) -> None:
             f"protocol.stop_at={protocol.stop_at} needs fixed test pixels, but split=paper tests on the candidates "
             "not labelled yet; take another split, or protocol.stop_when_stable."
         )
-    if config.split.fold and config.split.kind == "paper":
+    if config.dataset.test_file is not None and config.split.kind != "given":
         raise ConfigurationError(
-            f"split.fold={config.split.fold} numbers divisions, but split=paper divides nothing; "
+            f"dataset.test_file says which pixels test, and so does split={config.split.kind}; take split=given, or "
+            "leave dataset.test_file out."
+        )
+    if not are_bands(config.dataset.bands):
+        raise ConfigurationError(
+            f"dataset.bands={config.dataset.bands} is no list of bands; give numbers from 0, such as [0,1,5], or "
+            "ranges in nm, such as [[400,1340],[1460,1790]]."
+        )
+    if config.split.fold and config.split.kind in ("paper", "given"):
+        raise ConfigurationError(
+            f"split.fold={config.split.fold} numbers divisions, but split={config.split.kind} divides nothing; "
             "leave out split.fold, or take another split."
         )
     if config.split.guard is not None and QUESTIONS[config.split.kind] != NEW_GROUND:

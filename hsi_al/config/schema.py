@@ -47,10 +47,22 @@ class DatasetConfig:
         "auto: robust where outliers stretch the range",
         choices=SCALINGS,
     )
-    ground_truth_file: str | None = option(
-        None, "file of the labels: (rows, columns), 0 = unlabelled; default: cube_file"
+    bands: Any = option(
+        None,
+        "bands to use: numbers from 0, such as [0,1,5], or ranges in nm, such as [[400,1340],[1460,1790]]; default: "
+        "all that the file doesn't call bad",
+        low=0,
+        most=10**6,
     )
-    ground_truth_key: str | None = option(None, "key of the ground truth in its file")
+    ground_truth_file: str | None = option(
+        None,
+        "file of the labels: (rows, columns), 0 = unlabelled, or points and polygons; default: cube_file if "
+        "ground_truth_key is given",
+    )
+    ground_truth_key: str | None = option(None, "key of the ground truth in its file; the layer of points and polygons")
+    label_field: str | None = option(None, "field of points and polygons with the class; default: the only one")
+    test_file: str | None = option(None, "file of labels that only test the learner, for split=given")
+    test_key: str | None = option(None, "key or layer of the labels in test_file")
     unlabelled: int = option(
         0,
         "label value of unlabelled pixels in the file; unless it is 0, 0 is a class",
@@ -81,9 +93,11 @@ COMPLETE_MAP, NEW_GROUND, NEW_LABELS = (
     "map ground without labels",
     "map new ground with a handful of labels there",
 )
+GIVEN = "score given test labels"
 QUESTIONS = {
     **{"paper": COMPLETE_MAP, "holdout": COMPLETE_MAP},
     **{"blocks": NEW_GROUND, "checkerboard": NEW_GROUND, "fields": NEW_GROUND},
+    "given": GIVEN,
 }
 
 
@@ -404,4 +418,5 @@ FREE_KEYS = (
     "trainer.threads",
 )
 # Keys that say where the data lie: not compared where checksums tell that the data are the same.
-DATA_KEYS = tuple(f"dataset.{key}" for key in ("cube_file", "cube_key", "ground_truth_file", "ground_truth_key"))
+DATA = ("cube_file", "cube_key", "ground_truth_file", "ground_truth_key", "test_file", "test_key")
+DATA_KEYS = tuple(f"dataset.{key}" for key in DATA)

@@ -20,7 +20,7 @@ class Split:
     """The pixels that may be labelled (candidates) and the pixels that only test the learner.
 
     Attributes:
-        kind: Name of the split: `paper`, `holdout`, `blocks`, `checkerboard` or `fields`.
+        kind: Name of the split: `paper`, `holdout`, `blocks`, `checkerboard`, `fields` or `given`.
         candidates: Pixel ids that may be labelled, ascending.
         test: Pixel ids that are never labelled, ascending; empty for `paper`, whose held-out pixels are the
             candidates not (yet) labelled.
@@ -74,6 +74,21 @@ class Split:
 def divide_paper(pixel_ids: Ids) -> Split:
     """Make every labelled pixel of the scene a candidate, as in the paper."""
     return Split("paper", pixel_ids, np.empty(0, np.int64))
+
+
+def divide_given(pixel_ids: Ids, labels: Ids, test: Mask) -> Split:
+    """Take the test pixels of a file, a mask (H, W); all other labelled pixels are candidates.
+
+    Raises:
+        PoolError: One side has no pixel, as where `dataset.classes` keeps none of its classes.
+    """
+    chosen = ~test.ravel()[pixel_ids]
+    if not chosen.any() or chosen.all():
+        raise PoolError(
+            f"split=given leaves no {'pixel to learn from' if not chosen.any() else 'test pixel'}; check "
+            "dataset.ground_truth_file, dataset.test_file and dataset.classes."
+        )
+    return with_missing("given", pixel_ids, labels, chosen, ~chosen)
 
 
 def divide_holdout(pixel_ids: Ids, labels: Ids, rng: np.random.Generator, fraction: float = 0.5) -> Split:

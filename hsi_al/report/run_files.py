@@ -203,6 +203,11 @@ def is_source(value: Any) -> bool:  # noqa: ANN401
     )
 
 
+def is_spectrum(value: Any) -> bool:  # noqa: ANN401
+    """Return whether a value is a list of numbers, one for each band."""
+    return isinstance(value, list) and all(type(number) in (int, float) for number in value)
+
+
 # The entries of meta.json that are read, each with its check.
 ENTRIES: dict[str, Callable[[Any], bool]] = {
     "state": lambda value: value in ("running", "finished"),
@@ -212,6 +217,8 @@ ENTRIES: dict[str, Callable[[Any], bool]] = {
     "class_names": is_class_names,
     "n_bands": is_number,
     "rgb_bands": lambda value: isinstance(value, list) and len(value) == 3 and all(map(is_number, value)),
+    "bands": lambda value: value is None or (isinstance(value, list) and all(map(is_number, value))),
+    "wavelengths": lambda value: value is None or is_spectrum(value),
     "test_pixels_in_training_patches": is_overlap,
     "stopped": is_stop,
     "labels_from": is_source,

@@ -73,19 +73,25 @@ def checked_ground_truth(name: str, ground_truth: ArrayLike, cube_shape: tuple[i
 
     Raises:
         SceneError: The ground truth is not 2-D, does not fit the cube, holds values other than whole numbers from 0,
-            or labels fewer than two classes.
+            or labels one class alone.
     """
     array = np.asarray(ground_truth)
     require_map(name, array.shape, cube_shape)
     labels = whole_labels(name, array)
+    if labels.any():
+        require_classes(name, labels)
+    return labels
+
+
+def require_classes(name: str, labels: Labels) -> None:
+    """Raise SceneError if a ground truth (H, W) labels fewer than two classes."""
     present = np.unique(labels[labels > 0])
     if present.size < 2:
         found = f"only the class {present[0]}" if present.size else "no class at all (every value is 0)"
         raise SceneError(
-            f"Scene {name!r}: the ground truth of shape {array.shape} labels {found}, two or more are needed; "
+            f"Scene {name!r}: the ground truth of shape {labels.shape} labels {found}, two or more are needed; "
             "check dataset.ground_truth_file, dataset.ground_truth_key and dataset.classes."
         )
-    return labels
 
 
 def require_map(

@@ -5,14 +5,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hsi_al.errors import SceneError
-from hsi_al.scenes.checks import label_warnings
+from hsi_al.scenes.arrays import Rows
+from hsi_al.scenes.bands import Wanted, chosen_bands, of_bands
+from hsi_al.scenes.checks import require_classes
 from hsi_al.scenes.preparation import Prepared, prepared
-from hsi_al.scenes.readers import loaded_rows, opened_rows
+from hsi_al.scenes.readers import loaded_rows
 from hsi_al.scenes.scene import Scene, is_scene_file, load_scene
-from hsi_al.scenes.stored import StoredCube, arranged, cube_rows, read_labels
+from hsi_al.scenes.stored import StoredCube, arranged, cube_rows
+from hsi_al.scenes.truth import Truth, joined, read_labels, truth_shape, vector_truth
+from hsi_al.scenes.vectors import is_vector
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,10 @@ class Reading:
         scaling: See `hsi_al.scenes.preparation.prepared`.
         unlabelled: Value of unlabelled pixels; unless it is 0, 0 is a class.
         ignored: Label values whose pixels count as unlabelled, too.
+        bands: Bands to use, see `bands.chosen_bands`.
+        label_field: Field of points and polygons that holds the class; None = the only one.
+        test_file: File of labels that only test; None = there is none.
+        test_key: Key or layer of these labels.
     """
 
     in_memory: bool = True
@@ -34,6 +43,10 @@ class Reading:
     scaling: str = "minmax"
     unlabelled: int = 0
     ignored: Sequence[int] = ()
+    bands: Wanted | None = None
+    label_field: str | None = None
+    test_file: Path | None = None
+    test_key: str | None = None
 
 
 def load_custom_scene(
@@ -55,8 +68,10 @@ def load_custom_scene(
         cube_file: File of the cube (H, W, B); or a file written by `save_scene`, if `cube_key`, `ground_truth_file`
             and `ground_truth_key` are None.
         cube_key: Key of the cube; needed if the file holds several arrays.
-        ground_truth_file: File of the ground truth (H, W); None = `cube_file`.
-        ground_truth_key: Key of the ground truth; needed if its file holds several arrays.
+        ground_truth_file: File of the ground truth (H, W), or of points and polygons; None = `cube_file` if there is
+            a `ground_truth_key`, else the scene has no labels.
+        ground_truth_key: Key of the ground truth; needed if its file holds several arrays. The layer of points and
+            polygons.
         classes: Label values to keep, as the file has them; None keeps all.
         class_names: Label value -> name; or the names in the order of `classes`, without these by ascending value.
         rgb_bands: Bands (from 0) shown as red, green and blue in a false-colour picture.
@@ -71,10 +86,15 @@ def load_custom_scene(
     given = (cube_key, ground_truth_file, ground_truth_key)
     zero = 0
     if given == (None, None, None) and is_scene_file(cube_file):
+        if reading.bands is not None or reading.test_file is not None:
+            raise SceneError(
+                f"{cube_file} is a scene file, which is taken as it is; leave out dataset.bands and dataset.test_file, "
+                "or name its arrays: dataset.cube_key=cube dataset.ground_truth_key=ground_truth."
+            )
         scene = scaled(replace(load_scene(cube_file, reading.in_memory), name=name), reading)
     else:
-        truth_file = Path(ground_truth_file or cube_file)
-        scene, zero = _scene_of_arrays(name, cube_file, cube_key, truth_file, ground_truth_key, reading)
+        truth_file = ground_truth_file or (None if ground_truth_key is None else cube_file)
+        scene, zero = _scene_of_files(name, cube_file, cube_key, truth_file, ground_truth_key, reading)
     if classes is not None:
         scene = scene.keeping(zero if value == 0 else value for value in classes)
     described: dict[str, Any] = {"rgb_bands": rgb_bands, "wavelengths": wavelengths}
@@ -100,32 +120,77 @@ def _named(
     return {zero if int(value) == 0 else int(value): label for value, label in names.items()}
 
 
-def _scene_of_arrays(
-    name: str, cube_file: Path, cube_key: str | None, truth_file: Path, truth_key: str | None, reading: Reading
+def _scene_of_files(
+    name: str, cube_file: Path, cube_key: str | None, truth_file: Path | None, truth_key: str | None, reading: Reading
 ) -> tuple[Scene, int]:
     """The scene, and the label value that stands for the file's class 0."""
-    with opened_rows(truth_file, truth_key) as truth:
-        truth_shape, truth_type, said_of_truth = truth.shape, truth.dtype, truth.notices
+    truth_is_array = truth_file is not None and not is_vector(truth_file)
+    shape = truth_shape(name, truth_file, truth_key) if truth_file is not None and truth_is_array else None
     rows = loaded_rows(cube_file, cube_key) if reading.in_memory else cube_rows(cube_file, cube_key)
     no_data = reading.no_data
     if no_data is None:
         no_data = () if rows.no_data is None else (rows.no_data,)
-    said = (*rows.notices, *said_of_truth)
-    rows, notices = arranged(name, rows, reading.axes, truth_shape)
+    notices = list(rows.notices)
+    whole, said = arranged(name, rows, reading.axes, shape)
+    chosen = chosen_bands(whole, reading.bands)
+    rows = of_bands(whole, chosen)
+    if reading.bands is None and len(chosen) < whole.shape[2]:
+        n_bad = whole.shape[2] - len(chosen)
+        said.append(f"{n_bad} of {whole.shape[2]} bands are bad, says the file; they are left out.")
     raw = StoredCube(rows)
     cube: NDArray[Any] | StoredCube = raw
     if reading.in_memory:
         cube = rows.read(0, raw.shape[0])
-    found = prepared(name, cube, no_data, reading.scaling)
-    labels, zero = read_labels(name, truth_file, truth_key, raw.shape, reading.unlabelled, reading.ignored)
-    notices += [*said, *found.notices, *label_warnings(labels, truth_type)]
-    names = {}
-    if zero:
+    truth, tests = _labels(name, truth_file, truth_key, rows, reading)
+    found = prepared(name, cube, no_data, reading.scaling, rim=reading.no_data is None)
+    notices += [*said, *found.notices, *truth.notices]
+    if truth.zero:
         notices.append(
-            f"The label 0 is a class here; run files and maps hold it as {zero}, since 0 marks unlabelled pixels."
+            f"The label 0 is a class here; run files and maps hold it as {truth.zero}, since 0 marks unlabelled pixels."
         )
-        names = {zero: "class 0"}
-    return _prepared_scene(Scene(name, found.source, labels, names), found, notices), zero
+    wavelengths = None if rows.wavelengths is None else np.asarray(rows.wavelengths)
+    bands = None if len(chosen) == whole.shape[2] else (*chosen, whole.shape[2])
+    if truth_file is not None:
+        require_classes(name, truth.labels)
+    scene = Scene(
+        name,
+        found.source,
+        truth.labels,
+        truth.names,
+        wavelengths=wavelengths,
+        rgb_bands=rows.rgb_bands,
+        georeference=rows.georeference,
+        bands=bands,
+        test_pixels=tests,
+    )
+    return _prepared_scene(scene, found, notices), truth.zero
+
+
+def _labels(
+    name: str, truth_file: Path | None, truth_key: str | None, rows: Rows, reading: Reading
+) -> tuple[Truth, NDArray[np.bool_] | None]:
+    """The labels, and which of them only test; None = no file says so."""
+    if truth_file is None:
+        if reading.test_file is not None:
+            raise SceneError(
+                "dataset.test_file holds labels that only test; give those to learn from in dataset.ground_truth_file."
+            )
+        return Truth(np.zeros(rows.shape[:2], np.uint8)), None
+    truth = _labels_of(name, truth_file, truth_key, rows, reading)
+    if reading.test_file is None:
+        return truth, None
+    return joined(truth, _labels_of(name, reading.test_file, reading.test_key, rows, reading), str(reading.test_file))
+
+
+def _labels_of(name: str, path: Path, key: str | None, rows: Rows, reading: Reading) -> Truth:
+    if is_vector(path):
+        return vector_truth(path, key, reading.label_field, rows.georeference, (rows.shape[0], rows.shape[1]))
+    if reading.label_field is not None:
+        raise SceneError(
+            f"dataset.label_field={reading.label_field} names a field of points or polygons, but {path} is none of "
+            "them; leave it out."
+        )
+    return read_labels(name, path, key, rows, reading.unlabelled, reading.ignored)
 
 
 def scaled(scene: Scene, reading: Reading) -> Scene:

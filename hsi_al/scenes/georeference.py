@@ -1,6 +1,11 @@
 """Where a scene lies on the ground."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
+
+from hsi_al.errors import SceneError
+
+Transform = tuple[float, float, float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -15,4 +20,65 @@ class Georeference:
     """
 
     crs: str
-    transform: tuple[float, float, float, float, float, float]
+    transform: Transform
+
+    @property
+    def inverse(self) -> Transform:
+        """The transform from x and y to column and row, in the same order."""
+        a, b, c, d, e, f = self.transform
+        area = a * e - b * d
+        return e / area, -b / area, (b * f - c * e) / area, -d / area, a / area, (c * d - a * f) / area
+
+    def same_grid(self, other: "Georeference", shape: tuple[int, int]) -> bool:
+        """Return whether the corners of a grid of this many rows and columns lie within 1/100 pixel of each other's.
+
+        The systems themselves are compared where both are known.
+        """
+        if self.crs and other.crs and not same_crs(self.crs, other.crs):
+            return False
+        a, b, c, d, e, f = self.inverse
+        for row in (0, shape[0]):
+            for column in (0, shape[1]):
+                x, y = other.at(row, column)
+                if max(abs(a * x + b * y + c - column), abs(d * x + e * y + f - row)) > 0.01:
+                    return False
+        return True
+
+    def at(self, row: float, column: float) -> tuple[float, float]:
+        """Return x and y of a place; the centre of the first pixel is at row 0.5, column 0.5."""
+        a, b, c, d, e, f = self.transform
+        return a * column + b * row + c, d * column + e * row + f
+
+    def __str__(self) -> str:
+        a, b, c, d, e, f = self.transform
+        turned = f", turned by ({b:g}, {d:g})" if b or d else ""
+        return f"{name_of_crs(self.crs)}, first corner ({c:.10g}, {f:.10g}), pixels of {a:g} x {e:g}{turned}"
+
+
+def same_crs(first: str, second: str) -> bool:
+    """Return whether two WKT texts name the same system."""
+    if first == second:
+        return True
+    from rasterio.crs import CRS
+
+    return bool(CRS.from_wkt(first) == CRS.from_wkt(second))
+
+
+def name_of_crs(crs: str) -> str:
+    """Return the code of a system such as EPSG:32632, else its name."""
+    if not crs:
+        return "no coordinate reference system"
+    if find_spec("rasterio") is not None:
+        from rasterio.crs import CRS
+
+        code = CRS.from_wkt(crs).to_authority()
+        if code is not None:
+            return ":".join(code)
+    return crs.partition('"')[2].partition('"')[0] or "an unnamed system"
+
+
+def require_geo(what: str) -> None:
+    """Raise SceneError if the libraries for georeferenced files are missing; `what` begins the sentence."""
+    for name in ("rasterio", "pyogrio", "shapely"):
+        if find_spec(name) is None:
+            raise SceneError(f"{what} needs {name}, which is not installed; pip install 'hsi_al[geo]'.")

@@ -31,6 +31,7 @@ class Preparation:
         offset: Subtracted, one for all bands or one per band; empty = nothing is subtracted, and the type stays.
         scale: Divided by afterwards, as many.
         fill: Replaces missing values, one per band, in the scale of the result.
+        blank: Whether a pixel with 0 in every band has no data.
     """
 
     no_data: tuple[float, ...] = ()
@@ -38,6 +39,7 @@ class Preparation:
     offset: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     fill: tuple[float, ...] = ()
+    blank: bool = False
 
     @property
     def changes_nothing(self) -> bool:
@@ -52,7 +54,7 @@ class Preparation:
         """Prepare a window (h, w, B) of the cube; the result has the type `dtype`."""
         if self.changes_nothing:
             return window
-        missing = is_any_of(window, self.no_data) if self.no_data else None
+        missing = self.missing(window)
         kind, prepared = self.dtype(window.dtype), window
         if self.clip is not None:
             low, high = (_within(limit, window.dtype) for limit in self.clip)
@@ -68,9 +70,18 @@ class Preparation:
             prepared[missing] = np.broadcast_to(fill.astype(kind), window.shape)[missing]
         return prepared
 
+    def missing(self, window: NDArray[Any]) -> Mask | None:
+        """Which values of a window (h, w, B), as the file has them, are missing; None = no value can be."""
+        if self.blank:
+            empty = (window == 0).all(axis=2, keepdims=True)
+            absent: Mask = is_any_of(window, self.no_data) | empty
+            return absent
+        return is_any_of(window, self.no_data) if self.no_data else None
+
     def to_json(self) -> dict[str, Any]:
         """The attributes as plain JSON, which has no NaN."""
         return {
+            **({"blank": True} if self.blank else {}),
             "no_data": [str(value) for value in self.no_data],
             "clip": self.clip,
             **{name: list(getattr(self, name)) for name in ("offset", "scale", "fill")},
@@ -89,7 +100,7 @@ class Preparation:
         clip = None if kept["clip"] is None else tuple(float(value) for value in kept["clip"])
         if len(values["offset"]) != len(values["scale"]) or (clip is not None and len(clip) != 2):
             raise ValueError("its preparation is malformed")
-        return cls(clip=clip, **values)
+        return cls(clip=clip, blank=kept.get("blank") is True, **values)
 
 
 class Prepared(NamedTuple):
@@ -120,6 +131,7 @@ class Survey:
         missing: Pixels with a missing value in any band, (H, W).
         sample: Spectra of evenly spaced pixels with data, (n, B), n <= `SAMPLE_PIXELS`.
         flat: Value -> number of pixels that hold it in every band; left out for cubes of one or two bands.
+        blank: Number of pixels with 0 in every band which count as missing.
     """
 
     low: float
@@ -127,6 +139,7 @@ class Survey:
     missing: Mask
     sample: Floats
     flat: dict[float, int] = field(default_factory=dict)
+    blank: int = 0
 
     def values(self) -> Floats:
         """The sampled values without pixels that hold one value in every band, (m,), ascending."""
@@ -137,13 +150,16 @@ class Survey:
         return np.sort(whole, axis=None)
 
 
-def prepared(name: str, cube: NDArray[Any] | StoredCube, no_data: Sequence[float], scaling: str) -> Prepared:
+def prepared(
+    name: str, cube: NDArray[Any] | StoredCube, no_data: Sequence[float], scaling: str, rim: bool = False
+) -> Prepared:
     """Prepare a cube, in memory or in its file.
 
     Args:
         name: The scene's, for messages.
         cube: (H, W, B), as its file holds it.
         no_data: Values that stand for missing data, maybe NaN or infinities.
+        rim: Whether pixels with 0 in every band have no data if any of them lies at the scene's border.
         scaling: `minmax` leaves values as they are; `robust` clips outliers; `standard` clips outliers, then gives
             every band mean 0 and standard deviation 1; `auto` is `robust` if outliers stretch the range, else `minmax`.
 
@@ -151,7 +167,7 @@ def prepared(name: str, cube: NDArray[Any] | StoredCube, no_data: Sequence[float
         SceneError: No pixel has data; NaN, infinite or values beyond float32 that `no_data` doesn't name.
     """
     absent = tuple(no_data)
-    found = survey(name, cube, absent)
+    found = survey(name, cube, absent, blank=None if rim else False)
     limits, notices = robust_limits(found.values(), found.low, found.high), []
     stretched = limits is not None and found.high - found.low > STRETCHED * (limits[1] - limits[0])
     clip = limits if scaling in ("robust", "standard") or (scaling == "auto" and stretched) else None
@@ -160,7 +176,10 @@ def prepared(name: str, cube: NDArray[Any] | StoredCube, no_data: Sequence[float
         notices.append(outliers(name, cube, found, limits, clip is not None))
     notices += flat_pixels(name, found, clip or limits or (found.low, found.high))
     if found.missing.any():
-        notices.append(f"{found.missing.sum():,} of {found.missing.size:,} pixels have no data and are left out.")
+        empty = f" ({found.blank:,} of them 0 in every band, as at the border)" if found.blank else ""
+        notices.append(
+            f"{found.missing.sum():,} of {found.missing.size:,} pixels have no data{empty} and are left out."
+        )
     if clip is None and found.high - found.low > FLOAT32.max:
         raise SceneError(
             f"Scene {name!r}: the cube's values from {found.low:g} to {found.high:g} span more than float32 holds; "
@@ -182,14 +201,24 @@ def applied(cube: NDArray[Any] | StoredCube, preparation: Preparation) -> NDArra
     return result
 
 
-def survey(name: str, cube: NDArray[Any] | StoredCube, no_data: tuple[float, ...] = ()) -> Survey:
+def survey(
+    name: str, cube: NDArray[Any] | StoredCube, no_data: tuple[float, ...] = (), blank: bool | None = False
+) -> Survey:
     """Look through a cube (H, W, B) once.
+
+    Args:
+        name: The scene's, for messages.
+        cube: (H, W, B), as its file holds it.
+        no_data: Values that stand for missing data.
+        blank: Whether pixels with 0 in every band have no data; None = if one of them lies at the border, and the cube
+            has more than two bands.
 
     Raises:
         SceneError: No pixel has data; NaN, infinite or values beyond float32 that `no_data` doesn't name.
     """
     height, width, n_bands = cube.shape
     missing, step = np.zeros((height, width), bool), sample_step(height * width, width)
+    empty = np.zeros_like(missing)
     limits, spectra, flat = [], [], dict[float, int]()
     for first, window in windows(cube):
         absent = is_any_of(window, no_data) if no_data else None
@@ -203,20 +232,33 @@ def survey(name: str, cube: NDArray[Any] | StoredCube, no_data: tuple[float, ...
         with np.errstate(invalid="ignore"):
             lows, highs = window.min(axis=2), window.max(axis=2)  # of pixels without data whatever there is
         with_data = ~missing[rows]
-        if with_data.any():
-            limits.append((lows[with_data].min(), highs[with_data].max()))
+        if blank is not False and (blank or n_bands > 2):
+            empty[rows] = with_data & (lows == 0) & (highs == 0)
+        if (with_data & ~empty[rows]).any():
+            inside = with_data & ~empty[rows]
+            limits.append((lows[inside].min(), highs[inside].max()))
         if n_bands > 2:
             _count(flat, lows[with_data & (lows == highs)])
         taken = np.flatnonzero(with_data)
         taken = taken[(taken + first * width) % step == 0]
         spectra.append(window.reshape(-1, n_bands)[taken].astype(np.float64))
+    border = empty[0].any() or empty[-1].any() or empty[:, 0].any() or empty[:, -1].any()
+    blanks = int(empty.sum()) if blank or border else 0
+    if blanks:
+        missing |= empty
+        flat.pop(0.0, None)
+        spectra = [part[part.any(axis=1)] for part in spectra]
+    elif empty.any():
+        limits.append((0, 0))
     if not limits:
         raise SceneError(
             f"Scene {name!r}: every one of its {height * width:,} pixels holds a value of "
-            f"dataset.no_data={list(no_data)} in some band; drop bands that hold nothing else, or correct it."
+            f"dataset.no_data={list(no_data)} in some band{' or 0 in every band' if blanks else ''}; drop bands that "
+            "hold nothing else, or correct it."
         )
     sample = np.concatenate(spectra)
-    return Survey(float(min(low for low, _ in limits)), float(max(high for _, high in limits)), missing, sample, flat)
+    lowest, highest = float(min(low for low, _ in limits)), float(max(high for _, high in limits))
+    return Survey(lowest, highest, missing, sample, flat, blanks)
 
 
 def sampled(cube: NDArray[Any]) -> NDArray[Any]:
@@ -329,7 +371,8 @@ def _preparation(
     elif beyond_float32(kind, low, high):
         offset, scale = (low,), (1.0,)
     fill = (means - np.asarray(offset or 0.0)) / np.asarray(scale or 1.0)
-    return Preparation(no_data, clip, offset, scale, tuple(fill.tolist()) if no_data else ())
+    filled = tuple(fill.tolist()) if no_data or found.blank else ()
+    return Preparation(no_data, clip, offset, scale, filled, blank=bool(found.blank))
 
 
 def beyond_float32(kind: np.dtype[Any], low: float, high: float) -> bool:

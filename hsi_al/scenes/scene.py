@@ -22,6 +22,7 @@ from hsi_al.scenes.checks import (
     require_distinct,
 )
 from hsi_al.scenes.formats.hdf5 import attribute, own_dataset, require_sound_heaps, values
+from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.preparation import Preparation, sampled
 from hsi_al.scenes.readers import existing_file
 from hsi_al.scenes.stored import StoredCube, stored_cube
@@ -34,12 +35,13 @@ MOST_FOR_PERCENTILES = 2**22  # pixels; of a larger scene only every n-th row an
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A hyperspectral cube with a label for every pixel; a pixel id is `row * width + column`.
+    """A hyperspectral cube with a label for every pixel, or with none; a pixel id is `row * width + column`.
 
     Attributes:
         name: Name of the scene in messages and run files.
         source: The cube (H, W, B) in its original number type, or a `StoredCube` that reads it from its file.
-        ground_truth: Original label values (H, W), 0 = unlabelled background, in the smallest unsigned type.
+        ground_truth: Original label values (H, W), 0 = unlabelled background, in the smallest unsigned type; 0
+            everywhere for a scene without labels.
         class_names: Label value -> name, for the label values that occur; missing names become "class <value>".
         wavelengths: Band centres (B,) in nm, when known.
         rgb_bands: Bands (from 0) shown as red, green and blue; None = see `colour_bands`.
@@ -49,6 +51,10 @@ class Scene:
         preparation: What was done to the values that the file holds.
         notices: What a user has to know about the data, one sentence each.
         sample: Spectra of evenly spaced pixels with data, (n, B); None = taken from a cube in memory when needed.
+        georeference: Where the scene lies; None = unknown.
+        bands: Numbers (from 0) of the file's bands that the cube holds, followed by the number of all bands of the
+            file; None = all.
+        test_pixels: Pixels (H, W) whose labels only test the learner, as a file of them says; None = no file does.
 
     Raises:
         SceneError: An array is invalid, the arrays do not fit together, or two classes have the same name.
@@ -66,6 +72,9 @@ class Scene:
     preparation: Preparation = field(default_factory=Preparation)
     notices: tuple[str, ...] = ()
     sample: NDArray[Any] | None = None
+    georeference: Georeference | None = None
+    bands: tuple[int, ...] | None = None
+    test_pixels: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         source = self.source if isinstance(self.source, StoredCube) else checked_cube(self.name, self.source)

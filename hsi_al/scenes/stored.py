@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import Rows, blocks
 from hsi_al.scenes.checks import (
-    Labels,
     finite_cube,
     fitting_axes,
     require_cube,
     require_map,
     require_range,
-    whole_labels,
 )
 from hsi_al.scenes.checksums import ValuesChecksum
 from hsi_al.scenes.readers import opened_rows, readable_in_windows
@@ -117,14 +115,14 @@ def windows(cube: Cube) -> Iterator[tuple[int, NDArray[Any]]]:
             yield first, cube[first:last]
 
 
-def arranged(name: str, rows: Rows, axes: str, truth_shape: tuple[int, ...]) -> tuple[Rows, list[str]]:
+def arranged(name: str, rows: Rows, axes: str, truth_shape: tuple[int, ...] | None) -> tuple[Rows, list[str]]:
     """Give a cube's array in the order rows, columns, bands.
 
     Args:
         name: Name of the scene, for errors.
         rows: The array as its file holds it: three axes, or two (H * W, B) where the ground truth says H and W.
         axes: Order of the axes in the file, one of `checks.AXES`.
-        truth_shape: (H, W) of the ground truth.
+        truth_shape: (H, W) of the ground truth; None = there is none.
 
     Returns:
         The array (H, W, B), and sentences about what could be meant otherwise.
@@ -133,6 +131,11 @@ def arranged(name: str, rows: Rows, axes: str, truth_shape: tuple[int, ...]) -> 
         SceneError: The array has another number of axes, or doesn't fit the ground truth.
     """
     shape = rows.shape
+    if rows.is_raster and axes != "HWB":
+        raise SceneError(f"dataset.axes={axes}: {rows.path} says the order of its axes itself; leave dataset.axes out.")
+    if truth_shape is None:
+        require_cube(name, shape, rows.dtype)
+        return reordered(rows, axes), []
     if len(shape) == len(truth_shape) == 2 and axes == "HWB" and shape[0] == math.prod(truth_shape):
         return unfolded(rows, *truth_shape), [
             f"The cube of shape {shape} is read as one spectrum a row, {truth_shape}."
@@ -140,7 +143,7 @@ def arranged(name: str, rows: Rows, axes: str, truth_shape: tuple[int, ...]) -> 
     require_cube(name, shape, rows.dtype)
     if len(truth_shape) != 2:
         require_map(name, truth_shape, shape)
-    fitting = fitting_axes(shape, truth_shape)
+    fitting = ["HWB"] if rows.is_raster and shape[:2] == truth_shape else fitting_axes(shape, truth_shape)
     if axes not in fitting:
         require_map(name, truth_shape, tuple(shape[axes.index(axis)] for axis in "HWB"), fitting)
     others = [order for order in fitting if order.index("B") != axes.index("B")]
@@ -192,51 +195,6 @@ def stored_cube(path: Path, key: str | None = None) -> StoredCube:
         SceneError: The array is no cube; else as `cube_rows`.
     """
     return StoredCube(cube_rows(path, key))
-
-
-def read_labels(
-    name: str,
-    path: Path,
-    key: str | None,
-    cube_shape: tuple[int, ...],
-    unlabelled: float = 0,
-    ignored: Sequence[float] = (),
-) -> tuple[Labels, int]:
-    """Read a ground truth (H, W) block by block, in the smallest unsigned integer type.
-
-    Args:
-        name: Name of the scene, for errors.
-        path: File of the ground truth.
-        key: Key of the ground truth; None = the only array of two or more dimensions.
-        cube_shape: Shape (H, W, B) of the cube.
-        unlabelled: Value of unlabelled pixels in the file; unless it is 0, 0 is a class there.
-        ignored: Values whose pixels count as unlabelled, too.
-
-    Returns:
-        Label values, 0 = unlabelled, and the value that stands for the file's class 0: `unlabelled` if it is a positive
-        whole number, else one above all others.
-
-    Raises:
-        SceneError: The ground truth doesn't fit the cube or holds values other than whole numbers from 0; else as
-            `opened_rows`.
-    """
-    absent = (*ignored, unlabelled) if unlabelled else tuple(ignored)
-    parts, zeros = [], []
-    with opened_rows(path, key) as rows:
-        require_map(name, rows.shape, cube_shape)
-        for block in rows.blocks(BLOCK_BYTES):
-            values = rows.read(*block)
-            if absent:
-                without = is_any_of(values, absent)
-                zeros.append((values == 0) & ~without)
-                values = np.where(without, values.dtype.type(0), values)
-            parts.append(whole_labels(name, values))
-    labels = np.concatenate(parts)
-    if not unlabelled:
-        return labels, 0
-    spare = int(unlabelled) if unlabelled > 0 and float(unlabelled).is_integer() else int(labels.max(initial=0)) + 1
-    zero, kind = np.concatenate(zeros), np.min_scalar_type(max(spare, int(labels.max(initial=0))))
-    return np.where(zero, kind.type(spare), labels.astype(kind)), spare
 
 
 def is_any_of(values: NDArray[Any], absent: Sequence[float]) -> NDArray[np.bool_]:

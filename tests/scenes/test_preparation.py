@@ -95,12 +95,35 @@ def test_the_files_own_value_of_missing_data_counts(tmp_path: Path) -> None:
             assert (0 if scene.no_data is None else scene.no_data.sum()) == missing
 
 
-def test_a_border_of_zeros_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_border_of_zeros_has_no_data(tmp_path: Path, in_memory: bool) -> None:
+    clean, truth = tiny_arrays()
+    cube, truth = clean.copy(), np.maximum(truth, 1)
+    cube[0], cube[:, 0], cube[9, 9] = 0, 0, 0
+    empty = (cube == 0).all(axis=2)
+    assert empty.sum() == 50
+    scene = field(tmp_path, cube, truth, in_memory=in_memory)
+    assert "50 of 624 pixels have no data (50 of them 0 in every band, as at the border)" in scene.notices[0]
+    assert scene.no_data is not None and np.array_equal(scene.no_data, empty)
+    assert not scene.ground_truth[empty].any() and scene.ground_truth[~empty].all()
+    expected = np.where(empty[..., None], np.rint(clean[~empty].mean(axis=0)).astype(clean.dtype), clean)
+    assert np.array_equal(values(scene), expected)
+    kept = Preparation.from_json(json.loads(json.dumps(scene.preparation.to_json())))
+    assert kept == scene.preparation and kept.blank
+    as_it_is = field(tmp_path, cube, truth, no_data=[], in_memory=in_memory)  # nothing is missing, says the user
+    assert as_it_is.no_data is None and np.array_equal(values(as_it_is), cube)
+    assert "50 pixels hold the value 0 in every band" in " ".join(as_it_is.notices)
+
+
+def test_zeros_inside_are_only_named(tmp_path: Path) -> None:
     cube, _ = tiny_arrays()
-    cube[0], cube[:, 0] = 0, 0
+    cube[9, 9:12] = 0
     scene = field(tmp_path, cube)
-    assert "49 pixels hold the value 0 in every band" in " ".join(scene.notices)
-    assert not field(tmp_path, cube, no_data=[0]).ground_truth[0].any()
+    assert scene.no_data is None and "3 pixels hold the value 0 in every band" in scene.notices[0]
+    assert scene.sample is not None and len(scene.sample) == 624
+    cube[:] = 0
+    with pytest.raises(SceneError, match=r"every one of its 624 pixels.*0 in every band"):
+        field(tmp_path, cube)
 
 
 @pytest.mark.parametrize(("offset", "kind"), [(2**30, np.int32), (10**12, np.float64), (2**53, np.int64)])

@@ -9,7 +9,8 @@ from hsi_al.scenes.checks import whole_labels
 from hsi_al.scenes.custom import Reading, load_custom_scene
 from hsi_al.scenes.readers import readable_in_windows
 from hsi_al.scenes.scene import false_colour, save_scene
-from hsi_al.scenes.stored import StoredCube, read_labels, stored_cube
+from hsi_al.scenes.stored import StoredCube, stored_cube
+from hsi_al.scenes.truth import read_labels
 from tests.fakes import fake_cube, fake_ground_truth, fake_scene, write_hdf5, write_matlab5, write_matlab73
 
 
@@ -85,7 +86,7 @@ def test_labels_come_block_by_block_in_the_smallest_type(tmp_path: Path, monkeyp
     truth[5, 6] = 300
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["truth"] = truth
-    read, _ = read_labels("field", tmp_path / "a.h5", None, (6, 7, 5))
+    read = read_labels("field", tmp_path / "a.h5", None, (6, 7, 5)).labels
     assert read.dtype == np.uint16
     assert np.array_equal(read, truth)
     with pytest.raises(SceneError, match=r"dataset\.axes=WHB would fit"):

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from hsi_al.active.observers.progress import duration
 from hsi_al.active.parts import Parts, guard_of
-from hsi_al.config.schema import COMPLETE_MAP, NEW_GROUND, NEW_LABELS, Config, question_of
+from hsi_al.config.schema import COMPLETE_MAP, GIVEN, NEW_GROUND, NEW_LABELS, Config, question_of
 from hsi_al.methods.base import Estimate
 from hsi_al.methods.registry import method_of
 from hsi_al.report.classes import NAME, print_classes
@@ -52,7 +52,9 @@ def announce(console: Console, parts: Parts, threads: int) -> Estimate:
             say(f"{classes} no {SIDES[side]} in this split, so AA on them omits: {names}")
     question = question_of(parts.split.kind, parts.split.new_ground is not None)
     say(f"Question that split={parts.split.kind} asks: {question}")
-    if question != COMPLETE_MAP:
+    if question == GIVEN:
+        say(f"{len(parts.split.test):,} pixels of {config.dataset.test_file} test the learner.")
+    elif question != COMPLETE_MAP:
         window = method_of(config).window(config) or 0
         if question == NEW_LABELS:
             say(

@@ -1,0 +1,154 @@
+"""Which bands of a file are used, and which of another file's bands are the same."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsi_al.errors import SceneError
+from hsi_al.scenes.arrays import Rows
+
+Wanted = Sequence[int | Sequence[float]]
+
+
+def chosen_bands(rows: Rows, wanted: Wanted | None) -> list[int]:
+    """Return the numbers (from 0) of the bands to use.
+
+    Args:
+        rows: The opened cube (H, W, B).
+        wanted: Band numbers, in the order in which they are to be used; or ranges [from, to] of wavelengths in nm, both
+            ends included; None = every band that the file doesn't mark as bad.
+
+    Raises:
+        SceneError: A band is named twice or isn't there, no band is left, or ranges are given for a file without
+            wavelengths.
+    """
+    n_bands = rows.shape[2]
+    if wanted is None:
+        kept = [band for band in range(n_bands) if band not in rows.bad_bands]
+        if not kept:
+            raise SceneError(f"{rows.path} marks all its {n_bands} bands as bad; name those to use in dataset.bands.")
+        return kept
+    if not wanted:
+        raise SceneError("dataset.bands=[] names no band; leave it out to use every band that the file calls good.")
+    pairs = [entry for entry in wanted if not isinstance(entry, int)]
+    numbers = [entry for entry in wanted if isinstance(entry, int)]
+    if pairs and numbers:
+        raise SceneError(
+            f"dataset.bands={list(wanted)} mixes band numbers and ranges; give numbers such as [0,1,5], or "
+            "ranges in nm such as [[400,1340],[1460,1790]]."
+        )
+    if numbers:
+        return _numbered(rows, numbers)
+    if rows.wavelengths is None:
+        raise SceneError(
+            f"dataset.bands={[list(pair) for pair in pairs]} names wavelengths, but {rows.path} has none; "
+            f"give band numbers from 0 to {n_bands - 1} instead."
+        )
+    centres = np.asarray(rows.wavelengths)
+    inside = np.zeros(n_bands, bool)
+    for pair in pairs:
+        if len(pair) != 2 or not pair[0] <= pair[1]:
+            raise SceneError(f"dataset.bands: {list(pair)} is no range; write [from,to] in nm, such as [400,1340].")
+        part = (centres >= pair[0]) & (centres <= pair[1])
+        if not part.any():
+            raise SceneError(
+                f"dataset.bands: no band of {rows.path} lies from {pair[0]:g} to {pair[1]:g} nm; its bands reach from "
+                f"{centres.min():g} to {centres.max():g} nm."
+            )
+        inside |= part
+    inside[list(rows.bad_bands)] = False
+    if not inside.any():
+        raise SceneError(f"dataset.bands: {rows.path} marks all bands in these ranges as bad; give band numbers.")
+    return [int(band) for band in np.flatnonzero(inside)]
+
+
+def _numbered(rows: Rows, numbers: list[int]) -> list[int]:
+    n_bands = rows.shape[2]
+    beyond = [band for band in numbers if not 0 <= band < n_bands]
+    if beyond:
+        raise SceneError(
+            f"dataset.bands names the band {beyond[0]}, but {rows.path} has {n_bands} bands; give numbers from 0 to "
+            f"{n_bands - 1}."
+        )
+    if len(set(numbers)) < len(numbers):
+        twice = next(band for band in numbers if numbers.count(band) > 1)
+        raise SceneError(f"dataset.bands names the band {twice} twice; name it once.")
+    return numbers
+
+
+def of_bands(rows: Rows, bands: Sequence[int]) -> Rows:
+    """Give some bands of a cube (H, W, B), in the order given; nothing is marked as bad any more."""
+    everything = list(range(rows.shape[2]))
+    if list(bands) == everything:
+        return replace(rows, bad_bands=())
+    first, n_bands = bands[0], len(bands)
+    consecutive = list(bands) == everything[first : first + n_bands]
+    part: Any = slice(first, first + n_bands) if consecutive else list(bands)
+
+    def window(lines: slice, columns: slice) -> NDArray[Any]:
+        return rows.source(lines, columns)[:, :, part]
+
+    place = {band: number for number, band in enumerate(bands)}
+    shown = [place[band] for band in rows.rgb_bands or () if band in place]
+    return replace(
+        rows,
+        shape=(*rows.shape[:2], n_bands),
+        source=window,
+        wavelengths=None if rows.wavelengths is None else tuple(rows.wavelengths[band] for band in bands),
+        rgb_bands=(shown[0], shown[1], shown[2]) if len(shown) == 3 else None,
+        bad_bands=(),
+    )
+
+
+def matching_bands(
+    rows: Rows, n_bands: int, wavelengths: Sequence[float] | None, bands: Sequence[int] | None
+) -> list[int]:
+    """Return the bands of a cube that are those of a run's scene, in the run's order.
+
+    Where both know their wavelengths, these decide: of each wavelength the nearest band is taken. Else a cube with as
+    many bands as the run used is taken as it is, and one with as many as the run's file had gives those the run used.
+
+    Args:
+        rows: The opened cube (H, W, B).
+        n_bands: Number of bands that the run used.
+        wavelengths: Their centres in nm; None = unknown.
+        bands: Their numbers in the run's file, followed by the number of bands of that file; None = unknown.
+
+    Raises:
+        SceneError: The cube lacks bands of the run.
+    """
+    found = rows.shape[2]
+    if wavelengths is not None and rows.wavelengths is not None:
+        return _nearest(rows, np.asarray(wavelengths), np.asarray(rows.wavelengths))
+    if found == n_bands:
+        return list(range(found))
+    if bands is not None and found == bands[-1]:
+        return list(bands[:-1])
+    raise SceneError(
+        f"{rows.path} has shape {rows.shape}, but the run was trained on {n_bands} bands: give a cube (rows, columns, "
+        f"{n_bands})."
+    )
+
+
+def _nearest(rows: Rows, wanted: NDArray[Any], there: NDArray[Any]) -> list[int]:
+    """Of each wavelength the nearest band: at most half as far as the run's bands are from each other, or 1 nm."""
+    order = np.sort(wanted)
+    spacing = float(np.median(np.diff(order))) if len(order) > 1 else 0.0
+    nearest = np.abs(there[None, :] - wanted[:, None]).argmin(axis=1)
+    away = np.abs(there[nearest] - wanted)
+    tolerance = max(1.0, spacing / 2)
+    if (away > tolerance).any():
+        worst = int(away.argmax())
+        raise SceneError(
+            f"{rows.path} has no band near {wanted[worst]:g} nm, which the run was trained on: its nearest is at "
+            f"{there[nearest[worst]]:g} nm, and {tolerance:.3g} nm are allowed; give a cube of the same sensor."
+        )
+    if len(np.unique(nearest)) < len(nearest):
+        raise SceneError(
+            f"{rows.path} has {len(there)} bands from {there.min():g} to {there.max():g} nm, fewer in places than the "
+            f"{len(wanted)} that the run was trained on; give a cube of the same sensor."
+        )
+    return [int(band) for band in nearest]

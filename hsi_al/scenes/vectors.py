@@ -1,0 +1,311 @@
+"""Labels from points and polygons, such as training areas digitised in QGIS (GeoPackage, Shapefile, GeoJSON, ...).
+
+A point labels the pixel that it lies in, a polygon those whose centres lie inside. Needs the extra `geo`.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsi_al.errors import SceneError
+from hsi_al.scenes.arrays import reading
+from hsi_al.scenes.checks import Labels
+from hsi_al.scenes.georeference import Georeference, require_geo
+from hsi_al.scenes.readers import existing_file
+
+SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb")
+POINTS, POLYGONS = (0, 4), (3, 6)  # shapely's types
+MOST_CLASSES = 2**16
+SMALL = 4  # pixels: smaller polygons may hold no centre of a pixel
+
+
+@dataclass
+class Drawn:
+    """Labels of a scene from points and polygons.
+
+    Attributes:
+        labels: Label values, (H, W), 0 = unlabelled.
+        names: Label value -> text of the class, where the field holds text.
+        notices: What was dropped, repaired or assumed, one sentence each.
+    """
+
+    labels: Labels
+    names: dict[int, str] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+
+def is_vector(path: Path) -> bool:
+    """Return whether a file's name is that of points and polygons."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def drawn_labels(
+    path: Path, layer: str | None, label_field: str | None, where: Georeference | None, shape: tuple[int, int]
+) -> Drawn:
+    """Draw the points and polygons of a file into the grid of a scene.
+
+    Text classes are numbered from 1 in alphabetical order. Pixels that two classes claim stay unlabelled.
+
+    Args:
+        path: The file.
+        layer: Its layer; None = the only one.
+        label_field: Field with the class: whole numbers from 1 (0 = unlabelled) or text; None = the only field.
+        where: The scene's; None = unknown.
+        shape: Rows and columns of the scene.
+
+    Raises:
+        SceneError: The file can't be read, the field is missing or holds no classes, the scene isn't georeferenced, or
+            no feature labels a pixel of it.
+    """
+    require_geo(f"{path} holds points or polygons, which")
+    existing_file(path)
+    if where is None:
+        raise SceneError(
+            f"{path} holds points or polygons, but the cube's file doesn't say where the scene lies; give a "
+            "georeferenced cube (ENVI with map info, GeoTIFF), or the labels as an array (rows, columns)."
+        )
+    import shapely
+    from pyogrio.errors import DataLayerError, DataSourceError
+
+    with reading(path):
+        try:
+            crs, geometries, values, chosen = _features(path, layer, label_field)
+        except (DataSourceError, DataLayerError) as error:
+            raise SceneError(
+                f"{path} can't be read as points and polygons ({_first(error)}); export it again."
+            ) from error
+        shapes = np.asarray(shapely.from_wkb(geometries, on_invalid="ignore"), object)
+    result = Drawn(np.zeros(shape, np.uint8))
+    numbers, result.names, kept = _classes(path, chosen, values, result.notices)
+    kept &= _usable(path, shapes, result.notices)
+    shapes, numbers = shapes[kept], numbers[kept]
+    shapes = _in_pixels(path, shapes, crs, where, result.notices)
+    shapes = _valid(path, shapes, result.notices)
+    outside = ~shapely.intersects(shapes, shapely.box(0, 0, shape[1], shape[0]))
+    if outside.any():
+        result.notices.append(f"Warning: {outside.sum():,} features of {path} lie outside of the scene.")
+    if outside.all():
+        raise SceneError(
+            f"{path}: none of its {len(values):,} features lies in the scene with a class{_extent(shapes)}; check its "
+            "coordinate reference system and the field with the classes."
+        )
+    result.labels = _burnt(path, shapes[~outside], numbers[~outside], shape, result)
+    return result
+
+
+def _features(path: Path, layer: str | None, label_field: str | None) -> tuple[Any, NDArray[Any], NDArray[Any], str]:
+    """CRS, geometries as WKB, values of the field, name of the field."""
+    import pyogrio
+    from pyogrio.raw import read
+
+    layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+    if layer is not None and layer not in layers:
+        raise SceneError(f"{path} has no layer {layer!r}; it has {', '.join(layers)}.")
+    if layer is None and len(layers) > 1:
+        raise SceneError(
+            f"{path} has the layers {', '.join(layers)}; name one by dataset.ground_truth_key, that of a test "
+            "file by dataset.test_key."
+        )
+    names = [str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]]
+    if label_field is None and len(names) != 1:
+        has = f"has the fields {', '.join(names)}; name the one" if names else "has no field; add one"
+        raise SceneError(f"{path} {has} with the classes by dataset.label_field.")
+    chosen = names[0] if label_field is None else label_field
+    if chosen not in names:
+        raise SceneError(
+            f"{path} has no field dataset.label_field={chosen}; it has {', '.join(names) or 'no field at all'}."
+        )
+    meta, _, geometries, columns = read(path, layer=layer, columns=[chosen], force_2d=True)
+    if geometries is None or not len(geometries):
+        raise SceneError(f"{path} holds no feature; draw some, or leave dataset.ground_truth_file out.")
+    return meta["crs"], geometries, np.asarray(columns[0]), chosen
+
+
+def _first(error: Exception) -> str:
+    return str(error).splitlines()[0][:150].rstrip(".;") if str(error) else type(error).__name__
+
+
+def _classes(
+    path: Path, chosen: str, values: NDArray[Any], notices: list[str]
+) -> tuple[NDArray[np.int64], dict[int, str], NDArray[np.bool_]]:
+    """Label value of every feature, names of text classes, and which features have a class."""
+    if values.dtype.kind in "fiub":
+        numbers = values.astype(np.float64)
+        without = np.isnan(numbers) | (numbers == 0)
+        wrong = ~without & ((numbers < 0) | (numbers != np.floor(numbers)) | (numbers > 2**31 - 1))
+        if wrong.any():
+            raise SceneError(
+                f"{path}: the field {chosen} of feature {int(np.flatnonzero(wrong)[0]) + 1} is "
+                f"{numbers[wrong][0]:g}, and {wrong.sum():,} in all are no whole numbers from 0; correct them, or name "
+                "a field with text classes."
+            )
+        names: dict[int, str] = {}
+        found = np.where(without, 0, numbers).astype(np.int64)
+    elif values.dtype.kind in "OU":
+        text = np.array(["" if value is None or value != value else str(value).strip() for value in values], object)
+        without = text == ""
+        known = sorted(set(text[~without]))
+        if len(known) > MOST_CLASSES:
+            raise SceneError(
+                f"{path}: the field {chosen} holds {len(known):,} different texts; name the field with the classes."
+            )
+        names = dict(enumerate(known, start=1))
+        place = {name: value for value, name in names.items()} | {"": 0}
+        found = np.array([place[name] for name in text], np.int64)
+    else:
+        raise SceneError(
+            f"{path}: the field {chosen} holds values of type {values.dtype}, whole numbers or text are needed; name "
+            "another field by dataset.label_field."
+        )
+    if without.any():
+        notices.append(f"Warning: {without.sum():,} features of {path} have no class in the field {chosen}.")
+    return found, names, ~without
+
+
+def _usable(path: Path, shapes: NDArray[Any], notices: list[str]) -> NDArray[np.bool_]:
+    """Which features have a geometry that labels pixels."""
+    import shapely
+
+    missing = shapely.is_missing(shapes) | shapely.is_empty(shapes)
+    usable = np.isin(shapely.get_type_id(shapes), (*POINTS, *POLYGONS))
+    finite = np.isfinite(shapely.bounds(shapes)).all(axis=1)
+    for dropped, why in (
+        (missing, "have no geometry"),
+        (~missing & ~usable, "are neither points nor polygons"),
+        (~missing & usable & ~finite, "have coordinates that are no numbers"),
+    ):
+        if dropped.any():
+            notices.append(f"Warning: {dropped.sum():,} features of {path} {why}.")
+    kept: NDArray[np.bool_] = usable & ~missing & finite
+    return kept
+
+
+def _in_pixels(path: Path, shapes: NDArray[Any], crs: Any, where: Georeference, notices: list[str]) -> NDArray[Any]:  # noqa: ANN401
+    """The shapes in columns and rows of the scene."""
+    import shapely
+
+    move = _mover(path, crs, where, notices)
+    inverse = where.inverse
+
+    def to_pixels(points: NDArray[Any]) -> NDArray[Any]:
+        x, y = move(points[:, 0], points[:, 1])
+        a, b, c, d, e, f = inverse
+        return np.column_stack([a * x + b * y + c, d * x + e * y + f])
+
+    return np.asarray(shapely.transform(shapes, to_pixels), object)
+
+
+Mover = Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]
+
+
+def _mover(path: Path, crs: Any, where: Georeference, notices: list[str]) -> Mover:  # noqa: ANN401
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError, RasterioError
+    from rasterio.warp import transform
+
+    if not crs or not where.crs:
+        lacking = f"{path} names" if not crs else "the cube's file names"
+        notices.append(
+            f"Warning: {lacking} no coordinate reference system; the labels are taken to be in that of the "
+            f"{'cube' if not crs else 'labels'}."
+        )
+        return lambda x, y: (x, y)
+    try:
+        source, target = CRS.from_user_input(crs), CRS.from_wkt(where.crs)
+    except CRSError as error:
+        raise SceneError(
+            f"{path} or the cube has a coordinate reference system that can't be understood ({_first(error)}); save "
+            "the labels in that of the cube."
+        ) from error
+    if source == target:
+        return lambda x, y: (x, y)
+
+    def move(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        try:
+            moved = transform(source, target, x.tolist(), y.tolist())
+        except (RasterioError, ValueError) as error:
+            raise SceneError(
+                f"{path} can't be brought into the cube's coordinate reference system ({_first(error)})."
+            ) from error
+        return np.asarray(moved[0]), np.asarray(moved[1])
+
+    return move
+
+
+def _valid(path: Path, shapes: NDArray[Any], notices: list[str]) -> NDArray[Any]:
+    import shapely
+
+    wrong = ~shapely.is_valid(shapes)
+    if wrong.any():
+        shapes = shapes.copy()
+        shapes[wrong] = shapely.make_valid(shapes[wrong])
+        notices.append(
+            f"Warning: {wrong.sum():,} polygons of {path} cross themselves and were repaired; look at their pixels."
+        )
+    return shapes
+
+
+def _extent(shapes: NDArray[Any]) -> str:
+    import shapely
+
+    bounds = shapely.total_bounds(shapes)
+    if not np.isfinite(bounds).all():
+        return ""
+    left, top, right, bottom = bounds
+    return f" (they reach over columns {left:,.0f} to {right:,.0f} and rows {top:,.0f} to {bottom:,.0f} of it)"
+
+
+def _burnt(
+    path: Path, shapes: NDArray[Any], numbers: NDArray[np.int64], shape: tuple[int, int], result: Drawn
+) -> Labels:
+    """Draw the shapes of each class, then leave out pixels that several claim."""
+    import shapely
+
+    labels = np.zeros(shape, np.min_scalar_type(int(numbers.max(initial=0))))
+    claimed = np.zeros(shape, bool)
+    is_point = np.isin(shapely.get_type_id(shapes), POINTS)
+    nothing = 0
+    for value in np.unique(numbers):
+        mask = np.zeros(shape, bool)
+        places = shapely.get_coordinates(shapes[is_point & (numbers == value)])
+        columns, rows = (np.floor(places[:, axis]).astype(np.int64) for axis in (0, 1))
+        inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+        mask[rows[inside], columns[inside]] = True
+        nothing += _polygons(shapes[~is_point & (numbers == value)], mask)
+        claimed |= mask & (labels > 0)
+        labels[mask] = value
+    if claimed.any():
+        labels[claimed] = 0
+        result.notices.append(
+            f"Warning: {claimed.sum():,} pixels are claimed by features of several classes of {path} and stay "
+            "unlabelled."
+        )
+    if nothing:
+        result.notices.append(f"Warning: {nothing:,} polygons of {path} hold no centre of a pixel of the scene.")
+    return labels
+
+
+def _polygons(shapes: NDArray[Any], mask: NDArray[np.bool_]) -> int:
+    """Mark the pixels of polygons, and return how many polygons mark none."""
+    import shapely
+    from rasterio.features import rasterize
+
+    nothing = 0
+    for polygon in shapes:
+        left, top, right, bottom = shapely.bounds(polygon)
+        first_row, last_row = max(0, math.floor(top)), min(mask.shape[0], math.ceil(bottom))
+        first_column, last_column = max(0, math.floor(left)), min(mask.shape[1], math.ceil(right))
+        size = last_row - first_row, last_column - first_column
+        if min(size) <= 0:
+            nothing += 1
+            continue
+        moved = shapely.transform(polygon, lambda points: points - (first_column, first_row))  # noqa: B023
+        drawn = rasterize([moved], out_shape=size, dtype="uint8").astype(bool)
+        nothing += not drawn.any()
+        mask[first_row:last_row, first_column:last_column] |= drawn
+    return nothing

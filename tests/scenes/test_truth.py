@@ -1,0 +1,113 @@
+"""Labels of a scene from arrays of several forms, and from two files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hsi_al.errors import SceneError
+from hsi_al.scenes.custom import Reading, load_custom_scene
+from hsi_al.scenes.scene import Scene
+from tests.conftest import CommandLine, tiny_arrays
+from tests.test_bad_input import check_refused
+
+
+def load(tmp_path: Path, truth: np.ndarray | None, test: np.ndarray | None = None, **how: Any) -> Scene:
+    np.save(tmp_path / "cube.npy", tiny_arrays()[0])
+    for name, labels in (("truth", truth), ("test", test)):
+        if labels is not None:
+            np.save(tmp_path / f"{name}.npy", labels)
+    reading = Reading(test_file=None if test is None else tmp_path / "test.npy", **how)
+    return load_custom_scene(
+        "field", tmp_path / "cube.npy", None, None if truth is None else tmp_path / "truth.npy", reading=reading
+    )
+
+
+@pytest.mark.parametrize("form", ["(H, W, 1)", "(1, H, W)", "one-hot"])
+def test_labels_with_another_axis(tmp_path: Path, form: str) -> None:
+    _, truth = tiny_arrays()
+    layers = np.stack([truth == value for value in range(1, 10)], axis=2)
+    given = {"(H, W, 1)": truth[..., None], "(1, H, W)": truth[None], "one-hot": layers.astype(np.float32)}[form]
+    scene = load(tmp_path, given)
+    assert np.array_equal(scene.ground_truth, truth)
+    assert ("a layer for each class" in " ".join(scene.notices)) == (form == "one-hot")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda truth: truth.reshape(1, -1), r"flat vector of shape \(1, 624\); reshape it"),
+        (lambda truth: truth.reshape(-1, 1), r"flat vector of shape \(624, 1\)"),
+        (lambda truth: np.stack([truth.astype(np.uint8)] * 3, axis=2), "a picture of colours"),
+        (lambda truth: np.stack([truth] * 5, axis=2), r"shape \(24, 26, 5\), \(height, width\) is needed"),
+        (lambda truth: 0 * truth, "no class at all"),
+    ],
+)
+def test_what_are_no_labels_is_said(tmp_path: Path, change: Any, said: str) -> None:
+    with pytest.raises(SceneError, match=said):
+        load(tmp_path, change(tiny_arrays()[1]))
+
+
+def test_test_labels_of_their_own_file(tmp_path: Path) -> None:
+    _, truth = tiny_arrays()
+    rows = np.arange(26)[None, :] % 2 < 1
+    scene = load(tmp_path, np.where(rows, truth, 0), np.where(rows, 0, truth))
+    assert np.array_equal(scene.ground_truth, truth)
+    assert scene.test_pixels is not None and np.array_equal(scene.test_pixels, ~rows & (truth > 0))
+    both = np.where(rows, truth, 0)
+    both[20, 5] = 2
+    test = np.where(rows, 0, truth)
+    scene = load(tmp_path, both, test)
+    assert scene.test_pixels[20, 5] and scene.ground_truth[20, 5] == test[20, 5]  # type: ignore[index]
+    assert "1 pixels are labelled to learn from and to test" in " ".join(scene.notices)
+    assert "1 of them have two different labels" in " ".join(scene.notices)
+    with pytest.raises(SceneError, match=r"test.npy labels no pixel"):
+        load(tmp_path, truth, 0 * truth)
+
+
+def test_a_class_0_is_the_same_in_both_files(tmp_path: Path) -> None:
+    _, truth = tiny_arrays()
+    given = np.where(truth == 0, -1, np.where(truth == 2, 0, truth)).astype(np.int16)
+    rows = np.arange(26)[None, :] % 2 < 1
+    train, test = np.where(rows, given, -1), np.where(rows, -1, given)
+    train[train == 9], test[test == 9] = 7, 9
+    scene = load(tmp_path, train, test, unlabelled=-1)
+    zero = max(train.max(), test.max()) + 1
+    expected = np.where(rows, train, test)
+    expected = np.where(expected == 0, zero, np.where(expected < 0, 0, expected))
+    assert np.array_equal(scene.ground_truth, expected)
+    assert scene.class_names[zero] == "class 0"
+
+
+def test_split_given(tmp_path: Path, command_line: CommandLine) -> None:
+    cube, truth = tiny_arrays()
+    np.save("cube.npy", cube)
+    rows = np.arange(26)[None, :] % 2 < 1
+    np.save("truth.npy", np.where(rows, truth, 0))
+    np.save("test.npy", np.where(rows, 0, truth))
+    scene = ("dataset=custom", "dataset.cube_file=cube.npy", "dataset.ground_truth_file=truth.npy")
+    few = ("learner=nearest_label", "protocol=few", "protocol.initial_size=10", "protocol.rounds=1")
+    quick = (*few, "acquisition=random", "protocol.initial=uniform", "hydra.run.dir=run")
+    done = command_line(*scene, "dataset.test_file=test.npy", "split=given", *quick)
+    assert done.code == 0, done.err
+    n_test = np.count_nonzero(truth[:, 1::2])
+    assert "Question that split=given asks: score given test labels" in done.out
+    assert f"{n_test:,} pixels of test.npy test the learner" in done.out
+    import h5py
+
+    with h5py.File("run/confusion.h5") as file:
+        assert np.asarray(file["heldout"]).sum(axis=(1, 2)).tolist() == [n_test] * 2
+    for arguments, said in (
+        (("split=given",), "name that file"),
+        (("split=holdout", "dataset.test_file=test.npy"), "take split=given"),
+    ):
+        outcome = command_line(*scene, *arguments, *few)
+        check_refused(outcome.code, outcome.err, said, tmp_path / "outputs")
+
+
+def test_a_scene_without_labels(tmp_path: Path, command_line: CommandLine) -> None:
+    scene = load(tmp_path, None)
+    assert scene.n_classes == 0 and not scene.ground_truth.any()
+    outcome = command_line("dataset=custom", "dataset.cube_file=cube.npy", "learner=lda", "acquisition=random")
+    check_refused(outcome.code, outcome.err, "has no labels; name them by dataset.ground_truth_file", tmp_path)
