@@ -1,16 +1,18 @@
 """Apply a finished run's model to a scene: `python -m hsi_al.predict RUN_DIRECTORY CUBE_FILE`.
 
-Writes `class_map.h5` (label values, H x W) and `map.png`. The cube needs the bands of the training scene; it is scaled
-as the training scene was. For exit codes see `hsi_al.cli.console`.
+Writes `class_map.h5` (label values, H x W) and `map.png`; for a georeferenced cube also `map.tif` with its style
+`map.qml`, and `uncertainty.tif`. The cube needs the bands of the training scene; they are matched by wavelength where
+both have them. It is scaled as the training scene was. For exit codes see `hsi_al.cli.console`.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -26,12 +28,33 @@ from hsi_al.methods.base import predicted_map
 from hsi_al.methods.registry import build_learner, require_network, settings_of
 from hsi_al.methods.room import Task
 from hsi_al.report.figures import draw_map
+from hsi_al.report.georeferenced import write_georeferenced
 from hsi_al.report.run_checks import finished_run
+from hsi_al.report.run_files import thinned, thinning
+from hsi_al.scenes.bands import matching_bands, of_bands
+from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.preparation import Preparation, applied, survey
 from hsi_al.scenes.readers import opened_rows
 from hsi_al.scenes.scene import false_colour, is_scene_file
 from hsi_al.scenes.stored import StoredCube, reordered
 from hsi_al.terminal import printable, warn
+
+
+class Prediction(NamedTuple):
+    """The map of a cube.
+
+    Attributes:
+        class_map: Label values, (H, W), in the smallest unsigned integer type; 0 where data are missing.
+        uncertainty: See `methods.base.uncertainty_of`, (H, W), NaN where data are missing; None if the run's learner
+            has no probabilities, or the cube isn't georeferenced.
+        picture: False colour, thinned as `report.run_files.thinned` does.
+        georeference: Where the cube lies; None = unknown.
+    """
+
+    class_map: NDArray[np.unsignedinteger[Any]]
+    uncertainty: NDArray[np.float32] | None
+    picture: NDArray[np.uint8]
+    georeference: Georeference | None
 
 
 def predict(
@@ -41,27 +64,22 @@ def predict(
     accelerator: str = "auto",
     no_data: Sequence[float] = (),
     force: bool = False,
-) -> tuple[NDArray[np.unsignedinteger[Any]], NDArray[np.uint8]]:
+) -> Prediction:
     """Classify every pixel of a cube with the network of a finished run, strip by strip.
 
-    Cubes in HDF5 files (MATLAB 7.3 included) and .npy files may be larger than the memory.
+    Cubes in rasters, HDF5 files (MATLAB 7.3 included) and .npy files may be larger than the memory.
 
     Args:
         run_directory: Directory of a finished run.
-        cube_file: Cube (H, W, bands) in a .mat, .npy or HDF5 file.
+        cube_file: Cube (H, W, bands) in any file that can be read.
         cube_key: Key of the cube; default: `cube` in a file of `save_scene`, else the only array in the file.
         accelerator: Device to compute on, which may differ from the run's: auto, cpu, gpu or mps.
         no_data: Values of missing data beside those of the run and of the file.
         force: Whether to map a cube whose values lie outside of those that the run was trained on.
 
-    Returns:
-        Label values (H, W), in the smallest unsigned integer type, 0 where data are missing, and a false-colour
-        picture (H, W, 3).
-
     Raises:
         RunDirectoryError: The run is not finished, or its files are damaged.
-        SceneError: The cube can't be used, has another number of bands than the run's scene, or values outside of its
-            range.
+        SceneError: The cube can't be used, lacks bands of the run's scene, or has values outside of its range.
         ConfigurationError: The run's learner keeps no network.
     """
     meta = finished_run(run_directory)
@@ -76,29 +94,50 @@ def predict(
     none = np.empty(0, np.int64)
     is_scene = cube_key is None and is_scene_file(cube_file)
     with opened_rows(cube_file, "cube" if is_scene else cube_key) as opened:
-        rows = opened if is_scene or len(opened.shape) != 3 else reordered(opened, config.dataset.axes)
-        if len(rows.shape) != 3 or rows.shape[2] != meta["n_bands"]:
+        as_given = is_scene or opened.is_raster or len(opened.shape) != 3
+        rows = opened if as_given else reordered(opened, config.dataset.axes)
+        n_bands = meta["n_bands"]
+        if len(rows.shape) != 3:
             raise SceneError(
-                f"{cube_file} has shape {rows.shape}, but the run was trained on {meta['n_bands']} bands: give a "
-                f"cube (rows, columns, {meta['n_bands']})."
+                f"{cube_file} has shape {rows.shape}, but the run was trained on {n_bands} bands: give a cube (rows, "
+                f"columns, {n_bands})."
             )
+        rows = of_bands(rows, matching_bands(rows, n_bands, meta.get("wavelengths"), meta.get("bands")))
         for notice in opened.notices:
             complain(notice)
         own = () if rows.no_data is None else (rows.no_data,)
-        preparation = preparation_for(meta, run_directory / "meta.json", (*no_data, *own))
-        found = survey(str(cube_file), StoredCube(rows), preparation.no_data)
+        kept = preparation_for(meta, run_directory / "meta.json", (*no_data, *own))
+        found = survey(str(cube_file), StoredCube(rows), kept.no_data, blank=kept.blank or None)
+        preparation = replace(kept, blank=bool(found.blank))
         unclipped = replace(preparation, clip=None)
         check_values(cube_file, unclipped(found.sample[None])[0], meta, (low, high), force)
         cube = applied(StoredCube(rows), preparation)
-        learner = build_learner(Task(config, cube, len(label_values), none, limits=(low, high)))
+        georeference = rows.georeference if has_geo(rows.georeference) else None
+        needs = method.provides & {"probabilities_NC"} if georeference else frozenset[str]()
+        learner = build_learner(Task(config, cube, len(label_values), none, needs, limits=(low, high)))
         use_threads(None)
         learner.load(weights)
         height, width, _ = cube.shape
-        classes = predicted_map(learner, height * width, len(label_values), none, none)
-        class_map, picture = label_values[classes].reshape(height, width), false_colour(cube, meta["rgb_bands"])
-        for image in (class_map, picture):
-            image[found.missing] = 0
-        return class_map, picture
+        uncertainty = np.full(height * width, np.nan, np.float32) if needs else None
+        classes = predicted_map(learner, height * width, len(label_values), none, none, uncertainty)
+        class_map = label_values[classes].reshape(height, width)
+        class_map[found.missing] = 0
+        if uncertainty is not None:
+            uncertainty = uncertainty.reshape(height, width)
+            uncertainty[found.missing] = np.nan
+        picture = false_colour(cube, meta["rgb_bands"], thinning(height, width))
+        picture[thinned(found.missing)] = 0
+        return Prediction(class_map, uncertainty, picture, georeference)
+
+
+def has_geo(georeference: Georeference | None) -> bool:
+    """Return whether a georeferenced map can be written; warn if only the library for it is missing."""
+    if georeference is None:
+        return False
+    if find_spec("rasterio") is None:
+        complain("The map is written without its georeference: that needs rasterio; pip install 'hsi_al[geo]'.")
+        return False
+    return True
 
 
 def limits_in(weights: Path) -> tuple[float, float]:
@@ -127,7 +166,7 @@ def preparation_for(meta: dict[str, Any], path: Path, no_data: Sequence[float]) 
     with reading(path):
         kept = Preparation.from_json(meta.get("preparation", {}))
         means = meta.get("band_statistics", [[0.0] * meta["n_bands"]])[0]
-    return replace(kept, no_data=kept.no_data + values, fill=kept.fill or tuple(means)) if values else kept
+    return replace(kept, no_data=kept.no_data + values, fill=kept.fill or tuple(means))
 
 
 def check_values(
@@ -184,7 +223,8 @@ def write_prediction(
         HsiAlError: As for `predict`.
         OSError: Files can't be written.
     """
-    class_map, picture_of = predict(run_directory, cube_file, key, accelerator, no_data, force)
+    found = predict(run_directory, cube_file, key, accelerator, no_data, force)
+    class_map = found.class_map
     output = output or folder_for(run_directory / "predictions", cube_file)
     output.mkdir(parents=True, exist_ok=True)
     if (output / "class_map.h5").exists():
@@ -197,8 +237,10 @@ def write_prediction(
     names = {int(value): name for value, name in meta["class_names"].items()}
     title = f"{cube_file.stem}, by {meta['title']}"
     written = [output / "class_map.h5"]
+    if found.georeference is not None:
+        written += write_georeferenced(output, class_map, found.uncertainty, found.georeference, names)
     with left_out(str(output / "map.png"), warn):
-        written.append(draw_map(class_map, None, picture_of, names, title, output / "map.png"))
+        written.append(draw_map(thinned(class_map), None, found.picture, names, title, output / "map.png"))
     return written
 
 
@@ -229,7 +271,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m hsi_al.predict", description=__doc__)
     parser.add_argument("run_directory", type=Path, help="directory of a finished run")
-    parser.add_argument("cube_file", type=Path, help="cube (rows, columns, bands) in a .mat, .npy or HDF5 file")
+    parser.add_argument(
+        "cube_file", type=Path, help="cube (rows, columns, bands): ENVI, GeoTIFF, .mat, .npy, HDF5, ..."
+    )
     parser.add_argument("--key", help="key of the cube; default: the only array in the file")
     parser.add_argument("--output", type=Path, help="folder for the map; default: RUN_DIRECTORY/predictions/CUBE")
     parser.add_argument("--accelerator", default="auto", help="where to compute: auto (default), cpu, gpu or mps")

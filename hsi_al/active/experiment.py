@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from hsi_al.report.run_checks import check_data, check_labels, check_queries, ch
 from hsi_al.report.run_files import meta_entries
 from hsi_al.report.tables import PlainConsole, print_table
 from hsi_al.scenes.catalogue import CATALOGUE, data_folder, is_at_hand
+from hsi_al.scenes.checks import Labels
 from hsi_al.scenes.checksums import data_checksums
 from hsi_al.scenes.scene import Scene
 from hsi_al.terminal import warn
@@ -318,7 +320,9 @@ class Experiment:
         scene = self.parts.scene
         none, predicted = np.empty(0, np.int64), loop.predicted_class
         known = (none, none) if predicted is None else (self.parts.split.scored_ids, predicted)
-        classes = predicted_map(self.parts.learner, scene.height * scene.width, scene.n_classes, *known)
+        mapped = scene.georeference is not None and find_spec("rasterio") is not None
+        uncertainty = np.full(scene.height * scene.width, np.nan, np.float32) if mapped else None
+        classes = predicted_map(self.parts.learner, scene.height * scene.width, scene.n_classes, *known, uncertainty)
         maps = [classes.reshape(scene.height, scene.width)]
         if self.config.map.filter == "majority":
             maps.append(majority(maps[0], scene.n_classes, self.config.map.side, scene.no_data))
@@ -330,6 +334,19 @@ class Experiment:
         with timed(loop.seconds, "I/O"):
             write = self.parts.directory.write_predictions
             self.ranks.from_first(lambda: write(values[0], scene.ground_truth, scene.false_colour(), *values[1:]))
+            if uncertainty is not None:
+                self.ranks.from_first(lambda: self.write_georeferenced(values[-1], uncertainty))
+
+    def write_georeferenced(self, class_map: Labels, uncertainty: NDArray[np.float32]) -> None:
+        """Write the map, filtered if that is wanted, for QGIS and other software."""
+        from hsi_al.report.georeferenced import write_georeferenced
+
+        scene = self.parts.scene
+        assert scene.georeference is not None
+        known = uncertainty.reshape(class_map.shape) if np.isfinite(uncertainty).any() else None
+        if known is not None and scene.no_data is not None:
+            known[scene.no_data] = np.nan
+        write_georeferenced(self.path, class_map, known, scene.georeference, scene.class_names)
 
     def write_profile(self, seconds: dict[str, float]) -> None:
         """Write the seconds per phase of this call to `profile.md` and print them."""

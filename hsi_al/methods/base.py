@@ -158,7 +158,12 @@ def in_parts(learner: Learner, pixel_ids: Ids) -> Iterator[Outputs]:
 
 
 def predicted_map(
-    learner: Learner, n_pixels: int, n_classes: int, known_ids: Ids, known_classes: Ids
+    learner: Learner,
+    n_pixels: int,
+    n_classes: int,
+    known_ids: Ids,
+    known_classes: Ids,
+    uncertainty: NDArray[np.float32] | None = None,
 ) -> NDArray[np.unsignedinteger[Any]]:
     """Predict the class of every pixel of a scene, (n_pixels,), as the smallest unsigned integer type that suffices.
 
@@ -168,17 +173,29 @@ def predicted_map(
         n_classes: Number of classes.
         known_ids: Pixels whose predicted class is already known, (n,).
         known_classes: Their predicted classes, (n,).
+        uncertainty: Filled with `uncertainty_of` every pixel, (n_pixels,), and left alone if the learner gives no
+            probabilities; then known pixels are predicted, too.
     """
     unknown = n_classes
     classes = np.full(n_pixels, unknown, np.min_scalar_type(unknown))
-    classes[known_ids] = known_classes
+    if uncertainty is None:
+        classes[known_ids] = known_classes
     for first in range(0, n_pixels, PART):
         interrupts.check()
         rest = first + np.flatnonzero(classes[first : first + PART] == unknown)
         if len(rest):
             with part_of(learner, first / n_pixels, PART / n_pixels):
-                classes[rest] = learner.predict(rest).predicted_class
+                outputs = learner.predict(rest)
+            classes[rest] = outputs.predicted_class
+            if uncertainty is not None and outputs.probabilities_NC is not None:
+                uncertainty[rest] = uncertainty_of(outputs.probabilities_NC)
     return classes
+
+
+def uncertainty_of(probabilities_NC: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return 1 - (largest - second largest class probability), (N,): 0 = one class is certain, 1 = two are equal."""
+    two = np.partition(probabilities_NC, -2, axis=1)[:, -2:]
+    return np.asarray(1 - (two[:, 1] - two[:, 0]), np.float32)
 
 
 @contextmanager

@@ -211,9 +211,16 @@ class Scene:
         return tuple(int(fraction * self.n_bands) for fraction in (0.75, 0.5, 0.25))
 
 
-def false_colour(cube: NDArray[np.generic] | StoredCube, bands: Sequence[int]) -> NDArray[np.uint8]:
-    """Return a picture (H, W, 3) of three bands, each stretched from its 2nd to its 98th percentile."""
-    channels = cube.bands(list(bands)) if isinstance(cube, StoredCube) else cube[:, :, list(bands)]
+def false_colour(cube: NDArray[np.generic] | StoredCube, bands: Sequence[int], thin: int = 1) -> NDArray[np.uint8]:
+    """Return a picture (H, W, 3) of three bands, each stretched from its 2nd to its 98th percentile.
+
+    Args:
+        cube: The cube, (H, W, B).
+        bands: Bands (from 0) shown as red, green and blue.
+        thin: Only every n-th row and column is in the picture.
+    """
+    chosen = list(bands)
+    channels = cube.bands(chosen, thin) if isinstance(cube, StoredCube) else cube[::thin, ::thin, chosen]
     height, width, _ = channels.shape
     step = math.ceil(math.sqrt(height * width / MOST_FOR_PERCENTILES))
     low, high = np.percentile(channels[::step, ::step].astype(np.float64), (2, 98), axis=(0, 1))

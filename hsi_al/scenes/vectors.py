@@ -253,7 +253,7 @@ def _valid(path: Path, shapes: NDArray[Any], notices: list[str]) -> NDArray[Any]
 def _extent(shapes: NDArray[Any]) -> str:
     import shapely
 
-    bounds = shapely.total_bounds(shapes)
+    bounds = shapely.total_bounds(shapes) if len(shapes) else np.full(4, np.nan)
     if not np.isfinite(bounds).all():
         return ""
     left, top, right, bottom = bounds

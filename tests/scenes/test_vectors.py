@@ -1,0 +1,209 @@
+"""Labels from points and polygons."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hsi_al.errors import SceneError
+from hsi_al.scenes.georeference import Georeference
+
+pyogrio = pytest.importorskip("pyogrio", reason="the extra geo is not installed")
+shapely = pytest.importorskip("shapely", reason="the extra geo is not installed")
+rasterio = pytest.importorskip("rasterio", reason="the extra geo is not installed")
+
+from hsi_al.scenes.vectors import Drawn, drawn_labels  # noqa: E402
+
+UTM = rasterio.crs.CRS.from_epsg(32632).to_wkt()
+# Pixels of 10 x 10 m, first corner at (500000, 5000000), north up.
+WHERE = Georeference(UTM, (10.0, 0.0, 500000.0, 0.0, -10.0, 5000000.0))
+SHAPE = (20, 30)
+
+
+def place(row: float, column: float) -> tuple[float, float]:
+    return 500000 + 10 * column, 5000000 - 10 * row
+
+
+def square(first_row: float, first_column: float, last_row: float, last_column: float) -> Any:
+    corners = [(first_row, first_column), (first_row, last_column), (last_row, last_column), (last_row, first_column)]
+    return shapely.Polygon([place(*corner) for corner in corners])
+
+
+def point(row: float, column: float) -> Any:
+    return shapely.Point(place(row, column))
+
+
+def save(
+    path: Path, shapes: list[Any], crs: str | None = "EPSG:32632", layer: str | None = None, **fields: Any
+) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that no CRS is given
+        write(path, shapes, crs, layer, fields)
+    return path
+
+
+def write(path: Path, shapes: list[Any], crs: str | None, layer: str | None, fields: dict[str, Any]) -> None:
+    pyogrio.raw.write(
+        path,
+        np.array([None if shape is None else shape.wkb for shape in shapes], object),
+        [np.asarray(values) for values in fields.values()],
+        list(fields),
+        geometry_type="Unknown",
+        crs=crs,
+        layer=layer,
+        append=path.exists(),
+    )
+
+
+def draw(
+    path: Path, label_field: str | None = None, where: Georeference | None = WHERE, layer: str | None = None
+) -> Drawn:
+    return drawn_labels(path, layer, label_field, where, SHAPE)
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "geojson", "fgb"])
+def test_polygons_and_points_of_numbers(tmp_path: Path, suffix: str) -> None:
+    shapes = [square(2, 3, 6, 9), square(10.4, 10.6, 12.4, 14.6), point(0.5, 0.5), point(19.9, 29.9)]
+    path = save(tmp_path / f"a.{suffix}", shapes, crs="EPSG:32632", code=[1, 7, 7, 300])
+    expected = np.zeros(SHAPE, np.uint16)
+    expected[2:6, 3:9], expected[10:12, 11:15], expected[0, 0], expected[19, 29] = 1, 7, 7, 300
+    found = draw(path)
+    assert np.array_equal(found.labels, expected) and found.labels.dtype == np.uint16
+    assert found.names == {} and found.notices == []
+
+
+def test_shapefile_and_text_classes(tmp_path: Path) -> None:
+    shapes = [square(0, 0, 2, 2), square(4, 0, 6, 2), square(8, 0, 10, 2), square(12, 0, 13, 2)]
+    path = tmp_path / "fields.shp"
+    pyogrio.raw.write(
+        path,
+        np.array([shape.wkb for shape in shapes], object),
+        [np.array(["wheat", "Ähre", "wheat", ""], object), np.array([4, 5, 6, 7])],
+        ["crop", "number"],
+        geometry_type="Polygon",
+        crs="EPSG:32632",
+        encoding="UTF-8",
+    )
+    found = draw(path, "crop")
+    assert found.names == {1: "wheat", 2: "Ähre"}  # by code point
+    assert [found.labels[row, 0] for row in (0, 4, 8, 12)] == [1, 2, 1, 0]
+    assert found.notices == [f"Warning: 1 features of {path} have no class in the field crop."]
+    assert np.unique(draw(path, "number").labels).tolist() == [0, 4, 5, 6, 7]
+
+
+def test_another_coordinate_reference_system(tmp_path: Path) -> None:
+    shapes = [square(2, 3, 6, 9), point(15.5, 20.5), square(8, 20, 12, 28)]
+    same = draw(save(tmp_path / "utm.gpkg", shapes, code=[1, 2, 3]))
+
+    def to_degrees(points: np.ndarray) -> np.ndarray:
+        return np.column_stack(rasterio.warp.transform(UTM, "EPSG:4326", points[:, 0], points[:, 1]))
+
+    degrees = [shapely.transform(shape, to_degrees) for shape in shapes]
+    for name in ("degrees.gpkg", "degrees.geojson"):
+        found = draw(save(tmp_path / name, degrees, crs="EPSG:4326", code=[1, 2, 3]))
+        assert np.array_equal(found.labels, same.labels) and found.notices == []
+
+
+def test_a_turned_grid(tmp_path: Path) -> None:
+    # Columns run north, rows run east: the grid of `WHERE` turned by 90 degrees.
+    turned = Georeference(UTM, (0.0, 10.0, 500000.0, 10.0, 0.0, 5000000.0))
+    x, y = 500000 + 10 * 4.5, 5000000 + 10 * 7.5
+    found = draw(save(tmp_path / "a.gpkg", [shapely.Point(x, y), shapely.Point(x + 10, y)], code=[1, 2]), where=turned)
+    assert np.argwhere(found.labels).tolist() == [[4, 7], [5, 7]] and found.labels[4, 7] == 1
+
+
+def test_what_is_dropped_is_named(tmp_path: Path) -> None:
+    bow = shapely.Polygon([place(0, 10), place(4, 14), place(0, 14), place(4, 10)])
+    shapes = [
+        *(square(0, 0, 4, 4), square(2, 2, 6, 6), bow, square(5.1, 20.1, 5.4, 20.4), point(100, 100)),
+        *(shapely.LineString([place(0, 0), place(3, 3)]), None, shapely.Polygon(), square(10, 10, 12, 12)),
+    ]
+    path = save(tmp_path / "a.gpkg", shapes, code=np.array([1, 2, 3, 4, 5, 6, 7, 8, np.nan]))
+    found = draw(path)
+    assert (
+        not found.labels[2:4, 2:4].any() and (found.labels[:2, :2] == 1).all() and (found.labels[4:6, 4:6] == 2).all()
+    )
+    assert 0 < (found.labels == 3).sum() < 16
+    said = " ".join(found.notices)
+    for words in (
+        "1 features of {} have no class in the field code",
+        "2 features of {} have no geometry",
+        "1 features of {} are neither points nor polygons",
+        "1 features of {} lie outside of the scene",
+        "1 polygons of {} cross themselves and were repaired",
+        "4 pixels are claimed by features of several classes of {} and stay unlabelled",
+        "1 polygons of {} hold no centre of a pixel",
+    ):
+        assert words.format(path) in said, said
+
+
+def test_layers_and_fields_are_chosen(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.gpkg", [point(1.5, 1.5)], layer="train", code=[1], other=[5])
+    save(path, [point(1.5, 1.5)], layer="check", code=[2], other=[5])
+    with pytest.raises(SceneError, match=r"has the layers train, check; name one by dataset.ground_truth_key"):
+        draw(path, "code")
+    with pytest.raises(SceneError, match=r"has no layer 'chekc'; it has train, check"):
+        draw(path, "code", layer="chekc")
+    with pytest.raises(
+        SceneError, match=r"has the fields code, other; name the one with the classes by dataset.label_field"
+    ):
+        draw(path, layer="check")
+    with pytest.raises(SceneError, match=r"has no field dataset.label_field=cod; it has code, other"):
+        draw(path, "cod", layer="check")
+    assert draw(path, "code", layer="check").labels[1, 1] == 2
+
+
+@pytest.mark.parametrize(
+    ("shapes", "fields", "said"),
+    [
+        ([], {"code": np.empty(0, int)}, "holds no feature"),
+        ([(1.5, 1.5)], {}, "has no field; add one with the classes"),
+        ([(1.5, 1.5)], {"code": [1.5]}, "the field code of feature 1 is 1.5, and 1 in all are no whole numbers"),
+        ([(1.5, 1.5)], {"code": [-3]}, "the field code of feature 1 is -3"),
+        ([(1.5, 1.5)], {"code": np.array(["2026-01-01"], "datetime64[D]")}, "whole numbers or text are needed"),
+        (
+            [(50, 50)],
+            {"code": [1]},
+            r"none of its 1 features lies in the scene with a class (they reach over columns 50",
+        ),
+        ([(1.5, 1.5)], {"code": [0]}, "none of its 1 features lies in the scene with a class"),
+    ],
+)
+def test_unusable_files(tmp_path: Path, shapes: list[Any], fields: dict[str, Any], said: str) -> None:
+    path = save(tmp_path / "a.gpkg", [point(*shape) for shape in shapes], **fields)
+    with pytest.raises(SceneError) as error:
+        draw(path)
+    assert said in str(error.value)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    for content, said in (
+        (b"", "is empty"),
+        (b"SQLite format 3\0" + bytes(200), "can't be read"),
+        (b"junk", "can't be read"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(SceneError, match=said):
+            draw(path)
+    good = save(tmp_path / "b.gpkg", [point(1.5, 1.5)], code=[1])
+    with pytest.raises(SceneError, match="the cube's file doesn't say where the scene lies"):
+        draw(good, where=None)
+    unnamed = draw(good, where=Georeference("", WHERE.transform))
+    assert unnamed.labels[1, 1] == 1 and "the cube's file names no coordinate reference system" in unnamed.notices[0]
+    nowhere = draw(save(tmp_path / "c.gpkg", [point(1.5, 1.5)], crs=None, code=[1]))
+    assert nowhere.labels[1, 1] == 1 and "names no coordinate reference system" in nowhere.notices[0]
+
+
+def test_places_and_pixels() -> None:
+    turned = Georeference("", (2.0, -1.0, 10.0, 0.5, -3.0, 20.0))
+    x, y = turned.at(3.0, 4.0)
+    a, b, c, d, e, f = turned.inverse
+    assert (a * x + b * y + c, d * x + e * y + f) == pytest.approx((4.0, 3.0))
+    moved = Georeference(UTM, (10.0, 0.0, 500000.2, 0.0, -10.0, 5000000.0))
+    assert not WHERE.same_grid(moved, SHAPE)
+    assert WHERE.same_grid(Georeference("", (10.0, 0.0, 500000.05, 0.0, -10.0, 5000000.0)), SHAPE)
+    assert not WHERE.same_grid(Georeference(rasterio.crs.CRS.from_epsg(32633).to_wkt(), WHERE.transform), SHAPE)
+    assert "EPSG:32632, first corner (500000, 5000000), pixels of 10 x -10" in str(WHERE)
