@@ -338,8 +338,8 @@ class Experiment:
                 self.ranks.from_first(lambda: self.write_georeferenced(values[-1], uncertainty))
 
     def write_georeferenced(self, class_map: Labels, uncertainty: NDArray[np.float32]) -> None:
-        """Write the map, filtered if that is wanted, for QGIS and other software."""
-        from hsi_al.report.georeferenced import write_georeferenced
+        """Write the map, filtered if that is wanted, and the labels for QGIS and other software."""
+        from hsi_al.report.georeferenced import write_georeferenced, write_labels
 
         scene = self.parts.scene
         assert scene.georeference is not None
@@ -347,6 +347,16 @@ class Experiment:
         if known is not None and scene.no_data is not None:
             known[scene.no_data] = np.nan
         write_georeferenced(self.path, class_map, known, scene.georeference, scene.class_names)
+        pool = self.parts.pool
+        write_labels(
+            self.path / "labels.gpkg",
+            pool.labelled_ids,
+            scene.ground_truth.ravel()[pool.labelled_ids],
+            pool.labelled_at[pool.is_labelled],
+            scene.georeference,
+            scene.width,
+            scene.class_names,
+        )
 
     def write_profile(self, seconds: dict[str, float]) -> None:
         """Write the seconds per phase of this call to `profile.md` and print them."""
