@@ -24,6 +24,7 @@ OF_THE_FILE = (errno.EINVAL, errno.EOVERFLOW)
 LOCKED = (errno.EAGAIN, errno.EDEADLK)
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 FORBIDDEN = (errno.EACCES, errno.EPERM)
+ANY = ("*",)  # suffixes of a format that is told by its content alone
 
 
 class Variable(NamedTuple):
@@ -67,7 +68,8 @@ class Rows:
         bad_bands: Bands (from 0) that the file marks as bad.
         rgb_bands: Bands (from 0) that the file shows as red, green and blue; None = it says nothing.
         georeference: Where the grid lies; None = the file doesn't say.
-        is_raster: Whether the format itself orders the axes: rows, columns, bands.
+        is_raster: Whether the format itself orders the axes: rows, columns, bands (also with a single band).
+        class_names: Names of the values of a classification, as the file says; None = it says nothing.
     """
 
     path: Path
@@ -82,6 +84,7 @@ class Rows:
     rgb_bands: tuple[int, int, int] | None = None
     georeference: Georeference | None = None
     is_raster: bool = False
+    class_names: dict[int, str] | None = None
 
     def read(self, first: int, last: int, left: int = 0, right: int | None = None) -> NDArray[Any]:
         """Read rows `first` to `last` - 1 and columns `left` to `right` - 1, by default all columns.
@@ -115,12 +118,13 @@ class Format:
     """A file format for scenes.
 
     Attributes:
-        suffixes: File extensions, in lower case.
+        suffixes: File extensions, in lower case; `ANY` = the content alone decides.
         read: Function (path, key or None) -> the whole array, in the axis order of the software that writes the format.
         rows: Function (path, key or None) -> the same array as `Rows`; None if a file can only be read whole.
         matches: Function (path) -> whether a file with one of the extensions is of this format; the first format that
             matches reads the file.
         order: Formats with smaller numbers are tried first.
+        folders: Whether the format is one of folders, too: `matches` is then asked about them.
     """
 
     suffixes: tuple[str, ...]
@@ -128,6 +132,7 @@ class Format:
     rows: Callable[[Path, str | None], Rows] | None = None
     matches: Callable[[Path], bool] = lambda path: True
     order: int = 0
+    folders: bool = False
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
 from hsi_al.scenes import formats
-from hsi_al.scenes.arrays import Format, Rows, reading, require_real
+from hsi_al.scenes.arrays import ANY, Format, Rows, reading, require_real
 
 
 def all_formats() -> list[Format]:
@@ -24,14 +24,16 @@ def all_formats() -> list[Format]:
 
 
 def existing_file(path: Path) -> None:
-    """Check that a path is a file, not empty, and not something that took the file's place.
+    """Check that a path is a file, not empty, and not something that took the file's place; or a product's folder.
 
     Raises:
-        SceneError: The path is missing, a directory, no regular file or not readable, or the file is empty, a pointer
-            of Git LFS or a web page.
+        SceneError: The path is missing, a directory that no format reads, no regular file or not readable, or the file
+            is empty, a pointer of Git LFS or a web page.
     """
     with reading(path):
         if path.is_dir():
+            if any(form.folders and form.matches(path) for form in all_formats()):
+                return
             raise SceneError(f"{path} is a directory where a file is needed; name a file inside it.")
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
@@ -56,9 +58,10 @@ def format_of(path: Path) -> Format:
     suffix, known = path.suffix.lower(), all_formats()
     with reading(path):
         for form in known:
-            if suffix in form.suffixes and form.matches(path):
+            fits = form.folders if path.is_dir() else suffix in form.suffixes or form.suffixes == ANY
+            if fits and form.matches(path):
                 return form
-    supported = dict.fromkeys(suffix for form in known for suffix in form.suffixes)
+    supported = {suffix for form in known for suffix in form.suffixes}.difference(ANY)
     raise SceneError(f"{path} has the unknown extension {suffix!r}; supported are {', '.join(sorted(supported))}.")
 
 
@@ -109,8 +112,8 @@ def loaded_rows(path: Path, key: str | None = None) -> Rows:
         SceneError: As for `read_array`.
     """
     array = read_array(path, key)
-    said = Rows(Path(path), array.shape, array.dtype, lambda rows, columns: array[rows, columns])
+    held: dict[str, Any] = {"dtype": array.dtype, "source": lambda rows, columns: array[rows, columns]}
     if not readable_in_windows(path):
-        return said
+        return Rows(Path(path), array.shape, **held)
     with opened_rows(path, key) as rows:
-        return replace(said, no_data=rows.no_data, notices=rows.notices)
+        return replace(rows, close=lambda: None, **held)

@@ -1,0 +1,461 @@
+"""Rasters that GDAL reads (rasterio, extra `geo`): GeoTIFF, BigTIFF, ERDAS Imagine, JPEG 2000, PNG and others.
+
+A file may come from anybody: only drivers whose pixels lie in the file itself are allowed, no network, no VRT. GDAL's
+messages are never shown; what it raises becomes a SceneError of one sentence.
+"""
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsi_al.errors import SceneError, system_error
+from hsi_al.scenes.arrays import ANY, Format, Rows, require_memory, require_real
+from hsi_al.scenes.georeference import Georeference
+from hsi_al.scenes.wavelengths import Centres, in_nm, named_in
+
+# Formats whose pixels lie in the file; those of lists and links (VRT, ERS, PCIDSK, WMS, ...) could name any other file.
+DRIVERS = {
+    "GTiff": (".tif", ".tiff", ".gtif", ".btf"),
+    "HFA": (".img",),
+    "JP2OpenJPEG": (".jp2", ".j2k"),
+    "EHdr": (".bil", ".flt"),
+    "AAIGrid": (".asc",),
+    "RST": (".rst",),
+    "SAGA": (".sdat",),
+    "LAN": (".lan", ".gis"),
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg"),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+}
+SUFFIXES = tuple(dict.fromkeys(suffix for driver in DRIVERS.values() for suffix in driver))
+SHARED = (".img", ".bil")  # with ENVI, whose header decides
+CACHE_BYTES = 2**27
+# Without the folder's list GDAL still finds the .aux.xml and .ovr of a file, by their names.
+OPTIONS = {"GDAL_CACHEMAX": CACHE_BYTES, "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none", "VSI_CACHE": False}
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+PIECE_BYTES = 2**25
+MOST_BANDS = 2**16
+MISSING = "needs rasterio to be read: pip install 'hsi_al[geo]'"
+
+
+def library(path: Path) -> Any:  # noqa: ANN401
+    """Return the module `rasterio`, quiet.
+
+    Raises:
+        SceneError: It isn't installed.
+    """
+    try:
+        import rasterio
+    except ImportError:
+        raise SceneError(f"{path} {MISSING}.") from None
+    logging.getLogger("rasterio").setLevel(logging.CRITICAL + 1)  # it repeats what GDAL writes
+    return rasterio
+
+
+@contextmanager
+def gdal(path: Path, what: str) -> Iterator[Any]:
+    """Give rasterio in an environment without network and with a small cache; what fails inside is a SceneError.
+
+    Args:
+        path: The file.
+        what: What is done with it, after "it", such as "can't be opened".
+    """
+    rasterio = library(path)
+    with rasterio.Env(**OPTIONS), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # not georeferenced, no metadata, ...
+        try:
+            yield rasterio
+        except (rasterio.errors.RasterioError, rasterio._err.CPLE_BaseError) as error:
+            if system_error(error):
+                raise
+            raise SceneError(f"{path} {what}: it is damaged, truncated or not what its name says; {AGAIN}.") from error
+
+
+AGAIN = "download or write it again"
+
+
+@dataclass(frozen=True)
+class Values:
+    """What turns stored numbers into values: (stored * gain + offset) / divisor, NaN where there is no data.
+
+    Attributes:
+        gain: One per band (B,), or a single one.
+        offset: Likewise.
+        divisor: Number by which the result is divided.
+        absent: Stored numbers that stand for missing data, one per band; None = none; NaN = none in this band.
+        masked: Whether the file has a mask of its own for missing pixels.
+    """
+
+    gain: tuple[float, ...] = (1.0,)
+    offset: tuple[float, ...] = (0.0,)
+    divisor: float = 1.0
+    absent: tuple[float, ...] | None = None
+    masked: bool = False
+
+    @property
+    def scaled(self) -> bool:
+        """Whether values differ from stored numbers."""
+        return any(gain != 1 for gain in self.gain) or any(map(bool, self.offset)) or self.divisor != 1
+
+    def convert(self, stored: NDArray[Any], mask: NDArray[np.bool_] | None, values: NDArray[Any]) -> None:
+        """Write the values of stored numbers (h, w, B) into `values`; `mask` (h, w) is true where there is no data."""
+        values[...] = stored
+        kind = values.dtype.type
+        if any(gain != 1 for gain in self.gain):
+            values *= np.asarray(self.gain, kind)
+        if any(map(bool, self.offset)):
+            values += np.asarray(self.offset, kind)
+        if self.divisor != 1:
+            values /= kind(self.divisor)
+        if self.absent is not None:
+            values[stored == np.asarray(self.absent).astype(np.result_type(stored, np.float32))] = np.nan
+        if mask is not None:
+            values[mask] = np.nan
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a file says about its bands, beside their values; the fields are those of `Rows`."""
+
+    wavelengths: tuple[float, ...] | None = None
+    bad_bands: tuple[int, ...] = ()
+    rgb_bands: tuple[int, int, int] | None = None
+    no_data: float | None = None
+    class_names: dict[int, str] | None = None
+    notices: tuple[str, ...] = ()
+    values: Values = field(default_factory=Values)
+
+
+def opened(path: Path, place: Path | None = None, drivers: Sequence[str] = tuple(DRIVERS)) -> Any:  # noqa: ANN401
+    """Open a raster with rasterio.
+
+    Args:
+        path: The file, for errors.
+        place: Where GDAL finds it; None = at `path`.
+        drivers: Drivers that may read it.
+
+    Raises:
+        SceneError: GDAL can't read it.
+    """
+    with gdal(path, "can't be read as a raster") as rasterio:
+        # `rasterio.open` takes one driver only, and a text with a scheme for an address.
+        return rasterio.DatasetReader(Path(place or path).absolute(), driver=list(drivers), sharing=False)
+
+
+def raster_rows(path: Path, dataset: Any, bands: Sequence[int], about: Described) -> Rows:  # noqa: ANN401
+    """Give the chosen bands of an open dataset of rasterio as `Rows` (H, W, B), which close it.
+
+    Args:
+        path: The file.
+        dataset: The dataset.
+        bands: Bands that are read, from 0.
+        about: What is known of them.
+
+    Raises:
+        SceneError: The numbers are complex.
+    """
+    for name in sorted(set(dataset.dtypes)):
+        if "complex" in name:
+            require_real(path, None, np.dtype("c8"))
+    stored_type = np.result_type(*(dataset.dtypes[band] for band in bands))
+    values = about.values
+    changed = values.scaled or values.masked or values.absent is not None
+    absent = changed and (values.masked or values.absent is not None)
+    kind = np.result_type(stored_type, np.float32) if changed else stored_type
+    indexes = [band + 1 for band in bands]
+    height, width, block = dataset.height, dataset.width, dataset.block_shapes[0]
+
+    def window(rows: slice, columns: slice) -> NDArray[Any]:
+        (top, bottom, _), (left, right, _) = rows.indices(height), columns.indices(width)
+        shape = (max(0, bottom - top), max(0, right - left), len(bands))
+        require_memory(path, shape, math.prod(shape) * kind.itemsize, "set dataset.in_memory=false, or free memory")
+        result = np.empty(shape, kind)
+        if not result.size:
+            return result
+        where = f"is damaged or truncated: rows {top} to {bottom - 1} can't be read"
+        with gdal(path, where):
+            if not changed:
+                # GDAL writes into the band-last array itself, which is what BIP files are read fast by.
+                whole = ((top, bottom), (left, right))
+                dataset.read(indexes, window=whole, out=result.transpose(2, 0, 1))
+                return result
+            pixel_bytes = len(bands) * stored_type.itemsize
+            for part_rows, part_columns in pieces((top, bottom), (left, right), block, pixel_bytes):
+                part = ((part_rows.start, part_rows.stop), (part_columns.start, part_columns.stop))
+                stored = np.empty(
+                    (part_rows.stop - part_rows.start, part_columns.stop - part_columns.start, shape[2]), stored_type
+                )
+                dataset.read(indexes, window=part, out=stored.transpose(2, 0, 1))
+                mask = dataset.dataset_mask(window=part) == 0 if values.masked else None
+                place = (
+                    slice(part_rows.start - top, part_rows.stop - top),
+                    slice(part_columns.start - left, part_columns.stop - left),
+                )
+                values.convert(stored, mask, result[place])
+        return result
+
+    where, said = georeference_of(dataset)
+    return Rows(
+        path,
+        (height, width, len(bands)),
+        kind,
+        window,
+        dataset.close,
+        no_data=math.nan if absent else about.no_data,
+        notices=(*about.notices, *(f"{path} {sentence}" for sentence in said)),
+        wavelengths=about.wavelengths,
+        bad_bands=about.bad_bands,
+        rgb_bands=about.rgb_bands,
+        georeference=where,
+        is_raster=True,
+        class_names=about.class_names,
+    )
+
+
+def pieces(
+    rows: tuple[int, int], columns: tuple[int, int], block: tuple[int, int], pixel_bytes: int
+) -> Iterator[tuple[slice, slice]]:
+    """Cut a window into pieces of at most `PIECE_BYTES`, along the blocks of the file, so that each is unpacked once.
+
+    Args:
+        rows: First and last row (exclusive).
+        columns: First and last column (exclusive).
+        block: Height and width of the file's blocks.
+        pixel_bytes: Size of a pixel's values.
+    """
+    high, wide = block
+    across = columns[1] - columns[0]
+    if wide < across and high * across * pixel_bytes > PIECE_BYTES:
+        across = max(1, PIECE_BYTES // (high * wide * pixel_bytes)) * wide
+    down = max(1, PIECE_BYTES // max(1, high * across * pixel_bytes)) * high
+    top = rows[0]
+    while top < rows[1]:
+        bottom = min(rows[1], (top // high) * high + down)
+        left = columns[0]
+        while left < columns[1]:
+            right = min(columns[1], (left // wide) * wide + across) if across < columns[1] - columns[0] else columns[1]
+            yield slice(top, bottom), slice(left, right)
+            left = right
+        top = bottom
+
+
+def georeference_of(dataset: Any) -> tuple[Georeference | None, list[str]]:  # noqa: ANN401
+    """Return where a dataset lies, and what a user has to know about it, as sentences after the file's name."""
+    transform = tuple(float(value) for value in tuple(dataset.transform)[:6])
+    try:
+        crs = dataset.crs.to_wkt() if dataset.crs else ""
+    except Exception:  # rasterio has several types for a system that PROJ can't read
+        crs = ""
+    if dataset.transform.is_identity and not crs:
+        if dataset.gcps[0] or dataset.rpcs:
+            return None, [
+                "is located by control points alone, which are not used; warp it to a grid (gdalwarp) for maps that "
+                "lie where it lies."
+            ]
+        return None, []
+    if not all(math.isfinite(value) for value in transform) or dataset.transform.is_degenerate:
+        return None, ["has a geotransform without area, which is not used; correct it for maps that lie somewhere."]
+    a, b, c, d, e, f = transform
+    return Georeference(crs, (a, b, c, d, e, f)), []
+
+
+def described(path: Path, dataset: Any) -> tuple[list[int], Described]:  # noqa: ANN401
+    """Return the bands of a dataset that hold values (from 0), and what it says about them."""
+    from rasterio.enums import ColorInterp, MaskFlags
+
+    colours = dataset.colorinterp
+    bands = [band for band, colour in enumerate(colours) if colour != ColorInterp.alpha] or list(range(dataset.count))
+    notices: list[str] = []
+    centres = band_centres(path, dataset, bands)
+    red_green_blue = [
+        bands.index(colours.index(colour)) if colour in colours else None
+        for colour in (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+    ]
+    red, green, blue = red_green_blue
+    rgb = None if red is None or green is None or blue is None else (red, green, blue)
+    if rgb is not None and len(bands) == 3 and set(dataset.dtypes) == {"uint8"}:
+        notices.append(
+            f"Warning: {path} holds red, green and blue of 8 bits, as a picture or photograph does, and no spectra; "
+            "check that it is the cube."
+        )
+    if dataset.subdatasets:
+        notices.append(
+            f"Warning: {path} holds {len(dataset.subdatasets)} images, of which the first is read; if each is a band, "
+            "write them as the bands of one image."
+        )
+    flags = [dataset.mask_flag_enums[band] for band in bands]
+    values = Values(
+        tuple(float(dataset.scales[band]) for band in bands),
+        tuple(float(dataset.offsets[band]) for band in bands),
+        masked=any(MaskFlags.per_dataset in flag for flag in flags),
+    )
+    if not all(map(math.isfinite, (*values.gain, *values.offset))) or 0 in values.gain:
+        notices.append(f"Warning: {path} gives scale factors that are 0 or no numbers; stored numbers are read.")
+        values = Values(masked=values.masked)
+    if values.scaled:
+        notices.append(f"The values of {path} are its stored numbers times the scale of each band, plus its offset.")
+    numbers = no_data_of(path, dataset, bands, notices)
+    no_data, values = with_no_data(numbers, values)
+    tags = [{key.lower(): value for key, value in dataset.tags(band + 1).items()} for band in bands]
+    bad = tuple(place for place, tag in enumerate(tags) if tag.get("bbl", "1").strip() in ("0", "0.0"))
+    return bands, Described(centres.values, bad, rgb, no_data, None, (*notices, *centres.notices), values)
+
+
+def no_data_of(path: Path, dataset: Any, bands: Sequence[int], notices: list[str]) -> list[float | None]:  # noqa: ANN401
+    """Return the stored number for missing data of each band; one that the type can't hold is left out and noticed."""
+    found: list[float | None] = []
+    for band in bands:
+        value, kind = dataset.nodatavals[band], np.dtype(dataset.dtypes[band])
+        if value is not None and not holds(kind, value):
+            sentence = f"{path} names the no-data value {value:g}, which its type {kind} can't hold: it is ignored."
+            notices += [] if sentence in notices else [sentence]
+            value = None
+        found.append(None if value is None else float(value))
+    return found
+
+
+def with_no_data(numbers: Sequence[float | None], values: Values) -> tuple[float | None, Values]:
+    """Return the stored number for missing data, if it is all that marks it; else values with NaN in its place.
+
+    Args:
+        numbers: Stored number for missing data of each band.
+        values: What is done to stored numbers.
+    """
+    first, absent = numbers[0], tuple(math.nan if value is None else value for value in numbers)
+    shared = all(value == first or (value != value and first != first) for value in numbers)  # NaN differs from NaN
+    if shared and not values.scaled and not values.masked:
+        return first, values
+    return None, values if all(value is None for value in numbers) else replace(values, absent=absent)
+
+
+def holds(kind: np.dtype[Any], value: float) -> bool:
+    """Whether a type of numbers has a value."""
+    if kind.kind == "f":
+        return True
+    if not math.isfinite(value) or not float(value).is_integer():
+        return False
+    limits = np.iinfo(kind)
+    return limits.min <= value <= limits.max
+
+
+def band_centres(path: Path, dataset: Any, bands: Sequence[int]) -> Centres:  # noqa: ANN401
+    """Return the band centres from the metadata of the bands, else from their descriptions."""
+    unit_of_all = {key.lower(): value for key, value in dataset.tags().items()}
+    found: list[float] = []
+    units: set[str] = set()
+    for band in bands:
+        one = centre_of(dataset, band, unit_of_all)
+        if one is not None:
+            found.append(one[0])
+            units.add(one[1].strip().lower())
+    if not found:
+        return Centres(None)
+    if len(units) > 1:
+        listed = ", ".join(sorted(units))
+        return Centres(None, (f"Warning: {path} gives wavelengths in several units ({listed}); they are ignored.",))
+    return in_nm(str(path), found, units.pop(), len(bands))
+
+
+def centre_of(dataset: Any, band: int, of_all: dict[str, str]) -> tuple[float, str] | None:  # noqa: ANN401
+    """Return number and unit of a band's wavelength; None if nothing says it."""
+    tags = {key.lower(): value for key, value in dataset.tags(band + 1).items()}
+    imagery = {key.lower(): value for key, value in dataset.tags(band + 1, ns="IMAGERY").items()}
+    for name, given in (
+        ("wavelength", ""),
+        ("centre_wavelength", ""),
+        ("center_wavelength", ""),
+        ("wavelength_nm", "nm"),
+        ("central_wavelength_um", "um"),
+    ):
+        text = tags.get(name) or imagery.get(name)
+        if text is None:
+            continue
+        named = named_in(text)
+        if named is not None:
+            return named
+        try:
+            value = float(text)
+        except ValueError:
+            continue
+        units = ("wavelength_units", "wavelengthunits", "wavelength_unit", "wavelengthunit")
+        unit = given or next((place[key] for place in (tags, of_all) for key in units if key in place), "")
+        return value, unit
+    return named_in(dataset.descriptions[band] or "")
+
+
+def rows(path: Path, key: str | None) -> Rows:
+    """Open a raster for reading in windows; a key is ignored.
+
+    Raises:
+        SceneError: GDAL can't read it, or rasterio isn't installed.
+    """
+    library(path)
+    require_own_pixels(path)
+    dataset = opened(path)
+    try:
+        with gdal(path, "can't be read as a raster"):
+            bands, about = described(path, dataset)
+            return raster_rows(path, dataset, bands, about)
+    except BaseException:
+        dataset.close()
+        raise
+
+
+def require_own_pixels(path: Path) -> None:
+    """Refuse files beside a raster that GDAL would take for its mask or overviews, and that are no TIFF."""
+    for suffix in (".msk", ".ovr"):
+        beside = path.with_name(path.name + suffix)
+        if beside.is_file():
+            with beside.open("rb") as file:
+                if file.read(4) not in TIFF:
+                    raise SceneError(f"{beside} is no TIFF, so it can't be the mask of {path.name}; move it elsewhere.")
+
+
+def read(path: Path, key: str | None) -> NDArray[Any]:
+    """Read the whole raster, (H, W, B)."""
+    with rows(path, key) as opened_:
+        return opened_.source(slice(None), slice(None))
+
+
+def opens(path: Path) -> bool:
+    """Return whether GDAL knows a file of an unusual extension."""
+    try:
+        opened(path).close()
+    except SceneError:
+        return False
+    return True
+
+
+def is_tiff(path: Path) -> bool:
+    """Return whether a file begins as a TIFF."""
+    with path.open("rb") as file:
+        return file.read(4) in TIFF
+
+
+def is_list(path: Path) -> bool:
+    """Refuse a VRT, which is a list of other files."""
+    with path.open("rb") as file:
+        if not file.read(2**10).lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"<VRT", b"<GDAL")):
+            return False
+    raise SceneError(
+        f"{path} is a VRT: a list of other files, which is not followed; write its pixels into one file with "
+        f"gdal_translate {path.name} {path.stem}.tif."
+    )
+
+
+FORMATS = (
+    Format(ANY, read, rows, is_list, order=-9),
+    Format(ANY, read, rows, is_tiff, order=-8),
+    Format(tuple(suffix for suffix in SUFFIXES if suffix not in SHARED), read, rows, order=2),
+    Format(SHARED, read, rows, opens, order=5),
+    Format(ANY, read, rows, opens, order=8),
+)

@@ -1,0 +1,72 @@
+"""Band centres in whatever unit a file gives them, as nanometres."""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+# Spellings in files -> nanometres per unit; wave numbers (1/cm) are inverted instead.
+UNITS = {
+    **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre", "nanometres"), 1.0),
+    **dict.fromkeys(
+        ("um", "µm", "μm", "micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"), 1e3
+    ),
+    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1e6),
+    **dict.fromkeys(("angstrom", "angstroms"), 0.1),
+    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1e9),
+}
+WAVE_NUMBERS = ("cm-1", "1/cm", "cm^-1", "wavenumber", "wavenumbers")
+# What optical sensors record, for numbers without a unit; the two ranges don't overlap.
+MICROMETRES, NANOMETRES = (0.2, 20.0), (200.0, 20_000.0)
+NAMED = re.compile(r"(\d+(?:[.,]\d+)?)\s*(nm|nanomet\w+|um|µm|μm|microns?|micromet\w+|cm-1)\b", re.IGNORECASE)
+
+
+class Centres(NamedTuple):
+    """Band centres in nm, or None with the reason, and what a user has to know about them."""
+
+    values: tuple[float, ...] | None
+    notices: tuple[str, ...] = ()
+
+
+def in_nm(place: str, values: Sequence[float], unit: str, n_bands: int) -> Centres:
+    """Convert the band centres of a file to nm.
+
+    Numbers without a unit are taken as micrometres if all lie in 0.2 to 20, as nm if all lie in 200 to 20,000, and a
+    notice says so; numbers in a unit that is no length, such as ENVI's "Index", are left out.
+
+    Args:
+        place: What holds them, for the notices.
+        values: As many as the file gives.
+        unit: Unit as the file writes it; empty = it names none.
+        n_bands: Number of bands.
+    """
+    way_out = "correct the file to choose bands by wavelength"
+    if len(values) != n_bands:
+        return Centres(
+            None,
+            (f"Warning: {place} gives {len(values)} wavelengths for {n_bands} bands; they are ignored: {way_out}.",),
+        )
+    if not all(math.isfinite(value) and value > 0 for value in values):
+        return Centres(None, (f"Warning: {place} gives wavelengths that are no positive numbers; {way_out}.",))
+    name = unit.strip().lower()
+    if name in UNITS:
+        # nine digits are enough, and 0.45 um then are 450 nm and not 450.00000000000006
+        return Centres(tuple(float(f"{value * UNITS[name]:.9g}") for value in values))
+    if name in WAVE_NUMBERS:
+        return Centres(tuple(float(f"{1e7 / value:.9g}") for value in values))
+    if name in ("", "unknown"):
+        for (low, high), factor, read_as in ((MICROMETRES, 1e3, "micrometres"), (NANOMETRES, 1.0, "nm")):
+            if all(low <= value <= high for value in values):
+                notice = (
+                    f"{place} names no unit for its wavelengths, {values[0]:g} to {values[-1]:g}: read as {read_as}."
+                )
+                return Centres(tuple(float(f"{value * factor:.9g}") for value in values), (notice,))
+    return Centres(
+        None, (f"Warning: {place} gives its wavelengths in the unit {unit!r}, which is no length; {way_out}.",)
+    )
+
+
+def named_in(text: str) -> tuple[float, str] | None:
+    """Return number and unit of a wavelength in a band's description, such as "Band 1 (450.2 nm)"; else None."""
+    found = NAMED.search(text)
+    return (float(found[1].replace(",", ".")), found[2]) if found else None
