@@ -93,6 +93,7 @@ class Values:
         divisor: Number by which the result is divided.
         absent: Stored numbers that stand for missing data, one per band; None = none; NaN = none in this band.
         masked: Whether the file has a mask of its own for missing pixels.
+        alpha: Number (from 1) of the band that is this mask, 0 where there is no data; None = none.
     """
 
     gain: tuple[float, ...] = (1.0,)
@@ -100,6 +101,7 @@ class Values:
     divisor: float = 1.0
     absent: tuple[float, ...] | None = None
     masked: bool = False
+    alpha: int | None = None
 
     @property
     def scaled(self) -> bool:
@@ -195,7 +197,13 @@ def raster_rows(path: Path, dataset: Any, bands: Sequence[int], about: Described
                     (part_rows.stop - part_rows.start, part_columns.stop - part_columns.start, shape[2]), stored_type
                 )
                 dataset.read(indexes, window=part, out=stored.transpose(2, 0, 1))
-                mask = dataset.dataset_mask(window=part) == 0 if values.masked else None
+                mask = None
+                if values.masked:
+                    mask = (
+                        dataset.read(values.alpha, window=part)
+                        if values.alpha
+                        else dataset.read_masks(indexes[0], window=part)
+                    ) == 0
                 place = (
                     slice(part_rows.start - top, part_rows.stop - top),
                     slice(part_columns.start - left, part_columns.stop - left),
@@ -272,9 +280,22 @@ def described(path: Path, dataset: Any) -> tuple[list[int], Described]:  # noqa:
     """Return the bands of a dataset that hold values (from 0), and what it says about them."""
     from rasterio.enums import ColorInterp, MaskFlags
 
-    colours = dataset.colorinterp
-    bands = [band for band, colour in enumerate(colours) if colour != ColorInterp.alpha] or list(range(dataset.count))
-    notices: list[str] = []
+    colours, notices = dataset.colorinterp, list[str]()
+    bands = list(range(dataset.count))
+    transparent = [band for band in bands if colours[band] == ColorInterp.alpha]
+    # Writers mark the band after the first as transparency when they know no better: only the last one can be meant.
+    has_alpha = transparent == bands[-1:] and dataset.count > 1
+    if has_alpha:
+        bands.pop()
+        notices.append(
+            f"{path} marks the last band, {dataset.count}, as transparency (alpha): it is read as the mask of pixels "
+            "without data and is no band of the cube."
+        )
+    elif transparent:
+        listed = " and ".join(str(band + 1) for band in transparent)
+        notices.append(
+            f"{path} marks band {listed} as transparency (alpha), but not the last one: it is read as a band."
+        )
     centres = band_centres(path, dataset, bands)
     red_green_blue = [
         bands.index(colours.index(colour)) if colour in colours else None
@@ -296,11 +317,12 @@ def described(path: Path, dataset: Any) -> tuple[list[int], Described]:  # noqa:
     values = Values(
         tuple(float(dataset.scales[band]) for band in bands),
         tuple(float(dataset.offsets[band]) for band in bands),
-        masked=any(MaskFlags.per_dataset in flag for flag in flags),
+        masked=has_alpha or any(MaskFlags.per_dataset in flag and MaskFlags.alpha not in flag for flag in flags),
+        alpha=dataset.count if has_alpha else None,
     )
     if not all(map(math.isfinite, (*values.gain, *values.offset))) or 0 in values.gain:
         notices.append(f"Warning: {path} gives scale factors that are 0 or no numbers; stored numbers are read.")
-        values = Values(masked=values.masked)
+        values = Values(masked=values.masked, alpha=values.alpha)
     if values.scaled:
         notices.append(f"The values of {path} are its stored numbers times the scale of each band, plus its offset.")
     numbers = no_data_of(path, dataset, bands, notices)
