@@ -26,6 +26,9 @@ def commands() -> list[list[str]]:
 
 def write_field(folder: Path) -> dict[str, np.ndarray]:
     """Write field.hdr, field.img (BIL, big endian, tenths of a per mille) and training.shp; return what is in them."""
+    import shapely
+    from rasterio import features
+
     scene = load_catalogue_scene("indian_pines", None)
     cube = scene.cube[:, :, list(BANDS)].astype(">i2")
     cube[:3] = -9999
@@ -41,9 +44,7 @@ def write_field(folder: Path) -> dict[str, np.ndarray]:
     )
     transform = rasterio.Affine(20, 0, 500000, 0, -20, 5000000)
     truth = scene.ground_truth.astype(np.uint8)
-    shapes = [shape for shape in rasterio.features.shapes(truth, transform=transform) if shape[1]]
-    import shapely
-
+    shapes = [shape for shape in features.shapes(truth, transform=transform) if shape[1]]
     pyogrio.raw.write(
         folder / "training.shp",
         np.array([shapely.to_wkb(shapely.geometry.shape(shape)) for shape, _ in shapes], object),
@@ -56,7 +57,7 @@ def write_field(folder: Path) -> dict[str, np.ndarray]:
 
 
 def test_every_command_of_the_page(
-    tmp_path: Path, command_line: CommandLine, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, command_line: CommandLine, capfd: pytest.CaptureFixture[str]
 ) -> None:
     made = write_field(tmp_path)
     look, run, label, apply = commands()
@@ -66,7 +67,7 @@ def test_every_command_of_the_page(
     from hsi_al.scenes.__main__ import main as describe
 
     assert describe(look[1:]) == 0
-    said = capsys.readouterr().out
+    said = capfd.readouterr().out
     for words in ("145 x 145", "EPSG:32616", "dataset.cube_file=field.hdr"):
         assert words in said, said
     done = command_line(*run[1:], "protocol.rounds=2")

@@ -74,32 +74,58 @@ def drawn_labels(
 
     with reading(path):
         try:
-            crs, geometries, values, chosen = _features(path, layer, label_field)
+            crs, fids, geometries, values, chosen = _features(path, layer, label_field)
         except (DataSourceError, DataLayerError) as error:
             raise SceneError(
                 f"{path} can't be read as points and polygons ({_first(error)}); export it again."
             ) from error
         shapes = np.asarray(shapely.from_wkb(geometries, on_invalid="ignore"), object)
     result = Drawn(np.zeros(shape, np.uint8))
-    numbers, result.names, kept = _classes(path, chosen, values, result.notices)
-    kept &= _usable(path, shapes, result.notices)
+    tell = Told(path, fids, result.notices)
+    numbers, result.names, kept = _classes(tell, chosen, values)
+    kept &= _usable(tell, shapes)
     shapes, numbers = shapes[kept], numbers[kept]
+    tell = Told(path, fids[kept], result.notices)
     shapes = _in_pixels(path, shapes, crs, where, result.notices)
-    shapes = _valid(path, shapes, result.notices)
+    shapes = _valid(tell, shapes)
     outside = ~shapely.intersects(shapes, shapely.box(0, 0, shape[1], shape[0]))
-    if outside.any():
-        result.notices.append(f"Warning: {outside.sum():,} features of {path} lie outside of the scene.")
+    tell("features", outside, "lie outside of the scene")
     if outside.all():
         raise SceneError(
             f"{path}: none of its {len(values):,} features lies in the scene with a class{_extent(shapes)}; check its "
             "coordinate reference system and the field with the classes."
         )
-    result.labels = _burnt(path, shapes[~outside], numbers[~outside], shape, result)
+    tell = Told(path, tell.fids[~outside], result.notices)
+    result.labels = _burnt(tell, shapes[~outside], numbers[~outside], shape, result.names)
     return result
 
 
-def _features(path: Path, layer: str | None, label_field: str | None) -> tuple[Any, NDArray[Any], NDArray[Any], str]:
-    """CRS, geometries as WKB, values of the field, name of the field."""
+@dataclass(frozen=True)
+class Told:
+    """Says which features of a file something happened to.
+
+    Attributes:
+        path: The file.
+        fids: Numbers of the features in the file, as QGIS shows them, (n,).
+        notices: Where the sentences go.
+    """
+
+    path: Path
+    fids: NDArray[np.int64]
+    notices: list[str]
+
+    def __call__(self, kind: str, which: NDArray[np.bool_], what: str) -> None:
+        """Say what happened to some features, (n,), if there are any."""
+        if which.any():
+            first, n = ", ".join(map(str, self.fids[which][:5])), int(which.sum())
+            more = f" and {n - 5:,} more" if n > 5 else ""
+            self.notices.append(f"Warning: {n:,} {kind} of {self.path} (fid {first}{more}) {what}.")
+
+
+def _features(
+    path: Path, layer: str | None, label_field: str | None
+) -> tuple[Any, NDArray[np.int64], NDArray[Any], NDArray[Any], str]:
+    """CRS, numbers of the features, geometries as WKB, values of the field, name of the field."""
     import pyogrio
     from pyogrio.raw import read
 
@@ -120,10 +146,10 @@ def _features(path: Path, layer: str | None, label_field: str | None) -> tuple[A
         raise SceneError(
             f"{path} has no field dataset.label_field={chosen}; it has {', '.join(names) or 'no field at all'}."
         )
-    meta, _, geometries, columns = read(path, layer=layer, columns=[chosen], force_2d=True)
+    meta, fids, geometries, columns = read(path, layer=layer, columns=[chosen], force_2d=True, return_fids=True)
     if geometries is None or not len(geometries):
         raise SceneError(f"{path} holds no feature; draw some, or leave dataset.ground_truth_file out.")
-    return meta["crs"], geometries, np.asarray(columns[0]), chosen
+    return meta["crs"], np.asarray(fids), geometries, np.asarray(columns[0]), chosen
 
 
 def _first(error: Exception) -> str:
@@ -131,16 +157,17 @@ def _first(error: Exception) -> str:
 
 
 def _classes(
-    path: Path, chosen: str, values: NDArray[Any], notices: list[str]
+    tell: Told, chosen: str, values: NDArray[Any]
 ) -> tuple[NDArray[np.int64], dict[int, str], NDArray[np.bool_]]:
     """Label value of every feature, names of text classes, and which features have a class."""
+    path = tell.path
     if values.dtype.kind in "fiub":
         numbers = values.astype(np.float64)
         without = np.isnan(numbers) | (numbers == 0)
         wrong = ~without & ((numbers < 0) | (numbers != np.floor(numbers)) | (numbers > 2**31 - 1))
         if wrong.any():
             raise SceneError(
-                f"{path}: the field {chosen} of feature {int(np.flatnonzero(wrong)[0]) + 1} is "
+                f"{path}: the field {chosen} of the feature with fid {tell.fids[wrong][0]} is "
                 f"{numbers[wrong][0]:g}, and {wrong.sum():,} in all are no whole numbers from 0; correct them, or name "
                 "a field with text classes."
             )
@@ -162,25 +189,20 @@ def _classes(
             f"{path}: the field {chosen} holds values of type {values.dtype}, whole numbers or text are needed; name "
             "another field by dataset.label_field."
         )
-    if without.any():
-        notices.append(f"Warning: {without.sum():,} features of {path} have no class in the field {chosen}.")
+    tell("features", without, f"have no class in the field {chosen}")
     return found, names, ~without
 
 
-def _usable(path: Path, shapes: NDArray[Any], notices: list[str]) -> NDArray[np.bool_]:
+def _usable(tell: Told, shapes: NDArray[Any]) -> NDArray[np.bool_]:
     """Which features have a geometry that labels pixels."""
     import shapely
 
     missing = shapely.is_missing(shapes) | shapely.is_empty(shapes)
     usable = np.isin(shapely.get_type_id(shapes), (*POINTS, *POLYGONS))
     finite = np.isfinite(shapely.bounds(shapes)).all(axis=1)
-    for dropped, why in (
-        (missing, "have no geometry"),
-        (~missing & ~usable, "are neither points nor polygons"),
-        (~missing & usable & ~finite, "have coordinates that are no numbers"),
-    ):
-        if dropped.any():
-            notices.append(f"Warning: {dropped.sum():,} features of {path} {why}.")
+    tell("features", missing, "have no geometry")
+    tell("features", ~missing & ~usable, "are neither points nor polygons")
+    tell("features", ~missing & usable & ~finite, "have coordinates that are no numbers")
     kept: NDArray[np.bool_] = usable & ~missing & finite
     return kept
 
@@ -237,16 +259,14 @@ def _mover(path: Path, crs: Any, where: Georeference, notices: list[str]) -> Mov
     return move
 
 
-def _valid(path: Path, shapes: NDArray[Any], notices: list[str]) -> NDArray[Any]:
+def _valid(tell: Told, shapes: NDArray[Any]) -> NDArray[Any]:
     import shapely
 
     wrong = ~shapely.is_valid(shapes)
     if wrong.any():
         shapes = shapes.copy()
         shapes[wrong] = shapely.make_valid(shapes[wrong])
-        notices.append(
-            f"Warning: {wrong.sum():,} polygons of {path} cross themselves and were repaired; look at their pixels."
-        )
+        tell("polygons", wrong, "cross themselves and were repaired; look at their pixels")
     return shapes
 
 
@@ -261,51 +281,55 @@ def _extent(shapes: NDArray[Any]) -> str:
 
 
 def _burnt(
-    path: Path, shapes: NDArray[Any], numbers: NDArray[np.int64], shape: tuple[int, int], result: Drawn
+    tell: Told, shapes: NDArray[Any], numbers: NDArray[np.int64], shape: tuple[int, int], names: dict[int, str]
 ) -> Labels:
     """Draw the shapes of each class, then leave out pixels that several claim."""
     import shapely
 
     labels = np.zeros(shape, np.min_scalar_type(int(numbers.max(initial=0))))
     claimed = np.zeros(shape, bool)
+    rivals: set[int] = set()
     is_point = np.isin(shapely.get_type_id(shapes), POINTS)
-    nothing = 0
+    nothing = np.zeros(len(shapes), bool)
     for value in np.unique(numbers):
         mask = np.zeros(shape, bool)
         places = shapely.get_coordinates(shapes[is_point & (numbers == value)])
         columns, rows = (np.floor(places[:, axis]).astype(np.int64) for axis in (0, 1))
         inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
         mask[rows[inside], columns[inside]] = True
-        nothing += _polygons(shapes[~is_point & (numbers == value)], mask)
-        claimed |= mask & (labels > 0)
+        polygons = ~is_point & (numbers == value)
+        nothing[polygons] = _polygons(shapes[polygons], mask)
+        both = mask & (labels > 0)
+        if both.any():
+            claimed |= both
+            rivals |= {int(value), *np.unique(labels[both]).tolist()}
         labels[mask] = value
     if claimed.any():
         labels[claimed] = 0
-        result.notices.append(
-            f"Warning: {claimed.sum():,} pixels are claimed by features of several classes of {path} and stay "
-            "unlabelled."
+        listed = ", ".join(names.get(value, str(value)) for value in sorted(rivals)[:6])
+        tell.notices.append(
+            f"Warning: {claimed.sum():,} pixels are claimed by features of several classes of {tell.path} ({listed}) "
+            "and stay unlabelled."
         )
-    if nothing:
-        result.notices.append(f"Warning: {nothing:,} polygons of {path} hold no centre of a pixel of the scene.")
+    tell("polygons", nothing, "hold no centre of a pixel of the scene")
     return labels
 
 
-def _polygons(shapes: NDArray[Any], mask: NDArray[np.bool_]) -> int:
-    """Mark the pixels of polygons, and return how many polygons mark none."""
+def _polygons(shapes: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark the pixels of polygons (n,), and return which polygons mark none, (n,)."""
     import shapely
     from rasterio.features import rasterize
 
-    nothing = 0
-    for polygon in shapes:
+    nothing = np.ones(len(shapes), bool)
+    for number, polygon in enumerate(shapes):
         left, top, right, bottom = shapely.bounds(polygon)
         first_row, last_row = max(0, math.floor(top)), min(mask.shape[0], math.ceil(bottom))
         first_column, last_column = max(0, math.floor(left)), min(mask.shape[1], math.ceil(right))
         size = last_row - first_row, last_column - first_column
         if min(size) <= 0:
-            nothing += 1
             continue
         moved = shapely.transform(polygon, lambda points: points - (first_column, first_row))  # noqa: B023
         drawn = rasterize([moved], out_shape=size, dtype="uint8").astype(bool)
-        nothing += not drawn.any()
+        nothing[number] = not drawn.any()
         mask[first_row:last_row, first_column:last_column] |= drawn
     return nothing

@@ -89,7 +89,7 @@ def test_shapefile_and_text_classes(tmp_path: Path) -> None:
     found = draw(path, "crop")
     assert found.names == {1: "wheat", 2: "Ähre"}  # by code point
     assert [found.labels[row, 0] for row in (0, 4, 8, 12)] == [1, 2, 1, 0]
-    assert found.notices == [f"Warning: 1 features of {path} have no class in the field crop."]
+    assert found.notices == [f"Warning: 1 features of {path} (fid 3) have no class in the field crop."]
     assert np.unique(draw(path, "number").labels).tolist() == [0, 4, 5, 6, 7]
 
 
@@ -128,13 +128,13 @@ def test_what_is_dropped_is_named(tmp_path: Path) -> None:
     assert 0 < (found.labels == 3).sum() < 16
     said = " ".join(found.notices)
     for words in (
-        "1 features of {} have no class in the field code",
-        "2 features of {} have no geometry",
-        "1 features of {} are neither points nor polygons",
-        "1 features of {} lie outside of the scene",
-        "1 polygons of {} cross themselves and were repaired",
-        "4 pixels are claimed by features of several classes of {} and stay unlabelled",
-        "1 polygons of {} hold no centre of a pixel",
+        "1 features of {} (fid 9) have no class in the field code",
+        "2 features of {} (fid 7, 8) have no geometry",
+        "1 features of {} (fid 6) are neither points nor polygons",
+        "1 features of {} (fid 5) lie outside of the scene",
+        "1 polygons of {} (fid 3) cross themselves and were repaired",
+        "4 pixels are claimed by features of several classes of {} (1, 2) and stay unlabelled",
+        "1 polygons of {} (fid 4) hold no centre of a pixel",
     ):
         assert words.format(path) in said, said
 
@@ -160,8 +160,12 @@ def test_layers_and_fields_are_chosen(tmp_path: Path) -> None:
     [
         ([], {"code": np.empty(0, int)}, "holds no feature"),
         ([(1.5, 1.5)], {}, "has no field; add one with the classes"),
-        ([(1.5, 1.5)], {"code": [1.5]}, "the field code of feature 1 is 1.5, and 1 in all are no whole numbers"),
-        ([(1.5, 1.5)], {"code": [-3]}, "the field code of feature 1 is -3"),
+        (
+            [(1.5, 1.5)],
+            {"code": [1.5]},
+            "the field code of the feature with fid 1 is 1.5, and 1 in all are no whole numbers",
+        ),
+        ([(1.5, 1.5)], {"code": [-3]}, "the field code of the feature with fid 1 is -3"),
         ([(1.5, 1.5)], {"code": np.array(["2026-01-01"], "datetime64[D]")}, "whole numbers or text are needed"),
         (
             [(50, 50)],
