@@ -62,6 +62,10 @@ class RunDirectoryError(HsiAlError):
     """A run directory cannot be used: it is locked, corrupted or holds a run of another configuration."""
 
 
+class SessionError(HsiAlError):
+    """A labelling session cannot be used: it is locked, damaged or of another scene, or an answer can't be taken."""
+
+
 @contextmanager
 def left_out(what: str, warn: Callable[[str], None] | None) -> Iterator[None]:
     """Turn an error inside into a warning: for what a run can do without, such as a picture.

@@ -26,7 +26,7 @@ LAYERS = (
     {"methods"},
     {"report"},
     {"active"},
-    {"cli", "predict", "run", "__main__"},
+    {"cli", "label", "predict", "run", "__main__"},
 )
 TOP = len(LAYERS) - 1
 TENSORS = {"torch", "torchvision", "torchmetrics", "lightning", "pytorch_lightning"}

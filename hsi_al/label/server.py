@@ -1,0 +1,443 @@
+"""The HTTP interface of a labelling session, for the page and for programs; see docs/labelling.md."""
+
+import errno
+import json
+import math
+import mimetypes
+import re
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from hsi_al.errors import HsiAlError, sentence
+from hsi_al.label import tiles
+from hsi_al.label.session import Refused, Session
+from hsi_al.pool.answers import Answer
+
+WEB = Path(__file__).with_name("web")
+PAGE = "index.html"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MOST_ID = 10**12
+PNG = "image/png"
+
+
+def static_files(folder: Path) -> dict[str, Path]:
+    """Return the files of the page by their names in addresses, `sub/name` for those in folders."""
+    return {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not any(part.startswith((".", "__")) for part in path.relative_to(folder).parts)
+    }
+
+
+def build_app(session: Session, web: Path = WEB) -> FastAPI:
+    """Build the application, which trusts every request: put `hsi_al.label.guard.Guard` around it."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    pictures = tiles.ScenePictures(session.scene)
+    files = static_files(web)
+    scene = session.scene
+    height, width = scene.height, scene.width
+
+    @app.get("/")
+    def page() -> Response:
+        return file_response(files, PAGE, "no-store")
+
+    @app.get("/static/{name:path}")
+    def static(name: str) -> Response:
+        return file_response(files, name, "no-cache")
+
+    @app.get("/api/state")
+    def state() -> JSONResponse:
+        return JSONResponse(state_of(session))
+
+    @app.get("/api/scene")
+    def about() -> JSONResponse:
+        return JSONResponse(about_scene(session))
+
+    @app.get("/api/tiles/{layer}/{level}/{name}.png")
+    def tile(layer: str, level: str, name: str, bands: str = "", contrast: str = "2") -> Response:
+        place = re.fullmatch(r"(\d{1,7})_(\d{1,7})", name)
+        if place is None or not re.fullmatch(r"\d{1,2}", level):
+            raise Refused("A tile is named by its level, column and row, such as 3/0_1.png.")
+        window = tiles.window_of(height, width, int(level), int(place[1]), int(place[2]))
+        if window is None:
+            raise Refused("There is no such tile.", 404)
+        if layer == "scene":
+            packed = pictures.tile(bands_of(bands, session), contrast_of(contrast), window)
+            return Response(packed, media_type=PNG, headers={"cache-control": "private, max-age=3600"})
+        found = session.map
+        if layer not in ("map", "uncertainty"):
+            raise Refused("There are the layers scene, map and uncertainty.", 404)
+        if found is None:
+            return Response(status_code=204)
+        classes = found.classes.reshape(height, width)
+        if layer == "map":
+            drawn = tiles.map_tile(classes, {one.value: one.colour for one in classes_of(session)}, window)
+        elif found.uncertainty is None:
+            drawn = None
+        else:
+            drawn = tiles.uncertainty_tile(found.uncertainty.reshape(height, width), classes, window)
+        return Response(status_code=204) if drawn is None else Response(drawn, media_type=PNG)
+
+    @app.get("/api/pixel/{pixel_id}")
+    def pixel(pixel_id: str) -> JSONResponse:
+        return JSONResponse(about_pixel(session, id_in_path(pixel_id, session)))
+
+    @app.get("/api/spectra")
+    def spectra() -> JSONResponse:
+        return JSONResponse({"classes": class_spectra(session)})
+
+    @app.get("/api/labels")
+    def labels() -> JSONResponse:
+        return JSONResponse(all_labels(session))
+
+    def changing(path: str, change: Callable[[dict[str, Any]], object], method: str = "POST") -> None:
+        """Add an address whose body changes the session, and which answers with the new state."""
+
+        def handle(given: dict[str, Any] = Depends(body_of)) -> JSONResponse:  # noqa: B008
+            change(given)
+            return JSONResponse(state_of(session))
+
+        app.add_api_route(path, handle, methods=[method], response_model=None)
+
+    def label(given: dict[str, Any]) -> None:
+        if "value" not in given:
+            raise Refused("A label needs pixel_id and value; null says that one can't tell.")
+        session.answer(whole(given, "pixel_id"), None if given["value"] is None else whole(given, "value"))
+
+    changing("/api/labels", label)
+    changing("/api/polygon", lambda given: session.fill_polygon(corners_in(given), whole(given, "value")))
+    changing("/api/undo", lambda given: session.undo())
+    changing("/api/redo", lambda given: session.redo())
+    changing("/api/classes", lambda given: session.add_class(text(given, "name") or "", *look(given)))
+
+    @app.patch("/api/classes/{value}", response_model=None)
+    def change_class(value: str, given: dict[str, Any] = Depends(body_of)) -> JSONResponse:  # noqa: B008
+        if not re.fullmatch(r"\d{1,3}", value):
+            raise Refused("A class is named by its value, a whole number.")
+        session.change_class(int(value), text(given, "name"), *look(given))
+        return JSONResponse(state_of(session))
+
+    handlers: dict[Any, Any] = {
+        HsiAlError: partial(answer_error, 400),
+        OSError: partial(answer_error, 500),
+        HTTPException: answer_http,
+        Exception: partial(answer_error, 500),
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+    return app
+
+
+# Errors.
+
+
+async def answer_error(status: int, request: Request, error: Exception) -> Response:
+    """Answer with one sentence."""
+    if isinstance(error, Refused):
+        status = error.status
+    if isinstance(error, OSError):
+        status = 507 if error.errno in FULL else 500
+        told = f"This was not kept. {sentence(error)}"
+    elif isinstance(error, HsiAlError):
+        told = sentence(error)
+    else:
+        told = f"The program has a bug here ({type(error).__name__}); what was answered before is kept."
+    return JSONResponse({"error": told}, status)
+
+
+async def answer_http(request: Request, error: Exception) -> Response:
+    """Answer to an address or a method that there isn't."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    told = {404: "There is nothing at this address.", 405: "This address takes another method."}
+    return JSONResponse({"error": told.get(status, "The request can't be understood.")}, status)
+
+
+# Reading of requests.
+
+
+async def body_of(request: Request) -> dict[str, Any]:
+    """Return the JSON object in the body of a request.
+
+    Raises:
+        Refused: There is none.
+    """
+    raw = await request.body()
+    try:
+        given = json.loads(raw) if raw else {}
+    except (ValueError, RecursionError):
+        raise Refused("The body of the request is no JSON.") from None
+    if not isinstance(given, dict):
+        raise Refused("The body of the request is no JSON object.")
+    return given
+
+
+def whole(given: dict[str, Any], name: str) -> int:
+    """Return a whole number of a request.
+
+    Raises:
+        Refused: It is missing, or something else.
+    """
+    value = given.get(name)
+    if type(value) is not int or abs(value) > MOST_ID:  # True is an int, too
+        raise Refused(f"{name} has to be a whole number.")
+    return value
+
+
+def text(given: dict[str, Any], name: str) -> str | None:
+    """Return a text of a request; None if it is missing or null.
+
+    Raises:
+        Refused: It is something else.
+    """
+    value = given.get(name)
+    if value is not None and not isinstance(value, str):
+        raise Refused(f"{name} has to be a text.")
+    return value
+
+
+def look(given: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return key and colour of a class in a request."""
+    return text(given, "key"), text(given, "colour")
+
+
+def corners_in(given: dict[str, Any]) -> list[tuple[float, float]]:
+    """Return the corners of a polygon in a request.
+
+    Raises:
+        Refused: There are fewer than three, or they are no pairs of finite numbers.
+    """
+    points = given.get("points")
+    if not isinstance(points, list) or len(points) < 3:
+        raise Refused("A polygon needs three or more points [row, column].")
+    found = []
+    for point in points:
+        if (
+            not isinstance(point, list)
+            or len(point) != 2
+            or any(type(value) not in (int, float) or not math.isfinite(value) for value in point)
+        ):
+            raise Refused("Every point of a polygon is a pair of numbers [row, column].")
+        found.append((float(np.clip(point[0], -1e9, 1e9)), float(np.clip(point[1], -1e9, 1e9))))
+    return found
+
+
+def id_in_path(text_: str, session: Session) -> int:
+    """Return a pixel id of an address.
+
+    Raises:
+        Refused: It is no whole number, or there is no such pixel.
+    """
+    if not re.fullmatch(r"\d{1,12}", text_) or int(text_) >= session.scene.height * session.scene.width:
+        raise Refused(f"There is no such pixel; ids go from 0 to {session.scene.height * session.scene.width - 1}.")
+    return int(text_)
+
+
+def bands_of(text_: str, session: Session) -> list[int] | None:
+    """Return the bands of an address, by default those of the scene; None = principal components.
+
+    Raises:
+        Refused: They are no three bands of the scene.
+    """
+    if text_ == "pca":
+        return None
+    if not text_:
+        return list(session.scene.colour_bands)
+    if not re.fullmatch(r"\d{1,7},\d{1,7},\d{1,7}", text_):
+        raise Refused("bands are three numbers such as 29,19,9, or pca.")
+    bands = [int(part) for part in text_.split(",")]
+    if max(bands) >= session.scene.n_bands:
+        raise Refused(f"The scene has the bands 0 to {session.scene.n_bands - 1}.")
+    return bands
+
+
+def contrast_of(text_: str) -> float:
+    """Return the percentage that is cut off at either end.
+
+    Raises:
+        Refused: It is no number from 0 to 49.
+    """
+    if not re.fullmatch(r"\d{1,2}(\.\d{1,3})?", text_) or float(text_) > 49:
+        raise Refused("contrast is a percentage from 0 to 49.")
+    return float(text_)
+
+
+# Writing of answers.
+
+
+def file_response(files: dict[str, Path], name: str, cached: str) -> Response:
+    """Return a file of the page; names that aren't in the list never reach the disk."""
+    if name not in files:
+        raise Refused("There is no such file.", 404)
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return Response(files[name].read_bytes(), media_type=kind, headers={"cache-control": cached})
+
+
+def classes_of(session: Session) -> list[Any]:
+    """Return the classes by ascending value."""
+    with session.lock:
+        return [found for _, found in sorted(session.answers.classes.items())]
+
+
+def place_of(session: Session, pixel: int) -> dict[str, int]:
+    """Return id, row and column of a pixel."""
+    row, column = divmod(int(pixel), session.scene.width)
+    return {"pixel_id": int(pixel), "row": row, "column": column}
+
+
+def state_of(session: Session) -> dict[str, Any]:
+    """Return the state of a session, as the page shows it."""
+    with session.lock:
+        answers, map_, pixel = session.answers, session.map, session.query
+        counts, classes = answers.counts(), classes_of(session)
+        shares = {} if map_ is None else map_.shares([found.value for found in classes])
+        agreements, assessment = session.agreements, answers.assessment
+        advice = None
+        if session.stable:
+            advice = (
+                f"The last {len(agreements[-3:])} maps hardly differ (kappa {min(agreements[-3:]):.3f} or more): more "
+                "labels will change little. Look at the map, then assess its accuracy."
+            )
+        return {
+            "query": None if pixel is None else place_of(session, pixel),
+            "classes": [
+                {
+                    "value": found.value,
+                    "name": found.name,
+                    "key": found.key,
+                    "colour": found.colour,
+                    "n_labelled": counts[found.value],
+                    "share": shares.get(found.value),
+                }
+                for found in classes
+            ],
+            "n_labelled": sum(counts.values()),
+            "n_skipped": len(answers.given) - sum(counts.values()),
+            "map_labels": 0 if map_ is None else map_.n_labelled,
+            "map_version": 0 if map_ is None else map_.number,
+            "map_seconds": None if map_ is None else round(time.monotonic() - map_.made, 1),
+            "busy": session.busy,
+            "version": answers.version,
+            "round": len(answers.queries),
+            "agreement": agreements[-1] if agreements else None,
+            "stable": session.stable,
+            "advice": advice,
+            "can_undo": answers.can_undo,
+            "can_redo": answers.can_redo,
+            "problem": session.problem,
+            "assessment": None
+            if assessment is None
+            else {
+                "n": len(assessment.pixels),
+                "answered": len(assessment.answers),
+                "done": assessment.done,
+            },
+        }
+
+
+def about_scene(session: Session) -> dict[str, Any]:
+    """Return what the page needs to know about the scene."""
+    scene = session.scene
+    return {
+        "name": scene.name,
+        "height": scene.height,
+        "width": scene.width,
+        "n_bands": scene.n_bands,
+        "tile_size": tiles.SIDE,
+        "max_level": tiles.max_level(scene.height, scene.width),
+        "wavelengths": None if scene.wavelengths is None else [round(float(nm), 3) for nm in scene.wavelengths],
+        "bad_bands": sorted(int(band) for band in getattr(scene, "bad_bands", None) or ()),
+        "rgb_bands": [int(band) for band in scene.colour_bands],
+        "georeferenced": getattr(scene, "georeference", None) is not None,
+    }
+
+
+def spectra_at(session: Session, pixels: list[int]) -> np.ndarray:
+    """Return the spectra of pixels, (n, B), in the values that learners see."""
+    scene = session.scene
+    if isinstance(scene.source, np.ndarray):
+        return np.asarray(scene.source.reshape(-1, scene.n_bands)[pixels], np.float64)
+    rows = [divmod(pixel, scene.width) for pixel in pixels]
+    found = [scene.source.read(row, row + 1, column, column + 1)[0, 0] for row, column in rows]
+    return np.asarray(found, np.float64).reshape(len(pixels), scene.n_bands)
+
+
+def about_pixel(session: Session, pixel: int) -> dict[str, Any]:
+    """Return spectrum, label and prediction of a pixel; while an assessment asks for it, without the prediction."""
+    has_data = session.has_data is None or bool(session.has_data[pixel])
+    values = [float(value) for value in spectra_at(session, [pixel])[0]] if has_data else [None] * session.scene.n_bands
+    with session.lock:
+        answer, map_, running = session.answers.given.get(pixel), session.map, session.answers.running
+        blind = running is not None and pixel in running.pixels
+        answer = running.answers.get(pixel) if running is not None and blind else answer
+    shown = map_ if not blind else None
+    predicted = None if shown is None else int(shown.classes[pixel]) or None
+    probability = None if shown is None or shown.probability is None or not predicted else shown.probability[pixel]
+    x, y = coordinates(session, pixel)
+    return {
+        **place_of(session, pixel),
+        "values": values,
+        "label": None if answer is None else answer.value,
+        "predicted": predicted,
+        "probability": None if probability is None else float(probability),
+        "x": x,
+        "y": y,
+    }
+
+
+def coordinates(session: Session, pixel: int) -> tuple[float | None, float | None]:
+    """Return the map coordinates of a pixel's centre; None for a scene without georeference."""
+    found = getattr(session.scene, "georeference", None)
+    if found is None:
+        return None, None
+    a, b, c, d, e, f = found.transform
+    row, column = (value + 0.5 for value in divmod(pixel, session.scene.width))
+    return a * column + b * row + c, d * column + e * row + f
+
+
+def class_spectra(session: Session) -> list[dict[str, Any]]:
+    """Return mean and standard deviation of the spectra of labelled pixels, class by class."""
+    with session.lock:
+        ids, values = session.answers.labelled()
+    found = []
+    for value in np.unique(values).tolist():
+        pixels = ids[values == value][:: max(1, int((values == value).sum()) // 500)].tolist()  # of polygons some do
+        spectra = spectra_at(session, pixels)
+        found.append(
+            {
+                "value": value,
+                "mean": spectra.mean(axis=0).tolist(),
+                "std": spectra.std(axis=0).tolist(),
+                "n": int((values == value).sum()),
+            }
+        )
+    return found
+
+
+def all_labels(session: Session) -> list[dict[str, Any]]:
+    """Return all answers but those of assessments, the newest first."""
+
+    def entry(pixel: int, answer: Answer) -> dict[str, Any]:
+        value, doubt = doubts.get(pixel, (None, None))
+        return {
+            **place_of(session, pixel),
+            "value": answer.value,
+            "time": answer.time,
+            "asked": answer.asked,
+            "doubt": doubt if value == answer.value and value is not None else None,
+        }
+
+    with session.lock:
+        given, doubts = list(session.answers.given.items()), session.doubts
+    given.sort(key=lambda item: (-item[1].number, item[0]))
+    return [entry(pixel, answer) for pixel, answer in given]
+
+
+Handler = Callable[[Request, Exception], Awaitable[Response]]

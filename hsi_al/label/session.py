@@ -1,0 +1,518 @@
+"""A labelling session: what is asked next, what was answered, and the model and map that follow from the answers.
+
+The person, through the page, and a simulation, with the ground truth as the person, go through the same object: `query`
+names the pixel that is asked, `answer` takes the answer, `learn` fits the model to the answers, maps the scene and asks
+the next query. `learn` may run in another thread than everything else (`hsi_al.label.background`).
+"""
+
+import getpass
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsi_al.acquisition.base import PoolView, Scores
+from hsi_al.acquisition.factory import build_acquisition
+from hsi_al.acquisition.selection import scores_of
+from hsi_al.acquisition.uncertainty import negative_margin_N
+from hsi_al.active.stopping import STABLE_ROUNDS, agreement_of
+from hsi_al.config.schema import Config
+from hsi_al.errors import SessionError
+from hsi_al.label.polygons import pixels_inside
+from hsi_al.methods.base import HasFeatures, in_parts
+from hsi_al.methods.features import FeatureLearner
+from hsi_al.methods.registry import build_learner, method_of
+from hsi_al.methods.room import Task
+from hsi_al.outputs import Outputs
+from hsi_al.pool.answers import ANSWERS, KEYS, Answers, LabelClass, replayed
+from hsi_al.pool.cold_start import draw_cold
+from hsi_al.pool.journal import Journal
+from hsi_al.randomness import generator
+from hsi_al.report.palette import colour_of
+from hsi_al.scenes.scene import Scene
+
+Ids = NDArray[np.int64]
+MOST_CLASSES = 255
+SPARE = 40  # pixels that can be asked while a model is fitted
+STABLE = 0.99  # kappa between successive maps
+
+
+class Refused(SessionError):
+    """A request that a session can't take.
+
+    Attributes:
+        status: The status of HTTP that says so: 400 for a wrong value, 404 for a missing thing, 409 for a wrong time.
+    """
+
+    def __init__(self, sentence: str, status: int = 400) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class Superseded(Exception):
+    """The fit that raises this was given up, because newer answers are there or the session ends."""
+
+
+@dataclass(frozen=True)
+class Map:
+    """The map of a scene by one model.
+
+    Attributes:
+        number: 1 for the first map since the process started, then 2, ...
+        n_labelled: Labels that the model was fitted to.
+        classes: Label value of every pixel (H * W,), 0 = no data.
+        uncertainty: One minus the difference of the two highest probabilities, (H * W,); None = no probabilities.
+        probability: Probability of the class shown, (H * W,); None = no probabilities.
+        made: When it was made, by `time.monotonic`.
+    """
+
+    number: int
+    n_labelled: int
+    classes: NDArray[np.uint8]
+    uncertainty: NDArray[np.float32] | None
+    probability: NDArray[np.float32] | None
+    made: float
+
+    def shares(self, values: Sequence[int]) -> dict[int, float]:
+        """Return label value -> share of the pixels with data, from 0 to 1."""
+        counts = np.bincount(self.classes, minlength=256)
+        total = max(1, int(counts[1:].sum()))
+        return {value: float(counts[value] / total) for value in values}
+
+
+class Session:
+    """A labelling session.
+
+    Args:
+        folder: Existing folder that keeps it; its journal is replayed.
+        scene: The scene.
+        config: Learner, acquisition function, sizes of queries and seed.
+        candidates: Pixel ids that may be asked, ascending; None = all pixels with data.
+        who: Who answers; None = the user of the operating system.
+        now: Returns the present time, UTC.
+
+    Attributes:
+        answers: The state by the journal.
+        map: The latest map; None before the first.
+        problem: What went wrong in the background, as a sentence; None = nothing.
+        busy: Whether a model is being fitted.
+        lock: Held while the state changes or is read.
+        changed: Notified when there is something to learn from.
+        superseded: Returns whether a fit in progress should be given up.
+
+    Raises:
+        SessionError: The journal is damaged.
+        HsiAlError: Learner or acquisition function don't fit each other or the scene.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        scene: Scene,
+        config: Config,
+        candidates: Ids | None = None,
+        who: str | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    ) -> None:
+        self.folder, self.scene, self.config, self.now = folder, scene, config, now
+        self.who = who or user()
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self.journal = Journal(folder / ANSWERS)
+        self.answers: Answers = replayed(self.journal)
+        self.has_data: NDArray[np.bool_] | None = None if scene.no_data is None else ~scene.no_data.ravel()
+        n_pixels = scene.height * scene.width
+        all_pixels = np.arange(n_pixels) if self.has_data is None else np.flatnonzero(self.has_data)
+        self.candidates: Ids = all_pixels if candidates is None else candidates
+        self.mapped: Ids = all_pixels
+        self.acquisition = build_acquisition(config.acquisition.name, config.acquisition)
+        self.needs = self.acquisition.needs | ({"probabilities_NC"} & method_of(config).provides)
+        self.learner = self._built(max(2, len(self.answers.classes)))
+        self.map: Map | None = None
+        self.problem: str | None = None
+        self.busy = False
+        self.doubts: dict[int, tuple[int, float]] = {}  # pixel id -> label value and doubt about it
+        self.superseded: Callable[[], bool] = lambda: False
+        self._stamp = 1  # grows with every change of labels
+        self._learnt = 0  # stamp of the labels that the latest model was fitted to
+        self._spare: list[int] = []
+
+    # What is asked.
+
+    @property
+    def open_pixels(self) -> list[int]:
+        """Pixels of the latest query without an answer."""
+        latest = self.answers.queries[-1].pixels if self.answers.queries else ()
+        return [pixel for pixel in latest if pixel not in self.answers.given]
+
+    @property
+    def query(self) -> int | None:
+        """Pixel id that is asked now; None while there is nothing to ask."""
+        with self.lock:
+            running = self.answers.running
+            if running is not None:
+                return running.open_pixels[0]
+            if self.answers.again:
+                return self.answers.again[-1]
+            waiting = self.open_pixels or [pixel for pixel in self._spare if pixel not in self.answers.given]
+            return waiting[0] if waiting else None
+
+    @property
+    def due(self) -> bool:
+        """Whether `learn` would change anything."""
+        with self.lock:
+            return self._learnt != self._stamp or not self.answers.queries
+
+    @property
+    def complete(self) -> bool:
+        """Whether every pixel of the latest query is answered."""
+        with self.lock:
+            return bool(self.answers.queries) and not self.open_pixels
+
+    # What is answered.
+
+    def answer(self, pixel: int, value: int | None) -> None:
+        """Label a pixel, also one labelled before; null = the person can't tell.
+
+        While an assessment runs, answers to pixels of its sample belong to it, whichever is asked.
+
+        Raises:
+            Refused: There is no such pixel with data, or no such class.
+            OSError: The answer can't be kept; nothing has changed.
+        """
+        with self.lock:
+            self._require_pixel(pixel)
+            self._require_class(value)
+            running = self.answers.running
+            if running is not None and pixel in running.pixels:
+                self._keep({"event": "assessed", "pixel": pixel, "value": value})
+                return
+            asked = pixel == self.query or pixel in self.open_pixels or pixel in self._spare
+            self._keep({"event": "label", "pixels": [pixel], "value": value, "asked": asked})
+            self._labels_changed()
+
+    def fill_polygon(self, points: Sequence[tuple[float, float]], value: int) -> int:
+        """Label all pixels with data whose centre lies in a polygon, and return their number.
+
+        Args:
+            points: Corners (row, column); pixel (r, c) covers r to r + 1 and c to c + 1.
+            value: Label value.
+
+        Raises:
+            Refused: No pixel with data lies inside, or there is no such class.
+            OSError: The answer can't be kept; nothing has changed.
+        """
+        with self.lock:
+            self._require_class(value)
+            ids = pixels_inside(points, self.scene.height, self.scene.width)
+            if self.has_data is not None:
+                ids = ids[self.has_data[ids]]
+            running = self.answers.running
+            if running is not None:
+                ids = np.setdiff1d(ids, running.pixels)
+            if not len(ids):
+                raise Refused("No pixel with data has its centre in this polygon; draw a larger one.")
+            corners = [[float(row), float(column)] for row, column in points]
+            self._keep({"event": "label", "pixels": ids.tolist(), "value": value, "asked": False, "polygon": corners})
+            self._labels_changed()
+            return len(ids)
+
+    def undo(self) -> None:
+        """Take the latest step back.
+
+        Raises:
+            Refused: There is none.
+        """
+        with self.lock:
+            if not self.answers.can_undo:
+                raise Refused("There is nothing to undo.", 409)
+            self._keep({"event": "undo"})
+            self._labels_changed()
+
+    def redo(self) -> None:
+        """Take the latest undo back.
+
+        Raises:
+            Refused: There is none.
+        """
+        with self.lock:
+            if not self.answers.can_redo:
+                raise Refused("There is nothing to redo.", 409)
+            self._keep({"event": "redo"})
+            self._labels_changed()
+
+    # Classes.
+
+    def add_class(
+        self, name: str, key: str | None = None, colour: str | None = None, value: int | None = None
+    ) -> LabelClass:
+        """Add a class; by default with the next value, the next free key and the palette's colour.
+
+        Raises:
+            Refused: Name, key, colour or value can't be taken.
+        """
+        with self.lock:
+            classes = self.answers.classes
+            value = max(classes, default=0) + 1 if value is None else value
+            if value in classes or not 0 < value <= MOST_CLASSES:
+                raise Refused(f"A class can't have the value {value}; take a free one from 1 to {MOST_CLASSES}.")
+            taken = {found.key for found in classes.values()}
+            if key is None:
+                key = next((free for free in KEYS if free not in taken), "")
+            if colour is None:
+                palette = ["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in colour_of(range(len(classes) + 20)).values()]
+                used = {found.colour for found in classes.values()}
+                colour = next((free for free in palette if free not in used), palette[-1])
+            return self._keep_class(value, name, key, colour)
+
+    def change_class(
+        self, value: int, name: str | None = None, key: str | None = None, colour: str | None = None
+    ) -> LabelClass:
+        """Give a class another name, key or colour.
+
+        Raises:
+            Refused: There is no such class, or name, key or colour can't be taken.
+        """
+        with self.lock:
+            if value not in self.answers.classes:
+                raise Refused(f"There is no class {value}.", 404)
+            found = self.answers.classes[value]
+            return self._keep_class(
+                value,
+                found.name if name is None else name,
+                found.key if key is None else key,
+                found.colour if colour is None else colour,
+            )
+
+    def _keep_class(self, value: int, name: str, key: str, colour: str) -> LabelClass:
+        name, colour = " ".join(name.split()), colour.lower()
+        others = [found for found in self.answers.classes.values() if found.value != value]
+        if not 0 < len(name) <= 100 or not name.isprintable():
+            raise Refused("A class needs a name of 1 to 100 printable characters.")
+        if any(found.name == name for found in others):
+            raise Refused(f"There is a class {name!r} already; choose another name.")
+        if key and (key not in KEYS or len(key) != 1):
+            raise Refused(f"{key!r} is no key for a class; take one of 1 to 9 or a to z.")
+        if key and any(found.key == key for found in others):
+            raise Refused(f"The key {key!r} belongs to another class; choose a free one.")
+        if len(colour) != 7 or colour[0] != "#" or set(colour[1:]) - set("0123456789abcdef"):
+            raise Refused("A colour is written as # and six hexadecimal digits, such as #3366bb.")
+        self._keep({"event": "class", "value": value, "name": name, "key": key, "colour": colour})
+        return self.answers.classes[value]
+
+    # What is learnt.
+
+    def learn(self) -> bool:
+        """Fit the model to the present labels, map the scene, and ask the next query if the latest one is answered.
+
+        Returns:
+            Whether a model was fitted; with labels of fewer than two classes there is none, and what is asked next are
+            more pixels typical of the scene.
+
+        Raises:
+            HsiAlError: The learner fails.
+            OSError: A query can't be kept.
+            Superseded: As `superseded` says; nothing has changed.
+        """
+        with self.lock:
+            ids, values = self.answers.labelled()
+            classes = np.array(list(self.answers.classes), np.int64)
+            stamp, complete, first = self._stamp, self.complete, not self.answers.queries
+            rounds = sum(query.by_model for query in self.answers.queries)
+        if len(np.unique(values)) < 2:
+            if first or complete:
+                self._ask_typical()
+            with self.lock:
+                self._learnt = stamp
+            return False
+        self._provide(len(classes))
+        seed = self.config.seed
+        self.learner.progress = self._progress
+        self.learner.fit(ids, np.searchsorted(classes, values), rounds, generator(seed, "learner", rounds))
+        outputs, scores, found = self._predicted(classes, len(ids))
+        with self.lock:
+            before, self.map, self._learnt, self.problem = self.map, found, stamp, None
+            if (self.complete and complete) or first:
+                self._ask(outputs, scores, classes, rounds, before, len(ids))
+        self._fill_spare(outputs, scores, classes)
+        return True
+
+    def doubt(self) -> None:
+        """Find out how much the other labels doubt each label, where the learner can tell."""
+        with self.lock:
+            ids, values = self.answers.labelled()
+            classes = np.array(list(self.answers.classes), np.int64)
+        if not isinstance(self.learner, FeatureLearner) or len(np.unique(values)) < 2:
+            return
+        found = self.learner.doubts(ids, np.searchsorted(classes, values))
+        if found is not None:
+            known = np.flatnonzero(np.isfinite(found)).tolist()
+            with self.lock:
+                self.doubts = {int(ids[n]): (int(values[n]), float(found[n])) for n in known}
+
+    @property
+    def agreements(self) -> list[float]:
+        """Kappa between the maps of successive queries, the latest last."""
+        return [query.agreement for query in self.answers.queries if query.agreement is not None]
+
+    @property
+    def stable(self) -> bool:
+        """Whether the maps of the last queries hardly differ."""
+        latest = self.agreements[-STABLE_ROUNDS:]
+        return len(latest) == STABLE_ROUNDS and min(latest) > STABLE
+
+    def _predicted(self, classes: Ids, n_labelled: int) -> tuple[Outputs, Scores | None, Map]:
+        """Predict all pixels: outputs and scores of the candidates, and the map."""
+        n_pixels = self.scene.height * self.scene.width
+        values = np.zeros(n_pixels, np.uint8)
+        known = "probabilities_NC" in self.needs
+        uncertainty, probability = (np.zeros(n_pixels, np.float32) if known else None for _ in range(2))
+        kept, scored, first = [], [], 0
+        for outputs in in_parts(self.learner, self.mapped):
+            ids = self.mapped[first : first + len(outputs.predicted_class)]
+            first += len(ids)
+            values[ids] = classes[outputs.predicted_class]
+            if uncertainty is not None and probability is not None and outputs.probabilities_NC is not None:
+                uncertainty[ids] = 1 + negative_margin_N(outputs.probabilities_NC)
+                probability[ids] = outputs.probabilities_NC[np.arange(len(ids)), outputs.predicted_class]
+            asked = outputs.at(np.flatnonzero(np.isin(ids, self.candidates, assume_unique=True)))
+            scores = scores_of(self.acquisition, asked)
+            kept.append(asked if scores is None else Outputs(asked.predicted_class))
+            scored += [] if scores is None else [scores]
+        number = 1 if self.map is None else self.map.number + 1
+        found = Map(number, n_labelled, values, uncertainty, probability, time.monotonic())
+        return Outputs.joined(kept), np.concatenate(scored) if scored else None, found
+
+    def _ask(
+        self, outputs: Outputs, scores: Scores | None, classes: Ids, rounds: int, before: Map | None, n_labelled: int
+    ) -> None:
+        pixels = self._chosen(outputs, scores, classes, self.config.protocol.query_size, rounds, [])
+        if not pixels:
+            return
+        agreement = None
+        if before is not None and self.map is not None:
+            places = [np.searchsorted(classes, found.classes[self.mapped]) for found in (before, self.map)]
+            agreement = agreement_of(places[0], places[1], len(classes))
+        self._keep(
+            {"event": "query", "pixels": pixels, "by_model": True, "agreement": agreement, "n_labelled": n_labelled}
+        )
+
+    def _chosen(
+        self, outputs: Outputs, scores: Scores | None, classes: Ids, n: int, rounds: int, also: Sequence[int]
+    ) -> list[int]:
+        """Let the acquisition function choose up to n candidates without an answer that are not among `also`."""
+        with self.lock:
+            given = self.answers.given
+            ids, values = self.answers.labelled()
+            out = np.array([pixel for pixel, answer in given.items() if answer.value is None] + list(also), np.int64)
+        shown = np.flatnonzero(~np.isin(self.candidates, out))
+        candidates = self.candidates[shown]
+        places, label = np.searchsorted(candidates, ids), np.full(len(candidates), -1, np.int64)
+        known = np.append(candidates, -1)[places] == ids
+        label[places[known]] = np.searchsorted(classes, values[known])
+        n = min(n, int((label < 0).sum()))
+        if n == 0:
+            return []
+        width = self.scene.width
+        view = PoolView(
+            outputs.at(shown),
+            label >= 0,
+            label,
+            candidates // width,
+            candidates % width,
+            None if scores is None else scores[shown],
+        )
+        positions = self.acquisition.select(view, n, generator(self.config.seed, "query", rounds))
+        found: list[int] = candidates[positions].tolist()
+        return found
+
+    def _fill_spare(self, outputs: Outputs, scores: Scores | None, classes: Ids) -> None:
+        """Choose what can be asked while the next model is fitted: what follows in the present ranking."""
+        with self.lock:
+            rounds, also = len(self.answers.queries), self.open_pixels
+        spare = self._chosen(outputs, scores, classes, SPARE, rounds, also)
+        with self.lock:
+            self._spare = spare
+
+    def _ask_typical(self) -> None:
+        """Ask pixels that are typical of clusters of the candidates not answered yet."""
+        with self.lock:
+            given = np.array(list(self.answers.given), np.int64)
+            number, size = len(self.answers.queries), self.config.protocol.initial_size
+        free = self.candidates[~np.isin(self.candidates, given)]
+        size = min(size, len(free))
+        if size == 0:
+            return
+        rng = generator(self.config.seed, "initial", number)
+        self.learner.progress = self._progress
+        features = self.learner.unlabelled_features(free) if isinstance(self.learner, HasFeatures) else None
+        if features is None:
+            spectra = self.scene.cube.reshape(-1, self.scene.n_bands)[free]
+            pixels = draw_cold(free, spectra, size, self.config.protocol.initial, rng)
+        else:
+            pixels = draw_cold(free, features, size, self.config.protocol.initial, rng, features=True)
+        with self.lock:
+            self._keep({"event": "query", "pixels": pixels.tolist(), "by_model": False})
+
+    def _built(self, n_classes: int) -> Any:  # noqa: ANN401
+        cube = self.scene.source if method_of(self.config).in_windows else self.scene.cube
+        return build_learner(Task(self.config, cube, n_classes, self.candidates, self.needs))
+
+    def _provide(self, n_classes: int) -> None:
+        """Let the learner tell so many classes: features stay, all else is built anew."""
+        if isinstance(self.learner, FeatureLearner):
+            self.learner.n_classes = n_classes
+        elif self.learner.n_classes != n_classes:
+            self.learner = self._built(n_classes)
+
+    def _progress(self, text: str, part: float) -> None:
+        if self.superseded():
+            raise Superseded
+
+    # Keeping.
+
+    def _keep(self, event: dict[str, Any]) -> None:
+        """Write an event to the journal, then take it into the state."""
+        stamped = {"time": self.now().isoformat(timespec="milliseconds"), "who": self.who, **event}
+        self.journal.append(stamped)
+        self.answers.apply(stamped)
+
+    def _labels_changed(self) -> None:
+        self._stamp += 1
+        self.changed.notify_all()
+
+    def _require_pixel(self, pixel: int) -> None:
+        if not 0 <= pixel < self.scene.height * self.scene.width:
+            raise Refused(
+                f"There is no pixel {pixel}; the scene has pixels 0 to {self.scene.height * self.scene.width - 1}."
+            )
+        if self.has_data is not None and not self.has_data[pixel]:
+            raise Refused(f"Pixel {pixel} has no data, so it can't be labelled.")
+
+    def _require_class(self, value: int | None) -> None:
+        if value is not None and value not in self.answers.classes:
+            raise Refused(f"There is no class {value}; add it first.")
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Say `busy` inside."""
+        self.busy = True
+        try:
+            yield
+        finally:
+            self.busy = False
+
+
+def user() -> str:
+    """Return the name of the operating system's user; empty if it has none."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return ""

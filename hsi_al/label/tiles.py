@@ -1,0 +1,189 @@
+"""Pictures of a scene and its maps in tiles, by the convention of deep zoom images.
+
+Level `max_level` has the full resolution, every lower one half of it. Tile x_y of a level covers columns from
+256 x and rows from 256 y of the picture at that level; the last ones are smaller. Lower levels show every n-th pixel.
+"""
+
+import math
+import struct
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsi_al.scenes.preparation import sampled
+from hsi_al.scenes.scene import Scene
+from hsi_al.scenes.stored import StoredCube
+
+Bytes = NDArray[np.uint8]
+SIDE = 256
+MOST_TILES = 2000  # rendered tiles of the scene that are kept, about 150 kB each at most
+COMPONENTS = 3
+# Anchors of cividis (Nunez, Anderton & Renslow 2018), which readers with colour vision deficiency see alike.
+CIVIDIS = ((0, 32, 77), (60, 77, 110), (124, 123, 120), (188, 175, 111), (255, 233, 69))
+
+
+@dataclass(frozen=True)
+class Window:
+    """The pixels that a tile shows.
+
+    Attributes:
+        first: First row.
+        last: Last row (exclusive).
+        left: First column.
+        right: Last column (exclusive).
+        step: Every so many rows and columns are shown.
+    """
+
+    first: int
+    last: int
+    left: int
+    right: int
+    step: int
+
+    def of(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return what the tile shows of an array (H, W, ...)."""
+        return array[self.first : self.last : self.step, self.left : self.right : self.step]
+
+
+def max_level(height: int, width: int) -> int:
+    """Return the level of the full resolution; level 0 has a single pixel."""
+    return math.ceil(math.log2(max(height, width, 1)))
+
+
+def window_of(height: int, width: int, level: int, x: int, y: int) -> Window | None:
+    """Return the pixels of a tile; None if there is no such tile."""
+    if not 0 <= level <= max_level(height, width) or x < 0 or y < 0:
+        return None
+    step = 2 ** (max_level(height, width) - level)
+    first, left = y * SIDE * step, x * SIDE * step
+    if first >= height or left >= width:
+        return None
+    return Window(first, min(height, first + SIDE * step), left, min(width, left + SIDE * step), step)
+
+
+def png(pixels: Bytes) -> bytes:
+    """Return a picture (h, w, 3) or (h, w, 4), 8 bits a channel, as a PNG file."""
+    height, width, channels = pixels.shape
+    lines = np.zeros((height, 1 + width * channels), np.uint8)  # a line begins with its filter, 0 = none
+    lines[:, 1:] = pixels.reshape(height, -1)
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, {3: 2, 4: 6}[channels], 0, 0, 0)
+    packed = chunk(b"IDAT", zlib.compress(lines.tobytes(), 1))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + packed + chunk(b"IEND", b"")
+
+
+class ScenePictures:
+    """Tiles of a scene in three of its bands, or in its first three principal components.
+
+    Args:
+        scene: The scene.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        sample = scene.sample if scene.sample is not None else sampled(scene.cube)
+        self.sample: NDArray[np.float64] = np.asarray(sample, np.float64)
+        self.lock = threading.Lock()
+        self._tiles: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
+        self._whole: OrderedDict[tuple[object, ...], Bytes] = OrderedDict()
+        self._axes: NDArray[np.float64] | None = None
+
+    def tile(self, bands: Sequence[int] | None, contrast: float, window: Window) -> bytes:
+        """Return a tile as PNG.
+
+        Args:
+            bands: Three bands; None = principal components.
+            contrast: Percentage of the values that are cut off at either end.
+            window: The pixels.
+        """
+        key = (None if bands is None else tuple(bands), contrast, window)
+        with self.lock:
+            if key in self._tiles:
+                self._tiles.move_to_end(key)
+                return self._tiles[key]
+        if isinstance(self.scene.source, StoredCube):
+            pixels = self._of_file(bands, contrast, window)
+        else:
+            pixels = self._stretched(window.of(self.scene.source), bands, contrast)
+        if self.scene.no_data is not None:
+            pixels[window.of(self.scene.no_data)] = 0
+        packed = png(pixels)
+        with self.lock:
+            self._tiles[key] = packed
+            while len(self._tiles) > MOST_TILES:
+                self._tiles.popitem(last=False)
+        return packed
+
+    def _of_file(self, bands: Sequence[int] | None, contrast: float, window: Window) -> Bytes:
+        """Read full resolution where it is shown; for lower levels the whole picture is kept, once it was asked for."""
+        source = self.scene.source
+        assert isinstance(source, StoredCube)
+        key = (None if bands is None else tuple(bands), contrast)
+        if window.step == 1 and key not in self._whole:
+            values = source.read(window.first, window.last, window.left, window.right)
+            return self._stretched(values, bands, contrast)
+        with self.lock:
+            if key not in self._whole:
+                parts = [
+                    self._stretched(source.read(first, last), bands, contrast)
+                    for first, last in source.rows.blocks(2**26)
+                ]
+                self._whole[key] = np.concatenate(parts)
+                while len(self._whole) > 2:
+                    self._whole.popitem(last=False)
+            return window.of(self._whole[key]).copy()
+
+    def _stretched(self, values: NDArray[np.generic], bands: Sequence[int] | None, contrast: float) -> Bytes:
+        """Return values (h, w, B) as a picture (h, w, 3)."""
+        chosen = list(bands) if bands is not None else None
+        if chosen is not None:
+            shown, sample = values[:, :, chosen].astype(np.float64), self.sample[:, chosen]
+        else:
+            mean, axes = self.sample.mean(axis=0), self.axes
+            shown, sample = (values.astype(np.float64) - mean) @ axes, (self.sample - mean) @ axes
+        low, high = np.percentile(sample, (contrast, 100 - contrast), axis=0)
+        span = np.where(high > low, high - low, 1.0)
+        stretched: Bytes = np.rint(255 * np.clip((shown - low) / span, 0, 1)).astype(np.uint8)
+        return stretched
+
+    @property
+    def axes(self) -> NDArray[np.float64]:
+        """The first three principal axes of the spectra, (B, 3); of fewer bands the last one is repeated."""
+        if self._axes is None:
+            centred = self.sample - self.sample.mean(axis=0)
+            axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :COMPONENTS]
+            axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+            self._axes = axes[:, np.minimum(np.arange(COMPONENTS), axes.shape[1] - 1)]
+        return self._axes
+
+
+def map_tile(classes: NDArray[np.uint8], colours: dict[int, str], window: Window) -> bytes | None:
+    """Return a tile of a map (H, W) of label values as PNG, transparent where it is 0; None if it is 0 everywhere."""
+    shown = window.of(classes)
+    if not shown.any():
+        return None
+    table = np.zeros((256, 4), np.uint8)
+    for value, colour in colours.items():
+        table[value] = [*bytes.fromhex(colour[1:]), 255]
+    return png(table[shown])
+
+
+def uncertainty_tile(uncertainty: NDArray[np.float32], classes: NDArray[np.uint8], window: Window) -> bytes | None:
+    """Return a tile of uncertainties (H, W) from 0 to 1, transparent where the map (H, W) is 0; None if it is there."""
+    shown, known = window.of(uncertainty), window.of(classes) > 0
+    if not known.any():
+        return None
+    places, anchors = np.linspace(0, 255, len(CIVIDIS)), np.array(CIVIDIS, np.float64)
+    table = np.stack([np.interp(np.arange(256), places, anchors[:, channel]) for channel in range(3)], axis=1)
+    levels = np.rint(255 * np.clip(shown.astype(np.float64), 0, 1)).astype(np.uint8)
+    colours = np.rint(table).astype(np.uint8)[levels]
+    return png(np.dstack([colours, np.where(known, 255, 0).astype(np.uint8)]))

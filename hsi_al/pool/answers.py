@@ -1,0 +1,277 @@
+"""What a person has answered so far, as the replay of the events of a session.
+
+An event is a JSON object with `event`, `time` (UTC, ISO 8601) and `who`; only the order of the events counts, never
+their times. `label`: `pixels` got `value`, null = can't tell, and `asked` says whether they were proposed. `query`:
+`pixels` were proposed together. `class`: a class with `value`, `name`, `colour` and `key` is new, or was changed.
+`undo` and `redo`. `assessment`: `pixels`, a sample of a frozen map, is asked blind; `assessed`: a pixel of it got a
+value; `assessment_stopped`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsi_al.errors import SessionError
+from hsi_al.pool.journal import Journal
+
+Ids = NDArray[np.int64]
+ANSWERS = "answers.jsonl"  # in the folder of a session
+KEYS = "123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class LabelClass:
+    """A class that a person tells apart.
+
+    Attributes:
+        value: Its label value, 1 or more.
+        name: Its name, another for every class.
+        key: The key of the keyboard that answers with it, one of `KEYS`; empty = none.
+        colour: Its colour in maps, `#rrggbb`.
+    """
+
+    value: int
+    name: str
+    key: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered about a pixel.
+
+    Attributes:
+        value: Label value; None = the person can't tell.
+        time: When, UTC, ISO 8601.
+        who: By whom.
+        asked: Whether the pixel had been proposed.
+        number: Number of the event, from 0; later answers have larger ones.
+    """
+
+    value: int | None
+    time: str
+    who: str
+    asked: bool
+    number: int
+
+
+@dataclass(frozen=True)
+class Query:
+    """Pixels that were proposed together.
+
+    Attributes:
+        pixels: Pixel ids, in the order in which they are asked.
+        by_model: Whether a model chose them; else they are typical of clusters of the scene.
+        agreement: Kappa between the map of the model that chose and the one before; None = there was none.
+        n_labelled: Labels that the model was fitted to.
+    """
+
+    pixels: tuple[int, ...]
+    by_model: bool
+    agreement: float | None = None
+    n_labelled: int = 0
+
+
+@dataclass
+class Assessment:
+    """A sample of a map that is asked blind; its answers are never learnt from.
+
+    Attributes:
+        pixels: Pixel ids in the order of asking.
+        map_file: Name of the file with the frozen map, in the session's folder.
+        answers: Pixel id -> answer.
+        stopped: Whether it was given up.
+    """
+
+    pixels: tuple[int, ...]
+    map_file: str
+    answers: dict[int, Answer] = field(default_factory=dict)
+    stopped: bool = False
+
+    @property
+    def open_pixels(self) -> list[int]:
+        """The pixels without an answer, in the order of asking."""
+        return [pixel for pixel in self.pixels if pixel not in self.answers]
+
+    @property
+    def done(self) -> bool:
+        """Whether every pixel has its answer."""
+        return len(self.answers) == len(self.pixels)
+
+
+# A step that can be undone: the book that it changed, and pixel id -> (answer before, answer after), None = no answer.
+Step = tuple[dict[int, Answer], dict[int, tuple[Answer | None, Answer | None]]]
+
+
+class Answers:
+    """The state of a session.
+
+    Attributes:
+        classes: Label value -> class, by ascending value.
+        given: Pixel id -> its present answer.
+        queries: All queries so far.
+        assessments: All assessments so far.
+        again: Pixels whose answer was undone, to be asked again first, the latest last.
+        version: Number of events so far.
+    """
+
+    def __init__(self, events: Iterable[dict[str, Any]] = ()) -> None:
+        self.classes: dict[int, LabelClass] = {}
+        self.given: dict[int, Answer] = {}
+        self.queries: list[Query] = []
+        self.assessments: list[Assessment] = []
+        self.again: list[int] = []
+        self.version = 0
+        self._done: list[Step] = []
+        self._undone: list[Step] = []
+        for event in events:
+            self.apply(event)
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a step to take back."""
+        return bool(self._done)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is a step taken back."""
+        return bool(self._undone)
+
+    @property
+    def assessment(self) -> Assessment | None:
+        """The latest assessment, unless it was given up."""
+        latest = self.assessments[-1] if self.assessments else None
+        return None if latest is None or latest.stopped else latest
+
+    @property
+    def running(self) -> Assessment | None:
+        """The assessment that is not finished; None if there is none."""
+        return None if self.assessment is None or self.assessment.done else self.assessment
+
+    def labelled(self) -> tuple[Ids, Ids]:
+        """Return the pixel ids with a label, ascending, and their label values, (n,) each."""
+        found = sorted((pixel, answer.value) for pixel, answer in self.given.items() if answer.value is not None)
+        ids, values = np.array(found, np.int64).reshape(-1, 2).T
+        return np.ascontiguousarray(ids), np.ascontiguousarray(values)
+
+    def counts(self) -> dict[int, int]:
+        """Return label value -> number of pixels with this label."""
+        found = dict.fromkeys(self.classes, 0)
+        for answer in self.given.values():
+            if answer.value is not None:
+                found[answer.value] += 1
+        return found
+
+    def apply(self, event: dict[str, Any]) -> None:
+        """Change the state as an event says.
+
+        Raises:
+            LookupError, TypeError, ValueError: It is no event of a session.
+        """
+        kind = event["event"]
+        if kind == "label":
+            self._label(self.given, event, [int(pixel) for pixel in event["pixels"]])
+        elif kind == "assessed":
+            assessment = self.assessments[-1]
+            self._label(assessment.answers, event, [int(event["pixel"])])
+        elif kind in ("undo", "redo"):
+            self._move(kind == "undo")
+        elif kind == "class":
+            found = LabelClass(int(event["value"]), str(event["name"]), str(event["key"]), str(event["colour"]))
+            self.classes[found.value] = found
+        elif kind == "query":
+            self.queries.append(
+                Query(
+                    tuple(int(pixel) for pixel in event["pixels"]),
+                    bool(event["by_model"]),
+                    event.get("agreement"),
+                    int(event.get("n_labelled", 0)),
+                )
+            )
+        elif kind == "assessment":
+            self.assessments.append(Assessment(tuple(int(pixel) for pixel in event["pixels"]), str(event["map_file"])))
+            self._done, self._undone = [], []  # what is asked blind is taken back by itself
+        elif kind == "assessment_stopped":
+            self.assessments[-1] = replace(self.assessments[-1], stopped=True)
+            self._done, self._undone = [], []
+        else:
+            raise ValueError(f"there is no event {kind!r}")
+        self.version += 1
+
+    def _label(self, book: dict[int, Answer], event: dict[str, Any], pixels: list[int]) -> None:
+        value = None if event["value"] is None else int(event["value"])
+        if value is not None and value not in self.classes:
+            raise ValueError(f"there is no class {value}")
+        answer = Answer(value, str(event["time"]), str(event["who"]), bool(event.get("asked", True)), self.version)
+        self._done.append((book, {pixel: (book.get(pixel), answer) for pixel in pixels}))
+        self._undone.clear()
+        for pixel in pixels:
+            book[pixel] = answer
+        self.again = [pixel for pixel in self.again if pixel not in self.given]
+
+    def _move(self, back: bool) -> None:
+        source, target = (self._done, self._undone) if back else (self._undone, self._done)
+        book, changes = step = source.pop()
+        target.append(step)
+        for pixel, (before, after) in changes.items():
+            found = before if back else after
+            if found is None:
+                book.pop(pixel, None)
+            else:
+                book[pixel] = found
+        if book is self.given:
+            asked = [pixel for pixel, (_, after) in changes.items() if after is not None and after.asked]
+            self.again = [pixel for pixel in self.again if pixel not in changes] + (asked if back else [])
+            self.again = [pixel for pixel in self.again if pixel not in self.given]
+
+
+@dataclass(frozen=True)
+class SessionLabels:
+    """The labels of a session.
+
+    Attributes:
+        pixel_ids: Pixel ids, ascending, (n,).
+        values: Their label values, (n,).
+        class_names: Label value -> name, of all classes of the session.
+    """
+
+    pixel_ids: Ids
+    values: Ids
+    class_names: dict[int, str]
+
+
+def session_labels(folder: Path) -> SessionLabels:
+    """Read the labels of a session's folder, which may be open in another process.
+
+    Raises:
+        SessionError: The folder holds no session, or its answers are damaged.
+        OSError: The folder can't be read.
+    """
+    journal = Journal(folder / ANSWERS)
+    if not journal.events:
+        raise SessionError(f"{folder} holds no answers ({ANSWERS}); name the folder of a labelling session.")
+    answers = replayed(journal)
+    ids, values = answers.labelled()
+    return SessionLabels(ids, values, {value: found.name for value, found in answers.classes.items()})
+
+
+def replayed(journal: Journal) -> Answers:
+    """Return the state after all events of a journal.
+
+    Raises:
+        SessionError: An event is none of a session.
+    """
+    answers = Answers()
+    for number, event in enumerate(journal.events, 1):
+        try:
+            answers.apply(event)
+        except (LookupError, TypeError, ValueError) as error:
+            raise SessionError(
+                f"Line {number} of {journal.path} is no event of a session ({type(error).__name__}: {error}); restore "
+                "the file from a copy."
+            ) from None
+    return answers

@@ -1,0 +1,78 @@
+"""The append-only file of events."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from hsi_al.errors import SessionError
+from hsi_al.pool import journal
+from hsi_al.pool.journal import Journal, read_line, sealed_line
+
+EVENTS = [{"event": "label", "pixels": [0], "value": None}, {"event": "class", "name": "Maïs, \u2028\r 1"}, {}]
+
+
+def written(path: Path) -> bytes:
+    kept = Journal(path)
+    for event in EVENTS:
+        kept.append(event)
+    return path.read_bytes()
+
+
+def test_events_come_back_in_their_order(tmp_path: Path) -> None:
+    assert Journal(tmp_path / "none").events == []
+    text = written(tmp_path / "j")
+    assert text.count(b"\n") == len(EVENTS)
+    again = Journal(tmp_path / "j")
+    assert again.events == EVENTS and again.dropped == b""
+    again.append({"event": "undo"})
+    assert Journal(tmp_path / "j").events == [*EVENTS, {"event": "undo"}]
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_any_changed_byte_of_a_line_is_noticed(event: dict[str, object]) -> None:
+    line = sealed_line(event).rstrip(b"\n")
+    assert read_line(line) == event
+    for place in range(len(line)):
+        for other in (b" ", b"0", b"\xff"):
+            changed = line[:place] + other + line[place + 1 :]
+            if changed != line:
+                with pytest.raises(ValueError):
+                    read_line(changed)
+
+
+def test_a_last_line_cut_anywhere_is_left_out_and_written_over(tmp_path: Path) -> None:
+    text = written(tmp_path / "j")
+    begin = text.rstrip(b"\n").rfind(b"\n") + 1
+    for end in range(begin + 1, len(text)):
+        (tmp_path / "j").write_bytes(text[:end])
+        found = Journal(tmp_path / "j")
+        assert found.events == EVENTS[:-1] and found.dropped == text[begin:end]
+        found.append({"event": "redo"})
+        assert Journal(tmp_path / "j").events == [*EVENTS[:-1], {"event": "redo"}]
+
+
+def test_a_damaged_line_before_the_last_is_named(tmp_path: Path) -> None:
+    text = written(tmp_path / "j")
+    (tmp_path / "j").write_bytes(text[:5] + b"#" + text[6:])
+    with pytest.raises(SessionError, match=r"^Line 1 of .* is damaged"):
+        Journal(tmp_path / "j")
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = written(tmp_path / "j")
+    kept, write = Journal(tmp_path / "j"), os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        if len(data) > 10:
+            return write(descriptor, data[:10])  # a part still fits
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(journal.os, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        kept.append({"event": "label", "pixels": list(range(2))})
+    assert (tmp_path / "j").read_bytes() == text and kept.events == EVENTS
+    monkeypatch.undo()
+    kept.append({"event": "undo"})
+    assert Journal(tmp_path / "j").events == [*EVENTS, {"event": "undo"}]
