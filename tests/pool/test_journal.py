@@ -3,14 +3,22 @@
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hsi_al.errors import SessionError
-from hsi_al.pool import journal
 from hsi_al.pool.journal import Journal, read_line, sealed_line
 
-EVENTS = [{"event": "label", "pixels": [0], "value": None}, {"event": "class", "name": "Maïs, \u2028\r 1"}, {}]
+EVENTS: list[dict[str, Any]] = [
+    {"event": "label", "pixels": [0], "value": None},
+    {"event": "class", "name": "Maïs, \u2028\r 1"},
+    {},
+]
+    {"event": "label", "pixels": [0], "value": None},
+    {"event": "class", "name": "Maïs, \u2028\r 1"},
+    {},
+]
 
 
 def written(path: Path) -> bytes:
@@ -69,7 +77,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pyte
             return write(descriptor, data[:10])  # a part still fits
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(journal.os, "write", full)
+    monkeypatch.setattr("hsi_al.pool.journal.os.write", full)
     with pytest.raises(OSError, match="No space"):
         kept.append({"event": "label", "pixels": list(range(2))})
     assert (tmp_path / "j").read_bytes() == text and kept.events == EVENTS
