@@ -15,10 +15,6 @@ EVENTS: list[dict[str, Any]] = [
     {"event": "class", "name": "Maïs, \u2028\r 1"},
     {},
 ]
-    {"event": "label", "pixels": [0], "value": None},
-    {"event": "class", "name": "Maïs, \u2028\r 1"},
-    {},
-]
 
 
 def written(path: Path) -> bytes:
