@@ -12,7 +12,7 @@ from importlib import import_module
 from itertools import islice
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import h5py
 import numpy as np
@@ -22,7 +22,7 @@ from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import MOST_OBJECTS, Format, Rows, Variable, chosen, require_memory
 from hsi_al.scenes.formats.matlab import MATLAB_NUMBERS
 
-SUFFIXES = (".h5", ".hdf5", ".he5")
+SUFFIXES = (".h5", ".hdf5", ".he5", ".nc", ".nc4")
 MATLAB_HEADER = b"MATLAB 7.3 MAT-file"
 # A strip of rows may end inside a row of chunks; a cache that holds such a row unpacks every chunk only once.
 CHUNK_CACHE = {"rdcc_nbytes": 2**28, "rdcc_nslots": 100_003}
@@ -189,6 +189,34 @@ def own_dataset(file: h5py.File, path: Path, key: str) -> h5py.Dataset:
     return dataset
 
 
+def own_group(file: h5py.File, path: Path, key: str) -> h5py.Group:
+    """Return the group with a key, without following links.
+
+    Raises:
+        SceneError: A link leads to it.
+        KeyError: There is no such group.
+    """
+    group = _node(file, path, key)
+    if not isinstance(group, h5py.Group):
+        raise KeyError(f"object {key!r} is no group")
+    return group
+
+
+def refuse_classic(path: Path, key: str | None) -> NoReturn:
+    """Refuse NetCDF of versions before 4, which is not HDF5.
+
+    Raises:
+        SceneError: Always.
+    """
+    raise SceneError(f"{path} is NetCDF of version 3, which is not read; convert it with nccopy -k nc4.")
+
+
+def is_classic(path: Path) -> bool:
+    """Return whether a file begins as NetCDF of versions before 4 does."""
+    with path.open("rb") as file:
+        return file.read(3) == b"CDF"
+
+
 def _node(file: h5py.File, path: Path, key: str) -> Any:  # noqa: ANN401
     node: Any = file
     for name in filter(None, key.split("/")):
@@ -308,5 +336,6 @@ def values(path: Path, dataset: h5py.Dataset, window: Mapping[int, slice] | None
 
 FORMATS = (
     Format((".mat",), read, rows, is_hdf5, order=-1),
+    Format((".nc", ".nc4"), refuse_classic, refuse_classic, is_classic, order=-1),
     Format(SUFFIXES, read, rows),
 )

@@ -74,7 +74,7 @@ def gdal(path: Path, what: str) -> Iterator[Any]:
         warnings.simplefilter("ignore")  # not georeferenced, no metadata, ...
         try:
             yield rasterio
-        except (rasterio.errors.RasterioError, rasterio._err.CPLE_BaseError) as error:
+        except (rasterio.errors.RasterioError, rasterio.errors.CRSError, rasterio._err.CPLE_BaseError) as error:
             if system_error(error):
                 raise
             raise SceneError(f"{path} {what}: it is damaged, truncated or not what its name says; {AGAIN}.") from error

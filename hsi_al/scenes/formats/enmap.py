@@ -1,0 +1,177 @@
+"""EnMAP L2A products as delivered: a folder with *SPECTRAL_IMAGE.TIF and *METADATA.XML; one of the two may be named.
+
+Values are reflectances: stored numbers times the gain of their band, plus its offset; the background value is missing
+data. Bands keep the order of the file, in which the two detectors overlap; those that the product doesn't expect, or
+that hold the background alone, are bad. Layout: "EnMAP HSI Level 1B/1C/2A Product Specification" (DLR), as
+EnMAP-Box reads it. Tried on files built to the published layout only.
+"""
+
+import math
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+from xml.etree import ElementTree
+
+from numpy.typing import NDArray
+
+from hsi_al.errors import SceneError
+from hsi_al.scenes.arrays import ANY, Format, Rows
+from hsi_al.scenes.formats.raster import Described, Values, library, opened, raster_rows, with_no_data
+from hsi_al.scenes.wavelengths import in_nm
+
+METADATA = re.compile(r"ENMAP.*METADATA\.XML$", re.IGNORECASE)
+IMAGE = re.compile(r"ENMAP.*SPECTRAL_IMAGE(_COG)?\.TIFF?$", re.IGNORECASE)
+MOST_XML, MOST_BANDS = 2**25, 2**12  # bytes; those of real products have about a million
+BACKGROUND = -32768.0
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z")
+
+
+class _Plain(ElementTree.TreeBuilder):
+    """Builds a tree, but refuses definitions, with which a small file can claim any amount of memory."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> NoReturn:
+        """Refuse."""
+        raise ValueError(f"it defines a document type {name!r}")
+
+
+def files_in(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the metadata files and the images in a folder, by name."""
+    names = sorted(place for place in folder.iterdir() if place.is_file())
+    return (
+        [place for place in names if METADATA.fullmatch(place.name)],
+        [place for place in names if IMAGE.fullmatch(place.name)],
+    )
+
+
+def is_product(path: Path) -> bool:
+    """Return whether a path is the folder of a product, its metadata, or its image with the metadata beside it."""
+    if path.is_dir():
+        metadata, images = files_in(path)
+        return bool(metadata or images)
+    return bool(METADATA.fullmatch(path.name) or (IMAGE.fullmatch(path.name) and files_in(path.parent)[0]))
+
+
+def files_of(path: Path) -> tuple[Path, Path]:
+    """Return metadata and image of a product.
+
+    Raises:
+        SceneError: One of them is missing, or there are several products.
+    """
+    metadata, images = files_in(path if path.is_dir() else path.parent)
+    if not path.is_dir():  # of several products in the folder the one that is named
+        product = path.name.upper().partition("-METADATA")[0].partition("-SPECTRAL_IMAGE")[0]
+        metadata = [place for place in metadata if place.name.upper().startswith(product)]
+        images = [place for place in images if place.name.upper().startswith(product)]
+    for found, what in ((metadata, "METADATA.XML"), (images, "SPECTRAL_IMAGE.TIF")):
+        if not found:
+            raise SceneError(f"{path}: the file ENMAP...{what} of this EnMAP product is missing; unpack all of it.")
+        if len(found) > 1:
+            raise SceneError(f"{path} holds several EnMAP products; name the ...METADATA.XML of one of them.")
+    return metadata[0], images[0]
+
+
+def tree_of(path: Path) -> ElementTree.Element:
+    """Read an XML file without definitions.
+
+    Raises:
+        SceneError: It is too large, damaged, or defines entities.
+    """
+    content = path.read_bytes() if path.stat().st_size <= MOST_XML else None
+    if content is None:
+        raise SceneError(f"{path} has more than {MOST_XML:,} bytes, so it is no EnMAP metadata; download it again.")
+    try:
+        return ElementTree.fromstring(content, ElementTree.XMLParser(target=_Plain()))
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        cause = " ".join(str(error).split())
+        raise SceneError(f"{path} is no readable XML ({cause}); download it again.") from error
+
+
+def described(path: Path, n_bands: int) -> Described:
+    """Return what the metadata say about the bands of the image.
+
+    Raises:
+        SceneError: They describe another number of bands, or one without wavelength or gain.
+    """
+    root = tree_of(path)
+    bands = root.findall("specific/bandCharacterisation/bandID")
+    if len(bands) != n_bands:
+        raise SceneError(
+            f"{path} describes {len(bands)} bands (bandCharacterisation), but the image has {n_bands}; are both of one "
+            "product?"
+        )
+
+    def numbers(name: str, default: float | None = None) -> tuple[float, ...]:
+        values = []
+        for number, band in enumerate(bands, start=1):
+            text = (band.findtext(name) or "").strip()
+            try:
+                values.append(default if default is not None and not text else float(text))
+            except ValueError:
+                values.append(math.nan)
+            if not math.isfinite(values[-1]):
+                raise SceneError(f"{path}: {name} of band {number} is {text!r}, no number; download the product again.")
+        return tuple(values)
+
+    centres = in_nm(str(path), numbers("wavelengthCenterOfBand"), "nm", n_bands)
+    values = Values(numbers("GainOfBand"), numbers("OffsetOfBand", 0.0))
+    background = BACKGROUND
+    with suppress(ValueError):
+        background = float(root.findtext("specific/backgroundValue") or background)
+    no_data, values = with_no_data([background] * n_bands, values)
+    notices = [*centres.notices]
+    if values.scaled:
+        notices.append(f"The values are the stored numbers times the gain, plus the offset, of {path}.")
+    return Described(centres.values, bad_bands(root, n_bands), no_data=no_data, notices=tuple(notices), values=values)
+
+
+def bad_bands(root: ElementTree.Element, n_bands: int) -> tuple[int, ...]:
+    """Return the bands (from 0) that the product doesn't expect, or whose statistics are those of the background."""
+    expected: set[int] = set()
+    for detector in ("vnir", "swir"):
+        text = root.findtext(f"specific/{detector}ProductQuality/expectedChannelsList") or ""
+        expected |= {int(word) for word in re.findall(r"\d+", text)}
+    bad = {band for band in range(n_bands) if expected and band + 1 not in expected}
+    for place, band in enumerate(root.findall("product/bandStatistics/bandID")[:n_bands]):
+        deviation, mean = (band.findtext(name, "").strip() for name in ("stdDeviation", "mean"))
+        if (deviation, mean) == ("0", "-1000000"):
+            bad.add(place)
+    return tuple(sorted(bad))
+
+
+def rows(path: Path, key: str | None) -> Rows:
+    """Open the image for reading in windows; a key is ignored.
+
+    Raises:
+        SceneError: A file of the product is missing or damaged, or rasterio isn't installed.
+    """
+    library(path)
+    metadata, image = files_of(path)
+    dataset = opened(image, drivers=["GTiff"])
+    try:
+        about = described(metadata, dataset.count)
+        return raster_rows(path, dataset, range(dataset.count), about)
+    except BaseException:
+        dataset.close()
+        raise
+
+
+def read(path: Path, key: str | None) -> NDArray[Any]:
+    """Read the whole image, (H, W, B)."""
+    with rows(path, key) as found:
+        return found.source(slice(None), slice(None))
+
+
+def refuse(path: Path, key: str | None) -> NoReturn:
+    """Refuse an archive: windows of what is packed can't be read without unpacking what lies before.
+
+    Raises:
+        SceneError: Always.
+    """
+    raise SceneError(f"{path} is an archive; unpack it, and name the folder or file inside.")
+
+
+FORMATS = (
+    Format(ANY, read, rows, is_product, order=-10, folders=True),
+    Format(ANY, refuse, refuse, lambda path: path.suffix.lower() in ARCHIVES),
+)

@@ -1,0 +1,257 @@
+"""Satellite products, in files built here to their published layouts: EnMAP L2A, PRISMA L2D, EMIT L2A."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from hsi_al.errors import SceneError
+from hsi_al.scenes.formats.emit import lookup_table
+from hsi_al.scenes.readers import opened_rows, read_array
+from tests.fakes import fake_cube
+from tests.scenes.test_rasters import NORTH, seen, write_tif
+
+rasterio = pytest.importorskip("rasterio")
+pytestmark = pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+
+CUBE = fake_cube()  # (6, 7, 5), uint16
+NAME = "ENMAP01-____L2A-DT0000001867_20220724T104526Z_008_V010302_20230628T165614Z"
+CENTRES = (418.4, 902.2, 895.0, 1760.5, 2445.3)  # the detectors overlap
+GAINS, OFFSETS = (1e-4, 1e-4, 2e-4, 1e-4, 1e-4), (0, 0, 0.5, 0, 0)
+
+
+def metadata(n_bands: int = 5, head: str = "", expected: str = "1,2;3,5", wavelength: str = "") -> str:
+    bands = "".join(
+        f'<bandID number="{band + 1}"><wavelengthCenterOfBand>{wavelength or CENTRES[band]}</wavelengthCenterOfBand>'
+        f"<FWHMOfBand>7</FWHMOfBand><GainOfBand>{GAINS[band]}</GainOfBand>"
+        f"<OffsetOfBand>{OFFSETS[band]}</OffsetOfBand></bandID>"
+        for band in range(n_bands)
+    )
+    vnir, swir = expected.split(";")
+    statistics = "".join(
+        f'<bandID number="{band + 1}"><mean>{mean}</mean><stdDeviation>{deviation}</stdDeviation></bandID>'
+        for band, (mean, deviation) in enumerate([(1, 2), (-1000000, 0), (3, 4), (5, 6), (7, 8)])
+    )
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>{head}<level_X><specific><backgroundValue>-32768</backgroundValue>'
+        f"<vnirProductQuality><expectedChannelsList>{vnir}</expectedChannelsList></vnirProductQuality>"
+        f"<swirProductQuality><expectedChannelsList>{swir}</expectedChannelsList></swirProductQuality>"
+        f"<bandCharacterisation>{bands}</bandCharacterisation></specific>"
+        f"<product><bandStatistics>{statistics}</bandStatistics></product></level_X>"
+    )
+
+
+def write_enmap(folder: Path, text: str | None = None, cube: Any = None) -> Path:
+    folder.mkdir(exist_ok=True)
+    cube = CUBE.astype(np.int16) if cube is None else cube
+    write_tif(folder / f"{NAME}-SPECTRAL_IMAGE.TIF", cube, NORTH, nodata=-32768)
+    write_tif(folder / f"{NAME}-QL_QUALITY_CLOUD.TIF", cube[:, :, :1], NORTH)
+    (folder / f"{NAME}-METADATA.XML").write_text(metadata() if text is None else text)
+    return folder
+
+
+def write_prisma(path: Path, level: str = "L2D", cubes: tuple[str, ...] = ("VNIR", "SWIR"), **attributes: Any) -> Path:
+    vnir, swir = CUBE[:, :, :3], CUBE[:, :, 2:] + 1
+    vnir[0, 0], swir[0, 0] = 0, 0  # no data
+    vnir[1, 1, 0] = 0  # a reflectance at the lower end
+    said: dict[str, Any] = {
+        "List_Cw_Vnir": np.array([950.0, 500.0, 0.0], np.float32),
+        "List_Cw_Swir": np.array([2400.0, 1000.0, 940.0], np.float32),
+        "L2ScaleVnirMin": np.float32(0.0),
+        "L2ScaleVnirMax": np.float32(0.5),
+        "L2ScaleSwirMin": np.float32(-0.25),
+        "L2ScaleSwirMax": np.float32(1.0),
+        "Epsg_Code": np.int64(32632),
+        "Product_ULcorner_easting": 500015.0,
+        "Product_ULcorner_northing": 5399985.0,
+        "Product_LRcorner_easting": 500015.0 + 6 * 30,
+        "Product_LRcorner_northing": 5399985.0 - 5 * 30,
+    }
+    with h5py.File(path, "w") as file:
+        file.attrs.update({name: value for name, value in (said | attributes).items() if value is not None})
+        fields = file.create_group(f"HDFEOS/SWATHS/PRS_{level}_HCO/Data Fields")
+        for name, cube in (("VNIR", vnir), ("SWIR", swir)):
+            if name in cubes:
+                fields[f"{name}_Cube"] = cube.transpose(0, 2, 1)  # rows, bands, columns
+        file["HDFEOS/SWATHS/PRS_L2D_HCO/Geolocation Fields/Latitude"] = np.ones((6, 7), np.float32)
+    return path
+
+
+def write_emit(path: Path, leave_out: tuple[str, ...] = (), **replaced: Any) -> Path:
+    cube = (CUBE / 10000).astype(np.float32)
+    cube[5, 6] = -9999
+    glt_x = np.array([[0, 1, 2, 7], [3, 0, 0, 1]], np.int32)
+    glt_y = np.array([[0, 1, 6, 6], [2, 0, 0, 1]], np.int32)
+    arrays = {
+        "reflectance": cube,
+        "sensor_band_parameters/wavelengths": np.array([381.0, 500, 1400, 1500, 2493], np.float32),
+        "sensor_band_parameters/fwhm": np.full(5, 8.5, np.float32),
+        "sensor_band_parameters/good_wavelengths": np.array([1, 1, 0, 1, 1], np.uint8),
+        "location/glt_x": glt_x,
+        "location/glt_y": glt_y,
+        "location/lat": np.ones((6, 7)),
+        **replaced,
+    }
+    with h5py.File(path, "w") as file:
+        for key, array in arrays.items():
+            if key not in leave_out:
+                file.create_dataset(key, data=array)
+        file["reflectance"].attrs["_FillValue"] = np.float32(-9999)
+        file.attrs["geotransform"] = np.array([10.0, 0.5, 0, 50, 0, -0.5])
+        file.attrs["spatial_ref"] = rasterio.crs.CRS.from_epsg(4326).to_wkt()
+    return path
+
+
+def test_enmap_by_folder_metadata_or_image(tmp_path: Path) -> None:
+    cube = CUBE.astype(np.int16)
+    cube[2, 3] = -32768
+    folder = write_enmap(tmp_path / "product", cube=cube)
+    expected = np.where(cube == -32768, np.nan, cube * GAINS + OFFSETS)
+    for path in (folder, folder / f"{NAME}-METADATA.XML", folder / f"{NAME}-SPECTRAL_IMAGE.TIF"):
+        rows, values = seen(path)
+        assert np.allclose(values, expected, rtol=1e-6, equal_nan=True) and values.dtype == np.float32
+        assert rows.wavelengths == CENTRES and math.isnan(rows.no_data or 0)
+        assert rows.bad_bands == (1, 3)  # only background; not expected
+        assert rows.georeference is not None and rows.georeference.transform == NORTH
+    assert read_array(folder / f"{NAME}-QL_QUALITY_CLOUD.TIF").shape == (6, 7, 1)
+
+
+BOMB = '<!DOCTYPE a [<!ENTITY x "xxxx"><!ENTITY y "&x;&x;">]>'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (metadata(head=BOMB), "it defines a document type"),
+        (metadata(4), "describes 4 bands (bandCharacterisation), but the image has 5"),
+        (metadata(wavelength="none"), "wavelengthCenterOfBand of band 1 is 'none'"),
+        (metadata()[:900], "is no readable XML"),
+        ("", "is no readable XML"),
+    ],
+)
+def test_enmap_metadata_that_are_no_use(tmp_path: Path, text: str, words: str) -> None:
+    folder = write_enmap(tmp_path / "product", text)
+    with pytest.raises(SceneError) as caught:
+        read_array(folder)
+    assert words in str(caught.value) and "METADATA.XML" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_enmap_products_that_are_incomplete_several_or_packed(tmp_path: Path) -> None:
+    folder = write_enmap(tmp_path / "product")
+    image, xml = folder / f"{NAME}-SPECTRAL_IMAGE.TIF", folder / f"{NAME}-METADATA.XML"
+    other = folder / f"{NAME[:-1]}Y-METADATA.XML"
+    other.write_text(xml.read_text())
+    with pytest.raises(SceneError, match="several EnMAP products"):
+        read_array(folder)
+    assert read_array(xml).shape == CUBE.shape
+    other.unlink()
+    image.rename(tmp_path / "elsewhere")
+    with pytest.raises(SceneError, match=r"SPECTRAL_IMAGE\.TIF of this EnMAP product is missing"):
+        read_array(folder)
+    for name in ("x.tar.gz", "x.zip"):
+        (tmp_path / name).write_bytes(b"PK\3\4")
+        with pytest.raises(SceneError, match="is an archive; unpack it"):
+            read_array(tmp_path / name)
+
+
+def test_prisma_joins_the_detectors_by_wavelength(tmp_path: Path) -> None:
+    rows, values = seen(write_prisma(tmp_path / "PRS_L2D_STD.he5"))
+    assert rows.wavelengths == (500, 940, 950, 1000, 2400)
+    stored = np.stack([CUBE[:, :, 1], CUBE[:, :, 4] + 1, CUBE[:, :, 0], CUBE[:, :, 3] + 1, CUBE[:, :, 2] + 1], axis=2)
+    stored = stored.astype(np.float64)
+    stored[1, 1, 2] = 0
+    low, high = np.array([0, -0.25, 0, -0.25, -0.25]), np.array([0.5, 1, 0.5, 1, 1])
+    expected = low + stored * (high - low) / 65535
+    expected[0, 0] = np.nan
+    assert np.allclose(values, expected, rtol=1e-5, atol=1e-7, equal_nan=True) and values.dtype == np.float32
+    assert math.isnan(rows.no_data or 0) and rows.notices == ()
+    assert rows.georeference is not None and rows.georeference.transform == pytest.approx(NORTH)
+    assert rasterio.crs.CRS.from_wkt(rows.georeference.crs).to_epsg() == 32632
+
+
+def test_prisma_arrays_by_key(tmp_path: Path) -> None:
+    path = write_prisma(tmp_path / "PRS_L2D_STD.he5")
+    key = "HDFEOS/SWATHS/PRS_L2D_HCO/Geolocation Fields/Latitude"
+    assert read_array(path, key).shape == (6, 7)
+    with opened_rows(path, key) as rows:
+        assert not rows.is_raster and rows.shape == (6, 7)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"cubes": ("VNIR",)}, "without SWIR_Cube"),
+        ({"cubes": ("SWIR",)}, "without VNIR_Cube"),
+        ({"List_Cw_Swir": None}, "List_Cw_Swir of this PRISMA product is missing"),
+        ({"List_Cw_Vnir": np.ones(9)}, "has 9 wavelengths for the 3 bands"),
+        ({"List_Cw_Vnir": np.zeros(3)}, "make no sense"),
+        ({"L2ScaleSwirMax": np.float32(-1)}, "make no sense"),
+        ({"L2ScaleSwirMax": "much"}, "L2ScaleSwirMax of this PRISMA product is missing or no number"),
+        ({"level": "L2C"}, "level L2C; download L2D"),
+    ],
+)
+def test_prisma_products_that_are_no_use(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
+    path = write_prisma(tmp_path / "PRS.he5", **changed)
+    if changed.get("level"):
+        with h5py.File(path, "r+") as file:
+            del file["HDFEOS/SWATHS/PRS_L2D_HCO"]
+    with pytest.raises(SceneError) as caught:
+        read_array(path)
+    assert words in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"Epsg_Code": np.int64(1)}, {"Epsg_Code": None}, {"Product_LRcorner_easting": 0.0}]
+)
+def test_prisma_products_that_lie_nowhere_are_read(tmp_path: Path, changed: dict[str, Any]) -> None:
+    rows, _ = seen(write_prisma(tmp_path / "PRS.he5", **changed))
+    assert rows.georeference is None and len(rows.notices) == 1
+
+
+def test_emit_in_the_geometry_of_the_sensor(tmp_path: Path) -> None:
+    rows, values = seen(write_emit(tmp_path / "EMIT_L2A_RFL.nc"))
+    assert np.array_equal(values[:5], (CUBE / 10000).astype(np.float32)[:5])
+    assert rows.wavelengths == (381, 500, 1400, 1500, 2493) and rows.bad_bands == (2,)
+    assert rows.no_data == -9999 and rows.georeference is None and "geometry of the sensor" in rows.notices[0]
+    assert read_array(tmp_path / "EMIT_L2A_RFL.nc", "location/lat").shape == (6, 7)
+
+
+def test_the_lookup_table_of_emit_places_pixels(tmp_path: Path) -> None:
+    table = lookup_table(write_emit(tmp_path / "x.nc"))
+    assert table.georeference.transform == (0.5, 0, 10, 0, -0.5, 50)
+    assert "4326" in table.georeference.crs
+    labels = np.arange(42).reshape(6, 7)
+    # x counts columns and y rows of the cube, both from 1; 0 = nothing there
+    assert table.placed(labels, -1).tolist() == [[-1, 0, 5 * 7 + 1, 5 * 7 + 6], [1 * 7 + 2, -1, -1, 0]]
+    assert np.array_equal(table.placed(CUBE, 0)[0, 3], CUBE[5, 6])
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"leave_out": ("location/glt_x",)}, "lacks location/glt_x"),
+        ({"location/glt_x": np.full((2, 4), 8, np.int32)}, "beyond the 6 x 7"),
+        ({"location/glt_x": np.full((2, 4), -8, np.int32)}, "beyond the 6 x 7"),
+        ({"location/glt_x": np.ones((3, 4), np.int32)}, "no two tables of one shape"),
+    ],
+)
+def test_lookup_tables_that_are_no_use(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
+    with pytest.raises(SceneError, match=words):
+        lookup_table(write_emit(tmp_path / "x.nc", **changed))
+
+
+def test_emit_without_wavelengths_is_read_with_a_warning(tmp_path: Path) -> None:
+    rows, _ = seen(write_emit(tmp_path / "x.nc", leave_out=("sensor_band_parameters/wavelengths",)))
+    assert rows.wavelengths is None and "no sensor_band_parameters/wavelengths" in rows.notices[1]
+    wrong: dict[str, Any] = {"sensor_band_parameters/wavelengths": np.ones(4)}
+    with pytest.raises(SceneError, match=r"has the shape \(4,\) for the 5 bands"):
+        opened_rows(write_emit(tmp_path / "y.nc", **wrong))
+
+
+def test_netcdf_of_version_3_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.nc").write_bytes(b"CDF\1" + bytes(100))
+    with pytest.raises(SceneError, match="NetCDF of version 3"):
+        read_array(tmp_path / "x.nc")
