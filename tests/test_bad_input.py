@@ -95,6 +95,8 @@ def check_refused(code: int | None, err: str, words: str, directory: Path) -> No
         ("dataset.classes=[2]", "class"),
         ("hydra.run.dir=/dev/null/run", "Not a directory: /dev/null/run"),
         ("dataset=pavia_university", "http://127.0.0.1:9/e/ee/PaviaU.mat can't be downloaded"),
+        ("dataset=ksc", "put KSC.mat and KSC_gt.mat from https://www.ehu.eus/"),
+        ("dataset=toulouse", "The scene toulouse needs dataset.cube_file=<file>"),
         ("dataset=salinas data_dir=/nowhere", "data_dir=/nowhere is no folder"),
         ("dataset.cube_key=absent", "absent"),
         ("dataset.cube_file=/nowhere/cube.mat", "/nowhere/cube.mat"),

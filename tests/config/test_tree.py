@@ -80,7 +80,7 @@ def test_files_and_code_name_the_same_things() -> None:
         group: {name for kind, name in OPTIONS if kind == group}
         for group in ("dataset", "backbone", "acquisition", "learner")
     }
-    assert names["dataset"] == {*CATALOGUE, "custom"}
+    assert names["dataset"] == {*CATALOGUE, "custom", "toulouse"}
     assert names["backbone"] == set(networks())
     assert names["acquisition"] == set(acquisitions())
     assert all(build_acquisition(name).name == name for name in acquisitions())

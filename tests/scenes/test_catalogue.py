@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
-from hsi_al.scenes.catalogue import CATALOGUE, load_catalogue_scene
+from hsi_al.scenes.catalogue import CATALOGUE, is_at_hand, load_catalogue_scene
 from hsi_al.scenes.custom import load_custom_scene
+from hsi_al.scenes.download import SceneFile
+from hsi_al.scenes.published import CatalogueEntry, PlacedFile
 from hsi_al.scenes.readers import read_array
 from hsi_al.scenes.scene import save_scene
 from tests.fakes import (
@@ -34,24 +37,46 @@ def write_pavia(folder: Path, cube: Any = None) -> None:
     write_matlab5(folder / "PaviaU_gt.mat", {"paviaU_gt": np.minimum(fake_ground_truth(), 9).astype(np.float64)})
 
 
+DOWNLOADED = ["indian_pines", "indian_pines_16", "pavia_university", "salinas", "salinas_a"]
+CLASSES = {
+    **{"indian_pines": 16, "indian_pines_16": 16, "pavia_university": 9, "salinas": 16, "salinas_a": 6},
+    **{"ksc": 13, "botswana": 14, "pavia_centre": 9, "houston_2013": 15, "houston_2018": 20, "chikusei": 19},
+    **{"whu_hi_longkou": 9, "whu_hi_hanchuan": 16, "whu_hi_honghu": 22},
+}
+PLACED = [name for name in CLASSES if name not in DOWNLOADED]
+
+
+def downloaded_file(name: str, what: str) -> SceneFile:
+    file = getattr(CATALOGUE[name], what)
+    assert isinstance(file, SceneFile)
+    return file
+
+
 def test_entries_are_complete_and_consistent() -> None:
-    assert list(CATALOGUE) == ["indian_pines", "indian_pines_16", "pavia_university", "salinas", "salinas_a"]
-    for entry in CATALOGUE.values():
-        assert max(entry.rgb_bands or (999,)) < entry.shape[2]
-        for file in (entry.cube, entry.ground_truth):
-            assert file.name.endswith(".mat")
-            assert not file.url_path.startswith("/")
-            assert len(bytes.fromhex(file.sha256)) == 32
+    assert {name: len(entry.class_names) for name, entry in CATALOGUE.items()} == CLASSES
+    for name, entry in CATALOGUE.items():
+        assert max(entry.rgb_bands or (0,)) < (entry.n_bands or entry.shape[2])
+        for file in entry.files:
+            assert isinstance(file, SceneFile) == (name in DOWNLOADED)
+            if isinstance(file, SceneFile):
+                assert file.name.endswith(".mat")
+                assert not file.url_path.startswith("/")
+                assert len(bytes.fromhex(file.sha256)) == 32
         assert set(entry.classes or ()) <= set(entry.class_names)
+        for counts in (entry.counts, entry.test_counts):
+            assert list(counts) in ([], list(entry.class_names))
         assert entry.licence
         assert entry.citation
-    assert {name: len(entry.class_names) for name, entry in CATALOGUE.items()} == {
-        "indian_pines": 16,
-        "indian_pines_16": 16,
-        "pavia_university": 9,
-        "salinas": 16,
-        "salinas_a": 6,
-    }
+        assert entry.page.startswith("http")
+
+
+def test_published_counts_have_the_sums_published_elsewhere() -> None:
+    """The total of KSC: a README of its files; Houston per class: the label map of all pixels that S3-ULDA holds."""
+    sums = {name: sum(entry.counts.values()) for name, entry in CATALOGUE.items() if entry.counts}
+    assert sums == {"ksc": 5211, "houston_2013": 2832, "whu_hi_longkou": 204542, "whu_hi_honghu": 386693}
+    houston = CATALOGUE["houston_2013"]
+    whole = [houston.counts[value] + houston.test_counts[value] for value in range(1, 16)]
+    assert whole == [1251, 1254, 697, 1244, 1242, 325, 1268, 1244, 1252, 1227, 1235, 1233, 469, 428, 660]
 
 
 def test_salinas_a_keeps_the_names_of_salinas() -> None:
@@ -95,7 +120,7 @@ def no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_missing_files_are_named_with_address_path_and_checksum(tmp_path: Path) -> None:
     with pytest.raises(SceneError) as caught:
         load_catalogue_scene("salinas", tmp_path)
-    file = CATALOGUE["salinas"].cube
+    file = downloaded_file("salinas", "cube")
     for part in (f"http://127.0.0.1:9/{file.url_path}", str(tmp_path / file.name), file.sha256, "data_dir"):
         assert part in str(caught.value)
     with pytest.raises(SceneError, match=r"cache/hsi_al/SalinasA_corrected\.mat"):
@@ -112,6 +137,169 @@ def test_a_cube_of_another_shape_is_refused(tmp_path: Path) -> None:
     write_pavia(tmp_path)
     with pytest.raises(SceneError, match=r"PaviaU\.mat holds a cube of shape \(6, 7, 5\).*\(610, 340, 103\)"):
         load_catalogue_scene("pavia_university", tmp_path)
+
+
+def small(monkeypatch: pytest.MonkeyPatch, name: str, **changes: Any) -> CatalogueEntry:
+    """The entry with a cube of 6 x 7 pixels and five bands, of which colours show the default ones."""
+    shape = (6, 7, 5) if CATALOGUE[name].n_bands is None else (6, 7, 7)
+    n_bands = None if CATALOGUE[name].n_bands is None else 5
+    known: dict[str, Any] = {"counts": {}, "test_counts": {}, "labelled": None, **changes}
+    entry = replace(CATALOGUE[name], shape=shape, n_bands=n_bands, rgb_bands=None, **known)
+    monkeypatch.setitem(CATALOGUE, name, entry)
+    return entry
+
+
+def all_classes(entry: CatalogueEntry) -> NDArray[np.uint8]:
+    """Labels (6, 7), or finer ones, in which every class of the entry occurs, from the lower right; 0 above."""
+    labels = np.zeros(42, np.uint8)
+    labels[-len(entry.class_names) :] = list(entry.class_names)
+    return np.kron(labels.reshape(6, 7), np.ones((entry.label_step,) * 2, np.uint8))
+
+
+def write_raster(path: Path, array: NDArray[Any]) -> None:
+    """A GeoTIFF, or an ENVI file with its header, as the ending says."""
+    rasterio = pytest.importorskip("rasterio")
+    array = array if array.ndim == 3 else array[:, :, None]
+    tiff, header = path.suffix == ".tif", path.suffix == ".HDR"
+    data = path.with_suffix("") if header else path
+    height, width, bands = array.shape
+    with rasterio.open(data, "w", "GTiff" if tiff else "ENVI", width, height, bands, dtype=array.dtype) as file:
+        file.write(np.moveaxis(array, 2, 0))
+    if header:
+        data.with_suffix(".hdr").rename(path)
+
+
+def write_published(folder: Path, entry: CatalogueEntry) -> NDArray[Any]:
+    """Write files with the published names and keys; return the cube."""
+    cube = fake_cube(bands=entry.shape[2])
+    arrays: list[NDArray[Any]] = [cube, all_classes(entry), all_classes(entry)]
+    for file, array in zip(entry.files, arrays, strict=False):
+        path = folder / file.name
+        if path.suffix == ".mat":
+            assert file.key is not None
+            write_matlab5(path, {file.key: array})
+        elif path.suffix == ".npy":
+            np.save(path, array)
+        else:
+            pytest.importorskip("hsi_al.scenes.formats.raster", reason="reads GeoTIFF and ENVI files")
+            write_raster(path, array)
+    return cube
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+@pytest.mark.parametrize("name", PLACED)
+def test_published_files_are_loaded_from_data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    entry = small(monkeypatch, name)
+    assert not is_at_hand(name, tmp_path)
+    cube = write_published(tmp_path, entry)
+    assert is_at_hand(name, tmp_path)
+    scene = load_catalogue_scene(name, tmp_path)
+    assert np.array_equal(scene.cube, cube[:, :, :5])
+    assert scene.class_names == entry.class_names
+    assert np.array_equal(scene.ground_truth, all_classes(entry)[:: entry.label_step, :: entry.label_step])
+    assert not [notice for notice in scene.notices if "another version" in notice]
+    assert (scene.licence, scene.citation) == (entry.licence, entry.citation)
+
+
+@pytest.mark.parametrize("name", PLACED)
+def test_missing_files_are_to_be_put_into_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    entry = small(monkeypatch, name)
+    with pytest.raises(SceneError) as caught:
+        load_catalogue_scene(name, tmp_path)
+    for part in (*(file.name for file in entry.files), entry.page, str(tmp_path), "data_dir", entry.hint):
+        assert part in str(caught.value)
+    assert "checksum" in str(caught.value)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(SceneError, match=r"cache/hsi_al, or into another folder and set data_dir to it[;.]"):
+        load_catalogue_scene(name, None)
+    (tmp_path / entry.cube.name).touch()
+    with pytest.raises(SceneError) as caught:
+        load_catalogue_scene(name, tmp_path)
+    assert f"put {entry.files[1].name} " in str(caught.value)
+
+
+def test_a_placed_cube_of_another_shape_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = small(monkeypatch, "ksc")
+    write_published(tmp_path, entry)
+    monkeypatch.undo()
+    with pytest.raises(SceneError, match=r"KSC\.mat holds a cube of shape \(6, 7, 5\) where .*\(512, 614, 176\)"):
+        load_catalogue_scene("ksc", tmp_path)
+
+
+def doubts_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **known: Any) -> list[str]:
+    entry = small(monkeypatch, "ksc", **known)
+    write_published(tmp_path, entry)
+    return [notice for notice in load_catalogue_scene("ksc", tmp_path).notices if "another version" in notice]
+
+
+def test_other_counts_than_published_are_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = dict.fromkeys(range(1, 14), 1)
+    assert doubts_of(tmp_path, monkeypatch, counts=right) == []
+    assert doubts_of(tmp_path, monkeypatch, labelled=13) == []
+    assert doubts_of(tmp_path, monkeypatch, counts={**right, 1: 1761, 13: 0}) == [
+        f"Warning: {tmp_path / 'KSC_gt.mat'} may be another version, for other numbers of pixels are labelled than "
+        "published (in brackets): Scrub 1 (1,761), Water 1 (0)."
+    ]
+    assert doubts_of(tmp_path, monkeypatch, labelled=5211)[0].endswith(
+        "13 pixels are labelled, 5,211 in the published file."
+    )
+
+
+def test_a_label_without_a_published_name_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = small(monkeypatch, "ksc")
+    write_published(tmp_path, entry)
+    few = {value: text for value, text in entry.class_names.items() if value != 7}
+    monkeypatch.setitem(CATALOGUE, "ksc", replace(entry, class_names=few))
+    scene = load_catalogue_scene("ksc", tmp_path)
+    assert scene.class_names[7] == "class 7"
+    assert "the label values 7 are not among those published" in scene.notices[-1]
+
+
+def arrays_for(name: str) -> dict[str, PlacedFile]:
+    """Other files for an entry, so that what is done with its labels doesn't depend on a format."""
+    named = {what: PlacedFile(f"{what}.npy") for what in ("cube", "ground_truth", "test")}
+    return {what: file for what, file in named.items() if getattr(CATALOGUE[name], what) is not None}
+
+
+def test_labels_of_houston_2013_that_test_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {"counts": {1: 3, 2: 0}, "test_counts": {1: 0, 2: 3}}
+    small(monkeypatch, "houston_2013", **arrays_for("houston_2013"), **counts)
+    train, test = np.zeros((2, 6, 7), np.uint8)
+    train[0, :3], test[5, :2], test[0, 2] = 1, 2, 2
+    np.save(tmp_path / "cube.npy", fake_cube())
+    np.save(tmp_path / "ground_truth.npy", train)
+    np.save(tmp_path / "test.npy", test)
+    scene = load_catalogue_scene("houston_2013", tmp_path)
+    assert scene.test_pixels is not None
+    assert np.array_equal(scene.test_pixels, test == 2)
+    assert scene.ground_truth[0].tolist() == [1, 1, 2, 0, 0, 0, 0]
+    assert scene.class_counts == [(1, "Healthy grass", 2), (2, "Stressed grass", 3)]
+    assert [notice for notice in scene.notices if "1 pixels are labelled to learn from and to test" in notice]
+    assert not [notice for notice in scene.notices if "another version" in notice]
+    np.save(tmp_path / "test.npy", test[:, ::-1] * (test[:, ::-1] > 0) * (np.arange(6) > 0)[:, None])
+    notices = load_catalogue_scene("houston_2013", tmp_path).notices
+    assert [notice for notice in notices if "test.npy" in notice and "Stressed grass 2 (3)" in notice]
+
+
+@pytest.mark.parametrize("finer", [True, False])
+def test_labels_of_houston_2018_are_finer_than_the_cube(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finer: bool
+) -> None:
+    small(monkeypatch, "houston_2018", **arrays_for("houston_2018"))
+    labels = np.random.default_rng(0).integers(0, 21, (12, 14)).astype(np.uint8)
+    cube = fake_cube(bands=7)
+    np.save(tmp_path / "cube.npy", cube)
+    np.save(tmp_path / "ground_truth.npy", labels if finer else labels[::2, ::2])
+    scene = load_catalogue_scene("houston_2018", tmp_path)
+    expected = [[labels[2 * row, 2 * column] for column in range(7)] for row in range(6)]
+    assert scene.ground_truth.tolist() == expected
+    assert np.array_equal(scene.cube, cube[:, :, :5])
+    assert scene.bands == (0, 1, 2, 3, 4, 7)
+    np.save(tmp_path / "ground_truth.npy", labels[:11])
+    with pytest.raises(SceneError, match=r"ground truth of shape \(11, 14\)"):
+        load_catalogue_scene("houston_2018", tmp_path)
 
 
 @pytest.mark.parametrize("data_dir", ["root", "folder"])
@@ -150,11 +338,11 @@ def test_real_pavia_subset_lacks_the_third_class() -> None:
     ],
 )
 def test_real_label_maps_are_those_of_the_catalogue(name: str, file: str, total: int) -> None:
-    path, entry = real_file(file), CATALOGUE[name]
-    assert path.name == entry.ground_truth.name
-    assert path.stat().st_size == entry.ground_truth.size
-    assert sha256(path.read_bytes()).hexdigest() == entry.ground_truth.sha256
-    truth = read_array(path, entry.ground_truth.key)
+    path, entry, published = real_file(file), CATALOGUE[name], downloaded_file(name, "ground_truth")
+    assert path.name == published.name
+    assert path.stat().st_size == published.size
+    assert sha256(path.read_bytes()).hexdigest() == published.sha256
+    truth = read_array(path, published.key)
     assert truth.shape == entry.shape[:2]
     assert np.count_nonzero(truth) == total
     assert set(np.unique(truth).tolist()) == {0, *entry.class_names}

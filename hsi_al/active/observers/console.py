@@ -53,7 +53,8 @@ def announce(console: Console, parts: Parts, threads: int) -> Estimate:
     question = question_of(parts.split.kind, parts.split.new_ground is not None)
     say(f"Question that split={parts.split.kind} asks: {question}")
     if question == GIVEN:
-        say(f"{len(parts.split.test):,} pixels of {config.dataset.test_file} test the learner.")
+        named = config.dataset.test_file or "the published test labels"
+        say(f"{len(parts.split.test):,} pixels of {named} test the learner.")
     elif question != COMPLETE_MAP:
         window = method_of(config).window(config) or 0
         if question == NEW_LABELS:
