@@ -184,7 +184,9 @@ def _labels(
 
 def _labels_of(name: str, path: Path, key: str | None, rows: Rows, reading: Reading) -> Truth:
     if is_vector(path):
-        return vector_truth(path, key, reading.label_field, rows.georeference, (rows.shape[0], rows.shape[1]))
+        drawn = vector_truth(path, key, reading.label_field, rows.georeference, (rows.shape[0], rows.shape[1]))
+        ignored = [] if drawn.names else list(reading.ignored)  # text classes have numbers of our own
+        return replace(drawn, labels=drawn.labels * ~np.isin(drawn.labels, ignored))
     if reading.label_field is not None:
         raise SceneError(
             f"dataset.label_field={reading.label_field} names a field of points or polygons, but {path} is none of "

@@ -252,7 +252,7 @@ _HOUSTON_2013 = CatalogueEntry(
     page="https://machinelearning.ee.uh.edu/?page_id=459",
     counts=_counted(198, 190, 192, 188, 186, 182, 196, 191, 193, 191, 181, 192, 184, 181, 187),
     test_counts=_counted(1053, 1064, 505, 1056, 1056, 143, 1072, 1053, 1059, 1036, 1054, 1041, 285, 247, 473),
-    hint="the labels are published as ENVI regions of interest, which ENVI turns into maps on the cube's grid",
+    hint="the labels are published as ENVI regions of interest, of which you make label maps on the cube's grid",
 )
 
 # Files, names and the two bands that are left out: custom_datasets.py of DeepHyperX; a copy of it gives the shapes,

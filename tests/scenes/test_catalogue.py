@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from hsi_al.active.parts import build_scene
+from hsi_al.cli.composition import composed
 from hsi_al.errors import SceneError
 from hsi_al.scenes.catalogue import CATALOGUE, is_at_hand, load_catalogue_scene
 from hsi_al.scenes.custom import load_custom_scene
@@ -14,6 +16,7 @@ from hsi_al.scenes.download import SceneFile
 from hsi_al.scenes.published import CatalogueEntry, PlacedFile
 from hsi_al.scenes.readers import read_array
 from hsi_al.scenes.scene import save_scene
+from tests.conftest import CommandLine
 from tests.fakes import (
     fake_cube,
     fake_ground_truth,
@@ -44,6 +47,7 @@ CLASSES = {
     **{"whu_hi_longkou": 9, "whu_hi_hanchuan": 16, "whu_hi_honghu": 22},
 }
 PLACED = [name for name in CLASSES if name not in DOWNLOADED]
+STRIP = {"cube_file": "strip.bsq", "ground_truth_file": "ground_truth.shp"}
 
 
 def downloaded_file(name: str, what: str) -> SceneFile:
@@ -300,6 +304,74 @@ def test_labels_of_houston_2018_are_finer_than_the_cube(
     np.save(tmp_path / "ground_truth.npy", labels[:11])
     with pytest.raises(SceneError, match=r"ground truth of shape \(11, 14\)"):
         load_catalogue_scene("houston_2018", tmp_path)
+
+
+def test_published_test_labels_test_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command_line: CommandLine
+) -> None:
+    """With split=given no pixel of the test labels is asked for, and all of them are scored."""
+    entry = small(monkeypatch, "houston_2013", **arrays_for("houston_2013"))
+    monkeypatch.setitem(CATALOGUE, "houston_2013", replace(entry, shape=(12, 14, 5)))
+    truth = fake_ground_truth(12, 14)
+    odd = np.arange(14)[None, :] % 2 == 1
+    np.save(tmp_path / "cube.npy", fake_cube(12, 14))
+    np.save(tmp_path / "ground_truth.npy", np.where(odd, truth, 0))
+    np.save(tmp_path / "test.npy", np.where(odd, 0, truth))
+    done = command_line(
+        *("dataset=houston_2013", f"data_dir={tmp_path}", "split=given", "learner=nearest_label", "protocol=few"),
+        *("protocol.initial_size=10", "protocol.rounds=0", "protocol.initial=uniform", "acquisition=none"),
+    )
+    assert done.code == 0, done.err
+    assert f"{np.count_nonzero(truth[:, ::2])} pixels of the published test labels test the learner." in done.out
+
+
+def test_a_strip_of_toulouse(tmp_path: Path) -> None:
+    """Polygons of its field on a strip; the number 40 is no class."""
+    pyogrio, shapely = (pytest.importorskip(name) for name in ("pyogrio", "shapely"))
+    rasterio = pytest.importorskip("rasterio")
+    where = {"transform": rasterio.Affine(1, 0, 374000, 0, -1, 4829000), "crs": "EPSG:32631"}
+    with rasterio.open(tmp_path / "strip.bsq", "w", "ENVI", 7, 6, 5, dtype="uint16", **where) as file:
+        file.write(np.moveaxis(fake_cube(), 2, 0))
+    corners = {21: (0, 0, 2, 2), 40: (2, 0, 4, 2), 8: (4, 3, 7, 6)}  # left, top, right, bottom pixels
+    boxes = [
+        shapely.box(374000 + left, 4829000 - bottom, 374000 + right, 4829000 - top)
+        for left, top, right, bottom in corners.values()
+    ]
+    pyogrio.raw.write(
+        tmp_path / "ground_truth.shp",
+        shapely.to_wkb(boxes),
+        [np.array([*corners])],
+        ["Material"],
+        geometry_type="Polygon",
+        crs="EPSG:32631",
+    )
+    files = [f"dataset.{key}={tmp_path / name}" for key, name in STRIP.items()]
+    scene = build_scene(composed(["dataset=toulouse", *files])[0])
+    expected = np.zeros((6, 7), int)
+    expected[:2, :2], expected[3:, 4:] = 21, 8
+    assert np.array_equal(scene.ground_truth, expected)
+    assert scene.name == "toulouse"
+
+
+def test_the_page_of_scenes_says_what_the_catalogue_holds() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "scenes.md").read_text()
+    rows = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
+    for name in PLACED:
+        entry = CATALOGUE[name]
+        cells = [cell.strip() for cell in rows[name].split("|")]
+        assert cells[3:6] == [
+            f"{entry.shape[0]} x {entry.shape[1]}",
+            str(entry.n_bands or entry.shape[2]),
+            str(len(entry.class_names)),
+        ]
+        total = sum(entry.counts.values()) or entry.labelled
+        assert cells[6].startswith("not known" if total is None else f"{total:,}")
+        if entry.test_counts:
+            assert f"{sum(entry.test_counts.values()):,} that test" in cells[6]
+        assert entry.page in text
+        assert entry.cube.name.rsplit(".", 1)[0] in cells[7]
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert all(f"`{name}`" in readme for name in CATALOGUE)
 
 
 @pytest.mark.parametrize("data_dir", ["root", "folder"])
