@@ -219,6 +219,7 @@ def test_missing_files_are_to_be_put_into_the_folder(
     with pytest.raises(SceneError, match=r"cache/hsi_al, or into another folder and set data_dir to it[;.]"):
         load_catalogue_scene(name, None)
     (tmp_path / entry.cube.name).touch()
+    assert not is_at_hand(name, tmp_path)
     with pytest.raises(SceneError) as caught:
         load_catalogue_scene(name, tmp_path)
     assert f"put {entry.files[1].name} " in str(caught.value)
