@@ -54,6 +54,14 @@ class Allowed:
             return f"must be {self._span()}."
         return None if self.most is None or value <= self.most else f"must be {self.most} or less."
 
+    @property
+    def accepts(self) -> str:
+        """Choices or limits in words; empty if the type alone decides."""
+        if self.choices:
+            return f"one of {', '.join(str(choice).lower() for choice in self.choices)}"
+        span = self._span()
+        return span.replace("between", "from").replace(" and ", " to ") if span.startswith("between") else span
+
     def _in_span(self, value: float) -> bool:
         return (
             (self.low is None or value >= self.low)

@@ -30,6 +30,7 @@ from hsi_al.cli.composition import configuration_folder, register
 from hsi_al.cli.console import complain, guarded
 from hsi_al.cli.explain import explained
 from hsi_al.cli.folders import no_empty_folders
+from hsi_al.cli.options_help import asked_for, help_text
 from hsi_al.config.checks import checked
 from hsi_al.errors import ConfigurationError, HsiAlError
 from hsi_al.terminal import tolerate_encodings
@@ -109,13 +110,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def start(argv: Sequence[str]) -> None:
-    """Compose and run one job, or all jobs of a multirun.
+    """Compose and run one job, or all jobs of a multirun; or print the help.
 
     Raises:
         HsiAlError: Bad input, or a job of the multirun failed.
         HydraException: A key or an option that doesn't exist.
         OSError: Files can't be written.
     """
+    if (topic := asked_for(argv)) is not None:
+        print(help_text(topic))
+        return
     register()
     GlobalHydra.instance().clear()
     failures.clear()
