@@ -20,6 +20,7 @@ from hsi_al.errors import HsiAlError, sentence
 from hsi_al.label import tiles
 from hsi_al.label.session import Refused, Session
 from hsi_al.pool.answers import Answer
+from hsi_al.scenes.scene import Scene
 
 WEB = Path(__file__).with_name("web")
 PAGE = "index.html"
@@ -117,6 +118,13 @@ def build_app(session: Session, web: Path = WEB) -> FastAPI:
     changing("/api/undo", lambda given: session.undo())
     changing("/api/redo", lambda given: session.redo())
     changing("/api/classes", lambda given: session.add_class(text(given, "name") or "", *look(given)))
+
+    changing("/api/assessment", lambda given: session.start_assessment(whole(given, "n")))
+    changing("/api/assessment", lambda given: session.stop_assessment(), "DELETE")
+
+    @app.get("/api/assessment")
+    def assessed() -> JSONResponse:
+        return JSONResponse(session.assessed())
 
     @app.patch("/api/classes/{value}", response_model=None)
     def change_class(value: str, given: dict[str, Any] = Depends(body_of)) -> JSONResponse:  # noqa: B008
@@ -353,10 +361,19 @@ def about_scene(session: Session) -> dict[str, Any]:
         "tile_size": tiles.SIDE,
         "max_level": tiles.max_level(scene.height, scene.width),
         "wavelengths": None if scene.wavelengths is None else [round(float(nm), 3) for nm in scene.wavelengths],
-        "bad_bands": sorted(int(band) for band in getattr(scene, "bad_bands", None) or ()),
+        "bad_bands": [],  # they are left out of the cube
+        "gaps": gaps_of(scene),
         "rgb_bands": [int(band) for band in scene.colour_bands],
-        "georeferenced": getattr(scene, "georeference", None) is not None,
+        "georeferenced": scene.georeference is not None,
     }
+
+
+def gaps_of(scene: Scene) -> list[int]:
+    """Return the bands before which bands of the file were left out, where a spectrum is not to be joined."""
+    if scene.bands is None:
+        return []
+    kept = scene.bands[: scene.n_bands]
+    return [number for number in range(1, len(kept)) if kept[number] != kept[number - 1] + 1]
 
 
 def spectra_at(session: Session, pixels: list[int]) -> np.ndarray:
@@ -394,12 +411,9 @@ def about_pixel(session: Session, pixel: int) -> dict[str, Any]:
 
 def coordinates(session: Session, pixel: int) -> tuple[float | None, float | None]:
     """Return the map coordinates of a pixel's centre; None for a scene without georeference."""
-    found = getattr(session.scene, "georeference", None)
-    if found is None:
-        return None, None
-    a, b, c, d, e, f = found.transform
-    row, column = (value + 0.5 for value in divmod(pixel, session.scene.width))
-    return a * column + b * row + c, d * column + e * row + f
+    row, column = divmod(pixel, session.scene.width)
+    found = session.scene.georeference
+    return (None, None) if found is None else found.at(row + 0.5, column + 0.5)
 
 
 def class_spectra(session: Session) -> list[dict[str, Any]]:

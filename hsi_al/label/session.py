@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from numpy.typing import NDArray
 from hsi_al.acquisition.base import PoolView, Scores
 from hsi_al.acquisition.factory import build_acquisition
 from hsi_al.acquisition.selection import scores_of
-from hsi_al.acquisition.uncertainty import negative_margin_N
 from hsi_al.active.stopping import STABLE_ROUNDS, agreement_of
 from hsi_al.config.schema import Config
 from hsi_al.errors import SessionError
+from hsi_al.files import replacing_hdf5
+from hsi_al.label.assessment import drawn, report
 from hsi_al.label.polygons import pixels_inside
-from hsi_al.methods.base import HasFeatures, in_parts
+from hsi_al.methods.base import HasFeatures, in_parts, uncertainty_of
 from hsi_al.methods.features import FeatureLearner
 from hsi_al.methods.registry import build_learner, method_of
 from hsi_al.methods.room import Task
@@ -36,6 +38,7 @@ from hsi_al.pool.cold_start import draw_cold
 from hsi_al.pool.journal import Journal
 from hsi_al.randomness import generator
 from hsi_al.report.palette import colour_of
+from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.scene import Scene
 
 Ids = NDArray[np.int64]
@@ -248,6 +251,73 @@ class Session:
             self._keep({"event": "redo"})
             self._labels_changed()
 
+    # The assessment.
+
+    def start_assessment(self, n: int) -> None:
+        """Begin to ask a sample of the present map, which is kept in the session's folder.
+
+        Args:
+            n: Pixels of the sample.
+
+        Raises:
+            Refused: One is running, there is no map, or the sample is too small for its classes.
+            OSError: The map can't be kept; nothing has changed.
+        """
+        with self.lock:
+            if self.answers.running is not None:
+                raise Refused("An assessment is running; finish or stop it first.", 409)
+            number, map_ = len(self.answers.assessments), self.map
+            if map_ is None:
+                raise Refused("There is no map to assess yet; label pixels of two classes or more.", 409)
+            try:
+                pixels = drawn(map_.classes, n, generator(self.config.seed, "assessment", number))
+            except SessionError as error:
+                raise Refused(str(error)) from None
+            name = f"assessed_map_{number + 1}.h5"
+            shape = self.scene.height, self.scene.width
+            with replacing_hdf5(self.folder / name) as file:
+                file.create_dataset("class_map", data=map_.classes.reshape(shape), compression="gzip")
+            values, counts = np.unique(map_.classes[map_.classes > 0], return_counts=True)
+            self._keep(
+                {
+                    "event": "assessment",
+                    "pixels": pixels.tolist(),
+                    "classes": map_.classes[pixels].tolist(),
+                    "mapped": dict(zip(map(str, values.tolist()), counts.tolist(), strict=True)),
+                    "map_file": name,
+                    "n_labelled": map_.n_labelled,
+                }
+            )
+
+    def stop_assessment(self) -> None:
+        """Give up the assessment that is running; its answers stay in the journal, and are not learnt from.
+
+        Raises:
+            Refused: None is running.
+        """
+        with self.lock:
+            if self.answers.running is None:
+                raise Refused("No assessment is running.", 409)
+            self._keep({"event": "assessment_stopped"})
+
+    def assessed(self) -> dict[str, Any]:
+        """Return the report of the latest assessment, see `hsi_al.label.assessment.report`.
+
+        Raises:
+            Refused: There is none.
+        """
+        with self.lock:
+            found = self.answers.assessment
+            if found is None:
+                raise Refused("No assessment was begun.", 404)
+            sample = [
+                (value, found.answers[pixel].value)
+                for pixel, value in zip(found.pixels, found.classes, strict=True)
+                if pixel in found.answers
+            ]
+            names = {value: (one.name, one.colour) for value, one in self.answers.classes.items()}
+            return report(found.mapped, sample, len(found.pixels), names, hectares(self.scene.georeference))
+
     # Classes.
 
     def add_class(
@@ -380,7 +450,7 @@ class Session:
             first += len(ids)
             values[ids] = classes[outputs.predicted_class]
             if uncertainty is not None and probability is not None and outputs.probabilities_NC is not None:
-                uncertainty[ids] = 1 + negative_margin_N(outputs.probabilities_NC)
+                uncertainty[ids] = uncertainty_of(outputs.probabilities_NC)
                 probability[ids] = outputs.probabilities_NC[np.arange(len(ids)), outputs.predicted_class]
             asked = outputs.at(np.flatnonzero(np.isin(ids, self.candidates, assume_unique=True)))
             scores = scores_of(self.acquisition, asked)
@@ -508,6 +578,17 @@ class Session:
             yield
         finally:
             self.busy = False
+
+
+def hectares(where: Georeference | None) -> float | None:
+    """Return the area of a pixel in hectares; None unless the system's unit is the metre."""
+    if where is None or not where.crs or find_spec("rasterio") is None:
+        return None
+    from rasterio.crs import CRS
+
+    system = CRS.from_wkt(where.crs)
+    a, b, _, d, e, _ = where.transform
+    return abs(a * e - b * d) / 1e4 if system.is_projected and system.linear_units == "metre" else None
 
 
 def user() -> str:

@@ -3,7 +3,7 @@
 An event is a JSON object with `event`, `time` (UTC, ISO 8601) and `who`; only the order of the events counts, never
 their times. `label`: `pixels` got `value`, null = can't tell, and `asked` says whether they were proposed. `query`:
 `pixels` were proposed together. `class`: a class with `value`, `name`, `colour` and `key` is new, or was changed.
-`undo` and `redo`. `assessment`: `pixels`, a sample of a frozen map, is asked blind; `assessed`: a pixel of it got a
+`undo` and `redo`. `assessment`: `pixels`, a sample of a frozen map, are asked blind; `assessed`: a pixel of it got a
 value; `assessment_stopped`.
 """
 
@@ -82,12 +82,16 @@ class Assessment:
 
     Attributes:
         pixels: Pixel ids in the order of asking.
+        classes: Label value of each of them on the map.
+        mapped: Label value -> number of pixels of the map.
         map_file: Name of the file with the frozen map, in the session's folder.
         answers: Pixel id -> answer.
         stopped: Whether it was given up.
     """
 
     pixels: tuple[int, ...]
+    classes: tuple[int, ...]
+    mapped: dict[int, int]
     map_file: str
     answers: dict[int, Answer] = field(default_factory=dict)
     stopped: bool = False
@@ -193,7 +197,14 @@ class Answers:
                 )
             )
         elif kind == "assessment":
-            self.assessments.append(Assessment(tuple(int(pixel) for pixel in event["pixels"]), str(event["map_file"])))
+            self.assessments.append(
+                Assessment(
+                    tuple(int(pixel) for pixel in event["pixels"]),
+                    tuple(int(value) for value in event["classes"]),
+                    {int(value): int(count) for value, count in event["mapped"].items()},
+                    str(event["map_file"]),
+                )
+            )
             self._done, self._undone = [], []  # what is asked blind is taken back by itself
         elif kind == "assessment_stopped":
             self.assessments[-1] = replace(self.assessments[-1], stopped=True)
