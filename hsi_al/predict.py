@@ -147,9 +147,9 @@ def limits_in(weights: Path) -> tuple[float, float]:
         RunDirectoryError: The file is missing or damaged.
     """
     if weights.suffix == ".h5":
-        from hsi_al.methods.features import read_state
+        from hsi_al.methods.features import read_limits
 
-        return read_state(weights).limits
+        return read_limits(weights)
     from hsi_al.methods.deep.learner import read_weights  # loads torch
 
     low, high = read_weights(weights)["limits"].tolist()

@@ -133,23 +133,40 @@ class KeptState:
         Raises:
             OSError: The folder can't be written, or the disk is full.
         """
+        with replacing_hdf5(path) as file:
+            self.write_into(file)
+
+    def write_into(self, group: h5py.Group) -> None:
+        """Write the arrays of the state into a group of an open HDF5 file."""
         own = {f"{EXTRACTOR}/{name}": array for name, array in self.extractor.items()}
         arrays = {"features": self.features, "labels": self.labels, "seed": [self.seed], "limits": self.limits, **own}
-        with replacing_hdf5(path) as file:
-            for name, array in arrays.items():
-                file.create_dataset(name, data=array, compression="gzip", fletcher32=True)
+        for name, array in arrays.items():
+            group.create_dataset(name, data=array, compression="gzip", fletcher32=True)
 
 
-def read_state(path: Path) -> KeptState:
-    """Read the state that `KeptState.write` wrote.
+def read_limits(path: Path) -> tuple[float, float]:
+    """Read minimum and maximum of the cube that the learner of a file of kept state was fitted to.
 
     Raises:
         RunDirectoryError: The file is missing or damaged.
     """
     with reading(path), h5py.File(path, "r") as file:
         require_sound_heaps(path)
-        names = ["features", "labels", "seed", "limits", *(f"{EXTRACTOR}/{name}" for name in file.get(EXTRACTOR, ()))]
-        arrays = {name: values(path, own_dataset(file, path, name)) for name in names}
+        low, high = values(path, own_dataset(file, path, "limits")).tolist()
+        return float(low), float(high)
+
+
+def read_state(path: Path, group: str = "") -> KeptState:
+    """Read the state that `KeptState.write` wrote, or `write_into` a group of this name.
+
+    Raises:
+        RunDirectoryError: The file is missing or damaged.
+    """
+    with reading(path), h5py.File(path, "r") as file:
+        require_sound_heaps(path)
+        own_names = file.get(f"{group}/{EXTRACTOR}", ())
+        names = ["features", "labels", "seed", "limits", *(f"{EXTRACTOR}/{name}" for name in own_names)]
+        arrays = {name: values(path, own_dataset(file, path, f"{group}/{name}")) for name in names}
         features, labels = arrays["features"].astype(np.float32), arrays["labels"].astype(np.int64)
         (seed,), (low, high) = arrays["seed"].tolist(), arrays["limits"].tolist()
         if features.ndim != 2 or labels.shape != features.shape[:1] or not features.size or labels.min() < 0:
@@ -274,12 +291,22 @@ class FeatureLearner(RefittedLearner):
         Raises:
             OSError: The folder can't be written, or the disk is full.
         """
-        if self.cube is not None and self.fitted is not None:
-            assert isinstance(self.extractor, KeptExtractor)
-            KeptState(*self.fitted, value_range(self.cube), self.extractor.state()).write(path)
+        if (state := self.kept()) is not None:
+            state.write(path)
 
-    def load(self, path: Path) -> None:
+    def kept(self) -> KeptState | None:
+        """Return the state of a fitted learner that keeps one, else None."""
+        if self.cube is None or self.fitted is None:
+            return None
+        assert isinstance(self.extractor, KeptExtractor)
+        return KeptState(*self.fitted, value_range(self.cube), self.extractor.state())
+
+    def load(self, path: Path, group: str = "") -> None:
         """Restore the extractor that `save` wrote, and fit the classifier again to the features kept.
+
+        Args:
+            path: HDF5 file.
+            group: Group of the file that the state is in.
 
         Raises:
             RunDirectoryError: The file is missing, damaged or of another learner.
@@ -287,7 +314,7 @@ class FeatureLearner(RefittedLearner):
         if self.cube is None:
             return
         assert isinstance(self.extractor, KeptExtractor)
-        state = read_state(path)
+        state = read_state(path, group)
         with reading(path):
             if state.labels.max() >= self.n_classes:
                 raise ValueError(f"it has labels of more than {self.n_classes} classes")

@@ -108,7 +108,12 @@ def asker_config(config: Config) -> Config | None:
         return None
     if name not in known:
         raise ConfigurationError(f"acquisition.by={name} is no learner; choose one of {', '.join(known)}.")
-    return replace(config, learner=known[name].settings(name=name, method=name))
+    return with_learner(config, name)
+
+
+def with_learner(config: Config, name: str) -> Config:
+    """Return the configuration of the same run with another learner, which has its default keys."""
+    return replace(config, learner=all_methods()[name].settings(name=name, method=name))
 
 
 def check_asker(config: Config, name: str) -> None:

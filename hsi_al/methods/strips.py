@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,15 @@ from hsi_al.scenes.stored import Cube, StoredCube
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 STRIP_BYTES = 2**25  # of a strip's values as float32, without the rows around it
+
+
+class Rows(Protocol):
+    """Values of a scene that are read by rows, as an array (H, W, bands) is."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...  # noqa: D102
+
+    def __getitem__(self, rows: slice, /) -> NDArray[np.generic]: ...
 
 
 @dataclass(frozen=True)
@@ -34,14 +44,13 @@ class Strip:
     top: int
     bottom: int
 
-    def read(self, cube: Cube) -> Floats:
+    def read(self, cube: "Cube | Rows") -> Floats:
         """Return the values of a cube (H, W, bands) in this strip and around it, (bottom - top, W, bands).
 
         Raises:
             SceneError: The cube's file is damaged, or holds NaN or infinite values.
         """
-        stored = isinstance(cube, StoredCube)
-        window = cube.read(self.top, self.bottom) if stored else cube[self.top : self.bottom]  # type: ignore[union-attr,index]
+        window = cube.read(self.top, self.bottom) if isinstance(cube, StoredCube) else cube[self.top : self.bottom]
         return window.astype(np.float32)
 
     def inner(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -95,7 +104,7 @@ class StripFeatures:
     strip once. Either way a pixel's features are the same to the last bit.
 
     Args:
-        cube: (H, W, bands).
+        cube: (H, W, bands); anything of which rows can be read.
         compute: Function that turns the values of consecutive rows (h, W, bands), float32, into their features
             (h, W, D), and may overwrite the values. Features of the outer `halo` rows are not used, unless they are the
             scene's first or last rows.
@@ -109,7 +118,7 @@ class StripFeatures:
 
     def __init__(
         self,
-        cube: Cube,
+        cube: Cube | Rows,
         compute: Callable[[Floats], NDArray[np.floating]],
         n_features: int,
         halo: int,
