@@ -38,7 +38,7 @@ LIGHT = ("run", "methods.registry")  # --help must not wait for NumPy, nor the d
 WITHOUT_GRADIENTS = (
     *("active.experiment", "methods.features", "methods.strips", "methods.grid_svm"),
     *("methods.lda.classifier", "methods.forest", "methods.spectra", "methods.nearest_label.learner"),
-    "methods.profile_trees.extractor",
+    *("methods.profile_trees.extractor", "methods.vote.learner"),
     *("methods.emp_svm.extractor", "methods.jcr.learner"),
 )
 HEAVY = TENSORS | {"numpy", "scipy", "h5py", "matplotlib", "wandb"}

@@ -228,7 +228,7 @@ json.dump([code, sorted({name.split(".")[0] for name in sys.modules})], open(sys
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("learner", ["emp_svm", "jcr", "lda", "profile_trees", "nearest_label"])
+@pytest.mark.parametrize("learner", ["emp_svm", "jcr", "lda", "profile_trees", "vote", "nearest_label"])
 def test_learners_without_gradients_load_neither_torch_nor_lightning(
     tiny_scene: list[str], tmp_path: Path, learner: str
 ) -> None:

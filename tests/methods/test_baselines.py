@@ -14,7 +14,7 @@ from tests.conftest import CommandLine, tiny_arrays, unfinish
 from tests.test_large import results, stored_scene
 
 SPECTRA = ["lda", "svm", "random_forest"]
-EVERY = [*SPECTRA, "profile_trees", "nearest_label"]
+EVERY = [*SPECTRA, "profile_trees", "vote", "nearest_label"]
 
 
 @pytest.fixture
@@ -31,6 +31,7 @@ def own(learner: str) -> list[str]:
         "svm": ["learner.windows=[1,3]", "acquisition=entropy"],
         "random_forest": ["learner.trees=20", "learner.unit_length=true", "acquisition=least_confidence"],
         "profile_trees": ["learner.trees=20", "learner.sigmas=[1]", "learner.radii=[1,2]", "acquisition=margin"],
+        "vote": ["learner.smooth=[1,0]", "acquisition=margin"],
         "nearest_label": ["acquisition=margin"],
     }
     return [f"learner={learner}", *options[learner]]
@@ -68,7 +69,7 @@ def test_a_run_is_the_same_wherever_its_cube_is_and_maps_its_own_cube_again(
 
 
 @pytest.mark.usefixtures("no_figures")
-@pytest.mark.parametrize("learner", ["profile_trees", "nearest_label"])
+@pytest.mark.parametrize("learner", ["profile_trees", "vote", "nearest_label"])
 def test_a_run_interrupted_before_its_map_continues_from_what_it_kept(
     learner: str, command_line: CommandLine, scene: list[str], tmp_path: Path
 ) -> None:
@@ -108,7 +109,7 @@ def test_a_map_of_another_cube(
 
 
 @pytest.mark.usefixtures("no_figures")
-@pytest.mark.parametrize("learner", ["profile_trees", "lda", "nearest_label"])
+@pytest.mark.parametrize("learner", ["profile_trees", "lda", "vote", "nearest_label"])
 def test_the_first_labels_may_come_from_clusters_of_features(
     learner: str, command_line: CommandLine, scene: list[str], tmp_path: Path
 ) -> None:
@@ -148,6 +149,9 @@ def test_the_first_labels_may_come_from_clusters_of_features(
         (["learner=profile_trees", "learner.components=624"], "learner.components=624 need a scene of more than 624"),
         (["learner=random_forest", "learner.trees=0"], "learner.trees=0 must be 1 or more"),
         (["learner=svm", "learner.trees=5"], "There is no key trees in learner;"),
+        (["learner=vote", "learner.members=[lda,jcr]"], "learner.members=[lda,jcr] must be one or more different"),
+        (["learner=vote", "learner.smooth=[4]"], "learner.smooth=[4.0] must have one number for each"),
+        (["learner=vote", "learner.smooth=[-1,0]"], "learner.smooth=[-1.0, 0.0] must be 0 or more"),
         (["learner=nearest_label", "acquisition=bald"], "learner=nearest_label can't give mc_probabilities_NKC"),
         (["learner=lda", "split=blocks", "learner.windows=[9999]"], ""),
     ],

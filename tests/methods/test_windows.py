@@ -9,7 +9,7 @@ from hsi_al.methods.registry import all_methods, method_of
 @pytest.mark.parametrize("name", all_methods())
 def test_the_window_of_every_learner(name: str) -> None:
     known = {"deep": 24, "cnn3d": 5, "scnn_svm": 9, "cae3d_svm": 5, "dfsl_svm": 9, "lda": 5, "svm": 1}
-    known |= {"random_forest": 1, "profile_trees": 65}  # a Gaussian of 8 pixels, cut at 4 deviations
+    known |= {"random_forest": 1, "profile_trees": 65, "vote": 65}  # a Gaussian of 8 pixels, cut at 4 deviations
     config = Config(learner=all_methods()[name].settings(name=name), backbone=BackboneConfig("lenet"), patch_size=24)
     assert method_of(config).window(config) == known.get(name)
 
