@@ -1,9 +1,9 @@
 """A vote of learners: their probabilities are averaged, some of them after smoothing over the image."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from hsi_al.config.schema import Config, LearnerConfig
+from hsi_al.config.schema import WINDOWS, Config, SpectraConfig
 from hsi_al.errors import ConfigurationError
 from hsi_al.methods.room import Method, Task, settings_in
 from hsi_al.options import option
@@ -16,12 +16,10 @@ NEEDED = frozenset({"probabilities_NC"})  # outputs of a member that are average
 
 
 @dataclass
-class VoteConfig(LearnerConfig):
-    """Keys of the vote."""
+class VoteConfig(SpectraConfig):
+    """Keys of the vote, and those of its members that learn from spectra; other members have their default keys."""
 
-    members: list[str] = option(
-        ["lda", "profile_trees"], "learners, each with its default keys, whose probabilities are averaged"
-    )
+    members: list[str] = option(["lda", "profile_trees"], "learners whose probabilities are averaged")
     smooth: list[float] = option(
         [4, 0],
         "for each member the standard deviation of the Gaussian that smooths its probabilities over the image, pixels; "
@@ -29,6 +27,9 @@ class VoteConfig(LearnerConfig):
         low=0,
         most=1000,
     )
+    windows: list[int] = option([3], f"members on spectra: {WINDOWS}", low=1, most=10**4)
+    unit_length: bool = option(False, "members on spectra: divide every spectrum by its Euclidean length")
+    derivatives: bool = option(True, "members on spectra: append the differences between neighbouring bands")
 
 
 def halo_of(sigma: float) -> int:
@@ -62,7 +63,18 @@ def members_of(config: Config) -> list[Config]:
             f"learner.smooth={list(settings.smooth)} must have one number for each of learner.members=[{given}]; write "
             "0 for a member whose probabilities stay as they are."
         )
-    return [with_learner(config, name) for name in members]
+    spectra: dict[str, Any] = {
+        "windows": settings.windows,
+        "unit_length": settings.unit_length,
+        "derivatives": settings.derivatives,
+    }
+    found = [with_learner(config, name) for name in members]
+    return [
+        replace(member, learner=replace(member.learner, **spectra))
+        if isinstance(member.learner, SpectraConfig)
+        else member
+        for member in found
+    ]
 
 
 def window_of(config: Config) -> int:
@@ -76,8 +88,6 @@ def window_of(config: Config) -> int:
 
 def build(task: Task) -> "VoteLearner":
     """Build the learner."""
-    from dataclasses import replace
-
     from hsi_al.methods.registry import build_learner
     from hsi_al.methods.vote.learner import Member, VoteLearner
 

@@ -1,5 +1,6 @@
 """The vote against its members and Gaussians written out."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,11 @@ def scene() -> NDArray[np.float32]:
     return (means + generator.normal(0, 0.7, (HEIGHT, WIDTH, 5))).astype(np.float32)
 
 
+SPECTRA: dict[str, Any] = {"windows": [3], "unit_length": True, "derivatives": True}
+
+
 def vote(members: list[str], smooth: list[float], memory_gb: float = 1.0, needs: frozenset[str] = EVERY) -> VoteLearner:
-    config = Config(learner=VoteConfig(name="vote", members=members, smooth=smooth))
+    config = Config(learner=VoteConfig(name="vote", members=members, smooth=smooth, **SPECTRA))
     config.dataset.memory_gb, config.trainer.threads = memory_gb, 1
     learner = build_learner(Task(config, scene(), 4, PIXELS, needs))
     assert isinstance(learner, VoteLearner)
@@ -45,8 +49,10 @@ def fitted(learner: Any, seed: int = 0) -> Any:
 
 
 def alone(name: str, seed: int) -> NDArray[np.float64]:
-    """The probabilities of a learner by itself, for all pixels."""
-    learner = build_learner(Task(with_learner(Config(), name), scene(), 4, PIXELS, frozenset({"probabilities_NC"})))
+    """The probabilities of a learner on spectra by itself, for all pixels."""
+    config = with_learner(Config(), name)
+    config.learner = replace(config.learner, **SPECTRA)
+    learner = build_learner(Task(config, scene(), 4, PIXELS, frozenset({"probabilities_NC"})))
     found = fitted(learner, seed).predict(PIXELS).probabilities_NC
     return np.asarray(found, np.float64)
 
@@ -85,7 +91,7 @@ def test_probabilities_are_the_mean_of_the_members_each_smoothed_as_asked(seed: 
     np.testing.assert_allclose(outputs.probabilities_NC, expected, atol=1e-6)
     assert outputs.probabilities_NC is not None and not outputs.probabilities_NC[:, 3].any()  # a class without a label
     assert outputs.predicted_class.tolist() == outputs.probabilities_NC.argmax(axis=1).tolist()
-    assert outputs.embeddings_ND is not None and outputs.embeddings_ND.shape == (len(PIXELS), 10)
+    assert outputs.embeddings_ND is not None and outputs.embeddings_ND.shape == (len(PIXELS), 18)
 
 
 def test_a_single_member_without_smoothing_is_that_learner() -> None:
@@ -147,7 +153,7 @@ def test_a_loaded_vote_predicts_as_the_saved_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("members", "smooth", "side"),
-    [(["lda"], [0], 5), (["lda", "svm"], [1, 3], 25), (["lda", "profile_trees"], [4, 0], 65)],
+    [(["lda"], [0], 3), (["lda", "svm"], [1, 3], 27), (["lda", "profile_trees"], [4, 0], 65)],
 )
 def test_the_window_is_the_widest_of_a_member_with_its_smoothing(
     members: list[str], smooth: list[float], side: int
