@@ -125,6 +125,8 @@ class Format:
             matches reads the file.
         order: Formats with smaller numbers are tried first.
         folders: Whether the format is one of folders, too: `matches` is then asked about them.
+        title: Name of the format, for people.
+        variables: Function (path) -> what a file holds under its keys; None = a file holds one array.
     """
 
     suffixes: tuple[str, ...]
@@ -133,6 +135,8 @@ class Format:
     matches: Callable[[Path], bool] = lambda path: True
     order: int = 0
     folders: bool = False
+    title: str = ""
+    variables: Callable[[Path], list[Variable]] | None = None
 
 
 @contextmanager

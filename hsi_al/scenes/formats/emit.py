@@ -149,4 +149,4 @@ def lookup_table(path: Path) -> LookupTable:
     return LookupTable(there[0].astype(np.int32), there[1].astype(np.int32), grid)
 
 
-FORMATS = (Format((".nc", ".nc4", ".h5"), read, rows, is_product, order=-1),)
+FORMATS = (Format((".nc", ".nc4", ".h5"), read, rows, is_product, order=-1, title="EMIT L2A"),)

@@ -172,6 +172,6 @@ def refuse(path: Path, key: str | None) -> NoReturn:
 
 
 FORMATS = (
-    Format(ANY, read, rows, is_product, order=-10, folders=True),
+    Format(ANY, read, rows, is_product, order=-10, folders=True, title="EnMAP L2A"),
     Format(ANY, refuse, refuse, lambda path: path.suffix.lower() in ARCHIVES),
 )

@@ -423,6 +423,6 @@ def has_header(path: Path) -> bool:
 
 
 FORMATS = (
-    Format(ANY, read, rows, has_header, order=3),
+    Format(ANY, read, rows, has_header, order=3, title="ENVI"),
     Format((".hdr", *DATA_SUFFIXES), read, rows, order=9),  # says what is missing
 )

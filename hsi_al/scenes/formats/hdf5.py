@@ -151,17 +151,32 @@ def chosen_dataset(file: h5py.File, path: Path, key: str | None) -> h5py.Dataset
     with suppress(KeyError):
         if name and _variable(file, path, name, found := own_dataset(file, path, name), headed).numeric:
             return found
-    found_objects = list(islice(_objects(file), MOST_OBJECTS + 1))
-    if len(found_objects) > MOST_OBJECTS and not name:
+    return own_dataset(file, path, chosen(path, listed(file, path, few=not name), name or None))
+
+
+def listed(file: h5py.File, path: Path, few: bool = True) -> list[Variable]:
+    """List the arrays of a file.
+
+    Raises:
+        SceneError: There are more than `MOST_OBJECTS`, and there may only be `few`.
+    """
+    objects = list(islice(_objects(file), MOST_OBJECTS + 1))
+    if len(objects) > MOST_OBJECTS and few:
         raise SceneError(f"{path} holds more than {MOST_OBJECTS:,} arrays and groups; name the key of the one to read.")
-    variables = [
+    headed = has_matlab_header(path)
+    return [
         Variable(place, (), f"link to {node}", False)
         if isinstance(node, str)
         else _variable(file, path, place, node, headed)
-        for place, node in found_objects
+        for place, node in objects
         if isinstance(node, (str, h5py.Dataset))
     ]
-    return own_dataset(file, path, chosen(path, variables, name or None))
+
+
+def variables(path: Path) -> list[Variable]:
+    """List the arrays of a file."""
+    with h5py.File(path, "r") as file:
+        return listed(file, path)
 
 
 def own_dataset(file: h5py.File, path: Path, key: str) -> h5py.Dataset:
@@ -335,7 +350,7 @@ def values(path: Path, dataset: h5py.Dataset, window: Mapping[int, slice] | None
 
 
 FORMATS = (
-    Format((".mat",), read, rows, is_hdf5, order=-1),
+    Format((".mat",), read, rows, is_hdf5, order=-1, title="MATLAB 7.3", variables=variables),
     Format((".nc", ".nc4"), refuse_classic, refuse_classic, is_classic, order=-1),
-    Format(SUFFIXES, read, rows),
+    Format(SUFFIXES, read, rows, title="HDF5", variables=variables),
 )

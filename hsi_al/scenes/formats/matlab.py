@@ -181,4 +181,9 @@ def _version4(file: BinaryIO, size: int) -> Iterator[Stored]:
         yield Stored(variable, bool(imaginary), dtype, n_bytes, n_bytes)
 
 
-FORMATS = (Format((".mat",), read, order=1),)  # tried after MATLAB 7.3
+def listed(path: Path) -> list[Variable]:
+    """List the arrays of a file."""
+    return [stored.variable for stored in variables(path)]
+
+
+FORMATS = (Format((".mat",), read, order=1, title="MATLAB", variables=listed),)  # tried after MATLAB 7.3

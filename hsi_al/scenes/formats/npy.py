@@ -70,4 +70,4 @@ def rows(path: Path, key: str | None) -> Rows:
     return Rows(path, mapped.shape, mapped.dtype, window)
 
 
-FORMATS = (Format((".npy",), read, rows),)
+FORMATS = (Format((".npy",), read, rows, title="NumPy"),)

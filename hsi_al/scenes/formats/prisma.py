@@ -194,4 +194,4 @@ def is_product(path: Path) -> bool:
     return bool(level_of(path))
 
 
-FORMATS = (Format((".he5", ".h5", ".hdf5"), read, rows, is_product, order=-1),)
+FORMATS = (Format((".he5", ".h5", ".hdf5"), read, rows, is_product, order=-1, title="PRISMA L2D"),)

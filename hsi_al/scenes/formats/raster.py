@@ -476,8 +476,8 @@ def is_list(path: Path) -> bool:
 
 FORMATS = (
     Format(ANY, read, rows, is_list, order=-9),
-    Format(ANY, read, rows, is_tiff, order=-8),
-    Format(tuple(suffix for suffix in SUFFIXES if suffix not in SHARED), read, rows, order=2),
-    Format(SHARED, read, rows, opens, order=5),
-    Format(ANY, read, rows, opens, order=8),
+    Format(ANY, read, rows, is_tiff, order=-8, title="GeoTIFF"),
+    Format(tuple(suffix for suffix in SUFFIXES if suffix not in SHARED), read, rows, order=2, title="raster"),
+    Format(SHARED, read, rows, opens, order=5, title="raster"),
+    Format(ANY, read, rows, opens, order=8, title="raster"),
 )

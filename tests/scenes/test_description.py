@@ -1,0 +1,181 @@
+"""`python -m hsi_al.scenes`, in this process: what it prints, draws and refuses, and that its command runs."""
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from hsi_al.scenes import description
+from hsi_al.scenes.__main__ import main
+from hsi_al.scenes.description import describe, ranges
+from hsi_al.scenes.scene import save_scene
+from tests.conftest import CommandLine, Outcome, tiny_arrays
+from tests.fakes import fake_cube, fake_ground_truth, fake_scene, write_hdf5, write_matlab5, write_matlab73
+
+CUBE, TRUTH = fake_cube(), fake_ground_truth()
+SMALL_RUN = [
+    *("protocol=smoke", "protocol.initial_size=12", "protocol.query_size=4", "protocol.max_pixels=null"),
+    *("learner=nearest_label", "acquisition=random", "protocol.rounds=0"),
+]
+
+Describe = Callable[..., Outcome]
+
+
+@pytest.fixture
+def scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Describe:
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> Outcome:
+        capfd.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return Outcome(code, *capfd.readouterr())
+
+    return call
+
+
+def line(outcome: Outcome, name: str) -> str:
+    """What is said after a name."""
+    found = [text for text in outcome.out.splitlines() if text.startswith(f"  {name} ")]
+    assert len(found) == 1, outcome
+    return found[0].removeprefix(f"  {name}").strip()
+
+
+def arguments_in(outcome: Outcome) -> list[str]:
+    """The arguments of the command that was printed, as a shell splits it."""
+    (command,) = [text for text in outcome.out.splitlines() if text.startswith("  python -m hsi_al.run ")]
+    return shlex.split(command)[3:]
+
+
+@pytest.mark.parametrize("write", [write_matlab5, write_matlab73, write_hdf5])
+@pytest.mark.parametrize("folder", ["plain", "it's a {test}, $HOME=[1]"])
+def test_the_printed_command_runs(
+    scenes: Describe, command_line: CommandLine, no_figures: None, tmp_path: Path, write: Any, folder: str
+) -> None:
+    cube, truth = tiny_arrays()
+    (tmp_path / folder).mkdir()
+    path = write(tmp_path / folder / "tiny.mat", {"hyper": cube, "gt": truth})
+    said = scenes(path)
+    assert (said.code, said.err) == (0, "")
+    assert "24 x 26 pixels (rows x columns), 6 bands, uint16" in said.out
+    assert line(said, "read") == "hyper" and "gt (24, 26) uint8" in line(said, "keys")
+    assert "0 (unlabelled): " in line(said, "labels") and "2: 110; 5: 110; 9: 220" in line(said, "labels")
+    done = command_line(*arguments_in(said), *SMALL_RUN)
+    assert done.code == 0, done.err
+
+
+def test_values_missing_data_and_odd_axes(scenes: Describe, tmp_path: Path) -> None:
+    cube = CUBE / 1000
+    cube[0, 0], cube[0, 1, 2], cube[1] = np.nan, np.inf, 0
+    path = write_hdf5(tmp_path / "bands-first.h5", {"cube": cube.transpose(2, 0, 1), "truth": TRUTH})
+    said = scenes(path)
+    assert line(said, "no data") == (
+        "NaN or infinite, as the file doesn't declare, in 2 of 42 pixels (4.76 %); 0 in all bands in 7 of 42 pixels "
+        "(16.7 %)"
+    )
+    assert line(said, "values") == f"0 to {np.nanmax(cube[np.isfinite(cube)]):.6g}"
+    assert arguments_in(said)[1:] == [
+        *("dataset.name=bands-first", f"dataset.cube_file={path}", "dataset.cube_key=cube", "dataset.axes=BHW"),
+        *("dataset.no_data=[nan,inf,-inf]", "dataset.ground_truth_key=truth"),
+    ]
+
+
+def test_a_raster_says_where_it_lies_and_which_bands_are_bad(scenes: Describe, tmp_path: Path) -> None:
+    pytest.importorskip("rasterio")
+    from tests.scenes.test_rasters import write_envi
+
+    cube = CUBE.astype(np.int16)
+    cube[2] = -9999
+    more = (
+        "wavelength units = um\nwavelength = {2.4, 0.5, 0.6, 0.7, 1.1}\nbbl = {1, 0, 1, 0, 0}\n"
+        "data ignore value = -9999\n"
+        "map info = {UTM, 1, 1, 500000, 5400000, 30, 30, 32, North, WGS-84, units=Meters}\n"
+    )
+    write_envi(tmp_path / "field.img", cube, more=more)
+    said = scenes("field.hdr", "--picture", "new/field.png")
+    assert line(said, "format") == "ENVI"
+    assert line(said, "wavelengths") == "500 to 2400 nm, not in ascending order"
+    assert line(said, "bad bands") == "3 of 5: 1, 3-4"
+    assert line(said, "no data") == "-9999 in 7 of 42 pixels (16.7 %)"
+    assert "EPSG:32632" in line(said, "place")
+    assert line(said, "bounds") == "x 500000 to 500210, y 5399820 to 5400000"
+    assert arguments_in(said) == ["dataset=custom", "dataset.name=field", "dataset.cube_file=field.hdr"]
+    assert "dataset.ground_truth_file=LABELS" in said.out
+    picture = np.rint(imread(tmp_path / "new/field.png")[:, :, :3] * 255)
+    assert picture.shape == (6, 7, 3) and not picture[2].any()
+    # of the good bands the nearest to 650, 550 and 450 nm is each time the one of 600 nm
+    low, high = np.percentile(np.delete(cube, 2, axis=0)[:, :, 2], (2, 98))
+    assert np.abs(picture[0, :, 1] - 255 * np.clip((cube[0, :, 2] - low) / (high - low), 0, 1)).max() <= 1
+
+
+def test_labels_with_names_and_a_picture(scenes: Describe, tmp_path: Path) -> None:
+    pytest.importorskip("rasterio")
+    from tests.scenes.test_rasters import write_envi
+
+    write_envi(tmp_path / "map.img", TRUTH[:, :, None], more="class names = {none, oats, b, maize}\n")
+    said = scenes("map.img", "--picture", "map.png")
+    counts = {value: int(np.count_nonzero(TRUTH == value)) for value in (0, 1, 3, 10)}
+    assert line(said, "labels") == f"0 none: {counts[0]}; 1 oats: {counts[1]}; 3 maize: {counts[3]}; 10: {counts[10]}"
+    assert "dataset.cube_file=CUBE" in arguments_in(said) and "dataset.ground_truth_file=map.img" in arguments_in(said)
+    picture = imread(tmp_path / "map.png")[:, :, :3]
+    assert not picture[TRUTH == 0].any()
+    assert len(np.unique(picture[TRUTH > 0], axis=0)) == 3
+
+
+def test_a_scene_file_and_a_plain_array(scenes: Describe, tmp_path: Path) -> None:
+    save_scene(fake_scene(), tmp_path / "scene.h5")
+    said = scenes("scene.h5")
+    assert "1 Broccoli: 12; 3 Maïs: 12; 10 Lettuce: 12" in line(said, "classes")
+    assert arguments_in(said)[1:] == ["dataset.name=fake", "dataset.cube_file=scene.h5"]
+    np.save(tmp_path / "1,000 pixels.npy", CUBE)
+    said = scenes("1,000 pixels.npy")
+    assert line(said, "format") == "NumPy" and "The axes are taken as rows, columns, bands" in said.out
+    assert arguments_in(said)[1:] == ["dataset.name=1-000-pixels", 'dataset.cube_file="1,000 pixels.npy"']
+
+
+def test_several_cubes_need_a_key(scenes: Describe, tmp_path: Path) -> None:
+    path = write_matlab5(tmp_path / "two.mat", {"a": CUBE, "b": CUBE[:, :, 1:], "c": np.eye(3) / 2})
+    said = scenes(path)
+    assert said.code == 0 and "--key" in line(said, "next") and "a (6, 7, 5) uint16" in line(said, "keys")
+    assert "4 bands" in line(scenes(path, "--key", "b"), "size")
+    assert "neither a cube nor labels" in line(scenes(path, "--key", "c"), "values")
+    wrong = scenes(path, "--key", "d")
+    assert wrong.code == 2 and "no array with the key 'd'" in wrong.err
+
+
+def test_a_large_cube_is_looked_through_in_parts(
+    scenes: Describe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "x.npy", np.arange(40 * 50 * 6, dtype=np.float32).reshape(40, 50, 6))
+    monkeypatch.setattr(description, "BLOCK_BYTES", 50 * 6 * 4)
+    monkeypatch.setattr(description, "MOST_READ", 50 * 6 * 4 * 10)
+    monkeypatch.setattr(description, "PICTURE", 20)
+    assert line(scenes("x.npy"), "values") == f"0 to {36 * 300 + 299} (in 1 of 4 rows)"
+    found = describe(tmp_path / "x.npy")
+    assert found.picture is not None and found.picture.shape == (14, 17, 3)
+
+
+def test_what_cannot_be_described(scenes: Describe, tmp_path: Path) -> None:
+    (tmp_path / "fields.geojson").write_text("{}")
+    np.save(tmp_path / "x.npy", np.arange(5))
+    np.save(tmp_path / "y.npy", CUBE)
+    for arguments, words in (
+        (["fields.geojson"], "holds points or polygons"),
+        (["nothing.hdr"], "does not exist"),
+        (["x.npy", "--picture", "x.png"], "no array of which a picture can be made"),
+        (["y.npy", "--picture", "x.jpg"], "ends in .png"),
+        (["y.npy", "--picture", "y.npy/x.png"], "y.npy"),
+        ([tmp_path], "is a directory"),
+    ):
+        said = scenes(*arguments)
+        assert said.code == 2 and words in said.err, said
+        assert said.err.startswith("hsi_al: error: ") and said.err.count("\n") == 1
+    assert "neither a cube" in line(scenes("x.npy"), "shape")
+
+
+def test_ranges() -> None:
+    assert ranges([]) == "" and ranges([4]) == "4" and ranges([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
+    assert ranges(range(0, 100, 2)).endswith("38, ...")
