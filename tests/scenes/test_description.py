@@ -117,7 +117,7 @@ def test_labels_with_names_and_a_picture(scenes: Describe, tmp_path: Path) -> No
 
     write_envi(tmp_path / "map.img", TRUTH[:, :, None], more="class names = {none, oats, b, maize}\n")
     said = scenes("map.img", "--picture", "map.png")
-    counts = {value: int(np.count_nonzero(TRUTH == value)) for value in (0, 1, 3, 10)}
+    counts = {value: TRUTH.ravel().tolist().count(value) for value in (0, 1, 3, 10)}
     assert line(said, "labels") == f"0 none: {counts[0]}; 1 oats: {counts[1]}; 3 maize: {counts[3]}; 10: {counts[10]}"
     assert "dataset.cube_file=CUBE" in arguments_in(said) and "dataset.ground_truth_file=map.img" in arguments_in(said)
     picture = imread(tmp_path / "map.png")[:, :, :3]
