@@ -17,7 +17,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test pytest test-fast fig4 fig5 table maps results bench lint type format check build clean
+.PHONY: help setup demo test pytest test-fast fig4 fig5 table maps results bench docs lint type format check build clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9 -]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ results: .venv/.ok  ## Build docs/results.md from the recorded runs
 bench: .venv/.ok  ## Speed and memory as ratios, half an hour or more on an idle machine
 	$(BIN)/python -m experiments.benchmarks
 
+docs: .venv/.ok  ## The documentation as a site in site/, links checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 lint: .venv/.ok  ## ruff: style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -71,5 +74,5 @@ build: .venv/.ok  ## A wheel in dist/
 	$(BIN)/python -m build --wheel
 
 clean:  ## Remove caches and builds; outputs/ and .venv stay
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

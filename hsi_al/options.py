@@ -44,7 +44,7 @@ class Allowed:
         if self.choices:
             if any(type(value) is type(choice) and value == choice for choice in self.choices):  # 0 equals False
                 return None
-            return f"is unknown; choose one of {', '.join(str(choice).lower() for choice in self.choices)}."
+            return f"is unknown; choose {self.accepts}."
         return problem_of_text(value) if isinstance(value, str) else self._problem_of_number(value)
 
     def _problem_of_number(self, value: float) -> str | None:
@@ -58,7 +58,7 @@ class Allowed:
     def accepts(self) -> str:
         """Choices or limits in words; empty if the type alone decides."""
         if self.choices:
-            return f"one of {', '.join(str(choice).lower() for choice in self.choices)}"
+            return f"one of {', '.join(str(c).lower() if isinstance(c, bool) else c for c in self.choices)}"
         span = self._span()
         return span.replace("between", "from").replace(" and ", " to ") if span.startswith("between") else span
 

@@ -42,7 +42,7 @@ class Scene:
         source: The cube (H, W, B) in its original number type, or a `StoredCube` that reads it from its file.
         ground_truth: Original label values (H, W), 0 = unlabelled background, in the smallest unsigned type; 0
             everywhere for a scene without labels.
-        class_names: Label value -> name, for the label values that occur; missing names become "class <value>".
+        class_names: Label value -> name, for the label values that occur; missing names become `class <value>`.
         wavelengths: Band centres (B,) in nm, when known.
         rgb_bands: Bands (from 0) shown as red, green and blue; None = see `colour_bands`.
         licence: Licence of the data.
