@@ -70,8 +70,8 @@ format: .venv/.ok  ## Let ruff format and fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-build: .venv/.ok  ## A wheel in dist/
-	$(BIN)/python -m build --wheel
+build: .venv/.ok  ## A wheel and a source archive in dist/
+	$(BIN)/python -m build
 
 clean:  ## Remove caches and builds; outputs/ and .venv stay
 	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache
