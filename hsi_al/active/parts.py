@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from hsi_al.errors import ConfigurationError, PoolError, PoolExhaustedError, Sce
 from hsi_al.methods.base import HasFeatures, Learner
 from hsi_al.methods.registry import asker_config, build_learner, method_of
 from hsi_al.methods.room import Task
+from hsi_al.pool.answers import session_labels
 from hsi_al.pool.initial import DRAWS, draw_initial, draw_per_class
 from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import GroundTruthOracle, Oracle
@@ -35,6 +36,7 @@ from hsi_al.pool.splits import (
 from hsi_al.randomness import generator
 from hsi_al.report.run_files import meta_entries
 from hsi_al.scenes.catalogue import CATALOGUE, data_folder, expanded, load_catalogue_scene
+from hsi_al.scenes.checks import require_classes
 from hsi_al.scenes.custom import Reading, load_custom_scene, scaled
 from hsi_al.scenes.readers import opened_rows, readable_in_windows
 from hsi_al.scenes.scene import Scene, is_scene_file
@@ -212,7 +214,42 @@ def build_scene(config: Config) -> Scene:
         ConfigurationError: No file is given for a scene outside the catalogue, or a key is given that catalogue scenes
             don't take.
     """
+    scene = published_or_own(config)
+    return scene if config.dataset.labels is None else with_session(scene, expanded(config.dataset.labels))
+
+
+def with_session(scene: Scene, folder: Path) -> Scene:
+    """Return a scene with the labels of a labelling session in place of its ground truth.
+
+    Raises:
+        SceneError: The session labels another scene, or no pixel.
+        SessionError: There is no session in the folder, or it is damaged.
+    """
+    given = session_labels(folder)
+    if given.shape != (scene.height, scene.width):
+        raise SceneError(
+            f"dataset.labels={folder} labels a scene of {given.shape[0]} x {given.shape[1]} pixels, but {scene.name} "
+            f"has {scene.height} x {scene.width}; name a session of this scene."
+        )
+    truth = np.zeros((scene.height, scene.width), np.min_scalar_type(max(given.class_names, default=0)))
+    truth.ravel()[given.pixel_ids] = given.values
+    require_classes(scene.name, truth)
+    return replace(scene, ground_truth=truth, class_names=given.class_names, test_pixels=None)
+
+
+def published_or_own(config: Config) -> Scene:
+    """Load the scene of `build_scene` with the ground truth of its files.
+
+    Raises:
+        SceneError: A file is missing or unusable.
+        ConfigurationError: As for `build_scene`.
+    """
     dataset = config.dataset
+    if dataset.labels is not None and (dataset.ground_truth_file or dataset.ground_truth_key or dataset.test_file):
+        raise ConfigurationError(
+            f"dataset.labels={dataset.labels} takes the place of the ground truth; leave out "
+            "dataset.ground_truth_file, dataset.ground_truth_key and dataset.test_file."
+        )
     if dataset.cube_file is not None:
         return load_custom_scene(
             dataset.name,

@@ -60,6 +60,9 @@ class DatasetConfig:
         "ground_truth_key is given",
     )
     ground_truth_key: str | None = option(None, "key of the ground truth in its file; the layer of points and polygons")
+    labels: str | None = option(
+        None, "folder of a labelling session (hsi_al.label), whose labels take the place of the ground truth"
+    )
     label_field: str | None = option(None, "field of points and polygons with the class; default: the only one")
     test_file: str | None = option(None, "file of labels that only test the learner, for split=given")
     test_key: str | None = option(None, "key or layer of the labels in test_file")
@@ -418,5 +421,5 @@ FREE_KEYS = (
     "trainer.threads",
 )
 # Keys that say where the data lie: not compared where checksums tell that the data are the same.
-DATA = ("cube_file", "cube_key", "ground_truth_file", "ground_truth_key", "test_file", "test_key")
+DATA = ("cube_file", "cube_key", "ground_truth_file", "ground_truth_key", "test_file", "test_key", "labels")
 DATA_KEYS = tuple(f"dataset.{key}" for key in DATA)

@@ -7,6 +7,7 @@ their times. `label`: `pixels` got `value`, null = can't tell, and `asked` says 
 value; `assessment_stopped`.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -248,11 +249,13 @@ class SessionLabels:
         pixel_ids: Pixel ids, ascending, (n,).
         values: Their label values, (n,).
         class_names: Label value -> name, of all classes of the session.
+        shape: Rows and columns of the scene.
     """
 
     pixel_ids: Ids
     values: Ids
     class_names: dict[int, str]
+    shape: tuple[int, int]
 
 
 def session_labels(folder: Path) -> SessionLabels:
@@ -267,7 +270,11 @@ def session_labels(folder: Path) -> SessionLabels:
         raise SessionError(f"{folder} holds no answers ({ANSWERS}); name the folder of a labelling session.")
     answers = replayed(journal)
     ids, values = answers.labelled()
-    return SessionLabels(ids, values, {value: found.name for value, found in answers.classes.items()})
+    try:
+        height, width, _ = json.loads((folder / "session.json").read_text(encoding="utf-8"))["shape"]
+    except (ValueError, LookupError, TypeError):
+        raise SessionError(f"{folder / 'session.json'} is damaged; restore it from a copy.") from None
+    return SessionLabels(ids, values, {value: found.name for value, found in answers.classes.items()}, (height, width))
 
 
 def replayed(journal: Journal) -> Answers:

@@ -1,0 +1,55 @@
+"""Learning from the labels of a labelling session."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from hsi_al.pool.answers import ANSWERS
+from hsi_al.pool.journal import Journal
+from tests.conftest import CommandLine, tiny_arrays
+from tests.test_bad_input import check_refused
+
+
+def write_session(folder: Path, shape: tuple[int, int, int], labels: dict[int, int]) -> None:
+    """A session of three classes, with one answer changed and one pixel that can't be told."""
+    folder.mkdir()
+    (folder / "session.json").write_text(json.dumps({"format": "hsi_al session 1", "shape": shape}))
+    journal = Journal(folder / ANSWERS)
+    for value, name in ((1, "oats"), (2, "corn"), (3, "woods")):
+        journal.append({"event": "class", "value": value, "name": name, "key": str(value), "colour": "#336699"})
+    first = next(iter(labels))
+    told: list[tuple[int, int | None]] = [(first, 3 if labels[first] != 3 else 1), *labels.items(), (0, None)]
+    for pixel, answer in told:
+        journal.append(
+            {"event": "label", "pixels": [pixel], "value": answer, "time": "2026-11-26T12:00:00Z", "who": "a"}
+        )
+
+
+def test_a_run_learns_from_a_session(tmp_path: Path, command_line: CommandLine) -> None:
+    cube, truth = tiny_arrays()
+    np.save("cube.npy", cube)
+    values = {2: 1, 5: 2, 9: 3}
+    pixels = [int(pixel) for pixel in np.flatnonzero(truth)[::9]]
+    labels = {pixel: values[int(truth.flat[pixel])] for pixel in pixels}
+    write_session(Path("session"), (*truth.shape, 6), labels)
+    given = ("dataset=custom", "dataset.cube_file=cube.npy", "dataset.labels=session", "learner=lda", "protocol=few")
+    quick = ("protocol.initial_size=10", "protocol.rounds=1", "acquisition=margin", "hydra.run.dir=run")
+    done = command_line(*given, *quick)
+    assert done.code == 0, done.err
+    assert "oats" in done.out and f"{len(labels):,} labelled pixels" in done.out
+    with h5py.File("run/predictions.h5") as file:
+        expected = np.zeros(truth.size, np.uint8)
+        expected[list(labels)] = list(labels.values())
+        assert np.array_equal(np.asarray(file["ground_truth"]).ravel(), expected)
+    for wrong, said in (
+        (("dataset.labels=nowhere",), "nowhere"),
+        (("dataset.labels=session", "dataset.ground_truth_file=cube.npy"), "takes the place of the ground truth"),
+        (
+            ("dataset=indian_pines", "dataset.labels=session", "dataset.cube_file=null"),
+            "24 x 26 pixels, but indian_pines",
+        ),
+    ):
+        outcome = command_line(*given, *quick[:-1], *wrong)
+        check_refused(outcome.code, outcome.err, said, tmp_path / "outputs")
