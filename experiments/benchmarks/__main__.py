@@ -20,6 +20,7 @@ from experiments.benchmarks import (
     jcr,
     large,
     layout,
+    maps,
     memory,
     peak,
     profiles,
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "acquisition": acquisition.measure,
     "concurrent": concurrent.measure,
     "large": large.measure,
+    "maps": maps.measure,
 }
 RESULTS = Path(__file__).parent / "results"
 
