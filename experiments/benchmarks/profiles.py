@@ -20,7 +20,6 @@ from sklearn.ensemble import ExtraTreesClassifier
 from experiments.benchmarks.measure import MEGABYTE, Row, command, medians, resident_memory
 from hsi_al import interrupts
 from hsi_al.active.experiment import Experiment
-from hsi_al.active.loop import ActiveLearningLoop
 from hsi_al.active.meta import peak_memory_mb
 from hsi_al.cli.composition import composed
 from hsi_al.methods.features import FeatureLearner
@@ -116,20 +115,7 @@ def rounds_on(
         extractor.fit(none, none, np.random.default_rng(0))
         return extractor.features(np.arange(cube.shape[0] * cube.shape[1]))
 
-    loop = ActiveLearningLoop(
-        parts.split,
-        parts.scene.labels_of(parts.split.scored_ids),
-        parts.scene.n_classes,
-        parts.scene.width,
-        parts.pool,
-        learner,
-        parts.acquisition,
-        parts.oracle,
-        parts.directory,
-        rounds=1,
-        query_size=config.protocol.query_size,
-        seed=config.seed,
-    )
+    loop = replace(parts.loop(), rounds=1)
 
     def our_round() -> Ids:
         played = replace(loop, pool=deepcopy(parts.pool))

@@ -211,27 +211,11 @@ class Experiment:
         config, parts = self.config, self.parts
         learner, rounds, pool = parts.learner, parts.rounds, parts.pool
         if parts.first_round and learner.keeps_state and (learner.warm or parts.first_round > rounds):
-            learner.load(parts.directory.weights(parts.first_round - 1))
+            learner.load(parts.records.weights(parts.first_round - 1))
         estimate = self.ranks.from_first(self.begin)
         if parts.first_round > rounds and not learner.keeps_state and config.protocol.full_map:
             learner.fit(pool.labelled_ids, pool.labels, rounds, generator(config.seed, "learner", rounds))
-        loop = ActiveLearningLoop(
-            parts.split,
-            parts.scene.labels_of(parts.split.scored_ids),
-            parts.scene.n_classes,
-            parts.scene.width,
-            pool,
-            learner,
-            parts.acquisition,
-            parts.oracle,
-            parts.directory,
-            rounds,
-            config.protocol.query_size,
-            config.seed,
-            stopping=parts.stopping,
-            ranks=self.ranks,
-            asker=parts.asker,
-        )
+        loop = parts.loop()
         if config.trainer.profile and self.ranks.is_first:
             learner.profile_to(self.path / "trace.json")
         with (
@@ -257,8 +241,8 @@ class Experiment:
 
     def begin(self) -> Estimate:
         """Write config.yaml and meta.json, print the summary of the run, and return its estimated time."""
-        self.parts.directory.remove_leftovers(self.parts.first_round)
-        self.parts.directory.write_config(to_yaml(self.config), self.data)
+        self.parts.records.remove_leftovers(self.parts.first_round)
+        self.parts.records.write_config(to_yaml(self.config), self.data)
         self.meta.write("running")
         return announce(self.console, self.parts, self.threads)
 
@@ -292,7 +276,7 @@ class Experiment:
         """Return a context with the TensorBoard logger and a line that says how to view its event files."""
         from hsi_al.active.observers.tensorboard_observer import tensorboard_observer
 
-        return tensorboard_observer(self.parts.directory, self.parts.scene.class_names, to_yaml(self.config))
+        return tensorboard_observer(self.parts.records, self.parts.scene.class_names, to_yaml(self.config))
 
     def in_wandb(self) -> AbstractContextManager[tuple[Logger, str]]:
         """Return a context with the W&B logger and a line that says where its run is."""
@@ -313,7 +297,7 @@ class Experiment:
             tags=logger.tags,
             config=to_dict(config),
         )
-        return wandb_observer(about, parts.directory, parts.scene.class_names)
+        return wandb_observer(about, parts.records, parts.scene.class_names)
 
     def write_maps(self, loop: ActiveLearningLoop) -> None:
         """Predict the pixels that the last round did not predict, and write the maps of the whole scene."""
@@ -332,7 +316,7 @@ class Experiment:
         for map_ in values if scene.no_data is not None else ():
             map_[scene.no_data] = 0
         with timed(loop.seconds, "I/O"):
-            write = self.parts.directory.write_predictions
+            write = self.parts.records.write_predictions
             self.ranks.from_first(lambda: write(values[0], scene.ground_truth, scene.false_colour(), *values[1:]))
             if uncertainty is not None:
                 self.ranks.from_first(lambda: self.write_georeferenced(values[-1], uncertainty))

@@ -17,7 +17,7 @@ from hsi_al.acquisition.selection import scores_of
 from hsi_al.active.asking import Asker
 from hsi_al.active.curve import RoundRecord
 from hsi_al.active.observers.base import Observer
-from hsi_al.active.run_directory import RunDirectory
+from hsi_al.active.records import Records
 from hsi_al.active.stopping import Stopping, agreement_of
 from hsi_al.methods.base import Learner, in_parts
 from hsi_al.outputs import Outputs
@@ -67,7 +67,7 @@ class ActiveLearningLoop:
         learner: Fits and predicts.
         acquisition: Selects the queries.
         oracle: Gives the labels of queried pixels.
-        directory: Where rounds are committed.
+        records: Where rounds are committed.
         rounds: Number of query rounds; one more training follows the last query.
         query_size: Pixels per query.
         seed: Root seed.
@@ -88,7 +88,7 @@ class ActiveLearningLoop:
     learner: Learner
     acquisition: Acquisition
     oracle: Oracle
-    directory: RunDirectory
+    records: Records
     rounds: int
     query_size: int
     seed: int
@@ -108,18 +108,22 @@ class ActiveLearningLoop:
     def play_rounds(self, first_round: int) -> None:
         """Play, commit and report the rounds from `first_round` to the last one."""
         for round_ in range(first_round, self.rounds + 1):
-            interrupts.check()
-            record = self.play(round_)
-            interrupts.check()
-            last = round_ == self.rounds or self.stopped is not None
-            with timed(self.seconds, "I/O"):
-                self.commit(record, last)
-            with timed(self.seconds, "logging"):
-                for observer in self.observers:
-                    observer.on_round(record)
-            gc.collect()  # a Trainer and its optimiser form a reference cycle: memory would grow every round
-            if last:
+            if self.advance(round_):
                 break
+
+    def advance(self, round_: int) -> bool:
+        """Play, commit and report one round; return whether it is the last."""
+        interrupts.check()
+        record = self.play(round_)
+        interrupts.check()
+        last = round_ == self.rounds or self.stopped is not None
+        with timed(self.seconds, "I/O"):
+            self.commit(record, last)
+        with timed(self.seconds, "logging"):
+            for observer in self.observers:
+                observer.on_round(record)
+        gc.collect()  # a Trainer and its optimiser form a reference cycle: memory would grow every round
+        return last
 
     def play(self, round_: int) -> RoundRecord:
         """Play one round: fit, predict and evaluate, then, unless it is the last, query and label."""
@@ -150,11 +154,11 @@ class ActiveLearningLoop:
 
     def rows_with(self, record: RoundRecord) -> list[dict[str, float]]:
         """Return the committed rows of curve.csv and that of a record not yet committed."""
-        return [*self.directory.rows, record.row(self.directory.label_values)]
+        return [*self.records.rows, record.row(self.records.label_values)]
 
     def commit(self, record: RoundRecord, last: bool) -> None:
         """Commit the finished round in the first process."""
-        self.ranks.from_first(lambda: self.directory.commit(record, self.pool, self.learner, last))
+        self.ranks.from_first(lambda: self.records.commit(record, self.pool, self.learner, last))
 
     def ask(self, learner: Learner, pixel_ids: Ids, only_classes: bool = False) -> tuple[Outputs, Scores | None]:
         """Predict pixels in parts; keep only classes and scores if the acquisition ranks scores, or only classes."""
@@ -180,13 +184,13 @@ class ActiveLearningLoop:
     def agreement(self, outputs: Outputs) -> float | None:
         """Return kappa with the previous round's predictions on the unlabelled pool; None if no stopping rule needs it.
 
-        The predictions are stored in the run directory object for the next round.
+        The predictions are kept in the records for the next round.
         """
         if self.stopping.agreement is None:
             return None
-        before, unlabelled = self.directory.predicted, ~self.pool.is_labelled
+        before, unlabelled = self.records.predicted, ~self.pool.is_labelled
         now = outputs.predicted_class[np.searchsorted(self.split.scored_ids, self.pool.candidates)]
-        self.directory.predicted = now
+        self.records.predicted = now
         earlier = None if before is None else before[unlabelled]
         return agreement_of(earlier, now[unlabelled], self.n_classes)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hsi_al.active.curve import RoundRecord
 from hsi_al.active.parts import Parts
+from hsi_al.active.run_directory import RunDirectory
 from hsi_al.report.run_files import meta_entries
 
 
@@ -26,9 +27,9 @@ class MetaFile:
         began: Start of this call, in seconds of `time.monotonic`.
     """
 
-    def __init__(self, parts: Parts, threads: int, began: float) -> None:
+    def __init__(self, parts: Parts[RunDirectory], threads: int, began: float) -> None:
         self.parts, self.threads, self.began = parts, threads, began
-        self.earlier = meta_entries(parts.directory.path)
+        self.earlier = meta_entries(parts.records.path)
         self.filtered: dict[str, float] | None = self.earlier.get("filtered_map")
         self.wandb_id: str = self.earlier.get("wandb_id") or secrets.token_hex(4)
 
@@ -40,7 +41,7 @@ class MetaFile:
         """Write meta.json with the given state, `running` or `finished`; `wall_seconds` sums all calls of the run."""
         parts, earlier = self.parts, self.earlier
         scene = parts.scene
-        parts.directory.write_meta(
+        parts.records.write_meta(
             {
                 "state": state,
                 "title": parts.title(),

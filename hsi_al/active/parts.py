@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,15 @@ from hsi_al.acquisition.base import Acquisition
 from hsi_al.acquisition.factory import build_acquisition
 from hsi_al.active.asking import STEP, Asker
 from hsi_al.active.inherited import labels_of_run
+from hsi_al.active.loop import ActiveLearningLoop
+from hsi_al.active.records import Records
 from hsi_al.active.run_directory import RunDirectory
 from hsi_al.active.stopping import Stopping
 from hsi_al.config.schema import Config, DatasetConfig
 from hsi_al.errors import ConfigurationError, PoolError, PoolExhaustedError, SceneError
 from hsi_al.methods.base import HasFeatures, Learner
 from hsi_al.methods.registry import asker_config, build_learner, method_of
-from hsi_al.methods.room import Task
+from hsi_al.methods.room import Method, Task
 from hsi_al.pool.answers import session_labels
 from hsi_al.pool.initial import DRAWS, draw_initial, draw_per_class
 from hsi_al.pool.label_pool import LabelPool
@@ -43,6 +45,7 @@ from hsi_al.scenes.scene import Scene, is_scene_file
 from hsi_al.training.ranks import ALONE, Ranks
 
 Ids = NDArray[np.int64]
+R = TypeVar("R", bound=Records)
 # Keys that describe the user's own scene.
 OWN = (
     *("cube_key", "axes", "no_data", "bands", "ground_truth_file", "ground_truth_key", "label_field", "test_file"),
@@ -50,8 +53,23 @@ OWN = (
 )
 
 
+@dataclass(frozen=True)
+class Own:
+    """What takes the place of parts that the configuration names, for callers from Python; None = as configured.
+
+    Attributes:
+        method: Declaration of the learner.
+        acquisition: Selects the queries.
+        oracle: Gives the labels of queried pixels.
+    """
+
+    method: Method | None = None
+    acquisition: Acquisition | None = None
+    oracle: Oracle | None = None
+
+
 @dataclass
-class Parts:
+class Parts(Generic[R]):
     """The objects that a run consists of.
 
     Attributes:
@@ -61,7 +79,7 @@ class Parts:
         acquisition: Selects the queries.
         learner: Fits and predicts.
         oracle: Gives the labels of queried pixels.
-        directory: Where rounds are committed.
+        records: Where rounds are committed.
         pool: Candidates with the labels committed so far; the initial labels in a new run.
         stopping: Rules that end a run before its last round.
         first_round: The round to run next.
@@ -78,7 +96,7 @@ class Parts:
     acquisition: Acquisition
     learner: Learner
     oracle: Oracle
-    directory: RunDirectory
+    records: R
     pool: LabelPool
     stopping: Stopping
     first_round: int
@@ -90,8 +108,28 @@ class Parts:
 
     def stop(self, reason: str) -> None:
         """Make the last committed round the last one of the run, and record the reason."""
-        self.rounds = len(self.directory.rows) - 1
+        self.rounds = len(self.records.rows) - 1
         self.stopped = {"round": self.rounds, "reason": reason}
+
+    def loop(self) -> ActiveLearningLoop:
+        """Return the loop that plays the rounds of the run."""
+        return ActiveLearningLoop(
+            self.split,
+            self.scene.labels_of(self.split.scored_ids),
+            self.scene.n_classes,
+            self.scene.width,
+            self.pool,
+            self.learner,
+            self.acquisition,
+            self.oracle,
+            self.records,
+            self.rounds,
+            self.config.protocol.query_size,
+            self.config.seed,
+            stopping=self.stopping,
+            ranks=self.ranks,
+            asker=self.asker,
+        )
 
     def missing(self) -> dict[str, list[int]]:
         """Return, for `candidates` and `test`, the label values without a pixel on that side of the split."""
@@ -132,7 +170,7 @@ class Parts:
         return found
 
 
-def build_parts(config: Config, path: Path, ranks: Ranks, tell: Callable[[Scene], None]) -> Parts:
+def build_parts(config: Config, path: Path, ranks: Ranks, tell: Callable[[Scene], None]) -> Parts[RunDirectory]:
     """Build the parts of a new run, or of the run that its directory holds so far.
 
     Args:
@@ -147,15 +185,35 @@ def build_parts(config: Config, path: Path, ranks: Ranks, tell: Callable[[Scene]
     scene = build_scene(config)
     tell(scene)
     require_labels(scene)
-    split = build_split(config, scene)
-    acquisition = build_acquisition(config.acquisition.name, config.acquisition)
+    directory = RunDirectory(path, scene.label_values, method_of(config).state_suffix)
+    parts = assembled(config, scene, build_split(config, scene), directory, ranks)
+    if parts.first_round and config.protocol.labels_from is not None:
+        parts.labels_from = meta_entries(path).get("labels_from")
+    return parts
+
+
+def assembled(
+    config: Config, scene: Scene, split: Split, records: R, ranks: Ranks = ALONE, own: Own = Own()
+) -> Parts[R]:
+    """Build the parts of a run around its scene, its split and the records of its rounds so far.
+
+    Args:
+        config: Checked configuration.
+        scene: A scene with labels.
+        split: The division of its labelled pixels.
+        records: Where rounds are committed; what they hold already is put into the pool.
+        ranks: The processes that share the run.
+        own: What takes the place of parts that the configuration names.
+
+    Raises:
+        HsiAlError: Bad input.
+    """
+    acquisition = own.acquisition or build_acquisition(config.acquisition.name, config.acquisition)
     asking = asker_config(config)
-    learner = learner_of(config, scene, split, frozenset() if asking else acquisition.needs, ranks)
+    learner = learner_of(config, scene, split, frozenset() if asking else acquisition.needs, ranks, own.method)
     asker = None
     if asking:
         asker = Asker(learner_of(asking, scene, split, acquisition.needs), config.acquisition.by_step or STEP)
-    method = method_of(config)
-    directory = RunDirectory(path, scene.label_values, method.state_suffix)
     pool, protocol = LabelPool(split.candidates), config.protocol
     parts = Parts(
         config,
@@ -163,19 +221,17 @@ def build_parts(config: Config, path: Path, ranks: Ranks, tell: Callable[[Scene]
         split,
         acquisition,
         learner,
-        GroundTruthOracle(scene.labelled_ids, scene.labels_of(scene.labelled_ids)),
-        directory,
+        own.oracle or GroundTruthOracle(scene.labelled_ids, scene.labels_of(scene.labelled_ids)),
+        records,
         pool,
         Stopping(protocol.stop_at, protocol.stop_when_stable),
-        directory.restore(pool),
+        records.restore(pool),
         protocol.rounds,
         ranks,
         asker,
     )
-    if 0 < parts.first_round <= parts.rounds and (reason := parts.stopping.reason(directory.rows)):
+    if 0 < parts.first_round <= parts.rounds and (reason := parts.stopping.reason(records.rows)):
         parts.stop(reason)
-    if protocol.labels_from is not None:
-        parts.labels_from = meta_entries(path).get("labels_from")
     if parts.first_round == 0:
         if protocol.labels_from is None:
             initial = draw(config, scene, split.initial, asker.learner if asker else learner)
@@ -196,14 +252,24 @@ def require_labels(scene: Scene) -> None:
         )
 
 
-def learner_of(config: Config, scene: Scene, split: Split, needs: frozenset[str], ranks: Ranks = ALONE) -> Learner:
+def learner_of(
+    config: Config,
+    scene: Scene,
+    split: Split,
+    needs: frozenset[str],
+    ranks: Ranks = ALONE,
+    method: Method | None = None,
+) -> Learner:
     """Build the learner that `config.learner` describes, which has to fill in the fields `needs` of `Outputs`.
+
+    A `method` is taken in place of the one that `learner.name` selects.
 
     Raises:
         HsiAlError: Bad input.
     """
-    cube = scene.source if method_of(config).in_windows else scene.cube
-    return build_learner(Task(config, cube, scene.n_classes, split.candidates, needs, ranks=ranks))
+    method = method or method_of(config)
+    cube = scene.source if method.in_windows else scene.cube
+    return build_learner(Task(config, cube, scene.n_classes, split.candidates, needs, ranks=ranks), method)
 
 
 def build_scene(config: Config) -> Scene:
@@ -312,13 +378,25 @@ def fits_memory(config: Config) -> bool:
 
 
 def build_split(config: Config, scene: Scene) -> Split:
-    """Divide the labelled pixels into candidates and test pixels, in the same way for every root seed.
-
-    Every `split.fold` is a draw of its own.
+    """Divide the labelled pixels as `divided` does, with enough candidates for the protocol.
 
     Raises:
         PoolError: The split leaves a side empty.
         PoolExhaustedError: The protocol needs more labels than there are candidates.
+    """
+    split = divided(config, scene)
+    if config.protocol.labels_from is None:  # else known with these labels
+        check_budget(config, scene, split, initial_size(config, scene.labels_of(split.initial)))
+    return split
+
+
+def divided(config: Config, scene: Scene, method: Method | None = None) -> Split:
+    """Divide the labelled pixels into candidates and test pixels, in the same way for every root seed.
+
+    Every `split.fold` is a draw of its own. The default guard is that of `method`, or of the configured learner.
+
+    Raises:
+        PoolError: The split leaves a side empty.
     """
     settings, ids = config.split, scene.labelled_ids
     labels = scene.labels_of(ids)
@@ -336,7 +414,7 @@ def build_split(config: Config, scene: Scene) -> Split:
         split = divide_holdout(ids, labels, rng, settings.fraction)
     else:
         shape = scene.height, scene.width
-        split = divide_spatially(ids, labels, shape, settings.kind, rng, settings.block_size, guard_of(config))
+        split = divide_spatially(ids, labels, shape, settings.kind, rng, settings.block_size, guard_of(config, method))
     protocol = config.protocol
     if protocol.max_pixels is not None:
         split = split.thinned(protocol.max_pixels, generator(settings.seed, "thin", settings.fold))
@@ -347,8 +425,6 @@ def build_split(config: Config, scene: Scene) -> Split:
     if settings.kind != "paper" and not len(split.test):
         key = "split.fraction" if settings.new_ground is None else "split.new_ground"
         raise PoolError(f"split={settings.kind} leaves no test pixels of {scene.name}; lower {key}.")
-    if protocol.labels_from is None:  # else known with these labels
-        check_budget(config, scene, split, initial_size(config, scene.labels_of(split.initial)))
     return split
 
 
@@ -382,14 +458,17 @@ def initial_key(config: Config) -> str:
     return "protocol.per_class" if config.protocol.per_class else "protocol.initial_size"
 
 
-def guard_of(config: Config) -> int:
+def guard_of(config: Config, method: Method | None = None) -> int:
     """Return the side of the window around a candidate without test pixels; 1 = no guard.
 
     By default blocks and checkerboard keep test pixels out of every training patch, and fields only divide.
+    A `method` is taken in place of the one that `learner.name` selects.
     """
     if config.split.guard is not None:
         return config.split.guard
-    return 1 if config.split.kind == "fields" else max(config.patch_size, method_of(config).window(config) or 0)
+    if config.split.kind == "fields":
+        return 1
+    return max(config.patch_size, (method or method_of(config)).window(config) or 0)
 
 
 def initial_size(config: Config, labels: Ids) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al.active.curve import RoundRecord
+from hsi_al.active.records import Records
 from hsi_al.errors import PoolError, RunDirectoryError
 from hsi_al.files import replacing
 from hsi_al.manifest import ANEW, Manifest, digest, read_manifest, reading, replace_files, sealed
@@ -32,8 +33,8 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP)  # what file systems with
 PACKED: dict[str, Any] = {"compression": "gzip", "fletcher32": True}
 
 
-class RunDirectory:
-    """One run's folder.
+class RunDirectory(Records):
+    """One run's folder, and its committed rounds.
 
     Committing a round replaces these files atomically, in this order: weights (with warm start, or in the last round),
     manifest.json with the checksums of the new and the present files, confusion.h5, curve.csv, and pool.h5, which is
@@ -43,19 +44,12 @@ class RunDirectory:
         path: The folder; created if missing.
         label_values: Original value of every class index, (C,).
         suffix: Extension of the files of the learner's state.
-
-    Attributes:
-        predicted: Class index predicted for every candidate in the latest round, (N,), or None; written to pool.h5
-            unless None, because a stopping rule compares the next round with it.
     """
 
     def __init__(self, path: Path, label_values: Ids, suffix: str = ".pt") -> None:
         path.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        self.label_values, self.suffix = label_values, suffix
-        self.rows: list[dict[str, float]] = []
-        self.confusions: list[tuple[Ids, Ids]] = []
-        self.predicted: Ids | None = None
+        super().__init__(label_values)
+        self.path, self.suffix = path, suffix
 
     def restore(self, pool: LabelPool) -> int:
         """Read the committed labels into an empty pool and the committed rounds into memory.
@@ -107,8 +101,7 @@ class RunDirectory:
         Raises:
             OSError: The disk is full or the folder can't be written.
         """
-        self.rows.append(record.row(self.label_values))
-        self.confusions.append((record.confusion_all, record.confusion_heldout))
+        super().commit(record, pool, learner, last)
         weights = self.weights(record.round)
         if learner.warm or last:
             learner.save(weights)

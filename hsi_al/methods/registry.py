@@ -195,14 +195,14 @@ def require_network(config: Config) -> Method:
     return method
 
 
-def build_learner(task: Task) -> "Learner":
-    """Build the learner of a run.
+def build_learner(task: Task, method: Method | None = None) -> "Learner":
+    """Build the learner of a run, that of `method` or of the one that `learner.name` selects.
 
     Raises:
         LearnerError: The learner can't give the outputs in `task.needs`, or lacks the scenes that it is trained on.
         ConfigurationError: A setting doesn't fit the scene or the machine.
     """
-    method = method_of(task.config)
+    method = method or method_of(task.config)
     if missing := task.needs - method.provides:
         from hsi_al.acquisition.factory import build_acquisition
         from hsi_al.acquisition.registry import acquisitions

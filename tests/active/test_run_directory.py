@@ -366,7 +366,7 @@ def test_a_full_disk_leaves_the_earlier_commit(
     committed = 1 if n < per_round else 2  # pool.h5 is there before its folder is synchronised
     again, first_round = start(path, rounds=2, learner=learner())
     assert first_round == committed
-    assert len(again.directory.rows) == len(again.directory.confusions) == committed
+    assert len(again.records.rows) == len(again.records.confusions) == committed
     again.run(first_round)
     assert contents(path) == contents(whole)
 

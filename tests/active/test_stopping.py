@@ -73,10 +73,10 @@ def stopping_run(path: Path, rule: Stopping, learner: NearestMean | None = None,
     """As a job does it: a rule that is met already starts no round."""
     loop, first_round = start(path, kind=kind, learner=learner, rounds=7)
     loop.stopping = rule
-    if first_round and rule.reason(loop.directory.rows):
+    if first_round and rule.reason(loop.records.rows):
         return
     loop.run(first_round)
-    assert (loop.stopped is None) == (len(loop.directory.rows) == 8)
+    assert (loop.stopped is None) == (len(loop.records.rows) == 8)
 
 
 def test_a_target_stops_before_its_query_and_leaves_weights(tmp_path: Path) -> None:

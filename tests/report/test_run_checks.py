@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from hsi_al.active.run_directory import RunDirectory
 from hsi_al.errors import RunDirectoryError
 from hsi_al.manifest import read_manifest
 from hsi_al.report.__main__ import main
@@ -23,7 +24,8 @@ ROUNDS, QUERY = 3, 5
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("whole")
-    directory = run(path, rounds=ROUNDS, learner=WarmNearestMean()).directory
+    directory = run(path, rounds=ROUNDS, learner=WarmNearestMean()).records
+    assert isinstance(directory, RunDirectory)
     for _ in range(2):  # a first and a second start
         directory.write_config("seed: 0\n", {"cube": "1", "ground_truth": "2"})
     directory.write_meta({"state": "finished", "class_names": {"1": "a", "3": "b", "10": "c"}, "calls": 1})

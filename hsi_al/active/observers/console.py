@@ -6,6 +6,7 @@ from rich.console import Console
 
 from hsi_al.active.observers.progress import duration
 from hsi_al.active.parts import Parts, guard_of
+from hsi_al.active.run_directory import RunDirectory
 from hsi_al.config.schema import COMPLETE_MAP, GIVEN, NEW_GROUND, NEW_LABELS, Config, question_of
 from hsi_al.methods.base import Estimate
 from hsi_al.methods.registry import method_of
@@ -34,7 +35,7 @@ def announce_scene(console: Console, scene: Scene) -> None:
         console.print(notice)
 
 
-def announce(console: Console, parts: Parts, threads: int) -> Estimate:
+def announce(console: Console, parts: Parts[RunDirectory], threads: int) -> Estimate:
     """Print a summary of the run with its estimated time, measured on this machine, and return the estimate.
 
     Args:
@@ -105,7 +106,7 @@ def announce(console: Console, parts: Parts, threads: int) -> Estimate:
         )
     for line in parts.stopping.describe():
         say(line)
-    say(f"Run directory: {short_path(parts.directory.path)}")
+    say(f"Run directory: {short_path(parts.records.path)}")
     return estimate
 
 
