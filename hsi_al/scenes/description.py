@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hsi_al import interrupts
 from hsi_al.errors import SceneError
-from hsi_al.scenes.arrays import Rows, Variable
+from hsi_al.scenes.arrays import Rows, Variable, chosen
 from hsi_al.scenes.bands import chosen_bands
 from hsi_al.scenes.checks import fitting_axes
 from hsi_al.scenes.georeference import Georeference
@@ -78,6 +78,8 @@ def describe(path: Path, key: str | None = None) -> Description:
         if key is None:
             key, labels_key = guessed(variables)
             if key is None:
+                if not any(variable.is_picture for variable in variables):
+                    chosen(path, variables, None)
                 found.say("next", "name one of the keys with --key")
                 return found
         found.say("read", key)

@@ -97,8 +97,8 @@ def described(path: Path, n_bands: int) -> Described:
     bands = root.findall("specific/bandCharacterisation/bandID")
     if len(bands) != n_bands:
         raise SceneError(
-            f"{path} describes {len(bands)} bands (bandCharacterisation), but the image has {n_bands}; are both of one "
-            "product?"
+            f"{path} describes {len(bands)} bands (bandCharacterisation), but the image has {n_bands}; unpack the "
+            "product again, so that both are of one."
         )
 
     def numbers(name: str, default: float | None = None) -> tuple[float, ...]:

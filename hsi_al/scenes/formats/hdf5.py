@@ -5,8 +5,9 @@ is there before memory is taken for them.
 """
 
 import math
+import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from itertools import islice
@@ -29,6 +30,8 @@ CHUNK_CACHE = {"rdcc_nbytes": 2**28, "rdcc_nslots": 100_003}
 NO_DATA = ("_FillValue", "missing_value", "NoData")
 # A dataset that claims more than this, and more than so many times what is stored, was never written.
 LARGE_BYTES, MOST_PACKED = 2**34, 5000
+CELL = re.compile(r"(.+?)[{(](\d{1,9})[})]")
+MOST_CELLS = 100  # of a cell array that are listed
 HEAP, MOST_SCANNED = b"GCOL\x01\0\0\0", 2**30
 
 
@@ -148,10 +151,16 @@ def chosen_dataset(file: h5py.File, path: Path, key: str | None) -> h5py.Dataset
         SceneError: There is none, there are several, or its values are elsewhere or were never written.
     """
     headed, name = has_matlab_header(path), (key or "").strip("/")
-    with suppress(KeyError):
-        if name and _variable(file, path, name, found := own_dataset(file, path, name), headed).numeric:
-            return found
+    for place in (name, dotted(name)):
+        with suppress(KeyError):
+            if name and _variable(file, path, place, found := own_dataset(file, path, place), headed).numeric:
+                return found
     return own_dataset(file, path, chosen(path, listed(file, path, few=not name), name or None))
+
+
+def dotted(key: str) -> str:
+    """Return the path of a field of a struct, `a/b` for MATLAB's `a.b`."""
+    return key.replace(".", "/")
 
 
 def listed(file: h5py.File, path: Path, few: bool = True) -> list[Variable]:
@@ -163,14 +172,38 @@ def listed(file: h5py.File, path: Path, few: bool = True) -> list[Variable]:
     objects = list(islice(_objects(file), MOST_OBJECTS + 1))
     if len(objects) > MOST_OBJECTS and few:
         raise SceneError(f"{path} holds more than {MOST_OBJECTS:,} arrays and groups; name the key of the one to read.")
-    headed = has_matlab_header(path)
-    return [
-        Variable(place, (), f"link to {node}", False)
-        if isinstance(node, str)
-        else _variable(file, path, place, node, headed)
-        for place, node in objects
-        if isinstance(node, (str, h5py.Dataset))
-    ]
+    headed, found = has_matlab_header(path), list[Variable]()
+    for place, node in objects:
+        if isinstance(node, str):
+            found.append(Variable(place, (), f"link to {node}", False))
+        elif isinstance(node, h5py.Dataset):
+            found.append(_variable(file, path, place, node, headed))
+            for number in range(1, 1 + min(MOST_CELLS, len(references(path, node)))):
+                with suppress(KeyError):
+                    cell = _node(file, path, f"{place}{{{number}}}")
+                    if isinstance(cell, h5py.Dataset):
+                        found.append(_variable(file, path, f"{place}{{{number}}}", cell, headed))
+    return found
+
+
+def references(path: Path, dataset: h5py.Dataset) -> Sequence[h5py.Reference]:
+    """Return what the entries of a cell array refer to, in MATLAB's order; nothing for another dataset.
+
+    References name objects of the file itself; HDF5 has none to other files.
+    """
+    is_cell = (
+        h5py.check_ref_dtype(dataset.id.dtype) is h5py.Reference
+        if dataset.id.get_type().get_class() == h5py.h5t.REFERENCE
+        else False
+    )
+    if (
+        not is_cell
+        or not dataset.shape
+        or math.prod(dataset.shape) > MOST_OBJECTS
+        or _elsewhere(dataset.file, path, dataset)
+    ):
+        return []
+    return list(np.asarray(dataset[()]).ravel())  # the axes are reversed, so rows of HDF5 are MATLAB's columns
 
 
 def variables(path: Path) -> list[Variable]:
@@ -234,7 +267,11 @@ def is_classic(path: Path) -> bool:
 
 def _node(file: h5py.File, path: Path, key: str) -> Any:  # noqa: ANN401
     node: Any = file
-    for name in filter(None, key.split("/")):
+    for part in filter(None, key.split("/")):
+        name, number = part, 0
+        # A name may hold braces itself; only what isn't there is an entry of a cell.
+        if isinstance(node, h5py.Group) and not node.id.links.exists(part.encode()) and (match := CELL.fullmatch(part)):
+            name, number = match[1], int(match[2])
         if not isinstance(node, h5py.Group) or not node.id.links.exists(name.encode()):
             raise KeyError(f"object {key!r} doesn't exist")
         if target := _target(node, name):
@@ -242,6 +279,11 @@ def _node(file: h5py.File, path: Path, key: str) -> Any:  # noqa: ANN401
                 f"{path}: {name!r} is a link to {target}, which is not followed; name an array of the file."
             )
         node = node[name]
+        if number:
+            entries = references(path, node) if isinstance(node, h5py.Dataset) else []
+            if not number <= len(entries) or not entries[number - 1]:
+                raise KeyError(f"object {part!r} doesn't exist")
+            node = file[entries[number - 1]]
     return node
 
 

@@ -172,7 +172,7 @@ def georeference(file: h5py.File, path: Path, height: int, width: int) -> tuple[
         return None, (f"{path}: the corners of the product make no sense, so maps of it lie nowhere.",)
     across, down = (right - left) / (width - 1), (top - bottom) / (height - 1)
     try:
-        with gdal(path, "names an unknown coordinate reference system") as rasterio:
+        with gdal(path, " names an unknown coordinate reference system") as rasterio:
             crs = rasterio.crs.CRS.from_epsg(code).to_wkt()
     except SceneError:
         return None, (

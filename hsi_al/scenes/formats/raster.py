@@ -67,7 +67,7 @@ def gdal(path: Path, what: str) -> Iterator[Any]:
 
     Args:
         path: The file.
-        what: What is done with it, after "it", such as "can't be opened".
+        what: What goes wrong then, after the path, such as " can't be opened".
     """
     rasterio = library(path)
     with rasterio.Env(**OPTIONS), warnings.catch_warnings():
@@ -77,7 +77,7 @@ def gdal(path: Path, what: str) -> Iterator[Any]:
         except (rasterio.errors.RasterioError, rasterio.errors.CRSError, rasterio._err.CPLE_BaseError) as error:
             if system_error(error):
                 raise
-            raise SceneError(f"{path} {what}: it is damaged, truncated or not what its name says; {AGAIN}.") from error
+            raise SceneError(f"{path}{what}: it is damaged, truncated or not what its name says; {AGAIN}.") from error
 
 
 AGAIN = "download or write it again"
@@ -148,7 +148,7 @@ def opened(path: Path, place: Path | None = None, drivers: Sequence[str] = tuple
     Raises:
         SceneError: GDAL can't read it.
     """
-    with gdal(path, "can't be read as a raster") as rasterio:
+    with gdal(path, " can't be read as a raster") as rasterio:
         # `rasterio.open` takes one driver only, and a text with a scheme for an address.
         return rasterio.DatasetReader(Path(place or path).absolute(), driver=list(drivers), sharing=False)
 
@@ -175,6 +175,10 @@ def raster_rows(path: Path, dataset: Any, bands: Sequence[int], about: Described
     kind = np.result_type(stored_type, np.float32) if changed else stored_type
     indexes = [band + 1 for band in bands]
     height, width, block = dataset.height, dataset.width, dataset.block_shapes[0]
+    # A block is unpacked as a whole, of all bands where they lie together.
+    together = dataset.count if dataset.interleaving is not None and dataset.interleaving.name == "pixel" else 1
+    block_bytes = math.prod(block) * stored_type.itemsize * together
+    require_memory(path, (*block, together), block_bytes, "write it in tiles (gdal_translate -co TILED=YES)")
 
     def window(rows: slice, columns: slice) -> NDArray[Any]:
         (top, bottom, _), (left, right, _) = rows.indices(height), columns.indices(width)
@@ -183,7 +187,7 @@ def raster_rows(path: Path, dataset: Any, bands: Sequence[int], about: Described
         result = np.empty(shape, kind)
         if not result.size:
             return result
-        where = f"is damaged or truncated: rows {top} to {bottom - 1} can't be read"
+        where = f": rows {top} to {bottom - 1} can't be read"
         with gdal(path, where):
             if not changed:
                 # GDAL writes into the band-last array itself, which is what BIP files are read fast by.
@@ -424,7 +428,7 @@ def rows(path: Path, key: str | None) -> Rows:
     require_own_pixels(path)
     dataset = opened(path)
     try:
-        with gdal(path, "can't be read as a raster"):
+        with gdal(path, " can't be read as a raster"):
             bands, about = described(path, dataset)
             return raster_rows(path, dataset, bands, about)
     except BaseException:
@@ -466,8 +470,9 @@ def is_tiff(path: Path) -> bool:
 def is_list(path: Path) -> bool:
     """Refuse a VRT, which is a list of other files."""
     with path.open("rb") as file:
-        if not file.read(2**10).lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"<VRT", b"<GDAL")):
-            return False
+        head = file.read(2**10).lstrip(b"\xef\xbb\xbf \r\n\t")
+    if not head.startswith(b"<") or not any(root in head for root in (b"<VRT", b"<GDAL_")):
+        return False
     raise SceneError(
         f"{path} is a VRT: a list of other files, which is not followed; write its pixels into one file with "
         f"gdal_translate {path.name} {path.stem}.tif."
