@@ -81,21 +81,16 @@ def cut_tif(folder: Path) -> Path:
     return path
 
 
-def huge_tif(folder: Path, compression: int = 1) -> Path:
-    """A header that claims 2^30 x 2^30 pixels of 8 bits in a single strip."""
-    sizes = (
-        (256, 2**30),
-        (257, 2**30),
-        (258, 8),
-        (259, compression),
-        (262, 1),
-        (273, 8),
-        (277, 1),
-        (278, 2**30),
-        (279, 9),
+def huge_tif(folder: Path, tile: int = 0) -> Path:
+    """A header that claims 2^30 x 2^30 pixels of 8 bits, in a single strip or in tiles of `tile` x `tile`."""
+    pixels = ((256, 2**30), (257, 2**30), (258, 8), (259, 1), (262, 1))
+    strip, tiles = (
+        ((273, 8), (277, 1), (278, 2**30), (279, 9)),
+        ((277, 1), (322, tile), (323, tile), (324, 8), (325, 9)),
     )
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sizes)
-    (folder / "x.tif").write_bytes(b"II*\0\x08\0\0\0" + struct.pack("<H", len(sizes)) + entries + bytes(4))
+    tags = (*pixels, *(tiles if tile else strip))
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    (folder / "x.tif").write_bytes(b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4))
     return folder / "x.tif"
 
 
@@ -167,7 +162,7 @@ CASES: dict[str, tuple[Make, str]] = {
         "x.tif holds values of type complex64",
     ),
     "huge picture": (huge_tif, "x.tif: rows 0 to 0 can't be read"),
-    "huge packed picture": (lambda f: huge_tif(f, 8), "an array of shape (1073741824, 1073741824, 1) takes"),
+    "huge tiles": (lambda f: huge_tif(f, 2**20), "an array of shape (1048576, 1048576, 1) takes"),
     "page": (raw("x.tif", b"<!DOCTYPE html><html>404"), "x.tif is a web page"),
     "other driver": (raw("x.unheard", b"<GDAL_WMS><Service/></GDAL_WMS>"), "is a VRT"),
     "virtual, elsewhere": (vrt("/etc/passwd"), "x.vrt is a VRT: a list of other files, which is not followed"),
