@@ -240,7 +240,10 @@ def write_prediction(
     if found.georeference is not None:
         written += write_georeferenced(output, class_map, found.uncertainty, found.georeference, names)
     with left_out(str(output / "map.png"), warn):
-        written.append(draw_map(thinned(class_map), None, found.picture, names, title, output / "map.png"))
+        shown, shape = thinned(class_map), (class_map.shape[0], class_map.shape[1])
+        written.append(
+            draw_map(shown, None, found.picture, names, title, output / "map.png", found.georeference, shape)
+        )
     return written
 
 

@@ -49,6 +49,7 @@ class MetaFile:
                 "n_bands": scene.n_bands,
                 "rgb_bands": list(scene.colour_bands),
                 "bands": None if scene.bands is None else list(scene.bands),
+                "georeference": None if scene.georeference is None else scene.georeference.to_json(),
                 "wavelengths": None if scene.wavelengths is None else scene.wavelengths.tolist(),
                 "preparation": scene.preparation.to_json(),
                 "band_statistics": [values.tolist() for values in scene.band_statistics],

@@ -66,7 +66,9 @@ def draw(run_dir: Path, folder: Path | None = None, warn: Callable[[str], None] 
     }
     if predictions is not None:
         pool, shown = _pool(run_dir, predictions), (predictions.class_map, predictions.ground_truth, predictions.rgb)
-        figures["map.png"] = lambda: map_figure(*shown, meta.class_names, meta.title, predictions.filtered_map)
+        figures["map.png"] = lambda: map_figure(
+            *shown, meta.class_names, meta.title, predictions.filtered_map, meta.georeference, predictions.shape
+        )
         figures["query_map.png"] = lambda: query_figure(pool, shown[2], meta.title)
     drawn = []
     for name, figure in figures.items():

@@ -15,6 +15,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 
 from hsi_al.report.canvas import (
     CHARACTER,
@@ -32,6 +33,7 @@ from hsi_al.report.canvas import (
 )
 from hsi_al.report.palette import BACKGROUND, PALETTE, RGB, UNUSED, colour_of, paint
 from hsi_al.report.run_files import Image, Ints, Pool, thinned
+from hsi_al.scenes.georeference import Georeference
 
 MOST_ENTRIES = 60  # classes in a legend
 
@@ -43,9 +45,11 @@ def draw_map(
     class_names: dict[int, str],
     title: str,
     path: Path,
+    where: Georeference | None = None,
+    shape: tuple[int, int] | None = None,
 ) -> Path:
     """Write the figure of `map_figure` to `path`."""
-    return save(map_figure(class_map, ground_truth, rgb, class_names, title), path)
+    return save(map_figure(class_map, ground_truth, rgb, class_names, title, None, where, shape), path)
 
 
 def map_figure(
@@ -55,8 +59,22 @@ def map_figure(
     class_names: dict[int, str],
     title: str,
     filtered_map: Ints | None = None,
+    where: Georeference | None = None,
+    shape: tuple[int, int] | None = None,
 ) -> Figure:
-    """Show false colour (H, W, 3), class map (H, W), ground truth and filtered map if there are any, and a legend."""
+    """Show false colour, class map, ground truth and filtered map if there are any, and a legend.
+
+    Args:
+        class_map: Label values, (H, W).
+        ground_truth: Label values, (H, W); None = there are none.
+        rgb: False colour, (H, W, 3).
+        class_names: Class name by label value.
+        title: Title of the figure.
+        filtered_map: Label values, (H, W); None = there is no such map.
+        where: Where the scene lies: a scale bar and north are drawn on the first picture.
+        shape: Rows and columns of the scene, if the maps are thinned.
+    """
+    shape = shape or class_map.shape[:2]
     class_map, rgb = thinned(class_map), thinned(rgb)
     ground_truth = None if ground_truth is None else thinned(ground_truth)
     colours = colour_of(class_names)
@@ -67,7 +85,50 @@ def map_figure(
     if filtered_map is not None:
         panels["filtered map"] = paint(thinned(filtered_map), colours)
     shown = [class_map] if ground_truth is None else [class_map, ground_truth]
-    return _panels(panels, _patches(shown, colours, class_names), title)
+    figure = _panels(panels, _patches(shown, colours, class_names), title)
+    if where is not None:
+        draw_ground(figure.axes[0], where, shape)
+    return figure
+
+
+def draw_ground(axes: Axes, where: Georeference, shape: tuple[int, int]) -> None:
+    """Draw a scale bar at the lower left of a picture of a scene, and an arrow to the north at its upper right.
+
+    Args:
+        axes: Axes of the picture, which may be thinned.
+        where: Where the scene lies.
+        shape: Rows and columns of the scene.
+    """
+    outlined = [withStroke(linewidth=2.5, foreground="black")]
+    right, down = where.north
+    tip, foot = (0.92 + 0.05 * right, 0.85 - 0.05 * down), (0.92 - 0.05 * right, 0.85 + 0.05 * down)
+    arrow = {"arrowstyle": "-|>", "color": "white", "lw": 1.2, "shrinkA": 0, "shrinkB": 0, "path_effects": outlined}
+    axes.annotate("", tip, foot, xycoords="axes fraction", textcoords="axes fraction", arrowprops=arrow)
+    style: dict[str, Any] = {
+        "color": "white",
+        "fontsize": FONT - 1,
+        "path_effects": outlined,
+        "transform": axes.transAxes,
+    }
+    axes.text(0.92 + 0.09 * right, 0.85 - 0.09 * down, "N", ha="center", va="center", **style)
+    metres = where.scale(shape)
+    if metres is None:
+        return
+    length = round_length(0.3 * shape[1] * metres)
+    share = length / (shape[1] * metres)
+    axes.plot([0.05, 0.05 + share], [0.05, 0.05], color="white", lw=2, transform=axes.transAxes, path_effects=outlined)
+    axes.text(0.05 + share / 2, 0.07, distance(length), ha="center", va="bottom", **style)
+
+
+def round_length(most: float) -> float:
+    """Return the largest 1, 2 or 5 times a power of ten that is at most this."""
+    power = 10.0 ** math.floor(math.log10(most))
+    return next(factor * power for factor in (5, 2, 1) if factor * power <= most)
+
+
+def distance(metres: float) -> str:
+    """Write a distance in metres, or in kilometres from 1000 m on."""
+    return f"{metres:g} m" if metres < 1000 else f"{metres / 1000:g} km"
 
 
 def _panels(panels: dict[str, Image], patches: list[Patch], title: str) -> Figure:

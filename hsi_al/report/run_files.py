@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hsi_al.manifest import NAME, read_sealed, reading
+from hsi_al.scenes.georeference import Georeference
 
 Ints = npt.NDArray[np.int64]
 Image = npt.NDArray[np.uint8]
@@ -65,6 +66,7 @@ class Meta:
         stopped: Why the run ended before its last round; empty if it didn't.
         filtered: Accuracies of the filtered map, by the names of the curve's columns; None without such a map.
         labels_by: Who asked the initial labels that come from another run; empty for a draw.
+        georeference: Where the scene lies; None = unknown.
     """
 
     title: str
@@ -75,6 +77,7 @@ class Meta:
     stopped: str = ""
     filtered: dict[str, float] | None = None
     labels_by: str = ""
+    georeference: Georeference | None = None
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,15 @@ def is_source(value: Any) -> bool:  # noqa: ANN401
     )
 
 
+def is_georeference(value: Any) -> bool:  # noqa: ANN401
+    """Return whether a value is None or what `Georeference.to_json` gives, with pixels that have an area."""
+    try:
+        found = Georeference.from_json(value)
+        return found is None or math.isfinite(sum(found.inverse))
+    except (LookupError, TypeError, ValueError, ArithmeticError):
+        return False
+
+
 def is_spectrum(value: Any) -> bool:  # noqa: ANN401
     """Return whether a value is a list of numbers, one for each band."""
     return isinstance(value, list) and all(type(number) in (int, float) for number in value)
@@ -218,6 +230,7 @@ ENTRIES: dict[str, Callable[[Any], bool]] = {
     "n_bands": is_number,
     "rgb_bands": lambda value: isinstance(value, list) and len(value) == 3 and all(map(is_number, value)),
     "bands": lambda value: value is None or (isinstance(value, list) and all(map(is_number, value))),
+    "georeference": is_georeference,
     "wavelengths": lambda value: value is None or is_spectrum(value),
     "test_pixels_in_training_patches": is_overlap,
     "stopped": is_stop,
@@ -269,6 +282,7 @@ def read_meta(run_dir: Path) -> Meta:
         (meta.get("stopped") or {}).get("reason", ""),
         meta.get("filtered_map"),
         (meta.get("labels_from") or {}).get("asked_by", ""),
+        Georeference.from_json(meta.get("georeference")),
     )
 
 

@@ -1,10 +1,14 @@
 """Where a scene lies on the ground."""
 
+import math
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 from hsi_al.errors import SceneError
 
+METRES_PER_DEGREE = 111_320.0  # of a sphere with the equator's length
 Transform = tuple[float, float, float, float, float, float]
 
 
@@ -48,6 +52,38 @@ class Georeference:
         """Return x and y of a place; the centre of the first pixel is at row 0.5, column 0.5."""
         a, b, c, d, e, f = self.transform
         return a * column + b * row + c, d * column + e * row + f
+
+    def scale(self, shape: tuple[int, int]) -> float | None:
+        """Return the width of a pixel in the middle of a grid of this shape in metres; None if the unit is unknown."""
+        a, _, _, d, _, _ = self.transform
+        if self.crs.startswith(("GEOGCS", "GEOGCRS", "GEODCRS")):
+            _, latitude = self.at(shape[0] / 2, shape[1] / 2)
+            return METRES_PER_DEGREE * math.hypot(a * math.cos(math.radians(latitude)), d)
+        units = re.findall(r'UNIT\["[^"]*",\s*([\d.eE+-]+)', self.crs)  # the last one is that of x and y
+        return math.hypot(a, d) * float(units[-1]) if units else None
+
+    @property
+    def north(self) -> tuple[float, float]:
+        """Direction of north on the grid, as columns to the right and rows downward, of length 1."""
+        _, right, _, _, down, _ = self.inverse
+        length = math.hypot(right, down)
+        return right / length, down / length
+
+    @classmethod
+    def from_json(cls, kept: dict[str, Any] | None) -> "Georeference | None":
+        """Restore what `to_json` gave.
+
+        Raises:
+            LookupError, TypeError, ValueError: It is damaged.
+        """
+        if kept is None:
+            return None
+        a, b, c, d, e, f = (float(value) for value in kept["transform"])
+        return cls(str(kept["crs"]), (a, b, c, d, e, f))
+
+    def to_json(self) -> dict[str, Any]:
+        """The attributes as plain JSON."""
+        return {"crs": self.crs, "transform": list(self.transform)}
 
     def __str__(self) -> str:
         a, b, c, d, e, f = self.transform

@@ -24,10 +24,11 @@ from hsi_al.report.figures import (
     map_figure,
     query_figure,
 )
-from hsi_al.report.maps import maps_figure, round_colours
+from hsi_al.report.maps import distance, maps_figure, round_colours, round_length
 from hsi_al.report.palette import BACKGROUND, PALETTE, UNUSED, rgb_of
 from hsi_al.report.run_files import Confusions, Meta, Pool, read_confusions, read_meta, read_predictions
 from hsi_al.report.tables import read_curve
+from hsi_al.scenes.georeference import Georeference
 from tests.report.fakes import write_h5, write_run
 
 ALL = ["confusion.png", "learning_curve.png", "map.png", "query_map.png"]
@@ -399,3 +400,23 @@ def test_labelled_pixels_lie_where_they_are_in_the_thinned_picture(
         pool = _pool(tmp_path, predictions)
         assert pool.pixel_id.tolist() == expected
         assert pool.labelled_at.tolist() == [0, 2, 1]
+
+
+def test_lengths_of_a_scale_bar() -> None:
+    for most, length, text in (
+        (870.0, 500.0, "500 m"),
+        (1000.0, 1000.0, "1 km"),
+        (0.35, 0.2, "0.2 m"),
+        (49_999, 20_000, "20 km"),
+    ):
+        assert round_length(most) == pytest.approx(length) and distance(round_length(most)) == text
+
+
+def test_a_scale_bar_has_the_length_that_it_says() -> None:
+    where = Georeference('PROJCS["x",UNIT["metre",1]]', (10.0, 0.0, 5e5, 0.0, -10.0, 5e6))
+    maps, names = np.ones((40, 60), np.uint8), {1: "a"}
+    figure = map_figure(maps, None, np.zeros((40, 60, 3), np.uint8), names, "t", None, where, (400, 600))
+    axes = figure.axes[0]
+    (line,) = axes.lines
+    assert [text.get_text() for text in axes.texts if text.get_text()] == ["N", "1 km"]
+    assert np.ptp(np.asarray(line.get_xdata(), float)) * 6000 == pytest.approx(1000)  # 600 columns of 10 m

@@ -1,5 +1,6 @@
 """Labels from points and polygons."""
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,20 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert unnamed.labels[1, 1] == 1 and "the cube's file names no coordinate reference system" in unnamed.notices[0]
     nowhere = draw(save(tmp_path / "c.gpkg", [point(1.5, 1.5)], crs=None, code=[1]))
     assert nowhere.labels[1, 1] == 1 and "names no coordinate reference system" in nowhere.notices[0]
+
+
+def test_scale_and_north() -> None:
+    assert WHERE.scale(SHAPE) == pytest.approx(10) and WHERE.north == pytest.approx((0, -1))
+    turned = Georeference(UTM, (0.0, 10.0, 500000.0, 10.0, 0.0, 5000000.0))
+    assert turned.scale(SHAPE) == pytest.approx(10) and turned.north == pytest.approx((1, 0))  # columns run north
+    degrees = rasterio.crs.CRS.from_epsg(4326).to_wkt()
+    there = Georeference(degrees, (0.001, 0.0, 9.0, 0.0, -0.001, 60.01))
+    circle = 40_075_017 / 360 * 0.001 * 0.5  # of the 60th degree: half of the equator
+    assert there.scale((20, 30)) == pytest.approx(circle, rel=1e-3)
+    feet = Georeference(rasterio.crs.CRS.from_epsg(2263).to_wkt(), (3.0, 0.0, 0.0, 0.0, -3.0, 0.0))
+    assert feet.scale(SHAPE) == pytest.approx(3 * 1200 / 3937)  # US survey feet
+    assert Georeference("", WHERE.transform).scale(SHAPE) is None
+    assert Georeference.from_json(json.loads(json.dumps(WHERE.to_json()))) == WHERE
 
 
 def test_places_and_pixels() -> None:
