@@ -1,0 +1,73 @@
+// Everything by keyboard. Digits 1-9 and letters belong to the classes, all other commands have other keys.
+
+import { $, build, isField, showDialog } from "./dom.js";
+
+const KEYS = [
+  ["1 to 9, a to z", "Give the pixel this class"],
+  ["0", "Can’t tell: leave this pixel out"],
+  ["Backspace or Ctrl Z", "Undo the last answer"],
+  ["Shift Backspace or Ctrl Y", "Redo it"],
+  ["Arrow keys (Shift: ten at once)", "Choose another pixel, from the asked one on"],
+  ["Escape", "Back to the asked pixel; leave a shape or a field"],
+  ["+ and -", "Zoom in and out"],
+  ["Home", "Show the whole scene"],
+  [". (full stop)", "Go to the pixel"],
+  [", (comma)", "Polygon on or off: arrow keys and Enter, or clicks, set corners"],
+  ["Tab, Shift Tab, Enter", "Go through the page and press what has the frame"],
+  ["?", "This help"],
+];
+
+export function showHelp() {
+  showDialog("Help", build("div", { className: "help", "data-testid": "help-text" },
+    build("ol", {},
+      build("li", {}, "The ring in the scene marks the pixel that is asked. Look at it in the scene, in the small window, and at its spectrum."),
+      build("li", {}, "Press the key of its class, or click the class. The next pixel comes at once; the map follows by itself."),
+      build("li", {}, "Not sure? Say “can’t tell”. A wrong label costs more than a missing one."),
+      build("li", {}, "You know a place? Click it, then press the key. For a whole field use the polygon."),
+      build("li", {}, "When the maps stop changing, check the accuracy, then export.")),
+    build("table", { className: "keys" }, build("tbody", {}, ...KEYS.map(([keys, meaning]) =>
+      build("tr", {}, build("th", { scope: "row" }, keys), build("td", {}, meaning)))))));
+}
+
+/**
+ * Hear the keys of the page.
+ * @param commands  answerKey(key, event) for a digit or letter; skip, undo, redo, move(rows, columns), escape, zoom(factor),
+ *   fit, centre, polygon, corner, dropCorner; `drawing()` says whether a polygon is being drawn.
+ */
+export function listen(commands) {
+  document.addEventListener("keydown", (event) => {
+    if ($("dialog").open) return;
+    if (isField(event.target)) {
+      if (event.key === "Escape") $("scene").focus();
+      return;
+    }
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const command = find(key, event, commands);
+    if (!command) return;
+    event.preventDefault();
+    command();
+  });
+}
+
+function find(key, event, commands) {
+  const { target, repeat, shiftKey: shift } = event;
+  if (event.altKey) return null;
+  if (event.ctrlKey || event.metaKey) {
+    if (key === "z") return shift ? commands.redo : commands.undo;
+    return key === "y" ? commands.redo : null;
+  }
+  const free = target === document.body || target === $("scene");
+  const slides = target.type === "range";
+  const arrows = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+  if (key in arrows && !slides) return () => commands.move(...arrows[key].map((step) => step * (shift ? 10 : 1)));
+  if (key === "+" || key === "=") return () => commands.zoom(1.5);
+  if (key === "-" || key === "_") return () => commands.zoom(1 / 1.5);
+  // A key that is held down answers one pixel, not all that follow.
+  if (repeat) return /^[a-z0-9]$|^Backspace$/.test(key) ? () => {} : null;
+  if (key === "Enter" && free && commands.drawing()) return commands.corner;
+  if (key === "Backspace") return commands.drawing() ? commands.dropCorner : shift ? commands.redo : commands.undo;
+  if (key === "0") return (() => commands.skip(event));
+  if (/^[1-9a-z]$/.test(key)) return () => commands.answerKey(key, event);
+  if (key === "Home" && !slides) return commands.fit;
+  return { "?": showHelp, Escape: commands.escape, ".": commands.centre, ",": commands.polygon }[key] ?? null;
+}
