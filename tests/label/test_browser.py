@@ -38,7 +38,6 @@ pytestmark = [
 ]
 HEIGHT, WIDTH, BANDS = 48, 60, 16
 TRUTH = np.repeat([1, 2, 3], 20)[None, :].repeat(HEIGHT, axis=0)  # three fields side by side
-BODY = (By.TAG_NAME, "body")
 
 
 @pytest.fixture(scope="module")
@@ -468,6 +467,22 @@ def test_accuracy_check_is_blind_and_ends_with_a_report(page: Page) -> None:
     assert page.given() == labels  # the model doesn't get them
     page.keys(Keys.ESCAPE)
     page.until(lambda: page.find("layer-map").is_enabled())
+
+
+def test_theme_by_a_switch_that_is_remembered(page: Page) -> None:
+    def background() -> str:
+        return str(page.driver.find_element(By.TAG_NAME, "body").value_of_css_property("background-color"))
+
+    page.find("theme").click()
+    assert page.text("theme") == "Theme: light"
+    light = background()
+    page.find("theme").click()
+    dark = background()
+    assert light != dark
+    page.open()
+    assert (page.text("theme"), background()) == ("Theme: dark", dark)
+    page.find("theme").click()
+    assert page.text("theme") == "Theme: auto"
 
 
 def test_tiles_lie_where_they_belong_at_every_zoom(driver: webdriver.Chrome, large: Path, tmp_path: Path) -> None:
