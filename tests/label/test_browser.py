@@ -15,10 +15,6 @@ import h5py
 import numpy as np
 import pytest
 import uvicorn
-from hsi_al.label.background import Background
-from hsi_al.label.guard import Guard
-from hsi_al.label.running import configuration, listening_socket, opened
-from hsi_al.label.server import build_app
 from selenium import webdriver
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
@@ -28,6 +24,10 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from hsi_al.active.parts import build_scene
+from hsi_al.label.background import Background
+from hsi_al.label.guard import Guard
+from hsi_al.label.running import configuration, listening_socket, opened
+from hsi_al.label.server import build_app
 
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
