@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from hsi_al import interrupts
 from hsi_al.accuracy import confusion_matrix
-from hsi_al.acquisition.base import Acquisition, PoolView, Scores
-from hsi_al.acquisition.selection import scores_of
+from hsi_al.acquisition.base import Acquisition, Scores
 from hsi_al.active.asking import Asker
 from hsi_al.active.curve import RoundRecord
 from hsi_al.active.observers.base import Observer
+from hsi_al.active.querying import chosen, kept_of
 from hsi_al.active.records import Records
 from hsi_al.active.stopping import Stopping, agreement_of
 from hsi_al.methods.base import Learner, in_parts
@@ -167,8 +167,8 @@ class ActiveLearningLoop:
             if only_classes:
                 kept.append(Outputs(outputs.predicted_class))
                 continue
-            scores = scores_of(self.acquisition, outputs)
-            kept.append(outputs if scores is None else Outputs(outputs.predicted_class))
+            part, scores = kept_of(self.acquisition, outputs)
+            kept.append(part)
             scored += [] if scores is None else [scores]
         return Outputs.joined(kept), np.concatenate(scored) if scored else None
 
@@ -220,18 +220,11 @@ class ActiveLearningLoop:
             round_: Present round.
             rng: Source of the selection's draws.
         """
-        candidates, is_labelled, label = self.pool.candidates, self.pool.is_labelled, self.pool.label.copy()
-        if self.split.new_ground is not None:  # what may not be asked isn't shown
-            shown = np.flatnonzero(is_labelled | np.isin(candidates, self.split.new_ground))
-            candidates, is_labelled, label, outputs = (
-                candidates[shown],
-                is_labelled[shown],
-                label[shown],
-                outputs.at(shown),
-            )
-            scores = None if scores is None else scores[shown]
-        view = PoolView(outputs, is_labelled, label, candidates // self.width, candidates % self.width, scores)
+        pool, new_ground = self.pool, self.split.new_ground
+        # What may not be asked isn't shown.
+        shown = None if new_ground is None else pool.is_labelled | np.isin(pool.candidates, new_ground)
         # Only one process selects: scores that differ in a last bit would give the processes different pools.
-        positions = self.ranks.from_first(lambda: self.acquisition.select(view, n, rng))
-        pixel_ids = candidates[positions]
+        pixel_ids = self.ranks.from_first(
+            lambda: chosen(self.acquisition, pool.candidates, pool.label, shown, outputs, scores, self.width, n, rng)
+        )
         self.pool.add(pixel_ids, self.oracle.label(pixel_ids), round_ + 1)

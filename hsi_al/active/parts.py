@@ -494,8 +494,21 @@ def draw(config: Config, scene: Scene, candidates: Ids, learner: Learner) -> Ids
     size, kind = protocol.initial_size, protocol.initial
     if kind in DRAWS:
         return draw_initial(candidates, labels, size, kind, rng, protocol.min_per_class, names)
+    return draw_typical(config, scene, candidates, learner, size, rng)
+
+
+def draw_typical(
+    config: Config, scene: Scene, candidates: Ids, learner: Learner, size: int, rng: np.random.Generator
+) -> Ids:
+    """Draw pixels that are typical of clusters of the candidates' spectra or features (`protocol.initial_on`).
+
+    Raises:
+        ConfigurationError: The draw is to use features, but the learner has none without labels.
+        SceneError: The draw is to use spectra, but the cube stays in its file.
+    """
     from hsi_al.pool.cold_start import draw_cold  # loads scikit-learn
 
+    protocol, kind = config.protocol, config.protocol.initial
     if protocol.initial_on == "spectra":
         return draw_cold(candidates, scene.cube.reshape(-1, scene.n_bands)[candidates], size, kind, rng)
     features = learner.unlabelled_features(candidates) if isinstance(learner, HasFeatures) else None

@@ -19,22 +19,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsi_al.acquisition.base import PoolView, Scores
+from hsi_al.acquisition.base import Scores
 from hsi_al.acquisition.factory import build_acquisition
-from hsi_al.acquisition.selection import scores_of
+from hsi_al.active.parts import draw_typical
+from hsi_al.active.querying import chosen, kept_of
 from hsi_al.active.stopping import STABLE_ROUNDS, agreement_of
 from hsi_al.config.schema import Config
 from hsi_al.errors import SessionError
 from hsi_al.files import replacing_hdf5
 from hsi_al.label.assessment import drawn, report
 from hsi_al.label.polygons import pixels_inside
-from hsi_al.methods.base import HasFeatures, in_parts, uncertainty_of
+from hsi_al.methods.base import in_parts, uncertainty_of
 from hsi_al.methods.features import FeatureLearner
 from hsi_al.methods.registry import build_learner, method_of
 from hsi_al.methods.room import Task
 from hsi_al.outputs import Outputs
 from hsi_al.pool.answers import ANSWERS, KEYS, Answers, LabelClass, replayed
-from hsi_al.pool.cold_start import draw_cold
+from hsi_al.pool.cold_start import COLD_STARTS
 from hsi_al.pool.journal import Journal
 from hsi_al.randomness import generator
 from hsi_al.report.palette import colour_of
@@ -453,8 +454,8 @@ class Session:
                 uncertainty[ids] = uncertainty_of(outputs.probabilities_NC)
                 probability[ids] = outputs.probabilities_NC[np.arange(len(ids)), outputs.predicted_class]
             asked = outputs.at(np.flatnonzero(np.isin(ids, self.candidates, assume_unique=True)))
-            scores = scores_of(self.acquisition, asked)
-            kept.append(asked if scores is None else Outputs(asked.predicted_class))
+            part, scores = kept_of(self.acquisition, asked)
+            kept.append(part)
             scored += [] if scores is None else [scores]
         number = 1 if self.map is None else self.map.number + 1
         found = Map(number, n_labelled, values, uncertainty, probability, time.monotonic())
@@ -482,25 +483,17 @@ class Session:
             given = self.answers.given
             ids, values = self.answers.labelled()
             out = np.array([pixel for pixel, answer in given.items() if answer.value is None] + list(also), np.int64)
-        shown = np.flatnonzero(~np.isin(self.candidates, out))
-        candidates = self.candidates[shown]
-        places, label = np.searchsorted(candidates, ids), np.full(len(candidates), -1, np.int64)
-        known = np.append(candidates, -1)[places] == ids
+        shown = ~np.isin(self.candidates, out)
+        places, label = np.searchsorted(self.candidates, ids), np.full(len(self.candidates), -1, np.int64)
+        known = np.append(self.candidates, -1)[places] == ids
         label[places[known]] = np.searchsorted(classes, values[known])
-        n = min(n, int((label < 0).sum()))
+        n = min(n, int((shown & (label < 0)).sum()))
         if n == 0:
             return []
-        width = self.scene.width
-        view = PoolView(
-            outputs.at(shown),
-            label >= 0,
-            label,
-            candidates // width,
-            candidates % width,
-            None if scores is None else scores[shown],
-        )
-        positions = self.acquisition.select(view, n, generator(self.config.seed, "query", rounds))
-        found: list[int] = candidates[positions].tolist()
+        rng, width = generator(self.config.seed, "query", rounds), self.scene.width
+        found: list[int] = chosen(
+            self.acquisition, self.candidates, label, shown, outputs, scores, width, n, rng
+        ).tolist()
         return found
 
     def _fill_spare(self, outputs: Outputs, scores: Scores | None, classes: Ids) -> None:
@@ -522,12 +515,10 @@ class Session:
             return
         rng = generator(self.config.seed, "initial", number)
         self.learner.progress = self._progress
-        features = self.learner.unlabelled_features(free) if isinstance(self.learner, HasFeatures) else None
-        if features is None:
-            spectra = self.scene.cube.reshape(-1, self.scene.n_bands)[free]
-            pixels = draw_cold(free, spectra, size, self.config.protocol.initial, rng)
+        if self.config.protocol.initial in COLD_STARTS:
+            pixels = draw_typical(self.config, self.scene, free, self.learner, size, rng)
         else:
-            pixels = draw_cold(free, features, size, self.config.protocol.initial, rng, features=True)
+            pixels = np.sort(rng.choice(free, size, replace=False))
         with self.lock:
             self._keep({"event": "query", "pixels": pixels.tolist(), "by_model": False})
 
