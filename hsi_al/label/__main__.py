@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
 
     def work() -> None:
-        given = parser().parse_args(argv)
+        given = parser().parse_intermixed_args(argv)
         missing = [name for name in NEEDED if find_spec(name) is None]
         if missing:
             raise ConfigurationError(

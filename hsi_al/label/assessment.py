@@ -122,7 +122,8 @@ def allocated(mapped: Ids, n: int) -> Ids:
     there = np.flatnonzero(mapped)
     if n < LEAST * len(there):
         raise SessionError(
-            f"{n} pixels are too few to assess a map of {len(there)} classes; take {LEAST * len(there)} or more."
+            f"A sample of {n} pixels is too small to assess a map of {len(there)} classes; take "
+            f"{LEAST * len(there)} or more."
         )
     shares = np.zeros(len(mapped), np.int64)
     shares[there] = np.minimum(mapped[there], max(LEAST, min(MOST_EQUAL, n // (2 * len(there)))))

@@ -195,7 +195,7 @@ def whole(given: dict[str, Any], name: str) -> int:
     """
     value = given.get(name)
     if type(value) is not int or abs(value) > MOST_ID:  # True is an int, too
-        raise Refused(f"{name} has to be a whole number.")
+        raise Refused(f"The value of {name} has to be a whole number.")
     return value
 
 
@@ -207,7 +207,7 @@ def text(given: dict[str, Any], name: str) -> str | None:
     """
     value = given.get(name)
     if value is not None and not isinstance(value, str):
-        raise Refused(f"{name} has to be a text.")
+        raise Refused(f"The value of {name} has to be a text.")
     return value
 
 
@@ -259,7 +259,7 @@ def bands_of(text_: str, session: Session) -> list[int] | None:
     if not text_:
         return list(session.scene.colour_bands)
     if not re.fullmatch(r"\d{1,7},\d{1,7},\d{1,7}", text_):
-        raise Refused("bands are three numbers such as 29,19,9, or pca.")
+        raise Refused("The bands are three numbers such as 29,19,9, or pca.")
     bands = [int(part) for part in text_.split(",")]
     if max(bands) >= session.scene.n_bands:
         raise Refused(f"The scene has the bands 0 to {session.scene.n_bands - 1}.")
@@ -273,7 +273,7 @@ def contrast_of(text_: str) -> float:
         Refused: It is no number from 0 to 49.
     """
     if not re.fullmatch(r"\d{1,2}(\.\d{1,3})?", text_) or float(text_) > 49:
-        raise Refused("contrast is a percentage from 0 to 49.")
+        raise Refused("The contrast is a percentage from 0 to 49.")
     return float(text_)
 
 

@@ -98,7 +98,7 @@ class Session:
         folder: Existing folder that keeps it; its journal is replayed.
         scene: The scene.
         config: Learner, acquisition function, sizes of queries and seed.
-        candidates: Pixel ids that may be asked, ascending; None = all pixels with data.
+        candidates: Pixel ids that may be asked; None = all pixels with data.
         who: Who answers; None = the user of the operating system.
         now: Returns the present time, UTC.
 
@@ -134,18 +134,18 @@ class Session:
         self.has_data: NDArray[np.bool_] | None = None if scene.no_data is None else ~scene.no_data.ravel()
         n_pixels = scene.height * scene.width
         all_pixels = np.arange(n_pixels) if self.has_data is None else np.flatnonzero(self.has_data)
-        self.candidates: Ids = all_pixels if candidates is None else candidates
+        self.candidates: Ids = all_pixels if candidates is None else np.unique(candidates)
         self.mapped: Ids = all_pixels
         self.acquisition = build_acquisition(config.acquisition.name, config.acquisition)
         self.needs = self.acquisition.needs | ({"probabilities_NC"} & method_of(config).provides)
-        self.learner = self._built(max(2, len(self.answers.classes)))
+        self._n_classes = max(2, len(self.answers.classes))
+        self.learner = self._built(self._n_classes)
         self.map: Map | None = None
         self.problem: str | None = None
         self.busy = False
         self.doubts: dict[int, tuple[int, float]] = {}  # pixel id -> label value and doubt about it
         self.superseded: Callable[[], bool] = lambda: False
-        self._stamp = 1  # grows with every change of labels
-        self._learnt = 0  # stamp of the labels that the latest model was fitted to
+        self._learnt = -1  # `labels_version` of the answers that the latest model was fitted to
         self._spare: list[int] = []
 
     # What is asked.
@@ -172,7 +172,7 @@ class Session:
     def due(self) -> bool:
         """Whether `learn` would change anything."""
         with self.lock:
-            return self._learnt != self._stamp or not self.answers.queries
+            return self._learnt != self.answers.labels_version or not self.answers.queries
 
     @property
     def complete(self) -> bool:
@@ -200,7 +200,6 @@ class Session:
                 return
             asked = pixel == self.query or pixel in self.open_pixels or pixel in self._spare
             self._keep({"event": "label", "pixels": [pixel], "value": value, "asked": asked})
-            self._labels_changed()
 
     def fill_polygon(self, points: Sequence[tuple[float, float]], value: int) -> int:
         """Label all pixels with data whose centre lies in a polygon, and return their number.
@@ -225,7 +224,6 @@ class Session:
                 raise Refused("No pixel with data has its centre in this polygon; draw a larger one.")
             corners = [[float(row), float(column)] for row, column in points]
             self._keep({"event": "label", "pixels": ids.tolist(), "value": value, "asked": False, "polygon": corners})
-            self._labels_changed()
             return len(ids)
 
     def undo(self) -> None:
@@ -238,7 +236,6 @@ class Session:
             if not self.answers.can_undo:
                 raise Refused("There is nothing to undo.", 409)
             self._keep({"event": "undo"})
-            self._labels_changed()
 
     def redo(self) -> None:
         """Take the latest undo back.
@@ -250,7 +247,6 @@ class Session:
             if not self.answers.can_redo:
                 raise Refused("There is nothing to redo.", 409)
             self._keep({"event": "redo"})
-            self._labels_changed()
 
     # The assessment.
 
@@ -395,7 +391,7 @@ class Session:
         with self.lock:
             ids, values = self.answers.labelled()
             classes = np.array(list(self.answers.classes), np.int64)
-            stamp, complete, first = self._stamp, self.complete, not self.answers.queries
+            stamp, complete, first = self.answers.labels_version, self.complete, not self.answers.queries
             rounds = sum(query.by_model for query in self.answers.queries)
         if len(np.unique(values)) < 2:
             if first or complete:
@@ -530,8 +526,9 @@ class Session:
         """Let the learner tell so many classes: features stay, all else is built anew."""
         if isinstance(self.learner, FeatureLearner):
             self.learner.n_classes = n_classes
-        elif self.learner.n_classes != n_classes:
+        elif self._n_classes != n_classes:
             self.learner = self._built(n_classes)
+        self._n_classes = n_classes
 
     def _progress(self, text: str, part: float) -> None:
         if self.superseded():
@@ -544,9 +541,6 @@ class Session:
         stamped = {"time": self.now().isoformat(timespec="milliseconds"), "who": self.who, **event}
         self.journal.append(stamped)
         self.answers.apply(stamped)
-
-    def _labels_changed(self) -> None:
-        self._stamp += 1
         self.changed.notify_all()
 
     def _require_pixel(self, pixel: int) -> None:

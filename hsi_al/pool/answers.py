@@ -122,6 +122,7 @@ class Answers:
         assessments: All assessments so far.
         again: Pixels whose answer was undone, to be asked again first, the latest last.
         version: Number of events so far.
+        labels_version: Number of events so far that changed `given`.
     """
 
     def __init__(self, events: Iterable[dict[str, Any]] = ()) -> None:
@@ -130,7 +131,7 @@ class Answers:
         self.queries: list[Query] = []
         self.assessments: list[Assessment] = []
         self.again: list[int] = []
-        self.version = 0
+        self.version = self.labels_version = 0
         self._done: list[Step] = []
         self._undone: list[Step] = []
         for event in events:
@@ -223,7 +224,9 @@ class Answers:
         self._undone.clear()
         for pixel in pixels:
             book[pixel] = answer
-        self.again = [pixel for pixel in self.again if pixel not in self.given]
+        if book is self.given:
+            self.labels_version += 1
+            self.again = [pixel for pixel in self.again if pixel not in book]
 
     def _move(self, back: bool) -> None:
         source, target = (self._done, self._undone) if back else (self._undone, self._done)
@@ -236,6 +239,7 @@ class Answers:
             else:
                 book[pixel] = found
         if book is self.given:
+            self.labels_version += 1
             asked = [pixel for pixel, (_, after) in changes.items() if after is not None and after.asked]
             self.again = [pixel for pixel in self.again if pixel not in changes] + (asked if back else [])
             self.again = [pixel for pixel in self.again if pixel not in self.given]

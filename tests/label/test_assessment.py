@@ -78,7 +78,7 @@ def test_a_sample_is_shared_equally_at_first_then_in_proportion() -> None:
     assert allocated(np.array([5, 5]), 100).tolist() == [5, 5]  # no more than there are
     shares = allocated(np.array([10**6, 10**5, 10**4, 300]), 500)
     assert shares.sum() == 500 and shares.min() >= 25 and (np.diff(shares) <= 0).all()
-    with pytest.raises(SessionError, match="too few"):
+    with pytest.raises(SessionError, match="too small"):
         allocated(np.array([9, 9, 9]), 5)
 
 

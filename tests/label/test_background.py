@@ -1,0 +1,137 @@
+"""The thread that learns."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hsi_al.errors import LearnerError
+from hsi_al.label.background import Background
+from hsi_al.label.session import Session
+from tests.label.fakes import TRUTH, answer_all, session_in
+
+
+@contextmanager
+def learning(session: Session) -> Iterator[Background]:
+    background = Background(session)
+    background.start()
+    try:
+        yield background
+    finally:
+        assert background.close()
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_queries_and_maps_come_by_themselves(tmp_path: Path) -> None:
+    session = session_in(tmp_path / "s", "corn", "oats", "wheat", "pond")
+    with learning(session):
+        for number in range(1, 4):
+            wait_for(lambda: len(session.answers.queries) == number)  # noqa: B023
+            answer_all(session)
+        wait_for(lambda: session.map is not None and session.map.n_labelled == 16 and not session.due)
+        session.answer(0, 1)  # by a click, within a query
+        wait_for(lambda: session.map is not None and session.map.n_labelled == 17)
+        assert not session.problem
+        wait_for(lambda: session.doubts)
+
+
+class Slow:
+    """A learner that waits in its fit until it is let go."""
+
+    def __init__(self, learner: Any) -> None:
+        self.learner, self.go, self.began = learner, threading.Event(), threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.learner, name)
+
+    def fit(self, *arguments: Any) -> None:
+        self.began.set()
+        while not self.go.wait(0.01):
+            if self.progress is not None:
+                self.progress("waiting", 0.0)
+        self.learner.fit(*arguments)
+
+
+def slowed(session: Session) -> Slow:
+    session._provide(4)
+    slow = Slow(session.learner)
+    session.learner = slow
+    return slow
+
+
+def test_answers_never_wait_for_training(tmp_path: Path) -> None:
+    session = session_in(tmp_path / "s", "corn", "oats", "wheat", "pond")
+    session.learn()
+    answer_all(session)
+    session.learn()
+    slow = slowed(session)
+    with learning(session):
+        answer_all(session)
+        wait_for(slow.began.is_set)
+        for _ in range(10):
+            start, pixel = time.monotonic(), session.query
+            assert pixel is not None and session.busy
+            session.answer(pixel, int(TRUTH[pixel]))
+            assert time.monotonic() - start < 1
+        assert session.map is not None and session.map.n_labelled == 8
+        slow.go.set()
+        wait_for(lambda: session.map is not None and session.map.n_labelled == 22)
+
+
+def test_a_complete_query_ends_a_fit_that_lacks_its_last_answers(tmp_path: Path) -> None:
+    session = session_in(tmp_path / "s", "corn", "oats", "wheat", "pond")
+    session.learn()
+    slow = slowed(session)
+    with learning(session):
+        for pixel in session.open_pixels[:-1]:
+            session.answer(pixel, int(TRUTH[pixel]))
+        wait_for(slow.began.is_set)
+        session.answer(session.open_pixels[0], 1)
+        time.sleep(0.1)
+        slow.go.set()
+        wait_for(lambda: session.map is not None)
+        assert session.map is not None and session.map.n_labelled == 8 and session.map.number == 1
+
+
+def test_a_failure_is_told_and_the_next_answer_tries_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = session_in(tmp_path / "s", "corn", "oats", "wheat", "pond")
+    session.learn()
+    fails = [LearnerError("Too few labels; add some."), ValueError("bug")]
+    fit = session.learner.fit
+
+    def failing(*arguments: Any) -> None:
+        if fails:
+            raise fails.pop(0)
+        fit(*arguments)
+
+    monkeypatch.setattr(session.learner, "fit", failing)
+    with learning(session):
+        answer_all(session)
+        wait_for(lambda: session.problem)
+        assert session.problem == "No new map: Too few labels; add some." and not session.busy
+        time.sleep(0.3)
+        assert len(fails) == 1  # not tried again and again
+        session.answer(0, 1)
+        wait_for(lambda: session.problem == "No new map: ValueError: bug")
+        session.answer(1, 1)
+        wait_for(lambda: session.map is not None and session.problem is None)
+
+
+def test_closing_ends_a_fit(tmp_path: Path) -> None:
+    session = session_in(tmp_path / "s", "corn", "oats", "wheat", "pond")
+    session.learn()
+    slow = slowed(session)
+    with learning(session):
+        answer_all(session)
+        wait_for(slow.began.is_set)
+    assert session.map is None

@@ -1,0 +1,133 @@
+"""The command and the session's folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hsi_al.active.parts import build_scene
+from hsi_al.errors import ConfigurationError, SessionError
+from hsi_al.label import __main__ as command
+from hsi_al.label.running import configuration, opened
+from hsi_al.pool.answers import ANSWERS, session_labels
+from tests.label.fakes import config_of, scene_of
+
+
+def open_in(folder: Path, classes: Sequence[str] = ("corn", "oats")) -> list[str]:
+    with opened(folder, scene_of(), config_of(), classes) as session:
+        return [found.name for found in session.answers.classes.values()]
+
+
+def test_a_folder_is_opened_again_with_what_it_holds(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "s"
+    assert open_in(folder) == ["corn", "oats"]
+    assert open_in(folder, ["oats", "rye"]) == ["corn", "oats", "rye"]
+    assert json.loads((folder / "session.json").read_text())["shape"] == [24, 24, 6]
+    with opened(folder, scene_of(), config_of()) as session:
+        with pytest.raises(SessionError, match="Another process has opened"):
+            open_in(folder)
+        assert len(session.answers.classes) == 3
+    assert open_in(folder, []) == ["corn", "oats", "rye"]
+
+
+def test_an_unfinished_line_is_left_out_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    open_in(tmp_path / "s")
+    with (tmp_path / "s" / ANSWERS).open("ab") as file:
+        file.write(b'{"time":"2026-01-01T00:00:00.000+00:00","who":"ann","event":"lab')
+    assert open_in(tmp_path / "s") == ["corn", "oats"]
+    assert "was not finished" in capsys.readouterr().err
+    assert open_in(tmp_path / "s", ["rye"]) == ["corn", "oats", "rye"]
+    assert open_in(tmp_path / "s", []) == ["corn", "oats", "rye"]
+    assert capsys.readouterr().err.count("not finished") == 1
+
+
+def test_other_data_settings_and_folders_are_refused(tmp_path: Path) -> None:
+    open_in(tmp_path / "s")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "s").iterdir()}
+    other = scene_of(masked=False)
+    other.cube[3, 3, 3] += 1
+    try:
+        with pytest.raises(SessionError, match="session of other data"), opened(tmp_path / "s", other, config_of()):
+            pass
+    finally:
+        other.cube[3, 3, 3] -= 1
+    changed = config_of("seed=3")
+    with pytest.raises(SessionError, match=r"seed \(0 -> 3\)"), opened(tmp_path / "s", scene_of(), changed):
+        pass
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.doc").write_text("")
+    with pytest.raises(SessionError, match=r"thesis\.doc"):
+        open_in(tmp_path / "foreign")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "s").iterdir()} == before
+    (tmp_path / "s" / "session.json").write_text("{")
+    with pytest.raises(SessionError, match="damaged"):
+        open_in(tmp_path / "s")
+
+
+def test_settings_of_the_command_line(tmp_path: Path) -> None:
+    config = configuration("indian_pines", [])
+    assert config.learner.name == "profile_trees" and config.acquisition.name == "margin"
+    assert (config.acquisition.min_distance, config.protocol.initial_size, config.protocol.query_size) == (8, 20, 10)
+    config = configuration("indian_pines", ["learner=lda", "acquisition=random", "protocol.query_size=3"])
+    assert (config.learner.name, config.acquisition.name, config.acquisition.min_distance) == ("lda", "random", None)
+    cube = scene_of().cube
+    np.save(tmp_path / "field = 1, x.npy", cube)
+    config = configuration(str(tmp_path / "field = 1, x.npy"), [])
+    scene = build_scene(config)
+    assert scene.n_classes == 0 and np.array_equal(scene.cube, cube) and config.dataset.name == "field___1__x"
+    with pytest.raises(ConfigurationError, match="no key=value"):
+        configuration("indian_pines", ["salinas"])
+
+
+def test_what_is_missing_or_wrong_is_said_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command.main(["nothing.npy", "--no-browser"]) == 2
+    assert "nothing.npy" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert command.main(["indian_pines", "--port", "99999", "--no-browser"]) == 2
+    assert "--port 99999" in capsys.readouterr().err
+    monkeypatch.setattr(command, "find_spec", lambda name: None if name == "fastapi" else object())
+    assert command.main(["indian_pines"]) == 2
+    assert "needs fastapi" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_served_session_ends_well_by_a_signal(tmp_path: Path, number: int) -> None:
+    """The address, its server and the handling of signals exist in a process of their own only."""
+    np.save(tmp_path / "field.npy", scene_of(masked=False).cube)
+    arguments = ["field.npy", "--classes", "corn,oats", "--no-browser", "--session", "s", "learner=lda"]
+    served = subprocess.Popen(
+        [sys.executable, "-m", "hsi_al.label", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        assert served.stdout is not None
+        served.stdout.readline()
+        address = served.stdout.readline().strip()
+        page, token = address.split("/?token=")
+        request = urllib.request.Request(
+            f"{page}/api/labels",
+            json.dumps({"pixel_id": 3, "value": 2}).encode(),
+            {"X-Token": token, "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=20) as response:
+            assert json.load(response)["n_labelled"] == 1
+        served.send_signal(number)
+        out, _ = served.communicate(timeout=20)
+    finally:
+        served.kill()
+        served.wait()
+    assert served.returncode == 0 and out.startswith("1 labels of 1 classes after") and " s, " in out
+    assert session_labels(tmp_path / "s").pixel_ids.tolist() == [3]

@@ -1,0 +1,282 @@
+"""A session without its server: what it asks, takes and keeps."""
+
+import errno
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hsi_al.errors import SessionError
+from hsi_al.label.session import Refused, Superseded
+from hsi_al.pool.answers import ANSWERS
+from tests.label.fakes import MASKED, SIDE, TRUTH, answer_all, config_of, session_in, taught
+
+
+def test_a_session_from_the_first_question_to_a_map(tmp_path: Path) -> None:
+    session = session_in(tmp_path / "s", "corn", "oats", "wheat", "pond")
+    assert session.query is None and session.due
+    assert not session.learn()  # no labels, but the first query
+    first = session.open_pixels
+    assert len(first) == 8 and session.query == first[0] and not session.due
+    answer_all(session)
+    assert session.complete and session.map is None
+    assert session.learn() and session.map is not None and session.map.n_labelled == 8
+    assert len(session.open_pixels) == 4 and not set(session.open_pixels) & set(first)
+    assert session.map.classes[MASKED] == 0 and (np.delete(session.map.classes, MASKED) > 0).all()
+    assert (np.delete(session.map.classes == TRUTH, MASKED)).mean() > 0.9
+    assert sum(session.map.shares([1, 2, 3, 4]).values()) == pytest.approx(1)
+    row, column = np.divmod(np.array(session.open_pixels), SIDE)
+    assert len(set(zip(row.tolist(), column.tolist(), strict=True))) == 4
+
+
+def test_a_restart_continues_at_the_open_pixel_and_asks_the_same_afterwards(tmp_path: Path) -> None:
+    whole = taught(tmp_path / "whole", 3)
+    broken = taught(tmp_path / "broken", 1)
+    broken.answer(broken.query or 0, int(TRUTH[broken.query or 0]))
+    open_pixels = broken.open_pixels
+    assert len(open_pixels) == 3
+    again = session_in(tmp_path / "broken")  # as after kill -9: nothing but the files
+    assert again.open_pixels == open_pixels and again.due
+    again.learn()
+    assert again.open_pixels == open_pixels and again.map is not None and again.map.n_labelled == 9
+    for _ in range(2):
+        answer_all(again)
+        again.learn()
+    assert [query.pixels for query in again.answers.queries] == [query.pixels for query in whole.answers.queries]
+    assert whole.map is not None and np.array_equal(again.map.classes, whole.map.classes)
+
+
+def test_with_one_class_typical_pixels_are_asked_on(tmp_path: Path) -> None:
+    session = session_in(tmp_path / "s", "corn", "oats")
+    for number in (1, 2, 3):
+        session.learn()
+        assert len(session.answers.queries) == number and not session.answers.queries[-1].by_model
+        asked = [pixel for query in session.answers.queries for pixel in query.pixels]
+        assert len(set(asked)) == len(asked) == 8 * number
+        for pixel in session.open_pixels:
+            session.answer(pixel, 1 if pixel % 2 else None)
+    assert session.map is None
+    session.answer(0, 2)
+    assert session.learn() and session.map is not None and session.answers.queries[-1].by_model
+
+
+def test_what_cannot_be_told_is_not_asked_again(tmp_path: Path) -> None:
+    session = taught(tmp_path / "s", 1)
+    skipped = []
+    for _ in range(3):
+        skipped += session.open_pixels
+        for pixel in session.open_pixels:
+            session.answer(pixel, None)
+        session.learn()
+        assert not set(session.open_pixels) & set(skipped)
+    assert len(set(skipped)) == 12
+
+
+def test_questions_go_on_while_a_model_is_missing(tmp_path: Path) -> None:
+    session = taught(tmp_path / "s", 1)
+    answer_all(session)
+    asked = set()
+    for _ in range(20):  # nothing is learnt meanwhile
+        assert session.query is not None and session.query not in session.answers.given
+        asked.add(session.query)
+        session.answer(session.query, int(TRUTH[session.query]))
+    assert len(asked) == 20
+    session.learn()
+    assert session.map is not None and session.map.n_labelled == 8 + 4 + 20
+    assert not asked & set(session.open_pixels)
+
+
+def test_undo_asks_the_pixel_again_and_labels_follow(tmp_path: Path) -> None:
+    session = taught(tmp_path / "s", 1)
+    pixel = session.query
+    assert pixel is not None
+    session.answer(pixel, 3)
+    assert session.query != pixel and session.due
+    session.undo()
+    assert session.query == pixel
+    session.answer(pixel, 1)
+    session.answer(0, 2)  # by a click
+    session.answer(0, 4)  # corrected
+    assert session.answers.given[0].value == 4 and not session.answers.given[0].asked
+    assert session.answers.given[pixel].asked
+    session.undo()
+    assert session.answers.given[0].value == 2
+    session.redo()
+    assert session.answers.given[0].value == 4
+    with pytest.raises(Refused, match="nothing to redo"):
+        session.redo()
+
+
+def test_a_polygon_labels_all_pixels_inside_but_masked_ones_as_one_step(tmp_path: Path) -> None:
+    session = taught(tmp_path / "s", 1)
+    before = dict(session.answers.given)
+    corners = [(-5.0, -5.0), (-5.0, 8.0), (2.0, 8.0), (2.0, -5.0)]
+    assert session.fill_polygon(corners, 2) == 15  # 2 x 8 without the masked one
+    assert MASKED not in session.answers.given and session.answers.given[SIDE + 7].value == 2
+    session.undo()
+    assert session.answers.given == before
+    with pytest.raises(Refused, match="No pixel with data"):
+        session.fill_polygon([(0.0, 5.0), (0.0, 6.0), (1.0, 6.0), (1.0, 5.0)], 2)  # the masked one alone
+
+
+@pytest.mark.parametrize(
+    ("pixel", "value", "says"),
+    [(-1, 1, "no pixel -1"), (SIDE**2, 1, "no pixel 576"), (MASKED, 1, "no data"), (0, 9, "no class 9")],
+)
+def test_impossible_answers_are_refused(tmp_path: Path, pixel: int, value: int, says: str) -> None:
+    session = session_in(tmp_path / "s", "corn")
+    with pytest.raises(Refused, match=says):
+        session.answer(pixel, value)
+    assert session.answers.version == 1
+
+
+def test_classes_have_their_own_names_keys_and_colours(tmp_path: Path) -> None:
+    session = session_in(tmp_path / "s", *[f"class {n}" for n in range(40)])
+    found = list(session.answers.classes.values())
+    assert [one.key for one in found] == [*"123456789abcdefghijklmnopqrstuvwxyz", *[""] * 5]
+    assert len({one.colour for one in found}) == 40 and [one.value for one in found] == list(range(1, 41))
+    wrongs: list[dict[str, Any]] = [
+        {"name": "class 1"},
+        {"name": " "},
+        {"name": "a\nb\x00"},
+        {"name": "new", "key": "1"},
+        {"name": "new", "key": "ß"},
+        {"name": "new", "key": "12"},
+        {"name": "new", "colour": "red"},
+        {"name": "new", "colour": "#12345g"},
+        {"name": "x" * 101},
+    ]
+    for wrong in wrongs:
+        with pytest.raises(Refused):
+            session.add_class(**wrong)
+    session.change_class(1, name="  barley \t 2 ", key="", colour="#ABCDEF")
+    assert session.answers.classes[1].name == "barley 2" and session.answers.classes[1].colour == "#abcdef"
+    assert session.add_class("new").key == "1"
+    with pytest.raises(Refused) as refused:
+        session.change_class(99, name="no")
+    assert refused.value.status == 404
+
+
+def test_a_class_added_later_is_learnt(tmp_path: Path) -> None:
+    session = session_in(tmp_path / "s", "one", "two")
+    session.learn()
+    for pixel in session.open_pixels:
+        session.answer(pixel, 1 if TRUTH[pixel] in (1, 2) else 2)
+    session.learn()
+    session.add_class("three")
+    for pixel in (SIDE**2 - 1, SIDE**2 - 2, SIDE**2 - SIDE - 1):
+        session.answer(pixel, 3)
+    session.learn()
+    assert session.map is not None and (session.map.classes == 3).sum() > 20
+
+
+def test_an_answer_that_cannot_be_kept_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = taught(tmp_path / "s", 1)
+    kept, pixel, text = dict(session.answers.given), session.query, (tmp_path / "s" / ANSWERS).read_bytes()
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("hsi_al.pool.journal.os.write", full)
+    with pytest.raises(OSError, match="No space"):
+        session.answer(pixel or 0, 1)
+    assert session.answers.given == kept and session.query == pixel and not session.due
+    assert (tmp_path / "s" / ANSWERS).read_bytes() == text
+
+
+def test_clocks_may_jump(tmp_path: Path) -> None:
+    times = iter([2030, 1970, 2000, 1999, *[1980] * 100])
+    session = taught(tmp_path / "s", 1, now=lambda: datetime(next(times), 1, 1, tzinfo=timezone.utc))
+    again = session_in(tmp_path / "s")
+    assert again.answers.given == session.answers.given and again.answers.queries == session.answers.queries
+
+
+def test_a_fit_that_is_superseded_changes_nothing(tmp_path: Path) -> None:
+    session = taught(tmp_path / "s", 1)
+    before, queries = session.map, len(session.answers.queries)
+    answer_all(session)
+    session.superseded = lambda: True
+    with pytest.raises(Superseded):
+        session.learn()
+    assert session.map is before and session.due and len(session.answers.queries) == queries
+    session.superseded = lambda: False
+    assert session.learn() and session.map is not before
+
+
+def test_agreement_of_successive_maps_says_when_to_stop(tmp_path: Path) -> None:
+    session = taught(tmp_path / "s", 12)
+    assert len(session.agreements) == 11 and all(-1 <= kappa <= 1 for kappa in session.agreements)
+    assert session.agreements[-1] > 0.99 and session.stable
+    assert not session_in(tmp_path / "new").stable
+    assert session_in(tmp_path / "s").agreements == session.agreements  # kept
+
+
+def test_a_wrong_label_is_doubted(tmp_path: Path) -> None:
+    session = taught(tmp_path / "s", 3)
+    wrong = next(pixel for pixel, answer in session.answers.given.items() if answer.value == 1)
+    session.answer(wrong, 3)
+    session.doubt()
+    doubts = {pixel: doubt for pixel, (value, doubt) in session.doubts.items()}
+    assert max(doubts, key=lambda pixel: doubts[pixel]) == wrong
+
+
+def test_everything_labelled_asks_nothing_more(tmp_path: Path) -> None:
+    few = np.array([0, 1, 30, 400, 410, 420, 300, 310, 575], np.int64)
+    session = session_in(tmp_path / "s", "corn", "oats", "wheat", "pond", candidates=few)
+    for _ in range(4):
+        session.learn()
+        answer_all(session)
+    assert session.query is None and set(session.answers.given) == set(few.tolist())
+
+
+def test_an_assessment_is_blind_random_and_apart(tmp_path: Path) -> None:
+    session = session_in(tmp_path / "s", "corn", "oats", "wheat", "pond")
+    with pytest.raises(Refused, match="no map"):
+        session.start_assessment(40)
+    session = taught(tmp_path / "s", 2)
+    with pytest.raises(Refused, match="too small"):
+        session.start_assessment(3)
+    labels = session.answers.labelled()[0].tolist()
+    session.start_assessment(40)
+    with pytest.raises(Refused, match="is running"):
+        session.start_assessment(40)
+    frozen = session.map
+    assert (tmp_path / "s" / "assessed_map_1.h5").exists()
+    stamp_due = session.due
+    for number in range(40):
+        pixel = session.query
+        assert pixel is not None and session.answers.running is not None
+        session.answer(pixel, int(TRUTH[pixel]))
+        if number == 4:  # a second tab, which still shows the pixel, and a correction of it
+            session.answer(pixel, None)
+            session.undo()
+    assert session.answers.running is None and session.due == stamp_due and session.map is frozen
+    assert session.answers.labelled()[0].tolist() == labels
+    found = session.assessed()
+    assert found["n"] == found["answered"] == 40 and found["skipped"] == 0
+    truth_share = np.mean(np.delete(TRUTH, MASKED) == np.delete(frozen.classes, MASKED)) if frozen else 0
+    assert abs(found["overall"]["estimate"] - truth_share) < 0.12
+    assert session.query is not None and session.query in session.open_pixels
+    assert session_in(tmp_path / "s").assessed() == found
+    session.start_assessment(16)
+    session.stop_assessment()
+    with pytest.raises(Refused) as refused:
+        session.assessed()
+    assert refused.value.status == 404
+
+
+def test_a_damaged_journal_is_refused(tmp_path: Path) -> None:
+    taught(tmp_path / "s", 1)
+    text = (tmp_path / "s" / ANSWERS).read_bytes()
+    (tmp_path / "s" / ANSWERS).write_bytes(text.replace(b"corn", b"cork", 1))
+    with pytest.raises(SessionError, match="Line 1 of"):
+        session_in(tmp_path / "s")
+
+
+def test_a_learner_that_knows_its_number_of_classes_is_built_anew(tmp_path: Path) -> None:
+    session = taught(
+        tmp_path / "s", 1, config=config_of("learner=jcr", "acquisition=random", "protocol.initial_on=spectra")
+    )
+    assert session.map is not None and session.map.uncertainty is None
