@@ -10,7 +10,8 @@ from hsi_al.active.parts import build_scene, build_split
 from hsi_al.cli.composition import composed
 from hsi_al.label.session import Session
 from hsi_al.label.simulation import simulate
-from hsi_al.pool.answers import session_labels
+from hsi_al.pool.answers import ANSWERS, replayed
+from hsi_al.pool.journal import Journal
 from hsi_al.pool.oracles import GroundTruthOracle
 from tests.conftest import CommandLine
 
@@ -48,9 +49,9 @@ def test_labels_and_map_are_those_of_the_batch_loop(
     with h5py.File(run / "pool.h5") as pool:
         labelled = pool["labelled_at"][:] >= 0
         ids, labels, rounds = (pool[name][:][labelled] for name in ("pixel_id", "label", "labelled_at"))
-    found = session_labels(tmp_path / "session")
-    assert found.pixel_ids.tolist() == ids.tolist() and found.values.tolist() == labels.tolist()
-    assert found.class_names == scene.class_names
+    kept = replayed(Journal(tmp_path / "session" / ANSWERS))  # what the files hold
+    found_ids, found_values = kept.labelled()
+    assert found_ids.tolist() == ids.tolist() and found_values.tolist() == labels.tolist()
     for number, query in enumerate(session.answers.queries[: ROUNDS + 1]):
         assert sorted(query.pixels) == sorted(ids[rounds == number].tolist())
     with h5py.File(run / "predictions.h5") as predictions:

@@ -1,5 +1,6 @@
 """The state of a session as the replay of its events."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,11 @@ def test_labels_of_a_folder(tmp_path: Path) -> None:
     journal = Journal(tmp_path / ANSWERS)
     for one in [*START, label(8, value=2), label(3, value=1), label(5, value=None)]:
         journal.append(one)
+    (tmp_path / "session.json").write_text("{}")
+    with pytest.raises(SessionError, match=r"session\.json is damaged"):
+        session_labels(tmp_path)
+    (tmp_path / "session.json").write_text(json.dumps({"shape": [2, 5, 7]}))
     found = session_labels(tmp_path)
+    assert found.shape == (2, 5)
     assert found.pixel_ids.tolist() == [3, 8] and found.values.tolist() == [1, 2]
     assert found.class_names == {1: "c1", 2: "c2"}
