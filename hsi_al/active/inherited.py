@@ -103,7 +103,8 @@ def check_same_scene(path: Path, given: str, scene: Scene) -> None:
         raise ConfigurationError(
             f"protocol.labels_from={given} is a run of another scene than {scene.name} or of other classes: its ground "
             "truth is another one, to whose pixels its labels belong; take a run of this scene with the same "
-            "dataset.classes and dataset.ignore_labels."
+            "dataset.classes and dataset.ignore_labels, or map this scene with what that run has learnt: "
+            "python -m hsi_al.predict <run> <cube file>."
         )
 
 

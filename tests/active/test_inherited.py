@@ -179,6 +179,7 @@ def test_the_folder_says_whose_labels_they_are() -> None:
         ("split.seed=1", "labels of outputs/main/tiny/lda/margin/smoke-holdout/seed=0 are no candidates of this run"),
         ("split.fold=1", "are no candidates of this run, which may test on them; take the split of that run"),
         ("dataset.classes=[2,5]", "is a run of another scene than tiny or of other classes"),
+        ("dataset.classes=[2,5]", "or map this scene with what that run has learnt: python -m hsi_al.predict <run>"),
         (
             "protocol.query_size=300",
             "20 + 1 x 300 = 320 labels, but tiny with split=holdout has 220 candidates; lower protocol.labels_at",
