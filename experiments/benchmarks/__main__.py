@@ -26,6 +26,7 @@ from experiments.benchmarks import (
     profiles,
     scoring,
     training,
+    windows,
 )
 from experiments.benchmarks.measure import Row
 from hsi_al.active.experiment import use_threads
@@ -45,6 +46,7 @@ BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
     "concurrent": concurrent.measure,
     "large": large.measure,
     "maps": maps.measure,
+    "windows": windows.measure,
 }
 RESULTS = Path(__file__).parent / "results"
 

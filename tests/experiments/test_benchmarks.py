@@ -173,3 +173,11 @@ def test_an_unknown_benchmark_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["benchmarks", "speed"])
     with pytest.raises(SystemExit, match="There is no benchmark speed; there are delivery, scoring"):
         main()
+
+
+def test_windows_of_rasters() -> None:
+    pytest.importorskip("rasterio")
+    from experiments.benchmarks import windows
+
+    rows = windows.measure((20, 30, 4), patches=2, repeats=1)
+    assert len(rows) == 2 * len(windows.LAYOUTS) and all(row.target == "<= 1.2" for row in rows)

@@ -469,3 +469,15 @@ def test_damaged_rasters_give_one_sentence_and_nothing_of_gdal(
     assert words in message and str(path) in message and "\n" not in message and message.endswith(".")
     assert not any(word in message for word in ("GDAL", "CPLE", "Rasterio", "IReadBlock"))
     assert capfd.readouterr() == ("", "") and not caplog.records
+
+
+@pytest.mark.parametrize("interleave", ORDERS)
+def test_a_file_that_shrinks_while_it_is_open(
+    tmp_path: Path, interleave: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write_envi(tmp_path / "x.img", fake_cube(200, 100, 5), interleave)
+    with opened_rows(path) as rows:
+        path.write_bytes(path.read_bytes()[:1000])
+        with pytest.raises(SceneError, match=r"x\.img has 1,000 bytes, but"):
+            rows.read(150, 200)
+    assert capfd.readouterr() == ("", "")

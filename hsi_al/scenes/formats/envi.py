@@ -387,7 +387,14 @@ def rows(path: Path, key: str | None) -> Rows:
     except BaseException:
         dataset.close()
         raise
-    return replace(found, notices=(*notices, *found.notices))
+
+    def window(lines: slice, columns: slice) -> NDArray[Any]:
+        read = found.source(lines, columns)
+        with suppress(FileNotFoundError):  # what is open can be read although its name is gone
+            require_size(header, data, layout)  # GDAL gives zeros for what has been cut off meanwhile
+        return read
+
+    return replace(found, source=window, notices=(*notices, *found.notices))
 
 
 def dataset_of(header: Header, data: Path, layout: Layout) -> Any:  # noqa: ANN401

@@ -8,7 +8,7 @@ import logging
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -57,21 +57,24 @@ def library(path: Path) -> Any:  # noqa: ANN401
         import rasterio
     except ImportError:
         raise SceneError(f"{path} {MISSING}.") from None
-    logging.getLogger("rasterio").setLevel(logging.CRITICAL + 1)  # it repeats what GDAL writes
+    if (log := logging.getLogger("rasterio")).level <= logging.CRITICAL:
+        log.setLevel(logging.CRITICAL + 1)  # it repeats what GDAL writes
     return rasterio
 
 
 @contextmanager
-def gdal(path: Path, what: str) -> Iterator[Any]:
+def gdal(path: Path, what: str, guarded: bool = True) -> Iterator[Any]:
     """Give rasterio in an environment without network and with a small cache; what fails inside is a SceneError.
 
     Args:
         path: The file.
         what: What goes wrong then, after the path, such as " can't be opened".
+        guarded: Whether GDAL may write messages or open files; reading raw numbers does neither, and is faster without.
     """
     rasterio = library(path)
-    with rasterio.Env(**OPTIONS), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # not georeferenced, no metadata, ...
+    with warnings.catch_warnings() if guarded else nullcontext(), rasterio.Env(**OPTIONS) if guarded else nullcontext():
+        if guarded:
+            warnings.simplefilter("ignore")  # not georeferenced, no metadata, ...
         try:
             yield rasterio
         except (rasterio.errors.RasterioError, rasterio.errors.CRSError, rasterio._err.CPLE_BaseError) as error:
@@ -188,7 +191,7 @@ def raster_rows(path: Path, dataset: Any, bands: Sequence[int], about: Described
         if not result.size:
             return result
         where = f": rows {top} to {bottom - 1} can't be read"
-        with gdal(path, where):
+        with gdal(path, where, guarded=dataset.driver != "ENVI"):
             if not changed:
                 # GDAL writes into the band-last array itself, which is what BIP files are read fast by.
                 whole = ((top, bottom), (left, right))
