@@ -2,6 +2,7 @@
 
 import csv
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,18 @@ from matplotlib.figure import Figure
 
 from hsi_al.errors import RunDirectoryError, left_out
 from hsi_al.files import replacing
-from hsi_al.report.canvas import METHOD, NAME, LegendBlock, literal, place_in, save
+from hsi_al.report.canvas import (
+    METHOD,
+    NAME,
+    LegendBlock,
+    headline,
+    literal,
+    place,
+    place_in,
+    save,
+    title_height,
+    wrapped,
+)
 from hsi_al.report.contest import Contest, contests_of
 from hsi_al.report.contest_figure import contest_figure
 from hsi_al.report.contest_tables import MEASURES, NAMES, Section, markdown, notes, percent, sections
@@ -24,6 +36,8 @@ from hsi_al.report.tables import CurveRow, read_curve, shortened
 from hsi_al.terminal import warn
 
 LEVELS = (90.0, 95.0, 98.0)
+MOST_TOGETHER = 8  # curves in one picture; more have a panel each
+MOST_PANELS = 24
 MARKERS = "os^Dv<>Pp*X"
 LINES = ("-", "--", "-.", ":")
 
@@ -117,49 +131,114 @@ def _point(n_labelled: int, rows: list[CurveRow]) -> Point:
 def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all", title: str = "") -> Figure:
     """Plot a measure in percent against the number of labels, with a band of ± one standard deviation over seeds.
 
-    Of more curves than there are colours, the first ones of each arena stand out; the others are grey.
+    More than `MOST_TOGETHER` curves get a panel each (`panels_figure`).
     """
+    if len(curves) > MOST_TOGETHER:
+        return panels_figure(curves, measure, title)
     figure = Figure(figsize=(6.8, 4.6))
     axes = figure.add_subplot()
-    bright, grey = divided(curves)
-    for index, curve in enumerate(bright):
+    for index, curve in enumerate(curves):
         labels, mean, spread = shown_points(curve, measure)
         colour = PALETTE[index]
-        seeds = curve.common[-1].n_seeds
-        number = curve.folds or f"{seeds} seed{'s' if seeds > 1 else ''}"
-        label = literal(f"{shortened(curve.name, METHOD)} ({number})")
+        label = literal(f"{shortened(curve.name, METHOD)} ({averaged_over(curve)})")
         (line,) = axes.plot(labels, mean, color=colour, label=label, markersize=4.5)
         line.set(marker=MARKERS[index % len(MARKERS)], linestyle=LINES[index % len(LINES)])
         axes.fill_between(labels, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
-    handles = list(axes.lines)
-    for curve in grey:
-        axes.plot(*shown_points(curve, measure)[:2], color="0.8", linewidth=0.6, zorder=1)
-    if grey:
-        axes.lines[-1].set_label(f"{len(grey)} others, named in the tables")
-        handles.append(axes.lines[-1])
     axes.set_xlabel("labelled pixels")
-    several = any(point.n_seeds > 1 for curve in curves for point in curve.points)
-    over = "folds and seeds" if any(curve.folds for curve in curves) else "seeds"
-    axes.set_ylabel(f"{NAMES[measure]} (%)" + (f", mean ± standard deviation over {over}" if several else ""))
+    axes.set_ylabel(measured(curves, measure))
     axes.grid(color="0.88")
     axes.set_axisbelow(True)
     axes.set_title(literal(shortened(title, METHOD + NAME)), fontsize=10)
-    legend = LegendBlock(handles, 6.8, handle_length=3)  # inside the axes it could hide a curve
+    legend = LegendBlock(list(axes.lines), 6.8, handle_length=3)  # inside the axes it could hide a curve
     figure.set_figheight(4.6 + legend.height)
     axes.set_position(place_in(figure, 0.7, 0.55 + legend.height, 5.9, 3.9))
     legend.draw(figure)
     return figure
 
 
-def divided(curves: Sequence[Curve]) -> tuple[list[Curve], list[Curve]]:
-    """Return as many curves as there are colours, of each arena the first ones, and the others."""
+def panels_figure(curves: Sequence[Curve], measure: str, title: str) -> Figure:
+    """Draw a small panel for each curve, with all others of its scene, split and protocol in grey behind it.
+
+    The panels are in the order of the curves, each with what its name has beyond what all share. Of more than
+    `MOST_PANELS`, each arena's first ones have a panel.
+    """
+    shown = first_of_each(curves, MOST_PANELS)
+    columns, across, up, foot = 4, 2.35, 1.95, 0.6
+    rows = -(-len(shown) // columns)
+    left_out = len(curves) - len(shown)
+    numbers = {averaged_over(curve) for curve in shown}
+    said = f"{title}\n" if title else ""
+    said += f"{measured(curves, measure)}{f', {numbers.copy().pop()}' if len(numbers) == 1 else ''}\n"
+    said += "grey: the others of the same scene, split and protocol"
+    said += f"; {left_out} more are in the tables" if left_out else ""
+    width = columns * across + 0.4
+    heading = "\n".join(wrapped(line, width) for line in said.splitlines())
+    figure = Figure(figsize=(width, rows * up + foot + title_height(heading)))
+    names = without_common([curve.name for curve in curves])
+    arenas: dict[int, list[Curve]] = {}
+    for curve in curves:
+        arenas.setdefault(curve.arena, []).append(curve)
+    limits = {arena: arena_limits(own, measure) for arena, own in arenas.items()}
+    for index, curve in enumerate(shown):
+        row, column = divmod(index, columns)
+        axes = place(figure, 0.5 + column * across, foot + (rows - 1 - row) * up, across - 0.45, up - 0.6)
+        for other in arenas[curve.arena]:
+            if other is not curve:
+                axes.plot(*shown_points(other, measure)[:2], color="0.82", linewidth=0.7, zorder=1)
+        labels, mean, spread = shown_points(curve, measure)
+        axes.plot(labels, mean, color=PALETTE[0], linewidth=1.6, marker="o", markersize=2.5)
+        axes.fill_between(labels, mean - spread, mean + spread, color=PALETTE[0], alpha=0.2, linewidth=0)
+        name = names[curves.index(curve)] + (f" ({averaged_over(curve)})" if len(numbers) > 1 else "")
+        lines = textwrap.wrap(shortened(name, 64), 34)
+        axes.set_title(literal("\n".join(lines)), fontsize=7.5, pad=3)
+        axes.set_ylim(*limits[curve.arena])
+        axes.tick_params(labelsize=7, length=2)
+        axes.grid(color="0.9", linewidth=0.6)
+        axes.set_axisbelow(True)
+        if index >= len(shown) - columns:
+            axes.set_xlabel("labelled pixels", fontsize=7.5, labelpad=2)
+    headline(figure, heading)
+    return figure
+
+
+def first_of_each(curves: Sequence[Curve], most: int) -> list[Curve]:
+    """Return at most so many curves in their order, the first ones of each arena."""
     seen, ranks = Counter[int](), []
     for curve in curves:
         ranks.append(seen[curve.arena])
         seen[curve.arena] += 1
     order = sorted(range(len(curves)), key=lambda index: ranks[index])
-    parts = sorted(order[: len(PALETTE)]), sorted(order[len(PALETTE) :])
-    return [curves[index] for index in parts[0]], [curves[index] for index in parts[1]]
+    return [curves[index] for index in sorted(order[:most])]
+
+
+def without_common(names: Sequence[str]) -> list[str]:
+    """Leave out of names, lists of settings separated by commas, what all have; a name keeps its last part."""
+    parts = [name.split(", ") for name in names]
+    common = set.intersection(*map(set, parts))
+    kept = [[part for part in own if part not in common] or own[-1:] for own in parts]
+    return [", ".join(own) for own in kept]
+
+
+def arena_limits(curves: Sequence[Curve], measure: str) -> tuple[float, float]:
+    """Return the limits of an axis that shows the means of curves, with a margin; at most 100 % and a margin."""
+    means = np.concatenate([shown_points(curve, measure)[1] for curve in curves])
+    means = means[~np.isnan(means)]
+    low, high = (float(means.min()), float(means.max())) if len(means) else (0.0, 100.0)
+    margin = max(0.5, 0.06 * (high - low))
+    return low - margin, high + margin
+
+
+def averaged_over(curve: Curve) -> str:
+    """Say over how many seeds, or folds and seeds, a curve is the mean."""
+    seeds = curve.common[-1].n_seeds
+    return curve.folds or f"{seeds} seed{'s' if seeds > 1 else ''}"
+
+
+def measured(curves: Sequence[Curve], measure: str) -> str:
+    """Return the label of the vertical axis."""
+    several = any(point.n_seeds > 1 for curve in curves for point in curve.points)
+    over = "folds and seeds" if any(curve.folds for curve in curves) else "seeds"
+    return f"{NAMES[measure]} (%)" + (f", mean ± standard deviation over {over}" if several else "")
 
 
 def shown_points(curve: Curve, measure: str) -> tuple[list[int], Floats, Floats]:
@@ -345,13 +424,13 @@ def write_curves(
 
 
 def draw_curves(
-    curves: Sequence[Curve], place: Path, measure: str, pictures: Sequence[str] = ("png",), title: str = ""
+    curves: Sequence[Curve], stem: Path, measure: str, pictures: Sequence[str] = ("png",), title: str = ""
 ) -> list[Path]:
     """Write curves as pictures of the given suffixes, and return their paths; what can't be drawn is left out."""
     paths: list[Path] = []
-    with left_out(f"The picture {place}", warn):
+    with left_out(f"The picture {stem}", warn):
         figure = comparison_figure(curves, measure, title)
-        paths += [save(figure, place.with_name(f"{place.name}.{kind}")) for kind in pictures]
+        paths += [save(figure, stem.with_name(f"{stem.name}.{kind}")) for kind in pictures]
     return paths
 
 

@@ -12,7 +12,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from hsi_al.errors import RunDirectoryError
 from hsi_al.report.__main__ import main
-from hsi_al.report.compare import Curve, Point, comparison_figure, curve_of, divided, final_table
+from hsi_al.report.compare import (
+    Curve,
+    Point,
+    arena_limits,
+    comparison_figure,
+    curve_of,
+    final_table,
+    first_of_each,
+    without_common,
+)
 from hsi_al.report.contest import contests_of
 from hsi_al.report.contest_tables import MEASURES, markdown, notes, percent
 from hsi_al.report.series import find_runs, series_of
@@ -251,18 +260,32 @@ def curves_in(arenas: list[int]) -> list[Curve]:
     ]
 
 
-def test_of_many_curves_the_first_of_each_arena_stand_out() -> None:
+def test_many_curves_have_a_panel_each() -> None:
     curves = curves_in([0] * 40 + [1] * 5)
-    bright, grey = divided(curves)
-    assert [curve.name.split()[0] for curve in bright] == [f"m{i}" for i in [*range(15), *range(40, 45)]]
-    assert len(grey) == 25
-    figure = comparison_figure(curves)
-    texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert len(texts) == 21 and texts[-1] == "25 others, named in the tables"
-    assert max(map(len, texts)) < 75
-    assert figure.get_size_inches().max() < 12
-    assert len({line.get_color() for line in figure.axes[0].lines}) == 21
-    assert divided(curves[:20]) == (curves[:20], [])
+    shown = first_of_each(curves, 24)
+    assert [curve.name.split()[0] for curve in shown] == [f"m{i}" for i in [*range(19), *range(40, 45)]]
+    figure = comparison_figure(curves, title="Complete this map")
+    assert len(figure.axes) == 24 and figure.get_size_inches().max() < 14
+    assert [len(axes.lines) for axes in figure.axes] == [40] * 19 + [5] * 5  # its own curve, and those of its arena
+    assert max(len(axes.get_title()) for axes in figure.axes) < 70
+    (heading,) = [text.get_text() for text in figure.texts]
+    assert "1 seed" in heading and "21 more are in the tables" in heading.replace("\n", " ")
+    assert len(comparison_figure(curves[:9]).axes) == 9 and len(comparison_figure(curves[:8]).axes) == 1
+    assert first_of_each(curves[:20], 24) == curves[:20]
+
+
+def test_names_in_panels_are_what_differs() -> None:
+    names = ["a, lenet, margin, x=8", "a, lenet, entropy", "a, vgg, margin"]
+    assert without_common(names) == ["lenet, margin, x=8", "lenet, entropy", "vgg, margin"]
+    assert without_common(["a, b", "a, b"]) == ["b", "b"] and without_common(["a"]) == ["a"]
+
+
+def test_limits_of_panels() -> None:
+    accuracy = dict.fromkeys(MEASURES, 0.5)
+    undefined = dict.fromkeys(MEASURES, float("nan"))
+    flat = Curve("a", [Point(10, 1, accuracy, accuracy)])
+    assert arena_limits([flat], "oa_all") == (49.5, 50.5)
+    assert arena_limits([Curve("a", [Point(10, 1, undefined, undefined)])], "oa_all") == (-6.0, 106.0)
 
 
 def test_a_comparison_of_many_methods_is_limited_on_the_screen(
