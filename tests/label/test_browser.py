@@ -446,9 +446,14 @@ def test_accuracy_check_is_blind_and_ends_with_a_report(page: Page) -> None:
         page.answer()
     page.until(lambda: page.serving.session.map is not None and page.find("layer-map").is_enabled())
     page.until(lambda: "The model says" in page.text("guess"))
-    page.find("assess").click()
-    page.find("sample").clear()
-    page.find("sample").send_keys("9", Keys.ENTER)
+    for number in ("6", "9"):  # the first one is stopped
+        page.find("assess").click()
+        page.find("sample").clear()
+        page.find("sample").send_keys(number, Keys.ENTER)
+        page.until(lambda number: page.text("assess") == f"Check 0 / {number}", number)
+        if number == "6":
+            page.find("stop-assessment").click()
+            page.until(lambda: page.text("assess") == "Check accuracy")
     page.until(lambda: page.text("assess") == "Check 0 / 9")
     assert not page.find("layer-map").is_enabled()
     labels = page.given()
@@ -467,6 +472,33 @@ def test_accuracy_check_is_blind_and_ends_with_a_report(page: Page) -> None:
     assert page.given() == labels  # the model doesn't get them
     page.keys(Keys.ESCAPE)
     page.until(lambda: page.find("layer-map").is_enabled())
+
+
+def test_spectra_have_gaps_and_round_ticks(page: Page) -> None:
+    script = """
+      const [call, done] = [arguments[0], arguments[arguments.length - 1]];
+      import("/static/spectrum.js").then((module) => done(
+        call.name === "ticks" ? module.ticks(...call.given)
+          : module.runs(call.xs, call.values, call.order, new Set(call.bad), new Set(call.gaps))));
+    """
+
+    def run(**call: Any) -> Any:
+        return page.driver.execute_async_script(script, call)
+
+    xs = [400, 410, 420, 430, 600, 610, 620, 630]
+
+    def runs(values: list[float | None], bad: list[int], gaps: list[int], order: list[int] | None = None) -> Any:
+        found = run(name="runs", xs=xs, values=values, order=order or list(range(8)), bad=bad, gaps=gaps)
+        return [[x for x, _ in one] for one in found]
+
+    ones: list[float | None] = [1.0] * 8
+    assert runs(ones, [], []) == [[400, 410, 420, 430], [600, 610, 620, 630]]  # a jump of the wavelength
+    assert runs(ones, [1], [6]) == [[400], [420, 430], [600, 610], [620, 630]]
+    assert runs([None, *ones[1:]], [7], []) == [[410, 420, 430], [600, 610, 620]]
+    assert runs([None] * 8, [], []) == []
+    assert run(name="ticks", given=[0, 1, 4]) == [0, 0.5, 1]
+    assert run(name="ticks", given=[400, 2500, 8]) == [500, 1000, 1500, 2000, 2500]
+    assert run(name="ticks", given=[-0.031, 0.069, 5]) == [-0.02, 0, 0.02, 0.04, 0.06]
 
 
 def test_theme_by_a_switch_that_is_remembered(page: Page) -> None:

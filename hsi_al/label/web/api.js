@@ -15,14 +15,13 @@ export class Refused extends Error {
 /** No answer came: the program has ended, or this computer slept. */
 export class NoAnswer extends Error {}
 
-async function request(method, path, { body, seconds = 15, signal } = {}) {
-  const limit = AbortSignal.timeout(1000 * seconds);
+async function request(method, path, { body, seconds = 15 } = {}) {
   try {
     return await fetch(path, {
       method,
       headers: body === undefined ? headers : { ...headers, "Content-Type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
-      signal: signal ? AbortSignal.any([limit, signal]) : limit,
+      signal: AbortSignal.timeout(1000 * seconds),
       credentials: "same-origin",
     });
   } catch (error) {
