@@ -66,7 +66,8 @@ class Serving:
         bound = self.stack.enter_context(listening_socket(self.port))
         self.port = bound.getsockname()[1]
         self.background = Background(self.session)
-        app: Any = Guard(build_app(self.session), self.port, self.token)
+        self.app = build_app(self.session)
+        app: Any = Guard(self.app, self.port, self.token)
         self.server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [bound]}, daemon=True)
         self.thread.start()
@@ -446,12 +447,12 @@ def test_accuracy_check_is_blind_and_ends_with_a_report(page: Page) -> None:
         page.answer()
     page.until(lambda: page.serving.session.map is not None and page.find("layer-map").is_enabled())
     page.until(lambda: "The model says" in page.text("guess"))
-    for number in ("6", "9"):  # the first one is stopped
+    for size in ("6", "9"):  # the first one is stopped
         page.find("assess").click()
         page.find("sample").clear()
-        page.find("sample").send_keys(number, Keys.ENTER)
-        page.until(lambda number: page.text("assess") == f"Check 0 / {number}", number)
-        if number == "6":
+        page.find("sample").send_keys(size, Keys.ENTER)
+        page.until(lambda size: page.text("assess") == f"Check 0 / {size}", size)
+        if size == "6":
             page.find("stop-assessment").click()
             page.until(lambda: page.text("assess") == "Check accuracy")
     page.until(lambda: page.text("assess") == "Check 0 / 9")
@@ -472,6 +473,25 @@ def test_accuracy_check_is_blind_and_ends_with_a_report(page: Page) -> None:
     assert page.given() == labels  # the model doesn't get them
     page.keys(Keys.ESCAPE)
     page.until(lambda: page.find("layer-map").is_enabled())
+
+
+def test_export_says_what_was_written_and_where(page: Page) -> None:
+    if "/api/export" not in {getattr(route, "path", "") for route in page.serving.app.routes}:
+        pytest.skip("the server has no export yet")
+    for _ in range(8):
+        page.answer()
+    page.until(lambda: page.find("layer-map").is_enabled())
+    page.find("export").click()
+    page.until(lambda: page.find("export-files").is_displayed())
+    folder = Path(page.text("export-folder"))
+    named = [
+        item.find_element(By.TAG_NAME, "code").text
+        for item in page.find("export-files").find_elements(By.TAG_NAME, "li")
+    ]
+    assert named
+    assert [name for name in named if not (folder / name).is_file()] == []
+    page.keys(Keys.ESCAPE)
+    assert page.driver.switch_to.active_element == page.find("export")  # the focus goes back
 
 
 def test_spectra_have_gaps_and_round_ticks(page: Page) -> None:
