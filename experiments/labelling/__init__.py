@@ -1,0 +1,1 @@
+"""Sessions of the labelling page with the ground truth as the person."""
