@@ -12,7 +12,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -31,13 +31,17 @@ from hsi_al.report.figures import draw_map
 from hsi_al.report.georeferenced import write_georeferenced
 from hsi_al.report.run_checks import finished_run
 from hsi_al.report.run_files import thinned, thinning
+from hsi_al.scenes.arrays import reading as reading_scene
 from hsi_al.scenes.bands import matching_bands, of_bands
-from hsi_al.scenes.georeference import Georeference
+from hsi_al.scenes.georeference import Georeference, require_geo
 from hsi_al.scenes.preparation import Preparation, applied, survey
-from hsi_al.scenes.readers import opened_rows
+from hsi_al.scenes.readers import existing_file, opened_rows
 from hsi_al.scenes.scene import false_colour, is_scene_file
 from hsi_al.scenes.stored import StoredCube, reordered
 from hsi_al.terminal import printable, warn
+
+if TYPE_CHECKING:
+    from hsi_al.scenes.formats.emit import LookupTable
 
 
 class Prediction(NamedTuple):
@@ -64,6 +68,7 @@ def predict(
     accelerator: str = "auto",
     no_data: Sequence[float] = (),
     force: bool = False,
+    uncertainty_wanted: bool = False,
 ) -> Prediction:
     """Classify every pixel of a cube with the network of a finished run, strip by strip.
 
@@ -76,6 +81,7 @@ def predict(
         accelerator: Device to compute on, which may differ from the run's: auto, cpu, gpu or mps.
         no_data: Values of missing data beside those of the run and of the file.
         force: Whether to map a cube whose values lie outside of those that the run was trained on.
+        uncertainty_wanted: Whether to find the uncertainty of a cube that isn't georeferenced, too.
 
     Raises:
         RunDirectoryError: The run is not finished, or its files are damaged.
@@ -113,7 +119,8 @@ def predict(
         check_values(cube_file, unclipped(found.sample[None])[0], meta, (low, high), force)
         cube = applied(StoredCube(rows), preparation)
         georeference = rows.georeference if has_geo(rows.georeference) else None
-        needs = method.provides & {"probabilities_NC"} if georeference else frozenset[str]()
+        wanted = georeference is not None or uncertainty_wanted
+        needs = method.provides & {"probabilities_NC"} if wanted else frozenset[str]()
         learner = build_learner(Task(config, cube, len(label_values), none, needs, limits=(low, high)))
         use_threads(None)
         learner.load(weights)
@@ -214,16 +221,18 @@ def write_prediction(
     accelerator: str,
     no_data: Sequence[float] = (),
     force: bool = False,
+    on_ground: bool = False,
 ) -> list[Path]:
     """Classify a cube, write the class map and its picture to `output`, and return their paths.
 
     Without `output` they go to a folder of their own in the run directory.
 
     Raises:
-        HsiAlError: As for `predict`.
+        HsiAlError: As for `predict`; `on_ground` for a file without the lookup table (GLT) of an EMIT product.
         OSError: Files can't be written.
     """
-    found = predict(run_directory, cube_file, key, accelerator, no_data, force)
+    table = placed_by(cube_file) if on_ground else None
+    found = predict(run_directory, cube_file, key, accelerator, no_data, force, on_ground)
     class_map = found.class_map
     output = output or folder_for(run_directory / "predictions", cube_file)
     output.mkdir(parents=True, exist_ok=True)
@@ -237,7 +246,10 @@ def write_prediction(
     names = {int(value): name for value, name in meta["class_names"].items()}
     title = f"{cube_file.stem}, by {meta['title']}"
     written = [output / "class_map.h5"]
-    if found.georeference is not None:
+    if table is not None:
+        uncertainty = None if found.uncertainty is None else table.placed(found.uncertainty, np.nan)
+        written += write_georeferenced(output, table.placed(class_map, 0), uncertainty, table.georeference, names)
+    elif found.georeference is not None:
         written += write_georeferenced(output, class_map, found.uncertainty, found.georeference, names)
     with left_out(str(output / "map.png"), warn):
         shown, shape = thinned(class_map), (class_map.shape[0], class_map.shape[1])
@@ -245,6 +257,24 @@ def write_prediction(
             draw_map(shown, None, found.picture, names, title, output / "map.png", found.georeference, shape)
         )
     return written
+
+
+def placed_by(cube_file: Path) -> "LookupTable":
+    """Read the table that places the pixels of an EMIT product on the ground.
+
+    Raises:
+        SceneError: The file is no EMIT product, its table is damaged, or the library for the map is missing.
+    """
+    from hsi_al.scenes.formats.emit import is_product, lookup_table
+
+    require_geo("--on-ground")
+    existing_file(cube_file)
+    with reading_scene(cube_file):
+        if not is_product(cube_file):
+            raise SceneError(
+                f"--on-ground needs the lookup table of an EMIT product, and {cube_file} is none; leave it out."
+            )
+        return lookup_table(cube_file)
 
 
 def folder_for(place: Path, cube_file: Path) -> Path:
@@ -284,6 +314,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--no-data", type=numbers, default=[], metavar="VALUES", help="values of missing data: --no-data=-9999,nan"
     )
     parser.add_argument("--force", action="store_true", help="map a cube whose values the run has never seen")
+    parser.add_argument("--on-ground", action="store_true", help="place the map of an EMIT product on the ground (GLT)")
     given = parser.parse_args(argv)
 
     def work() -> None:
@@ -295,6 +326,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             given.accelerator,
             given.no_data,
             given.force,
+            given.on_ground,
         ):
             print(printable(str(path)))
 

@@ -97,3 +97,30 @@ def test_maps_of_files_of_one_name_lie_apart(run: Path, tmp_path: Path, capfd: p
     captured = capfd.readouterr()
     assert Path(captured.out.splitlines()[0]).parent == places["2019"]
     assert f"The earlier map in {places['2019']} is replaced." in captured.err
+
+
+def test_a_map_of_emit_is_placed_on_the_ground(tmp_path: Path, command_line: CommandLine) -> None:
+    rasterio = pytest.importorskip("rasterio", reason="the extra geo is not installed")
+    cube, truth = tiny_arrays()
+    np.save("truth.npy", truth)
+    rows, columns = np.divmod(np.random.default_rng(0).permutation(624)[:320].reshape(16, 20), 26)
+    with h5py.File("scene.nc", "w") as file:
+        file["reflectance"] = cube.astype(np.float32)
+        file["sensor_band_parameters/wavelengths"] = np.linspace(400, 2400, 6)
+        empty = np.arange(320).reshape(16, 20) % 7 == 0
+        file["location/glt_x"] = np.where(empty, 0, columns + 1).astype(np.int32)
+        file["location/glt_y"] = np.where(empty, 0, rows + 1).astype(np.int32)
+        file.attrs["geotransform"] = np.array([10.0, 0.5, 0, 50, 0, -0.5])
+        file.attrs["spatial_ref"] = rasterio.crs.CRS.from_epsg(4326).to_wkt()
+    scene = ("dataset=custom", "dataset.cube_file=scene.nc", "dataset.ground_truth_file=truth.npy")
+    few = ("learner=lda", "protocol=few", "protocol.rounds=1", "acquisition=random", "hydra.run.dir=run")
+    assert command_line(*scene, *few).code == 0
+    assert main(["run", "scene.nc", "--on-ground", "--output", "out"]) == 0
+    with h5py.File("out/class_map.h5") as file:
+        class_map = np.asarray(file["class_map"])
+    with rasterio.open("out/map.tif") as raster:
+        assert raster.crs.to_epsg() == 4326 and raster.transform.c == 10
+        assert np.array_equal(raster.read(1), np.where(empty, 0, class_map[rows, columns]))
+    with rasterio.open("out/uncertainty.tif") as raster:
+        assert np.array_equal(raster.read(1) == -1, empty)
+    assert main(["run", "truth.npy", "--on-ground"]) == 2
