@@ -17,7 +17,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test pytest test-fast fig4 fig5 table maps results bench docs lint type format check build clean
+.PHONY: help setup demo label-demo test pytest test-fast fig4 fig5 table maps results bench docs lint type format check build clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9 -]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-21s %s\n", $$1, $$2}'
@@ -38,6 +38,10 @@ demo: .venv/.ok  ## Active learning on Indian Pines: 3 to 7 minutes on two CPU c
 	  acquisition=margin acquisition.subset=null acquisition.min_distance=8
 	@$(BIN)/python -m hsi_al.report compare outputs/demo/indian_pines --output outputs/demo/comparison | sed -n '1,8p'
 	@echo outputs/demo/comparison/comparison.png
+
+label-demo: .venv/.ok  ## The labelling page on Indian Pines, in the browser; Ctrl-C ends
+	$(BIN)/python -m hsi_al.label indian_pines --session outputs/label-demo \
+	  --classes "Corn-notill,Corn-mintill,Grass-pasture,Grass-trees,Hay,Soybean-notill,Soybean-mintill,Soybean-clean,Woods,other"
 
 test: lint type pytest  ## Lint, types and all tests; make -j2 test at once
 
