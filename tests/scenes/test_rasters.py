@@ -248,6 +248,31 @@ def test_where_an_envi_file_lies_is_what_rasterio_wrote(tmp_path: Path, transfor
     assert rasterio.crs.CRS.from_wkt(rows.georeference.crs).to_epsg() == 32632
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "map info = {UTM, 1, 1}",
+        "map info = {UTM, x, y, z, 1, 2, 3, 9, North, WGS-84}",
+        "map info = {UTM, 1, 1, 500000, 5400000, 30, 30, 61, North, WGS-84}",
+        "map info = {UTM, 1, 1, 500000, 5400000, 30, 30, 32, Middle, WGS-84}",
+        "map info = {UTM, 1, 1, 500000, 5400000, 0, 30, 32, North, WGS-84}",
+        "map info = {UTM, 1, 1, nan, 5400000, 30, 30, 32, North, WGS-84}",
+        "geo points = {1, 1, 50, 10, 7, 6, 49, 11}",
+    ],
+)
+def test_a_place_that_is_none_is_said(tmp_path: Path, place: str) -> None:
+    rows, _ = seen(write_envi(tmp_path / "x.img", more=place + "\n"))
+    assert rows.georeference is None
+    (notice,) = rows.notices
+    assert f"'{place.partition(' =')[0]}'" in notice
+
+
+def test_a_system_that_is_none_leaves_the_grid(tmp_path: Path) -> None:
+    more = "map info = {Arbitrary, 1, 1, 7, 9, 2, 2, 0, North}\ncoordinate system string = {garbage}\n"
+    rows, _ = seen(write_envi(tmp_path / "x.img", more=more))
+    assert rows.georeference is not None and rows.georeference.transform == (2, 0, 7, 0, -2, 9)
+
+
 @pytest.mark.parametrize("profile", [{}, {"tiled": True, "blockxsize": 16, "blockysize": 16}, {"BIGTIFF": "YES"},
                                      {"interleave": "pixel", "compress": "deflate"}])  # fmt: skip
 @pytest.mark.parametrize("transform", [NORTH, ROTATED, None])

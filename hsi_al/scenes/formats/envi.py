@@ -381,7 +381,7 @@ def rows(path: Path, key: str | None) -> Rows:
     layout = layout_of(header)
     notices = require_size(header, data, layout)
     about = described(header, layout)
-    dataset = dataset_of(header, data, layout)
+    dataset = dataset_of(header, data, layout, place_of(header, notices))
     try:
         found = raster_rows(path, dataset, range(layout.n_bands), about)
     except BaseException:
@@ -397,7 +397,33 @@ def rows(path: Path, key: str | None) -> Rows:
     return replace(found, source=window, notices=(*notices, *found.notices))
 
 
-def dataset_of(header: Header, data: Path, layout: Layout) -> Any:  # noqa: ANN401
+def place_of(header: Header, notices: list[str]) -> dict[str, str]:
+    """Return the fields that say where the data lie; GDAL would read anything else there as some place, too."""
+    place = {name: header.fields[name] for name in PLACE if header.fields.get(name)}
+    if not place.get("map info"):
+        if header.fields.get("geo points"):
+            notices.append(
+                f"{header.path} places the data by 'geo points' alone, which are not used; warp them to a grid."
+            )
+        return {}
+    words = [word.strip() for word in place["map info"].split(",")]
+    numbers = [math.nan]
+    with suppress(ValueError):
+        numbers = [float(word) for word in words[1:7]]
+    makes_sense = len(numbers) == 6 and all(map(math.isfinite, numbers)) and 0 not in numbers[4:]
+    if words[0].upper() == "UTM":
+        zone, half = [*words[7:9], "", ""][:2]
+        makes_sense &= zone.isdecimal() and 1 <= int(zone) <= 60 and half.lower() in ("north", "south")
+    if makes_sense:
+        return place
+    notices.append(
+        f"Warning: {header.path}: the field 'map info' is {shown(place['map info'])}, which is no place; correct it for "
+        "maps that lie where the data lie."
+    )
+    return {}
+
+
+def dataset_of(header: Header, data: Path, layout: Layout, place: dict[str, str]) -> Any:  # noqa: ANN401
     """Open the data file with a header written anew, in a folder that is removed at once: the file stays open."""
     said = {
         "samples": layout.width,
@@ -408,7 +434,7 @@ def dataset_of(header: Header, data: Path, layout: Layout) -> Any:  # noqa: ANN4
         "data type": layout.code,
         "interleave": layout.interleave,
         "byte order": int(layout.big_endian),
-        **{name: f"{{{' '.join(header.fields[name].split())}}}" for name in PLACE if header.fields.get(name)},
+        **{name: f"{{{' '.join(text.split())}}}" for name, text in place.items()},
     }
     with TemporaryDirectory(prefix="hsi_al-") as folder:
         link = Path(folder) / "data.img"
