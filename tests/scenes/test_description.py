@@ -111,6 +111,17 @@ def test_a_raster_says_where_it_lies_and_which_bands_are_bad(scenes: Describe, t
     assert np.abs(picture[0, :, 1] - 255 * np.clip((cube[0, :, 2] - low) / (high - low), 0, 1)).max() <= 1
 
 
+def test_the_picture_shows_the_files_bands_in_their_order(scenes: Describe, tmp_path: Path) -> None:
+    pytest.importorskip("rasterio")
+    from tests.scenes.test_rasters import write_envi
+
+    write_envi(tmp_path / "x.img", more="default bands = {5, 1, 3}\n")
+    assert line(scenes("x.hdr", "--picture", "x.png"), "shown bands") == "4, 0, 2 (red, green, blue; from 0)"
+    picture = imread(tmp_path / "x.png")
+    for channel, band in enumerate((4, 0, 2)):
+        assert np.corrcoef(picture[:, :, channel].ravel(), CUBE[:, :, band].ravel())[0, 1] > 0.99
+
+
 def test_labels_with_names_and_a_picture(scenes: Describe, tmp_path: Path) -> None:
     pytest.importorskip("rasterio")
     from tests.scenes.test_rasters import write_envi

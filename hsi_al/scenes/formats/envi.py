@@ -403,7 +403,7 @@ def place_of(header: Header, notices: list[str]) -> dict[str, str]:
     if not place.get("map info"):
         if header.fields.get("geo points"):
             notices.append(
-                f"{header.path} places the data by 'geo points' alone, which are not used; warp them to a grid."
+                f"{header.path} places the data by 'geo points' alone, which are not used; warp the data to a grid."
             )
         return {}
     words = [word.strip() for word in place["map info"].split(",")]
