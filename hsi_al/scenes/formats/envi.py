@@ -403,7 +403,7 @@ def place_of(header: Header, notices: list[str]) -> dict[str, str]:
     if not place.get("map info"):
         if header.fields.get("geo points"):
             notices.append(
-                f"{header.path} places the data by 'geo points' alone, which are not used; warp the data to a grid."
+                f"{header.path} places the data by 'geo points' alone, which are not used; warp it to a grid."
             )
         return {}
     words = [word.strip() for word in place["map info"].split(",")]
@@ -417,8 +417,8 @@ def place_of(header: Header, notices: list[str]) -> dict[str, str]:
     if makes_sense:
         return place
     notices.append(
-        f"Warning: {header.path}: the field 'map info' is {shown(place['map info'])}, which is no place; correct it for "
-        "maps that lie where the data lie."
+        f"Warning: {header.path}: the field 'map info' is {shown(place['map info'])}, which is no place; correct it "
+        "for maps that lie where the data lie."
     )
     return {}
 
