@@ -35,7 +35,7 @@ def check_refused(code: int | None, err: str, words: str, directory: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("dataset=nosuch", "There is no dataset 'nosuch'; choose one of custom, indian_pines"),
+        ("dataset=nosuch", "There is no dataset 'nosuch'; choose one of botswana, chikusei, custom"),
         (
             "learner=svc",
             "There is no learner 'svc'; choose one of cae3d_svm, cnn3d, cnn_ppf, deep, dfsl_svm",

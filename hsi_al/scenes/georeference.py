@@ -2,6 +2,7 @@
 
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -96,8 +97,12 @@ def same_crs(first: str, second: str) -> bool:
     if first == second:
         return True
     from rasterio.crs import CRS
+    from rasterio.errors import CRSError
 
-    return bool(CRS.from_wkt(first) == CRS.from_wkt(second))
+    try:
+        return bool(CRS.from_wkt(first) == CRS.from_wkt(second))
+    except CRSError:  # a text that nobody understands is another system
+        return False
 
 
 def name_of_crs(crs: str) -> str:
@@ -106,10 +111,12 @@ def name_of_crs(crs: str) -> str:
         return "no coordinate reference system"
     if find_spec("rasterio") is not None:
         from rasterio.crs import CRS
+        from rasterio.errors import CRSError
 
-        code = CRS.from_wkt(crs).to_authority()
-        if code is not None:
-            return ":".join(code)
+        with suppress(CRSError):
+            code = CRS.from_wkt(crs).to_authority()
+            if code is not None:
+                return ":".join(code)
     return crs.partition('"')[2].partition('"')[0] or "an unnamed system"
 
 

@@ -26,12 +26,14 @@ class Truth:
         zero: The value that stands for the file's class 0; 0 = that is no class.
         names: Label value -> name, as far as the file has names.
         notices: What is suspicious, one sentence each.
+        by_name: Whether the file has texts alone, which were numbered here.
     """
 
     labels: Labels
     zero: int = 0
     names: dict[int, str] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    by_name: bool = False
 
 
 def vector_truth(
@@ -43,7 +45,7 @@ def vector_truth(
         SceneError: As `vectors.drawn_labels`.
     """
     drawn = drawn_labels(path, layer, label_field, where, shape)
-    return Truth(drawn.labels, 0, drawn.names, drawn.notices)
+    return Truth(drawn.labels, 0, drawn.names, drawn.notices, by_name=bool(drawn.names))
 
 
 def read_labels(
@@ -89,15 +91,15 @@ def read_labels(
                 values = np.where(without, values.dtype.type(0), values)
             parts.append(whole_labels(name, values))
         notices = [*opened.notices, *notices]
-        stored = opened.dtype
+        stored, names = opened.dtype, dict(opened.class_names or {})
     labels = np.concatenate(parts)
-    truth = Truth(labels, 0, {}, notices)
+    truth = Truth(labels, 0, {value: name for value, name in names.items() if value > 0 and name}, notices)
     if unlabelled:
         largest = int(labels.max(initial=0))
         truth.zero = int(unlabelled) if unlabelled > 0 and float(unlabelled).is_integer() else largest + 1
         kind = np.min_scalar_type(max(truth.zero, largest))
         truth.labels = np.where(np.concatenate(zeros), kind.type(truth.zero), labels.astype(kind))
-        truth.names = {truth.zero: "class 0"}
+        truth.names[truth.zero] = names.get(0, "class 0")
     truth.notices += label_warnings(truth.labels, stored)
     return truth
 
@@ -192,13 +194,12 @@ def joined(truth: Truth, test: Truth, named: str) -> tuple[Truth, NDArray[np.boo
     """
     if not test.labels.any():
         raise SceneError(f"{named} labels no pixel; give the test labels, or leave dataset.test_file out.")
-    by_name = [bool(part.names) and not part.zero for part in (truth, test)]
-    if by_name[0] != by_name[1]:
+    if truth.by_name != test.by_name:
         raise SceneError(
             f"The labels to learn from and those of {named} do not fit together: one has text classes, the other "
             "numbers; use the same kind of field in both."
         )
-    if by_name[0]:
+    if truth.by_name:
         places = {text: value for value, text in enumerate(sorted({*truth.names.values(), *test.names.values()}), 1)}
         truth, test = (
             renumbered(part, {value: places[text] for value, text in part.names.items()}) for part in (truth, test)

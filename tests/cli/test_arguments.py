@@ -137,7 +137,7 @@ def test_what_cannot_be_read_is_said_with_what_can(value: str) -> None:
         ("ü=1", "The argument ü=1 is no key=value"),
         ("seed=" + "9" * 6000, "is too long to be read"),
         ("seed=0,1", "seed=0,1 gives several values: add -m"),
-        ("dataset=1", "There is no dataset '1'; choose one of custom, indian_pines"),
+        ("dataset=1", "There is no dataset '1'; choose one of botswana, chikusei, custom"),
         ("backbone=[1]", "There is no backbone '[1]'; choose one of densenet121"),
         ("protocol=1e300", "There is no protocol '1e+300'"),
         ("protocol.augment=7", "protocol.augment=7 is no boolean; write true or false."),

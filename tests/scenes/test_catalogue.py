@@ -371,8 +371,8 @@ def test_the_page_of_scenes_says_what_the_catalogue_holds() -> None:
             assert f"{sum(entry.test_counts.values()):,} that test" in cells[6]
         assert entry.page in text
         assert entry.cube.name.rsplit(".", 1)[0] in cells[7]
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    assert all(f"`{name}`" in readme for name in CATALOGUE)
+    start = (Path(__file__).parents[2] / "docs" / "index.md").read_text()
+    assert all(f"`{name}`" in start for name in CATALOGUE)
 
 
 @pytest.mark.parametrize("data_dir", ["root", "folder"])

@@ -111,3 +111,18 @@ def test_a_scene_without_labels(tmp_path: Path, command_line: CommandLine) -> No
     assert scene.n_classes == 0 and not scene.ground_truth.any()
     outcome = command_line("dataset=custom", "dataset.cube_file=cube.npy", "learner=lda", "acquisition=random")
     check_refused(outcome.code, outcome.err, "has no labels; name them by dataset.ground_truth_file", tmp_path)
+
+
+def test_names_of_an_envi_classification(tmp_path: Path) -> None:
+    pytest.importorskip("rasterio", reason="the extra geo is not installed")
+    cube, truth = tiny_arrays()
+    np.save(tmp_path / "cube.npy", cube)
+    truth.tofile(tmp_path / "truth.img")
+    names = ["Unclassified", *(f"field {value}" for value in range(1, 10))]
+    (tmp_path / "truth.hdr").write_text(
+        "ENVI\nsamples = 26\nlines = 24\nbands = 1\ndata type = 1\ninterleave = bsq\nfile type = ENVI Classification\n"
+        f"classes = 10\nclass names = {{{', '.join(names)}}}\n"
+    )
+    scene = load_custom_scene("field", tmp_path / "cube.npy", None, tmp_path / "truth.hdr")
+    assert np.array_equal(scene.ground_truth, truth)
+    assert scene.class_names == {2: "field 2", 5: "field 5", 9: "field 9"}
