@@ -26,12 +26,13 @@ from yaml import YAMLError
 from hsi_al import interrupts
 from hsi_al.cli import sweeps
 from hsi_al.cli.arguments import options_first, parsed_arguments, parsed_overrides
-from hsi_al.cli.composition import configuration_folder, register
+from hsi_al.cli.composition import register
 from hsi_al.cli.console import complain, guarded
 from hsi_al.cli.explain import explained
 from hsi_al.cli.folders import no_empty_folders
 from hsi_al.cli.options_help import asked_for, help_text
 from hsi_al.config.checks import checked
+from hsi_al.config.folder import configuration_folder
 from hsi_al.errors import ConfigurationError, HsiAlError
 from hsi_al.terminal import tolerate_encodings
 

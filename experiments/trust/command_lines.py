@@ -18,7 +18,7 @@ from typing import Any
 
 from experiments.trust import common
 from experiments.trust.common import Ended, Trial
-from hsi_al.cli.composition import configuration_folder
+from hsi_al.config.folder import configuration_folder
 from hsi_al.config.schema import Config, EffortConfig
 from hsi_al.methods.registry import all_methods
 from hsi_al.options import Allowed, options_of

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ class PoolView:
     scores: Scores | None = None
 
 
+@runtime_checkable
 class Acquisition(Protocol):
     """Interface of an acquisition function, which declares the outputs it needs before a learner is built.
 

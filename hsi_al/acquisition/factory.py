@@ -1,12 +1,13 @@
 """Building of acquisition functions: those of the registry, and the user's own scores."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from functools import partial
 from importlib import import_module
 from inspect import signature
 
-from hsi_al.acquisition.base import Acquisition, NoAcquisition
-from hsi_al.acquisition.ranking import ByScore, Score
+from hsi_al.acquisition.base import Acquisition, NoAcquisition, PoolView, Scores
+from hsi_al.acquisition.ranking import ByScore, ByView, Score, name_of
 from hsi_al.acquisition.registry import BATCHES, SCORES, Batch, acquisitions
 from hsi_al.acquisition.selection import Selection
 from hsi_al.config.schema import WRAPPERS, AcquisitionConfig
@@ -16,12 +17,13 @@ from hsi_al.outputs import Outputs
 DEFAULTS = AcquisitionConfig()
 
 
-def build_acquisition(name: str, options: AcquisitionConfig = DEFAULTS) -> Acquisition:
+def build_acquisition(name: str, options: AcquisitionConfig = DEFAULTS, own: Batch | None = None) -> Acquisition:
     """Build an acquisition function.
 
     Args:
         name: One of `acquisitions()`, or any other name with `options.score`.
         options: The options; their `name` is ignored.
+        own: The caller's own function (`own_batch`), in place of the one of this name.
 
     Raises:
         ConfigurationError: The name is unknown, `options.score` can't be used, or an option is set that this function
@@ -29,11 +31,11 @@ def build_acquisition(name: str, options: AcquisitionConfig = DEFAULTS) -> Acqui
     """
     keys = [key.name for key in fields(options) if key.name != "name"]
     changed = {key for key in keys if getattr(options, key) != getattr(DEFAULTS, key)}
-    if name == "none":
+    if name == "none" and own is None:
         refuse(name, changed)
         return NoAcquisition()
     acquisitions()  # fills the registry
-    batch = BATCHES.get(name) or batch_of_score(name, options.score)
+    batch = own or BATCHES.get(name) or batch_of_score(name, options.score)
     by = {"by", "by_step"}  # nothing to be told by a learner where none is listened to
     refuse(name, changed - {*batch.options, *WRAPPERS, *by} | (set() if batch.needs else changed & by))
     return Selection(
@@ -80,16 +82,44 @@ def imported(path: str) -> Score:
     module, _, function = path.rpartition(".")
     try:
         score: Score = getattr(import_module(module), function)
-        arguments = set(signature(score).parameters)
+        signature(score)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ConfigurationError(
             f"acquisition.score={path} is no function that can be imported ({error}); write it as module.function, "
             "and start the run in the module's folder or set PYTHONPATH."
         ) from error
-    known = {field.name for field in fields(Outputs)}
+    require_outputs(score, path)
+    return score
+
+
+def require_outputs(score: Score, path: str) -> None:
+    """Raise ConfigurationError unless the arguments of a score, which messages call `path`, are fields of `Outputs`."""
+    arguments, known = set(signature(score).parameters), {field.name for field in fields(Outputs)}
     if not arguments or arguments - known:
         raise ConfigurationError(
             f"acquisition.score={path} takes {', '.join(sorted(arguments)) or 'nothing'}; its arguments must be among "
             f"{', '.join(sorted(known))}."
         )
-    return score
+
+
+def own_batch(function: Score | Callable[[PoolView], Scores], needs: Iterable[str] = ("probabilities_NC",)) -> Batch:
+    """Return the function that picks the highest scores of a function of the caller's own.
+
+    Args:
+        function: A score, whose arguments are named as the fields of `Outputs` that it reads; or a function of one
+            argument `view`, the `PoolView` of N candidates, that returns their scores, (N,).
+        needs: Fields of `Outputs` that a function of a view reads.
+
+    Raises:
+        ConfigurationError: Its arguments are neither, or there is no such field.
+    """
+    if list(signature(function).parameters) != ["view"]:
+        require_outputs(function, name_of(function))
+        by_score = ByScore(function)
+        return Batch(by_score, by_score.fields)
+    known = [field.name for field in fields(Outputs)]
+    if unknown := set(needs).difference(known):
+        raise ConfigurationError(
+            f"There are no outputs {', '.join(sorted(unknown))}; needs may hold {', '.join(known)}."
+        )
+    return Batch(ByView(function), tuple(needs))

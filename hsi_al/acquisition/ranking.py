@@ -7,7 +7,7 @@ from inspect import signature
 import numpy as np
 from numpy.typing import NDArray
 
-from hsi_al.acquisition.base import Picks, Positions, Query, Scores
+from hsi_al.acquisition.base import Picks, PoolView, Positions, Query, Scores
 from hsi_al.errors import AcquisitionError
 from hsi_al.outputs import Outputs
 
@@ -39,7 +39,7 @@ class ByScore:
         scores = np.asarray(self.score(**{name: getattr(outputs, name) for name in self.fields}), np.float64)
         if scores.shape != outputs.predicted_class.shape:
             raise AcquisitionError(
-                f"{self.score.__name__} must return {len(outputs.predicted_class)} scores, one per pixel; it returned "
+                f"{name_of(self.score)} must return {len(outputs.predicted_class)} scores, one per pixel; it returned "
                 f"an array of shape {scores.shape}."
             )
         return scores
@@ -52,13 +52,52 @@ class ByScore:
         """
         view = query.view
         scores = self.of(view.outputs) if view.scores is None else view.scores
-        if not np.isfinite(scores).all():
-            raise AcquisitionError(f"{self.score.__name__} returned NaN or infinite scores, which can't be ranked.")
-        wanted, ties = scores[query.free], query.rng.permutation(len(query.free))
-        top = highest(wanted, ties, query.n)  # enough unless distance or class balance closes some of them
-        while (open_ := query.open_M[top]).any():
-            yield int(top[open_.argmax()])
-        yield from in_order(np.lexsort((ties, -wanted)), query)
+        yield from highest_first(scores, query, name_of(self.score))
+
+
+@dataclass(frozen=True)
+class ByView:
+    """Function that picks the pixels with the highest scores, computed from the whole pool instead of pixel by pixel.
+
+    Attributes:
+        score: Function of a `PoolView` of N candidates that returns their scores, (N,), higher = more wanted.
+    """
+
+    score: Callable[[PoolView], Scores]
+
+    def __call__(self, query: Query) -> Picks:
+        """Pick the highest score first, ties in random order.
+
+        Raises:
+            AcquisitionError: A score is NaN or infinite, or there isn't one number for every candidate.
+        """
+        scores = np.asarray(self.score(query.view), np.float64)
+        if scores.shape != query.view.is_labelled.shape:
+            raise AcquisitionError(
+                f"{name_of(self.score)} must return {len(query.view.is_labelled)} scores, one per candidate; it "
+                f"returned an array of shape {scores.shape}."
+            )
+        yield from highest_first(scores, query, name_of(self.score))
+
+
+def name_of(function: Callable[..., object]) -> str:
+    """Return the name of a function, or of the class of a callable object."""
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def highest_first(scores: Scores, query: Query, name: str) -> Picks:
+    """Pick the highest of the scores of all candidates (N,) first, ties in random order; `name` is the function's.
+
+    Raises:
+        AcquisitionError: A score is NaN or infinite.
+    """
+    if not np.isfinite(scores).all():
+        raise AcquisitionError(f"{name} returned NaN or infinite scores, which can't be ranked.")
+    wanted, ties = scores[query.free], query.rng.permutation(len(query.free))
+    top = highest(wanted, ties, query.n)  # enough unless distance or class balance closes some of them
+    while (open_ := query.open_M[top]).any():
+        yield int(top[open_.argmax()])
+    yield from in_order(np.lexsort((ties, -wanted)), query)
 
 
 def highest(scores: Scores, ties: Positions, n: int) -> Positions:

@@ -23,12 +23,13 @@ from hsi_al.active.observers.console import announce, announce_scene, print_repo
 from hsi_al.active.observers.progress import ProgressDisplay
 from hsi_al.active.parts import build_parts, build_scene
 from hsi_al.active.run_directory import discard_uncommitted, exists, locked, refuse_foreign_files, remove_stale
+from hsi_al.active.scene_maps import class_indices, label_map
 from hsi_al.config.kept import differing_keys, keep_scaling, to_dict, to_yaml
 from hsi_al.config.schema import Config, name_with_labels, name_with_wrappers
 from hsi_al.errors import HsiAlError, RunDirectoryError, SceneError, left_out
 from hsi_al.files import replacing
 from hsi_al.manifest import read_manifest
-from hsi_al.methods.base import Estimate, predicted_map
+from hsi_al.methods.base import Estimate
 from hsi_al.methods.registry import check_method
 from hsi_al.randomness import generator
 from hsi_al.report.run_checks import check_data, check_labels, check_queries, check_run
@@ -302,19 +303,14 @@ class Experiment:
     def write_maps(self, loop: ActiveLearningLoop) -> None:
         """Predict the pixels that the last round did not predict, and write the maps of the whole scene."""
         scene = self.parts.scene
-        none, predicted = np.empty(0, np.int64), loop.predicted_class
-        known = (none, none) if predicted is None else (self.parts.split.scored_ids, predicted)
         mapped = scene.georeference is not None and find_spec("rasterio") is not None
         uncertainty = np.full(scene.height * scene.width, np.nan, np.float32) if mapped else None
-        classes = predicted_map(self.parts.learner, scene.height * scene.width, scene.n_classes, *known, uncertainty)
-        maps = [classes.reshape(scene.height, scene.width)]
+        maps = [class_indices(self.parts, loop.predicted_class, uncertainty)]
         if self.config.map.filter == "majority":
             maps.append(majority(maps[0], scene.n_classes, self.config.map.side, scene.no_data))
             scored, heldout = loop.split.scored_ids, loop.split.heldout(loop.pool.labelled_ids)
             self.meta.filtered = filtered_accuracies(maps[0], maps[1], loop.truth, scored, heldout, scene.n_classes)
-        values = [scene.label_values.astype(scene.ground_truth.dtype)[map_] for map_ in maps]
-        for map_ in values if scene.no_data is not None else ():
-            map_[scene.no_data] = 0
+        values = [label_map(scene, map_) for map_ in maps]
         with timed(loop.seconds, "I/O"):
             write = self.parts.records.write_predictions
             self.ranks.from_first(lambda: write(values[0], scene.ground_truth, scene.false_colour(), *values[1:]))

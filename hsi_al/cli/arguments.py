@@ -14,9 +14,9 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
 from hsi_al.cli.composition import options_of_group
-from hsi_al.cli.explain import no_option
 from hsi_al.config.plain import check_folder, literal
 from hsi_al.config.schema import Config
+from hsi_al.config.sentences import no_option
 from hsi_al.errors import ConfigurationError
 from hsi_al.methods.registry import all_methods
 from hsi_al.options import options_of

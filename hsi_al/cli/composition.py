@@ -8,22 +8,9 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hsi_al.config.checks import checked
+from hsi_al.config.folder import configuration_folder
 from hsi_al.config.schema import Config
-from hsi_al.errors import HsiAlError
 from hsi_al.methods.registry import added_methods, all_methods
-
-
-def configuration_folder() -> Path:
-    """Return the folder conf/: inside an installed package, beside the package in a checkout.
-
-    Raises:
-        HsiAlError: There is no such folder.
-    """
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "conf", package.parent / "conf"):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise HsiAlError(f"The configuration folder conf/ is missing beside {package}; install hsi_al again.")
 
 
 def options_of_group(group: str, config_dir: str | None = None) -> list[str]:

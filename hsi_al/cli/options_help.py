@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from omegaconf import MISSING
 
-from hsi_al.cli.composition import configuration_folder, options_of_group
+from hsi_al.cli.composition import options_of_group
+from hsi_al.config.folder import configuration_folder
 from hsi_al.config.schema import Config, LearnerConfig
 from hsi_al.errors import ConfigurationError
 from hsi_al.methods.registry import all_methods

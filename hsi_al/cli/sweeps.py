@@ -21,7 +21,7 @@ from hydra.core.override_parser.types import Override, RangeSweep
 
 from hsi_al import interrupts
 from hsi_al.cli.composition import options_of_group
-from hsi_al.cli.explain import no_option
+from hsi_al.config.sentences import no_option
 from hsi_al.errors import ConfigurationError, HsiAlError
 from hsi_al.memory import free_memory
 from hsi_al.training.ranks import cores_here

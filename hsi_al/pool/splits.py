@@ -37,6 +37,9 @@ class Split:
     missing_in_test: tuple[int, ...] = ()
     new_ground: Ids | None = None
 
+    def __repr__(self) -> str:
+        return f"<Split {self.kind}: {len(self.candidates):,} candidates, {len(self.test):,} test pixels>"
+
     @property
     def initial(self) -> Ids:
         """Candidates among which initial labels are drawn, ascending."""

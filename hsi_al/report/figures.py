@@ -104,12 +104,13 @@ def learning_curve_figure(rows: list[CurveRow], title: str) -> Figure:
             )
     if len(rows) <= MOST_TICKS:
         axes.set_xticks(sorted(set(labels)))
-    _finish_curve(axes)
+    finish_curve(axes)
     headline(figure, title)
     return figure
 
 
-def _finish_curve(axes: Axes) -> None:
+def finish_curve(axes: Axes) -> None:
+    """Name the axes of curves in percent, fit them to the values, and add a grid and a legend."""
     axes.set_xlabel("labelled pixels")
     axes.set_ylabel("accuracy, kappa (%)")
     axes.set_ylim(*_limits(np.concatenate([[np.nan], *(np.asarray(line.get_ydata()) for line in axes.lines)])))

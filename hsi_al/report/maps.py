@@ -236,10 +236,8 @@ def query_figure(pool: Pool, rgb: Image, title: str) -> Figure:
     figure = Figure(figsize=(total, height * scale + legend.height + title_height(title)))
     left = (total - width * scale - (0.7 if rounds else 0)) / 2
     axes = place(figure, left, legend.height, width * scale, height * scale)
-    axes.imshow(_dimmed(rgb), interpolation="nearest")
-    without_ticks(axes)
     size = float(np.clip(1.6 * 72 * scale, 3.5, 9.0)) ** 2  # points^2: wider than a pixel, and never too small to see
-    _scatter(axes, pool, width, size)
+    show_queries(axes, pool, rgb, size)
     if rounds:
         _bar(figure, place(figure, left + width * scale + 0.15, legend.height, 0.16, height * scale), rounds)
     legend.draw(figure)
@@ -247,8 +245,24 @@ def query_figure(pool: Pool, rgb: Image, title: str) -> Figure:
     return figure
 
 
-def _scatter(axes: Axes, pool: Pool, width: int, size: float) -> None:
-    """Draw the initially labelled pixels, then the queried ones, if any, as two collections of dots."""
+def show_map(axes: Axes, class_map: npt.NDArray[np.integer[Any]], class_names: dict[int, str]) -> None:
+    """Draw a map (H, W) of label values, 0 = none, with its legend on the right."""
+    shown, colours = thinned(class_map), colour_of(class_names)
+    axes.imshow(paint(shown, colours), interpolation="nearest")
+    without_ticks(axes)
+    patches = _patches([shown], colours, class_names)
+    axes.legend(handles=patches, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=FONT, frameon=False)
+
+
+def show_queries(axes: Axes, pool: Pool, rgb: Image, size: float) -> None:
+    """Draw the labelled pixels as dots of `size` points^2 on a dimmed image (H, W, 3).
+
+    Initially labelled pixels are white, queried ones are coloured by their round, in another collection if there are
+    any.
+    """
+    axes.imshow(_dimmed(rgb), interpolation="nearest")
+    without_ticks(axes)
+    width = rgb.shape[1]
     rows, columns = np.divmod(pool.pixel_id, width)
     initial, queried = pool.labelled_at == 0, pool.labelled_at > 0
     axes.scatter(columns[initial], rows[initial], s=size, facecolors="white", edgecolors="black", linewidths=0.7)
@@ -264,9 +278,14 @@ def round_colours(rounds: int) -> ScalarMappable:
     return ScalarMappable(BoundaryNorm(np.arange(rounds + 1) + 0.5, rounds), ListedColormap(colours))
 
 
+def round_ticks(rounds: int) -> list[int]:
+    """Return at most ten of the rounds, the last one among them."""
+    ticks: list[int] = np.arange(rounds, 0, -math.ceil(rounds / 10))[::-1].tolist()
+    return ticks
+
+
 def _bar(figure: Figure, axes: Axes, rounds: int) -> None:
-    ticks = np.arange(rounds, 0, -math.ceil(rounds / 10))[::-1]
-    bar = figure.colorbar(round_colours(rounds), cax=axes, ticks=ticks.tolist())
+    bar = figure.colorbar(round_colours(rounds), cax=axes, ticks=round_ticks(rounds))
     bar.set_label("round", fontsize=FONT)
     bar.ax.tick_params(labelsize=FONT, length=2)
     bar.ax.minorticks_off()

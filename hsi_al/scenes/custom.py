@@ -1,6 +1,6 @@
 """Loading of a scene of one's own from files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hsi_al.errors import SceneError
-from hsi_al.scenes.arrays import Rows
+from hsi_al.scenes.arrays import Rows, require_real
 from hsi_al.scenes.bands import Wanted, chosen_bands, of_bands
 from hsi_al.scenes.checks import require_classes
 from hsi_al.scenes.preparation import Prepared, prepared
 from hsi_al.scenes.readers import loaded_rows
 from hsi_al.scenes.scene import Scene, is_scene_file, load_scene
 from hsi_al.scenes.stored import StoredCube, arranged, cube_rows
-from hsi_al.scenes.truth import Truth, joined, read_labels, truth_shape, vector_truth
+from hsi_al.scenes.truth import Truth, as_map, joined, labels_in, read_labels, truth_shape, vector_truth
 from hsi_al.scenes.vectors import is_vector
 
 
@@ -95,6 +95,70 @@ def load_custom_scene(
     else:
         truth_file = ground_truth_file or (None if ground_truth_key is None else cube_file)
         scene, zero = _scene_of_files(name, cube_file, cube_key, truth_file, ground_truth_key, reading)
+    return _described(scene, zero, classes, class_names, rgb_bands, wavelengths)
+
+
+def scene_of_arrays(
+    name: str,
+    cube: NDArray[Any],
+    ground_truth: NDArray[Any] | None = None,
+    classes: Sequence[int] | None = None,
+    class_names: Mapping[int, str] | Sequence[str] | None = None,
+    rgb_bands: Sequence[int] | None = None,
+    wavelengths: ArrayLike | None = None,
+    reading: Reading = Reading(),
+) -> Scene:
+    """Make a scene of arrays in memory, as `load_custom_scene` does of those in files.
+
+    Args:
+        name: Name of the scene in messages and run files.
+        cube: The cube (H, W, B), or in the order `reading.axes`.
+        ground_truth: Labels (H, W); None = the scene has none.
+        classes: Label values to keep; None keeps all.
+        class_names: Label value -> name; or the names in the order of `classes`, without these by ascending value.
+        rgb_bands: Bands (from 0) shown as red, green and blue.
+        wavelengths: Band centres (B,) in nm, of all bands of `cube`.
+        reading: What is done to the arrays; its entries about files are ignored.
+
+    Raises:
+        SceneError: The arrays are no usable scene, a class is absent, or the number of names differs from the number of
+            classes.
+    """
+    held = _rows_of("cube", cube)
+    if wavelengths is not None:
+        held = replace(held, wavelengths=tuple(np.asarray(wavelengths, np.float64).tolist()))
+    if ground_truth is None:
+        scene, zero = _scene_of_rows(
+            name, held, None, lambda rows: (Truth(np.zeros(rows.shape[:2], np.uint8)), None), reading
+        )
+    else:
+        truth = _rows_of("ground_truth", ground_truth)
+
+        def labels(rows: Rows) -> tuple[Truth, None]:
+            found = labels_in(name, truth, rows, reading.unlabelled, reading.ignored)
+            require_classes(name, found.labels)
+            return found, None
+
+        scene, zero = _scene_of_rows(name, held, as_map(name, truth, []).shape, labels, reading)
+    return _described(scene, zero, classes, class_names, rgb_bands, None)
+
+
+def _rows_of(name: str, array: NDArray[Any]) -> Rows:
+    """An array in memory as an open one; `name` stands for its file in messages."""
+    values = np.asarray(array)
+    require_real(Path(name), None, values.dtype)
+    return Rows(Path(name), values.shape, values.dtype, lambda rows, columns: values[rows, columns])
+
+
+def _described(
+    scene: Scene,
+    zero: int,
+    classes: Sequence[int] | None,
+    class_names: Mapping[int, str] | Sequence[str] | None,
+    rgb_bands: Sequence[int] | None,
+    wavelengths: ArrayLike | None,
+) -> Scene:
+    """The scene with what a user says about it; `zero` stands for the file's class 0."""
     if classes is not None:
         scene = scene.keeping(zero if value == 0 else value for value in classes)
     described: dict[str, Any] = {"rgb_bands": rgb_bands, "wavelengths": wavelengths}
@@ -127,6 +191,32 @@ def _scene_of_files(
     truth_is_array = truth_file is not None and not is_vector(truth_file)
     shape = truth_shape(name, truth_file, truth_key) if truth_file is not None and truth_is_array else None
     rows = loaded_rows(cube_file, cube_key) if reading.in_memory else cube_rows(cube_file, cube_key)
+
+    def labels(arranged_rows: Rows) -> tuple[Truth, NDArray[np.bool_] | None]:
+        truth, tests = _labels(name, truth_file, truth_key, arranged_rows, reading)
+        if truth_file is not None:
+            require_classes(name, truth.labels)
+        return truth, tests
+
+    return _scene_of_rows(name, rows, shape, labels, reading)
+
+
+def _scene_of_rows(
+    name: str,
+    rows: Rows,
+    shape: tuple[int, ...] | None,
+    labels: Callable[[Rows], tuple[Truth, NDArray[np.bool_] | None]],
+    reading: Reading,
+) -> tuple[Scene, int]:
+    """The scene of an open cube, and the label value that stands for class 0.
+
+    Args:
+        name: Name of the scene.
+        rows: The cube as it is held.
+        shape: Shape of the labels; None = unknown.
+        labels: Function of the arranged cube that returns its labels, and which of them only test.
+        reading: How the arrays are read.
+    """
     no_data = reading.no_data
     if no_data is None:
         no_data = () if rows.no_data is None else (rows.no_data,)
@@ -141,7 +231,7 @@ def _scene_of_files(
     cube: NDArray[Any] | StoredCube = raw
     if reading.in_memory:
         cube = rows.read(0, raw.shape[0])
-    truth, tests = _labels(name, truth_file, truth_key, rows, reading)
+    truth, tests = labels(rows)
     found = prepared(name, cube, no_data, reading.scaling, rim=reading.no_data is None)
     notices += [*said, *found.notices, *truth.notices]
     if truth.zero:
@@ -150,8 +240,6 @@ def _scene_of_files(
         )
     wavelengths = None if rows.wavelengths is None else np.asarray(rows.wavelengths)
     bands = None if len(chosen) == whole.shape[2] else (*chosen, whole.shape[2])
-    if truth_file is not None:
-        require_classes(name, truth.labels)
     scene = Scene(
         name,
         found.source,

@@ -93,6 +93,12 @@ class Scene:
         require_distinct(self.name, names)
         object.__setattr__(self, "class_names", names)
 
+    def __repr__(self) -> str:
+        return (
+            f"<Scene {self.name}: {self.height} x {self.width} pixels, {self.n_bands} bands, {self.n_classes} classes, "
+            f"{len(self.labelled_ids):,} labelled pixels>"
+        )
+
     @property
     def cube(self) -> NDArray[Any]:
         """The cube in memory, (H, W, B).

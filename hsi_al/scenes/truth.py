@@ -73,25 +73,36 @@ def read_labels(
         SceneError: The ground truth doesn't fit the cube or its grid, or holds values other than whole numbers from 0;
             else as `opened_rows`.
     """
+    with opened_rows(path, key) as opened:
+        return labels_in(name, opened, cube, unlabelled, ignored)
+
+
+def labels_in(
+    name: str, opened: Rows, cube: tuple[int, ...] | Rows, unlabelled: float = 0, ignored: Sequence[float] = ()
+) -> Truth:
+    """Read a ground truth that is open, see `read_labels`.
+
+    Raises:
+        SceneError: As `read_labels`.
+    """
     absent = (*ignored, unlabelled) if unlabelled else tuple(ignored)
     parts, zeros, notices = [], [], list[str]()
-    with opened_rows(path, key) as opened:
-        rows = as_map(name, opened, notices)
-        if isinstance(cube, Rows):
-            require_grid(name, rows, cube)
-        shape = cube.shape if isinstance(cube, Rows) else cube
-        require_map(name, rows.shape, shape)
-        if opened.is_raster and opened.no_data is not None:
-            absent = (*absent, opened.no_data)
-        for block in rows.blocks(BLOCK_BYTES):
-            values = rows.read(*block)
-            if absent:
-                without = is_any_of(values, absent)
-                zeros.append((values == 0) & ~without)
-                values = np.where(without, values.dtype.type(0), values)
-            parts.append(whole_labels(name, values))
-        notices = [*opened.notices, *notices]
-        stored, names = opened.dtype, dict(opened.class_names or {})
+    rows = as_map(name, opened, notices)
+    if isinstance(cube, Rows):
+        require_grid(name, rows, cube)
+    shape = cube.shape if isinstance(cube, Rows) else cube
+    require_map(name, rows.shape, shape)
+    if opened.is_raster and opened.no_data is not None:
+        absent = (*absent, opened.no_data)
+    for block in rows.blocks(BLOCK_BYTES):
+        values = rows.read(*block)
+        if absent:
+            without = is_any_of(values, absent)
+            zeros.append((values == 0) & ~without)
+            values = np.where(without, values.dtype.type(0), values)
+        parts.append(whole_labels(name, values))
+    notices = [*opened.notices, *notices]
+    stored, names = opened.dtype, dict(opened.class_names or {})
     labels = np.concatenate(parts)
     truth = Truth(labels, 0, {value: name for value, name in names.items() if value > 0 and name}, notices)
     if unlabelled:

@@ -12,9 +12,10 @@ import pytest
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from hsi_al.cli.console import guarded
-from hsi_al.cli.explain import explained, one_sentence
+from hsi_al.cli.explain import explained
 from hsi_al.config.checks import can_be_folder, checked
 from hsi_al.config.schema import Config
+from hsi_al.config.sentences import one_sentence
 from hsi_al.errors import ConfigurationError
 from hsi_al.methods.registry import own_methods
 from hsi_al.options import Allowed, options_of

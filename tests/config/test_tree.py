@@ -11,7 +11,7 @@ from hsi_al.acquisition.factory import build_acquisition
 from hsi_al.acquisition.registry import acquisitions
 from hsi_al.active.parts import build_scene
 from hsi_al.cli import composition
-from hsi_al.cli.composition import configuration_folder
+from hsi_al.config.folder import configuration_folder
 from hsi_al.config.kept import differing_keys, load_kept, to_yaml
 from hsi_al.config.schema import Config
 from hsi_al.methods.deep import DeepLearnerConfig

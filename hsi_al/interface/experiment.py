@@ -1,0 +1,294 @@
+"""An experiment in memory: the loop of the command line, round by round or whole, without files."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
+
+from hsi_al.acquisition.base import Acquisition, PoolView, Scores
+from hsi_al.acquisition.ranking import Score
+from hsi_al.active.loop import only_new_garbage
+from hsi_al.active.parts import Own, assembled, check_budget, divided, initial_size, require_labels
+from hsi_al.active.records import Records
+from hsi_al.active.scene_maps import class_indices, label_map
+from hsi_al.errors import ConfigurationError, LearnerError, PoolError
+from hsi_al.interface.choices import AcquisitionChoice, LearnerChoice, as_acquisition, as_learner
+from hsi_al.interface.curve import Curve
+from hsi_al.interface.scenes import load_scene
+from hsi_al.interface.settings import configured, in_group, option_keys
+from hsi_al.methods.own import Probabilistic
+from hsi_al.methods.registry import check_method
+from hsi_al.pool.splits import Split
+from hsi_al.scenes.scene import Scene
+from hsi_al.training.ranks import available_threads
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Ids = NDArray[np.int64]
+
+
+class Experiment:
+    """Active learning on a scene: fit, predict, record, query, label, as `python -m hsi_al.run` plays it.
+
+    The same settings and seed give the same labels and accuracies as there. Nothing is written.
+
+    Args:
+        scene: A scene with labels, or the name of one in the catalogue.
+        split: Name of a split, or one of `make_split`.
+        learner: What `make_learner` takes or returns.
+        acquisition: What `make_acquisition` takes or returns.
+        protocol: Name of the protocol, whose numbers the next arguments change.
+        rounds: Number of queries; one more training follows the last one.
+        query_size: Labels per query.
+        initial_size: Labels before the first query.
+        initial: How they are drawn: `uniform`, `stratified`, `per_class`, `kmeans` or `typiclust`.
+        seed: Seed of everything but the split.
+        oracle: Function of pixel ids (n,), row * width + column, that returns their label values (n,), in place of the
+            scene's ground truth, by which accuracies are computed all the same.
+        threads: CPU threads; default: all of them, or OMP_NUM_THREADS.
+        options: Other keys `protocol.<name>` of the command line, such as `initial_on`, `stop_at`, `epochs`; keys of
+            other groups by their dotted names.
+
+    Raises:
+        HsiAlError: Bad input; the sentence is that of the command line.
+    """
+
+    def __init__(
+        self,
+        scene: Scene | str,
+        split: str | Split = "holdout",
+        learner: str | LearnerChoice | Probabilistic | type[Probabilistic] = "profile_trees",
+        acquisition: str | AcquisitionChoice | Score | Callable[[PoolView], Scores] | Acquisition = "margin",
+        *,
+        protocol: str = "few",
+        rounds: int | None = None,
+        query_size: int | None = None,
+        initial_size: int | None = None,
+        initial: str | None = None,
+        seed: int = 0,
+        oracle: Callable[[Ids], ArrayLike] | None = None,
+        threads: int | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> None:
+        scene = load_scene(scene) if isinstance(scene, str) else scene
+        require_labels(scene)
+        (keys, method), asks = as_learner(learner).settled(), as_acquisition(acquisition)
+        own_learner = as_learner(learner).own is not None
+        numbers = {"rounds": rounds, "query_size": query_size, "initial_size": initial_size, "initial": initial}
+        given = {name: value for name, value in {**numbers, **options}.items() if value is not None}
+        kind = split.kind if isinstance(split, Split) else split
+        config = configured(
+            {
+                "dataset.name": scene.name,
+                **option_keys("protocol", protocol),
+                **option_keys("split", kind),
+                **keys,
+                **asks.keys,
+                "seed": seed,
+                "trainer.threads": threads,
+                **in_group("protocol", given),
+            },
+            method,
+        )
+        if not own_learner and asks.own is None and asks.whole is None:
+            check_method(config)
+        if isinstance(split, str):
+            split = divided(config, scene, method)
+        if config.protocol.labels_from is None:
+            check_budget(config, scene, split, _initial_labels(config, scene, split))
+        own = Own(method, asks.built(config), None if oracle is None else _ValueOracle(oracle, scene.label_values))
+        self.config, self.scene, self.split = config, scene, split
+        self._parts = assembled(config, scene, split, Records(scene.label_values), own=own)
+        self._loop = self._parts.loop()
+        self._next_round = 0
+        self._finished = False
+        self._lost = False
+
+    def __repr__(self) -> str:
+        return f"<Experiment {self._parts.title()}: {self._next_round} of {self._loop.rounds + 1} rounds played>"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last round was played."""
+        return self._finished
+
+    @property
+    def stopped(self) -> str | None:
+        """Why a stopping rule has ended the experiment before its last round; else None."""
+        return self._loop.stopped
+
+    @property
+    def curve(self) -> Curve:
+        """The learning curve of the rounds so far."""
+        return Curve(self._parts.records.rows)
+
+    @property
+    def labelled(self) -> dict[str, Ids]:
+        """Columns `pixel_id`, `label` (label value) and `labelled_at` (round), of labelled pixels by ascending id."""
+        pool = self._loop.pool
+        return {
+            "pixel_id": pool.labelled_ids,
+            "label": self.scene.label_values[pool.labels],
+            "labelled_at": pool.labelled_at[pool.is_labelled],
+        }
+
+    @property
+    def class_map(self) -> NDArray[np.unsignedinteger[Any]]:
+        """The map of the scene as label values, (H, W), by the learner of the latest round; 0 = no data."""
+        self._require_a_round()
+        with limited_threads(self.config.trainer.threads):
+            return label_map(self.scene, class_indices(self._parts, self._loop.predicted_class))
+
+    @property
+    def uncertainty_map(self) -> NDArray[np.float32]:
+        """1 - (largest - second largest class probability) of every pixel, (H, W); NaN without data.
+
+        Raises:
+            LearnerError: The learner computes no probabilities, or the acquisition function asks for none.
+        """
+        self._require_a_round()
+        found = np.full(self.scene.height * self.scene.width, np.nan, np.float32)
+        with limited_threads(self.config.trainer.threads):
+            class_indices(self._parts, None, found)
+        if np.isnan(found).all():
+            raise LearnerError(
+                f"{self.config.learner.name} gave no probabilities, since acquisition={self.config.acquisition.name} "
+                "reads none; take acquisition=margin, for example."
+            )
+        map_ = found.reshape(self.scene.height, self.scene.width)
+        if self.scene.no_data is not None:
+            map_[self.scene.no_data] = np.nan
+        return map_
+
+    def confusion(self, heldout: bool = True, round_: int = -1) -> Ids:
+        """Return a confusion matrix, (C, C), rows = truth, classes by ascending label value.
+
+        Args:
+            heldout: Whether to count the pixels that test, else all labelled pixels of the scene.
+            round_: Number of the round; -1 = the latest.
+        """
+        self._require_a_round()
+        return self._parts.records.confusions[round_][int(heldout)].copy()
+
+    def step(self) -> dict[str, float]:
+        """Play the next round: fit, predict, evaluate and, unless it is the last, query and label.
+
+        An exception or an interrupt leaves the experiment as it was before, and the next call repeats the round.
+
+        Returns:
+            The round's row of the curve.
+
+        Raises:
+            ConfigurationError: The last round was played.
+            HsiAlError: As on the command line.
+        """
+        loop, records = self._loop, self._parts.records
+        if self._finished:
+            raise ConfigurationError(
+                f"The experiment has played all its {len(records.rows)} rounds; make one with more protocol.rounds."
+            )
+        if self._lost:
+            raise LearnerError(
+                "An interrupt has left the learner between two rounds, whose training goes on from one to the next "
+                "(protocol.warm_start); make the experiment anew."
+            )
+        before = loop.pool.labelled_at.copy(), loop.pool.label.copy(), records.predicted, loop.predicted_class
+        try:
+            with limited_threads(self.config.trainer.threads), only_new_garbage():
+                self._finished = loop.advance(self._next_round)
+        except BaseException:
+            loop.pool.labelled_at, loop.pool.label, records.predicted, loop.predicted_class = before
+            del records.rows[self._next_round :], records.confusions[self._next_round :]
+            loop.stopped = None
+            self._lost = loop.learner.warm
+            raise
+        self._next_round += 1
+        return records.rows[-1]
+
+    def run(self, rounds: int | None = None) -> Curve:
+        """Play the remaining rounds, or only so many of them, and return the curve.
+
+        Raises:
+            HsiAlError: As `step`.
+        """
+        while not self._finished and rounds != 0:
+            self.step()
+            rounds = None if rounds is None else rounds - 1
+        return self.curve
+
+    def __iter__(self) -> Iterator[dict[str, float]]:
+        """Play the remaining rounds one by one, and yield the row of each."""
+        while not self._finished:
+            yield self.step()
+
+    def plot_curve(self, ax: "Axes | None" = None, column: str = "oa_heldout") -> "Axes":
+        """Draw the learning curve."""
+        return self.curve.plot(ax, column, self.config.acquisition.name)
+
+    def plot_map(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the map of the scene."""
+        from hsi_al.interface.plots import plot_map
+
+        return plot_map(self.class_map, self.scene.class_names, ax)
+
+    def plot_queries(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the labelled pixels on a dimmed picture of the scene."""
+        from hsi_al.interface.plots import plot_queries
+
+        labelled = self.labelled
+        return plot_queries(labelled["pixel_id"], labelled["labelled_at"], self.scene.false_colour(), ax)
+
+    def _require_a_round(self) -> None:
+        if not self._next_round:
+            raise ConfigurationError("No round was played yet; call step() or run().")
+
+
+class _ValueOracle:
+    """An oracle of the caller's own, which answers with label values.
+
+    Args:
+        function: Function of pixel ids (n,) that returns their label values (n,).
+        label_values: Label value of every class index, (C,).
+    """
+
+    def __init__(self, function: Callable[[Ids], ArrayLike], label_values: Ids) -> None:
+        self.function, self.label_values = function, label_values
+
+    def label(self, pixel_ids: Ids) -> Ids:
+        """Return the class indices of pixels, (n,).
+
+        Raises:
+            PoolError: There isn't one label value of the scene for each pixel.
+        """
+        values = np.asarray(self.function(pixel_ids.copy()))
+        if values.shape != pixel_ids.shape or not np.isin(values, self.label_values).all():
+            raise PoolError(
+                f"The oracle answered {len(pixel_ids)} pixels with {str(values.tolist())[:60]}; it must give one of "
+                f"the label values {self.label_values.tolist()} for each."
+            )
+        return np.searchsorted(self.label_values, values).astype(np.int64)
+
+
+def _initial_labels(config: Any, scene: Scene, split: Split) -> int:  # noqa: ANN401
+    return initial_size(config, scene.labels_of(split.initial))
+
+
+@contextmanager
+def limited_threads(threads: int | None) -> Iterator[None]:
+    """Let the libraries compute with so many threads inside, by default as many as the command line takes."""
+    threads = threads or available_threads()
+    torch = sys.modules.get("torch")
+    before = None if torch is None else torch.get_num_threads()
+    with threadpool_limits(threads):
+        if torch is not None:
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            if torch is not None:
+                torch.set_num_threads(before)
