@@ -79,14 +79,16 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
-    if name == "errors":
-        return import_module("hsi_al.errors")
-    if name not in _HOME:
-        raise AttributeError(f"module 'hsi_al' has no attribute {name!r}; it has {', '.join(__all__)}")
-    value = getattr(import_module(f"hsi_al.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # else every misspelt name would count as one of the package
+
+    def __getattr__(name: str) -> Any:  # noqa: ANN401
+        if name == "errors":
+            return import_module("hsi_al.errors")
+        if name not in _HOME:
+            raise AttributeError(f"module 'hsi_al' has no attribute {name!r}; it has {', '.join(__all__)}")
+        value = getattr(import_module(f"hsi_al.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,7 @@ from tests.acquisition.fakes import pool_of
 from tests.conftest import tiny_arrays
 
 Floats = NDArray[Any]
-NUMBERS = {"rounds": 2, "query_size": 4, "initial_size": 12, "threads": 1}
+NUMBERS: dict[str, Any] = {"rounds": 2, "query_size": 4, "initial_size": 12, "threads": 1}
 
 
 @pytest.fixture(scope="module")

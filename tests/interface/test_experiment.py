@@ -15,7 +15,7 @@ from hsi_al import interrupts
 from tests.conftest import CommandLine, tiny_arrays
 
 Ids = NDArray[np.int64]
-NUMBERS = {"rounds": 2, "query_size": 4, "initial_size": 12, "threads": 1}
+NUMBERS: dict[str, Any] = {"rounds": 2, "query_size": 4, "initial_size": 12, "threads": 1}
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,11 +39,12 @@ def tiny() -> hsi_al.Scene:
     return hsi_al.load_scene(*tiny_arrays(), name="indian_pines")
 
 
+CLASSES: Any = (2, np.int64(99))
 CASES: list[tuple[str, Callable[[hsi_al.Scene], object]]] = [
     ("dataset=indian_pine", lambda scene: hsi_al.load_scene("indian_pine")),
     ("dataset.axis=HWB", lambda scene: hsi_al.load_scene("indian_pines", axis="HWB")),
     ("dataset.axes=BHW", lambda scene: hsi_al.load_scene("indian_pines", axes="BHW")),
-    ("dataset.classes=[2,99]", lambda scene: hsi_al.load_scene("indian_pines", classes=(2, np.int64(99)))),
+    ("dataset.classes=[2,99]", lambda scene: hsi_al.load_scene("indian_pines", classes=CLASSES)),
     ("learner=trees", lambda scene: hsi_al.make_learner("trees")),
     ("learner=lda learner.window=[3]", lambda scene: hsi_al.make_learner("lda", window=[3])),
     ("learner=lda learner.windows=3", lambda scene: hsi_al.make_learner("lda", windows=3)),
@@ -69,7 +71,7 @@ CASES: list[tuple[str, Callable[[hsi_al.Scene], object]]] = [
 ]
 
 
-def by_unknown() -> object:
+def by_unknown() -> Any:
     return hsi_al.make_acquisition("margin", by="x")
 
 
@@ -84,6 +86,7 @@ def test_wrong_names_and_values(
     assert " ".join(str(refused.value).split()) == " ".join(outcome.err.removeprefix("hsi_al: error: ").split())
 
 
+TWO: dict[str, Any] = {"trainer.devices": 2}
 REFUSED: list[tuple[str, Callable[[hsi_al.Scene], object]]] = [
     ("LinearSVC has no predict_proba", lambda scene: hsi_al.make_learner(LinearSVC())),
     ("float has no fit", lambda scene: hsi_al.make_learner(1.0)),  # type: ignore[arg-type]
@@ -96,7 +99,7 @@ REFUSED: list[tuple[str, Callable[[hsi_al.Scene], object]]] = [
     ("say nothing about arrays", lambda scene: hsi_al.load_scene(tiny_arrays()[0], cube_key="cube")),
     ("does not fit the cube", lambda scene: hsi_al.load_scene(tiny_arrays()[0], tiny_arrays()[1].T)),
     ("asks for 20 . 46 x 10", lambda scene: hsi_al.Experiment(scene)),
-    ("which the command line starts", lambda scene: hsi_al.make_learner("deep", **{"trainer.devices": 2})),
+    ("which the command line starts", lambda scene: hsi_al.make_learner("deep", **TWO)),
     ("no run", lambda scene: hsi_al.load_runs(Path(__file__).parent)),
     ("meta.json", lambda scene: hsi_al.load_run(Path(__file__).parent)),
     ("a mask of shape", lambda scene: hsi_al.make_split(scene, "given", test=np.zeros((2, 2), bool))),

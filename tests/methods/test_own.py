@@ -16,7 +16,7 @@ from hsi_al.methods.own import OwnClassifier, fresh, table_of
 from tests.conftest import tiny_arrays
 
 Floats = NDArray[Any]
-NUMBERS = {"rounds": 1, "query_size": 4, "initial_size": 12, "threads": 1}
+NUMBERS: dict[str, Any] = {"rounds": 1, "query_size": 4, "initial_size": 12, "threads": 1}
 
 
 @pytest.fixture(scope="module")
