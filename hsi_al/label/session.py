@@ -29,6 +29,7 @@ from hsi_al.errors import SessionError
 from hsi_al.files import replacing_hdf5
 from hsi_al.label.assessment import drawn, report
 from hsi_al.label.polygons import pixels_inside
+from hsi_al.label.telling import untellable
 from hsi_al.methods.base import in_parts, uncertainty_of
 from hsi_al.methods.features import FeatureLearner
 from hsi_al.methods.registry import build_learner, method_of
@@ -478,14 +479,19 @@ class Session:
         with self.lock:
             given = self.answers.given
             ids, values = self.answers.labelled()
-            out = np.array([pixel for pixel, answer in given.items() if answer.value is None] + list(also), np.int64)
+            untold = np.array([pixel for pixel, answer in given.items() if answer.value is None], np.int64)
+            out = np.append(untold, np.array(also, np.int64))
         shown = ~np.isin(self.candidates, out)
         places, label = np.searchsorted(self.candidates, ids), np.full(len(self.candidates), -1, np.int64)
         known = np.append(self.candidates, -1)[places] == ids
         label[places[known]] = np.searchsorted(classes, values[known])
-        n = min(n, int((shown & (label < 0)).sum()))
+        free = shown & (label < 0)
+        n = min(n, int(free.sum()))
         if n == 0:
             return []
+        hopeless = untellable(self.learner, self.candidates, free, scores, ids, untold, self.config.seed)
+        if int((free & ~hopeless).sum()) >= n:
+            shown &= ~hopeless
         rng, width = generator(self.config.seed, "query", rounds), self.scene.width
         found: list[int] = chosen(
             self.acquisition, self.candidates, label, shown, outputs, scores, width, n, rng
