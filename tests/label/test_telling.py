@@ -1,5 +1,7 @@
 """Pixels that a person can't tell are asked less."""
 
+from typing import Any
+
 import numpy as np
 
 from hsi_al.label.telling import LEAST, untellable
@@ -15,7 +17,7 @@ TOLD, UNTOLD = np.arange(0, 400, 40), np.arange(400, 600, 40)
 class Known:
     """A learner with these features."""
 
-    def unlabelled_features(self, pixel_ids: np.ndarray) -> np.ndarray | None:
+    def unlabelled_features(self, pixel_ids: np.ndarray) -> Any:
         return FEATURES[pixel_ids]
 
 
@@ -46,7 +48,7 @@ def test_too_little_is_known() -> None:
 
 def test_features_that_depend_on_labels() -> None:
     class Unknown(Known):
-        def unlabelled_features(self, pixel_ids: np.ndarray) -> None:
+        def unlabelled_features(self, pixel_ids: np.ndarray) -> Any:
             return None
 
     assert not found(Unknown()).any()
