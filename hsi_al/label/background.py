@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable
 
 from hsi_al.errors import HsiAlError, sentence
 from hsi_al.label.session import Session, Superseded
@@ -19,11 +18,10 @@ class Background:
 
     Args:
         session: The session.
-        after: Called after every attempt.
     """
 
-    def __init__(self, session: Session, after: Callable[[], object] = lambda: None) -> None:
-        self.session, self.after = session, after
+    def __init__(self, session: Session) -> None:
+        self.session = session
         self.closing = False
         self.seconds = 0.0  # that the latest model took
         self._partial = False  # whether the present fit began within a query
@@ -55,7 +53,7 @@ class Background:
             except Exception as error:  # the thread must outlive whatever a learner raises
                 self._fail(error)
                 continue
-            self.after()
+            self._refine()
             self._doubt()
 
     def _wait(self) -> bool:
@@ -85,6 +83,18 @@ class Background:
         with self.session.lock:
             self.session.problem = f"No new map: {told}"
             self._failed_at = self.session.answers.version
+
+    def _refine(self) -> None:
+        """Map a large scene tile by tile until there is something to learn; what is in view comes before that."""
+        session = self.session
+        try:
+            while not self.closing and session.refine():
+                if session.due and self._is_time() and (session.complete or not session.mapper.behind):
+                    return
+        except Superseded:
+            return
+        except Exception as error:
+            self._fail(error)
 
     def _doubt(self) -> None:
         """Look for doubtful labels once nothing else is to do."""

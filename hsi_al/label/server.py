@@ -76,6 +76,7 @@ def build_app(session: Session, web: Path = WEB) -> FastAPI:
         found = session.map
         if layer not in ("map", "uncertainty"):
             raise Refused("There are the layers scene, map and uncertainty.", 404)
+        session.mapper.want(window)
         if found is None:
             return Response(status_code=204)
         classes = found.classes.reshape(height, width)
@@ -330,6 +331,7 @@ def state_of(session: Session) -> dict[str, Any]:
             "n_skipped": len(answers.given) - sum(counts.values()),
             "map_labels": 0 if map_ is None else map_.n_labelled,
             "map_version": 0 if map_ is None else map_.number,
+            "map_complete": map_ is not None and map_.complete,
             "map_seconds": None if map_ is None else round(time.monotonic() - map_.made, 1),
             "busy": session.busy,
             "version": answers.version,

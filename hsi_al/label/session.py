@@ -7,10 +7,8 @@ the next query. `learn` may run in another thread than everything else (`hsi_al.
 
 import getpass
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,15 +20,17 @@ from numpy.typing import NDArray
 from hsi_al.acquisition.base import Scores
 from hsi_al.acquisition.factory import build_acquisition
 from hsi_al.active.parts import draw_typical
-from hsi_al.active.querying import chosen, kept_of
+from hsi_al.active.querying import chosen
 from hsi_al.active.stopping import STABLE_ROUNDS, agreement_of
 from hsi_al.config.schema import Config
 from hsi_al.errors import SessionError
 from hsi_al.files import replacing_hdf5
 from hsi_al.label.assessment import drawn, report
+from hsi_al.label.features import by_tiles, keep
+from hsi_al.label.mapping import AT_ONCE, Map, Mapper, some_candidates
 from hsi_al.label.polygons import pixels_inside
 from hsi_al.label.telling import untellable
-from hsi_al.methods.base import in_parts, uncertainty_of
+from hsi_al.methods.base import HasFeatures
 from hsi_al.methods.features import FeatureLearner
 from hsi_al.methods.registry import build_learner, method_of
 from hsi_al.methods.room import Task
@@ -45,6 +45,7 @@ from hsi_al.scenes.scene import Scene
 
 Ids = NDArray[np.int64]
 MOST_CLASSES = 255
+WIDE = 2**22  # pixels of a scene from which candidates come in windows
 SPARE = 40  # pixels that can be asked while a model is fitted
 STABLE = 0.99  # kappa between successive maps
 
@@ -65,33 +66,6 @@ class Superseded(Exception):
     """The fit that raises this was given up, because newer answers are there or the session ends."""
 
 
-@dataclass(frozen=True)
-class Map:
-    """The map of a scene by one model.
-
-    Attributes:
-        number: 1 for the first map since the process started, then 2, ...
-        n_labelled: Labels that the model was fitted to.
-        classes: Label value of every pixel (H * W,), 0 = no data.
-        uncertainty: One minus the difference of the two highest probabilities, (H * W,); None = no probabilities.
-        probability: Probability of the class shown, (H * W,); None = no probabilities.
-        made: When it was made, by `time.monotonic`.
-    """
-
-    number: int
-    n_labelled: int
-    classes: NDArray[np.uint8]
-    uncertainty: NDArray[np.float32] | None
-    probability: NDArray[np.float32] | None
-    made: float
-
-    def shares(self, values: Sequence[int]) -> dict[int, float]:
-        """Return label value -> share of the pixels with data, from 0 to 1."""
-        counts = np.bincount(self.classes, minlength=256)
-        total = max(1, int(counts[1:].sum()))
-        return {value: float(counts[value] / total) for value in values}
-
-
 class Session:
     """A labelling session.
 
@@ -99,9 +73,10 @@ class Session:
         folder: Existing folder that keeps it; its journal is replayed.
         scene: The scene.
         config: Learner, acquisition function, sizes of queries and seed.
-        candidates: Pixel ids that may be asked; None = all pixels with data.
+        candidates: Pixel ids that may be asked; None = all pixels with data, of a large scene some.
         who: Who answers; None = the user of the operating system.
         now: Returns the present time, UTC.
+        at_once: Pixels from which a scene is large: then its map is made tile by tile.
 
     Attributes:
         answers: The state by the journal.
@@ -125,6 +100,7 @@ class Session:
         candidates: Ids | None = None,
         who: str | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        at_once: int = AT_ONCE,
     ) -> None:
         self.folder, self.scene, self.config, self.now = folder, scene, config, now
         self.who = who or user()
@@ -134,13 +110,17 @@ class Session:
         self.answers: Answers = replayed(self.journal)
         self.has_data: NDArray[np.bool_] | None = None if scene.no_data is None else ~scene.no_data.ravel()
         n_pixels = scene.height * scene.width
-        all_pixels = np.arange(n_pixels) if self.has_data is None else np.flatnonzero(self.has_data)
-        self.candidates: Ids = all_pixels if candidates is None else np.unique(candidates)
-        self.mapped: Ids = all_pixels
+        if candidates is None:
+            candidates = self._all_or_some(n_pixels > at_once)
+        self.candidates: Ids = np.unique(candidates)
         self.acquisition = build_acquisition(config.acquisition.name, config.acquisition)
         self.needs = self.acquisition.needs | ({"probabilities_NC"} & method_of(config).provides)
+        self._looked_through = False
         self._n_classes = max(2, len(self.answers.classes))
         self.learner = self._built(self._n_classes)
+        probable = "probabilities_NC" in self.needs
+        shape = scene.height, scene.width
+        self.mapper = Mapper(shape, self.has_data, self.candidates, self.acquisition, probable, at_once)
         self.map: Map | None = None
         self.problem: str | None = None
         self.busy = False
@@ -148,6 +128,7 @@ class Session:
         self.superseded: Callable[[], bool] = lambda: False
         self._learnt = -1  # `labels_version` of the answers that the latest model was fitted to
         self._spare: list[int] = []
+        self._before: Ids | None = None  # label values of the candidates by the model of the latest query
 
     # What is asked.
 
@@ -267,6 +248,8 @@ class Session:
             number, map_ = len(self.answers.assessments), self.map
             if map_ is None:
                 raise Refused("There is no map to assess yet; label pixels of two classes or more.", 409)
+            if not map_.complete:
+                raise Refused("The map is not complete yet; wait until the whole scene is mapped.", 409)
             try:
                 pixels = drawn(map_.classes, n, generator(self.config.seed, "assessment", number))
             except SessionError as error:
@@ -391,7 +374,7 @@ class Session:
         """
         with self.lock:
             ids, values = self.answers.labelled()
-            classes = np.array(list(self.answers.classes), np.int64)
+            classes = np.array(sorted(self.answers.classes), np.int64)
             stamp, complete, first = self.answers.labels_version, self.complete, not self.answers.queries
             rounds = sum(query.by_model for query in self.answers.queries)
         if len(np.unique(values)) < 2:
@@ -403,12 +386,14 @@ class Session:
         self._provide(len(classes))
         seed = self.config.seed
         self.learner.progress = self._progress
+        self._look_through()
         self.learner.fit(ids, np.searchsorted(classes, values), rounds, generator(seed, "learner", rounds))
-        outputs, scores, found = self._predicted(classes, len(ids))
+        outputs, scores, found = self.mapper.take(self.learner, classes, len(ids))
         with self.lock:
-            before, self.map, self._learnt, self.problem = self.map, found, stamp, None
+            self._learnt, self.problem = stamp, None
+            self.map = self.map if found is None else found
             if (self.complete and complete) or first:
-                self._ask(outputs, scores, classes, rounds, before, len(ids))
+                self._ask(outputs, scores, classes, rounds, len(ids))
         self._fill_spare(outputs, scores, classes)
         return True
 
@@ -416,7 +401,7 @@ class Session:
         """Find out how much the other labels doubt each label, where the learner can tell."""
         with self.lock:
             ids, values = self.answers.labelled()
-            classes = np.array(list(self.answers.classes), np.int64)
+            classes = np.array(sorted(self.answers.classes), np.int64)
         if not isinstance(self.learner, FeatureLearner) or len(np.unique(values)) < 2:
             return
         found = self.learner.doubts(ids, np.searchsorted(classes, values))
@@ -436,41 +421,43 @@ class Session:
         latest = self.agreements[-STABLE_ROUNDS:]
         return len(latest) == STABLE_ROUNDS and min(latest) > STABLE
 
-    def _predicted(self, classes: Ids, n_labelled: int) -> tuple[Outputs, Scores | None, Map]:
-        """Predict all pixels: outputs and scores of the candidates, and the map."""
-        n_pixels = self.scene.height * self.scene.width
-        values = np.zeros(n_pixels, np.uint8)
-        known = "probabilities_NC" in self.needs
-        uncertainty, probability = (np.zeros(n_pixels, np.float32) if known else None for _ in range(2))
-        kept, scored, first = [], [], 0
-        for outputs in in_parts(self.learner, self.mapped):
-            ids = self.mapped[first : first + len(outputs.predicted_class)]
-            first += len(ids)
-            values[ids] = classes[outputs.predicted_class]
-            if uncertainty is not None and probability is not None and outputs.probabilities_NC is not None:
-                uncertainty[ids] = uncertainty_of(outputs.probabilities_NC)
-                probability[ids] = outputs.probabilities_NC[np.arange(len(ids)), outputs.predicted_class]
-            asked = outputs.at(np.flatnonzero(np.isin(ids, self.candidates, assume_unique=True)))
-            part, scores = kept_of(self.acquisition, asked)
-            kept.append(part)
-            scored += [] if scores is None else [scores]
-        number = 1 if self.map is None else self.map.number + 1
-        found = Map(number, n_labelled, values, uncertainty, probability, time.monotonic())
-        return Outputs.joined(kept), np.concatenate(scored) if scored else None, found
+    def refine(self) -> bool:
+        """Predict the next part of the map of a large scene.
 
-    def _ask(
-        self, outputs: Outputs, scores: Scores | None, classes: Ids, rounds: int, before: Map | None, n_labelled: int
-    ) -> None:
+        Returns:
+            Whether there is more to do.
+
+        Raises:
+            HsiAlError: The learner fails.
+            Superseded: As `superseded` says.
+        """
+        if not self.mapper.pending:
+            return False
+        self.learner.progress = self._progress
+        found = self.mapper.refine()
+        if found is not None:
+            with self.lock:
+                self.map = found
+        return self.mapper.pending
+
+    def _ask(self, outputs: Outputs, scores: Scores | None, classes: Ids, rounds: int, n_labelled: int) -> None:
         pixels = self._chosen(outputs, scores, classes, self.config.protocol.query_size, rounds, [])
         if not pixels:
             return
+        before, now = self._before, classes[outputs.predicted_class]
+        self._before = now
         agreement = None
-        if before is not None and self.map is not None:
-            places = [np.searchsorted(classes, found.classes[self.mapped]) for found in (before, self.map)]
-            agreement = agreement_of(places[0], places[1], len(classes))
+        if before is not None:
+            places = [np.searchsorted(classes, found[self._unlabelled()]) for found in (before, now)]
+            kappa = agreement_of(places[0], places[1], len(classes))
+            agreement = kappa if np.isfinite(kappa) else None
         self._keep(
             {"event": "query", "pixels": pixels, "by_model": True, "agreement": agreement, "n_labelled": n_labelled}
         )
+
+    def _unlabelled(self) -> NDArray[np.bool_]:
+        """Whether each candidate has no label."""
+        return ~np.isin(self.candidates, self.answers.labelled()[0])
 
     def _chosen(
         self, outputs: Outputs, scores: Scores | None, classes: Ids, n: int, rounds: int, also: Sequence[int]
@@ -517,6 +504,7 @@ class Session:
             return
         rng = generator(self.config.seed, "initial", number)
         self.learner.progress = self._progress
+        self._look_through()
         if self.config.protocol.initial in COLD_STARTS:
             pixels = draw_typical(self.config, self.scene, free, self.learner, size, rng)
         else:
@@ -528,12 +516,30 @@ class Session:
         cube = self.scene.source if method_of(self.config).in_windows else self.scene.cube
         return build_learner(Task(self.config, cube, n_classes, self.candidates, self.needs))
 
+    def _all_or_some(self, is_large: bool) -> Ids:
+        """Return the pixels that may be asked."""
+        shape = self.scene.height, self.scene.width
+        if is_large:
+            in_windows = shape[0] * shape[1] > WIDE
+            return some_candidates(shape, self.has_data, in_windows, generator(self.config.seed, "thin"))
+        return np.arange(shape[0] * shape[1]) if self.has_data is None else np.flatnonzero(self.has_data)
+
+    def _look_through(self) -> None:
+        """Let the learner learn what it learns without labels, and keep what a large scene is asked for often."""
+        if not self.mapper.tiled or self._looked_through:
+            return
+        if isinstance(self.learner, HasFeatures):
+            self.learner.unlabelled_features(self.candidates[:1])
+        if by_tiles(self.learner, self.config.dataset.memory_gb / 2):
+            keep(self.learner, self.candidates)
+        self._looked_through = True
+
     def _provide(self, n_classes: int) -> None:
         """Let the learner tell so many classes: features stay, all else is built anew."""
         if isinstance(self.learner, FeatureLearner):
             self.learner.n_classes = n_classes
         elif self._n_classes != n_classes:
-            self.learner = self._built(n_classes)
+            self.learner, self._looked_through = self._built(n_classes), False
         self._n_classes = n_classes
 
     def _progress(self, text: str, part: float) -> None:

@@ -124,7 +124,7 @@ class StripFeatures:
         halo: int,
         memory_gb: float,
     ) -> None:
-        self.cube, self.compute, self.n_features = cube, compute, n_features
+        self.cube, self.compute, self.n_features, self.halo = cube, compute, n_features, halo
         self.height, self.width, _ = cube.shape
         self.strips = strips_of(cube.shape, halo)
         self.fits = 4 * self.height * self.width * n_features <= memory_gb * 1e9
