@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hsi_al.cli.console import guarded
 from hsi_al.errors import ConfigurationError
+from hsi_al.terminal import printable
 
 NEEDED = ("fastapi", "uvicorn")
 
@@ -23,6 +24,9 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="keys of python -m hsi_al.run --help")
     found.add_argument("--key", help="key of the cube in its file; default: the only array in the file")
     found.add_argument("--classes", default="", help="names of the classes, separated by commas; more on the page")
+    found.add_argument("--labels", type=Path, help="labels to begin with: query.gpkg, points, polygons, a raster")
+    found.add_argument("--label-field", help="field with the classes in a file of points and polygons")
+    found.add_argument("--assess", type=int, metavar="N", help="begin with an assessment of the map by N pixels")
     found.add_argument("--session", type=Path, help="folder of the session; default: sessions/<name of the scene>")
     found.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; default: a free one")
     found.add_argument("--who", help="who answers; default: the user of the operating system")
@@ -30,30 +34,62 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
+def export_parser() -> argparse.ArgumentParser:
+    """Return the parser of `export`."""
+    found = argparse.ArgumentParser(
+        prog="python -m hsi_al.label export", description="Write map, labels and report of a session."
+    )
+    found.add_argument("session", type=Path, help="folder of the session")
+    found.add_argument("--output", type=Path, help="folder of the files; default: export in that of the session")
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    return guarded(lambda: export_files(given[1:]) if given[:1] == ["export"] else serve(given))
 
-    def work() -> None:
-        given = parser().parse_intermixed_args(argv)
-        missing = [name for name in NEEDED if find_spec(name) is None]
-        if missing:
-            raise ConfigurationError(
-                f"Labelling needs {' and '.join(missing)}, which the extra label brings: pip install 'hsi_al[label]'."
-            )
-        from hsi_al.label.running import label
 
-        label(
-            given.scene,
-            given.overrides,
-            key=given.key,
-            classes=[name.strip() for name in given.classes.split(",") if name.strip()],
-            folder=given.session,
-            port=given.port,
-            who=given.who,
-            browser=not given.no_browser,
+def require_extra() -> None:
+    """Raise ConfigurationError if a library of the extra `label` is missing."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            f"Labelling needs {' and '.join(missing)}, which the extra label brings: pip install 'hsi_al[label]'."
         )
 
-    return guarded(work)
+
+def serve(argv: Sequence[str]) -> None:
+    """Serve the page of a session until a signal."""
+    given = parser().parse_intermixed_args(argv)
+    require_extra()
+    from hsi_al.label.running import Command, label
+
+    label(
+        Command(
+            given.scene,
+            given.overrides,
+            given.key,
+            [name.strip() for name in given.classes.split(",") if name.strip()],
+            given.labels,
+            given.label_field,
+            given.session,
+            given.port,
+            given.who,
+            not given.no_browser,
+            given.assess,
+        )
+    )
+
+
+def export_files(argv: Sequence[str]) -> None:
+    """Write the files of a session, and print their paths."""
+    given = export_parser().parse_args(argv)
+    require_extra()
+    from hsi_al.label.running import export_session
+
+    for path in export_session(given.session, given.output):
+        print(printable(str(path)))
 
 
 if __name__ == "__main__":

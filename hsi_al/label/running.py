@@ -11,26 +11,33 @@ import time
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import filelock
+import numpy as np
 import uvicorn
 
+from hsi_al import interrupts
 from hsi_al.active.parts import build_scene
 from hsi_al.cli.composition import composed
-from hsi_al.config.kept import differing_keys, to_yaml
+from hsi_al.config.kept import differing_keys, load_kept, to_yaml
 from hsi_al.config.schema import Config
 from hsi_al.errors import ConfigurationError, SessionError
 from hsi_al.files import replacing
 from hsi_al.label.background import Background
+from hsi_al.label.exchange import is_query, read_query
+from hsi_al.label.exporting import export
 from hsi_al.label.guard import Guard
 from hsi_al.label.server import build_app
-from hsi_al.label.session import Session
-from hsi_al.methods.registry import check_method
+from hsi_al.label.session import MOST_CLASSES, Session
+from hsi_al.methods.registry import check_method, settings_of
 from hsi_al.scenes.catalogue import CATALOGUE
 from hsi_al.scenes.checksums import data_checksums
 from hsi_al.scenes.scene import Scene
+from hsi_al.scenes.truth import read_labels, vector_truth
+from hsi_al.scenes.vectors import is_vector
 from hsi_al.terminal import printable, warn
 
 FORMAT = "hsi_al session 1"
@@ -154,29 +161,58 @@ def check_kept(folder: Path, about: dict[str, Any], config: Config) -> None:
         )
 
 
-def label(
-    scene_name: str,
-    overrides: Sequence[str] = (),
-    *,
-    key: str | None = None,
-    classes: Sequence[str] = (),
-    folder: Path | None = None,
-    port: int = 0,
-    who: str | None = None,
-    browser: bool = True,
-) -> None:
+@dataclass(frozen=True)
+class Command:
+    """What the command line asks for.
+
+    Attributes:
+        scene: File of the scene, or name of a scene of the catalogue.
+        overrides: Keys of the configuration as `key=value`.
+        key: Key of the cube in its file; None = the only array.
+        classes: Names of classes.
+        labels: File of labels to begin with; None = none.
+        label_field: Field with the classes in a file of points and polygons.
+        folder: Folder of the session; None = `sessions/<name>`.
+        port: Port on 127.0.0.1; 0 = a free one.
+        who: Who answers; None = the user of the operating system.
+        browser: Whether to open a browser.
+        assess: Pixels of an assessment to begin with; None = none.
+    """
+
+    scene: str
+    overrides: Sequence[str] = ()
+    key: str | None = None
+    classes: Sequence[str] = ()
+    labels: Path | None = None
+    label_field: str | None = None
+    folder: Path | None = None
+    port: int = 0
+    who: str | None = None
+    browser: bool = True
+    assess: int | None = None
+
+
+def label(command: Command) -> None:
     """Open a session and serve its page until SIGINT or SIGTERM, then print a summary.
 
     Raises:
         HsiAlError: Bad input.
         OSError: The folder can't be written, or the port is taken.
     """
-    config = configuration(scene_name, overrides, key)
+    config = configuration(command.scene, command.overrides, command.key)
     scene = build_scene(config)
     for notice in scene.notices:
         print(printable(notice), file=sys.stderr)
-    folder = folder or Path("sessions") / scene.name
-    with opened(folder, scene, config, classes, who) as session, listening_socket(port) as bound:
+    folder = command.folder or Path("sessions") / scene.name
+    with (
+        listening_socket(command.port) as bound,
+        opened(folder, scene, config, command.classes, command.who) as session,
+    ):
+        if command.labels is not None:
+            n = take_labels(session, command.labels, command.label_field)
+            print(f"{n} labels are new in {printable(str(command.labels))}.")
+        if command.assess is not None and session.answers.running is None:
+            begin_assessment(session, command.assess)
         port, token, began = bound.getsockname()[1], secrets.token_urlsafe(32), time.monotonic()
         background = Background(session)
         app = Guard(build_app(session), port, token)
@@ -187,7 +223,7 @@ def label(
             print(f"Labelling {printable(scene.name)}; Ctrl-C ends, and the same command continues.", flush=True)
             print(address, flush=True)
             background.start()
-            if browser:
+            if command.browser:
                 open_browser(address)
 
         asyncio.run(serve(uvicorn.Server(settings), bound, ready))
@@ -197,6 +233,81 @@ def label(
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+def begin_assessment(session: Session, n: int) -> None:
+    """Make the map of a session, and begin to assess it.
+
+    Raises:
+        HsiAlError: There are labels of fewer than two classes, or the sample is too small.
+    """
+    map_whole(session)
+    session.start_assessment(n)
+
+
+def map_whole(session: Session) -> None:
+    """Fit the model to the labels of a session and map the whole scene, in this thread.
+
+    Raises:
+        HsiAlError: The learner fails.
+    """
+    session.learn()
+    while session.refine():
+        interrupts.check()
+
+
+def take_labels(session: Session, path: Path, label_field: str | None) -> int:
+    """Take the labels of a file into a session, and return how many are new.
+
+    Args:
+        session: The session.
+        path: An edited `query.gpkg`, or labels in any form that a ground truth may have: an array or raster of the
+            scene's rows and columns, or points and polygons. Classes are those of the session by their names; others
+            are added.
+        label_field: Field with the classes in a file of points and polygons; None = the only one.
+
+    Raises:
+        HsiAlError: The file can't be read, or doesn't fit the scene.
+        OSError: The labels can't be kept.
+    """
+    scene = session.scene
+    shape = scene.height, scene.width
+    if is_query(path):
+        return session.take(read_query(path, session.answers.classes, shape, scene.georeference))
+    if is_vector(path):
+        truth = vector_truth(path, None, label_field, scene.georeference, shape)
+    else:
+        truth = read_labels(scene.name, path, None, (*shape, scene.n_bands))
+    for notice in truth.notices:
+        print(printable(notice), file=sys.stderr)
+    labels, names = truth.labels, truth.names
+    found = np.where(scene.no_data, 0, labels) if scene.no_data is not None else labels
+    known = {one.name: value for value, one in session.answers.classes.items()}
+    chosen: dict[int, int] = {}
+    for value in np.unique(found[found > 0]).tolist():
+        name = names.get(value, f"class {value}")
+        same = value if not names and value in session.answers.classes else known.get(name)
+        free = value if value not in session.answers.classes and value <= MOST_CLASSES else None
+        chosen[value] = session.add_class(name, value=free).value if same is None else same
+    ids = np.flatnonzero(found)
+    return session.take(
+        [(int(pixel), chosen[int(value)]) for pixel, value in zip(ids, found.ravel()[ids], strict=True)]
+    )
+
+
+def export_session(folder: Path, output: Path | None = None) -> list[Path]:
+    """Make the map of a session from its folder, write the files of `hsi_al.label.exporting.export`, and return them.
+
+    Raises:
+        HsiAlError: The folder holds no session, is open in another process, or its scene has changed or is missing.
+        OSError: A file can't be written.
+    """
+    if not (folder / "session.json").exists():
+        raise SessionError(f"{folder} holds no session (session.json); name the folder of a labelling session.")
+    config = load_kept(folder / "config.yaml", settings_of)
+    with opened(folder, build_scene(config), config) as session:
+        map_whole(session)
+        return export(session, output)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from hsi_al.errors import HsiAlError, sentence
 from hsi_al.label import tiles
+from hsi_al.label.exporting import export
 from hsi_al.label.session import Refused, Session
 from hsi_al.pool.answers import Answer
 from hsi_al.scenes.scene import Scene
@@ -26,6 +27,8 @@ WEB = Path(__file__).with_name("web")
 PAGE = "index.html"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MOST_ID = 10**12
+MOST_SPECTRA = 200  # of a class, whose mean and spread are shown
+MOST_LISTED = 5000  # answers
 PNG = "image/png"
 
 
@@ -126,6 +129,11 @@ def build_app(session: Session, web: Path = WEB) -> FastAPI:
     @app.get("/api/assessment")
     def assessed() -> JSONResponse:
         return JSONResponse(session.assessed())
+
+    @app.post("/api/export", response_model=None)
+    def export_files(given: dict[str, Any] = Depends(body_of)) -> JSONResponse:  # noqa: B008
+        files = export(session)
+        return JSONResponse({"folder": str(files[0].parent), "files": [path.name for path in files]})
 
     @app.patch("/api/classes/{value}", response_model=None)
     def change_class(value: str, given: dict[str, Any] = Depends(body_of)) -> JSONResponse:  # noqa: B008
@@ -424,7 +432,8 @@ def class_spectra(session: Session) -> list[dict[str, Any]]:
         ids, values = session.answers.labelled()
     found = []
     for value in np.unique(values).tolist():
-        pixels = ids[values == value][:: max(1, int((values == value).sum()) // 500)].tolist()  # of polygons some do
+        mine = ids[values == value]
+        pixels = mine[:: -(-len(mine) // MOST_SPECTRA)].tolist()  # of polygons some do
         spectra = spectra_at(session, pixels)
         found.append(
             {
@@ -438,7 +447,7 @@ def class_spectra(session: Session) -> list[dict[str, Any]]:
 
 
 def all_labels(session: Session) -> list[dict[str, Any]]:
-    """Return all answers but those of assessments, the newest first."""
+    """Return the answers but those of assessments, the newest first, at most `MOST_LISTED`."""
 
     def entry(pixel: int, answer: Answer) -> dict[str, Any]:
         value, doubt = doubts.get(pixel, (None, None))
@@ -453,6 +462,7 @@ def all_labels(session: Session) -> list[dict[str, Any]]:
     with session.lock:
         given, doubts = list(session.answers.given.items()), session.doubts
     given.sort(key=lambda item: (-item[1].number, item[0]))
+    given = given[:MOST_LISTED]
     return [entry(pixel, answer) for pixel, answer in given]
 
 

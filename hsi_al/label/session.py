@@ -208,6 +208,30 @@ class Session:
             self._keep({"event": "label", "pixels": ids.tolist(), "value": value, "asked": False, "polygon": corners})
             return len(ids)
 
+    def take(self, labels: Sequence[tuple[int, int | None]]) -> int:
+        """Take labels given elsewhere, such as in QGIS; those that the session has already are left out.
+
+        Args:
+            labels: Pixel id and label value, None = can't tell, of each.
+
+        Returns:
+            How many are new or different.
+
+        Raises:
+            Refused: A pixel or a class doesn't exist; nothing has changed.
+            OSError: The labels can't be kept.
+        """
+        with self.lock:
+            for pixel, value in labels:
+                self._require_pixel(pixel)
+                self._require_class(value)
+            given = self.answers.given
+            new = [(pixel, value) for pixel, value in labels if pixel not in given or given[pixel].value != value]
+            for value in dict.fromkeys(value for _, value in new):
+                pixels = [pixel for pixel, other in new if other == value]
+                self._keep({"event": "label", "pixels": pixels, "value": value, "asked": False})
+            return len(new)
+
     def undo(self) -> None:
         """Take the latest step back.
 

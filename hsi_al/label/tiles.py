@@ -22,6 +22,9 @@ from hsi_al.scenes.stored import StoredCube
 
 Bytes = NDArray[np.uint8]
 SIDE = 256
+ROWS_AT_ONCE = 32  # of a cube in its file
+SPARSE = 4  # step from which rows are read one by one
+SAMPLED_ROWS = 64  # of a cube in its file of which no sample was taken
 MOST_TILES = 2000  # rendered tiles of the scene that are kept, about 150 kB each at most
 COMPONENTS = 3
 # Anchors of cividis (Nunez, Anderton & Renslow 2018), which readers with colour vision deficiency see alike.
@@ -90,11 +93,9 @@ class ScenePictures:
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
-        sample = scene.sample if scene.sample is not None else sampled(scene.cube)
-        self.sample: NDArray[np.float64] = np.asarray(sample, np.float64)
+        self.sample: NDArray[np.float64] = np.asarray(sample_of(scene), np.float64)
         self.lock = threading.Lock()
         self._tiles: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
-        self._whole: OrderedDict[tuple[object, ...], Bytes] = OrderedDict()
         self._axes: NDArray[np.float64] | None = None
 
     def tile(self, bands: Sequence[int] | None, contrast: float, window: Window) -> bytes:
@@ -110,10 +111,7 @@ class ScenePictures:
             if key in self._tiles:
                 self._tiles.move_to_end(key)
                 return self._tiles[key]
-        if isinstance(self.scene.source, StoredCube):
-            pixels = self._of_file(bands, contrast, window)
-        else:
-            pixels = self._stretched(window.of(self.scene.source), bands, contrast)
+        pixels = self._stretched(self._read(window), bands, contrast)
         if self.scene.no_data is not None:
             pixels[window.of(self.scene.no_data)] = 0
         packed = png(pixels)
@@ -123,24 +121,17 @@ class ScenePictures:
                 self._tiles.popitem(last=False)
         return packed
 
-    def _of_file(self, bands: Sequence[int] | None, contrast: float, window: Window) -> Bytes:
-        """Read full resolution where it is shown; for lower levels the whole picture is kept, once it was asked for."""
-        source = self.scene.source
-        assert isinstance(source, StoredCube)
-        key = (None if bands is None else tuple(bands), contrast)
-        if window.step == 1 and key not in self._whole:
-            values = source.read(window.first, window.last, window.left, window.right)
-            return self._stretched(values, bands, contrast)
-        with self.lock:
-            if key not in self._whole:
-                parts = [
-                    self._stretched(source.read(first, last), bands, contrast)
-                    for first, last in source.rows.blocks(2**26)
-                ]
-                self._whole[key] = np.concatenate(parts)
-                while len(self._whole) > 2:
-                    self._whole.popitem(last=False)
-            return window.of(self._whole[key]).copy()
+    def _read(self, window: Window) -> NDArray[Any]:
+        """Return the values that a tile shows, (h, w, B); of a cube in its file single rows if few are shown."""
+        source, step = self.scene.source, window.step
+        if not isinstance(source, StoredCube):
+            return window.of(source)
+        rows = 1 if step >= SPARSE else ROWS_AT_ONCE
+        parts = []
+        for first in range(window.first, window.last, max(step, rows)):
+            values = source.read(first, min(window.last, first + rows), window.left, window.right)
+            parts.append(values[::step, ::step])
+        return np.concatenate(parts)
 
     def _stretched(self, values: NDArray[np.generic], bands: Sequence[int] | None, contrast: float) -> Bytes:
         """Return values (h, w, B) as a picture (h, w, 3)."""
@@ -164,6 +155,17 @@ class ScenePictures:
             axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
             self._axes = axes[:, np.minimum(np.arange(COMPONENTS), axes.shape[1] - 1)]
         return self._axes
+
+
+def sample_of(scene: Scene) -> NDArray[Any]:
+    """Return some spectra of a scene, spread evenly, (n, B)."""
+    if scene.sample is not None:
+        return scene.sample
+    if not isinstance(scene.source, StoredCube):
+        return sampled(scene.source)
+    rows = np.unique(np.linspace(0, scene.height - 1, SAMPLED_ROWS).astype(int)).tolist()
+    step = max(1, scene.width // SAMPLED_ROWS)
+    return np.concatenate([scene.source.read(row, row + 1)[0, ::step] for row in rows])
 
 
 def map_tile(classes: NDArray[np.uint8], colours: dict[int, str], window: Window) -> bytes | None:

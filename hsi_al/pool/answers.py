@@ -86,6 +86,7 @@ class Assessment:
         classes: Label value of each of them on the map.
         mapped: Label value -> number of pixels of the map.
         map_file: Name of the file with the frozen map, in the session's folder.
+        n_labelled: Labels that the map was made from.
         answers: Pixel id -> answer.
         stopped: Whether it was given up.
     """
@@ -94,6 +95,7 @@ class Assessment:
     classes: tuple[int, ...]
     mapped: dict[int, int]
     map_file: str
+    n_labelled: int = 0
     answers: dict[int, Answer] = field(default_factory=dict)
     stopped: bool = False
 
@@ -205,6 +207,7 @@ class Answers:
                     tuple(int(value) for value in event["classes"]),
                     {int(value): int(count) for value, count in event["mapped"].items()},
                     str(event["map_file"]),
+                    int(event.get("n_labelled", 0)),
                 )
             )
             self._done, self._undone = [], []  # what is asked blind is taken back by itself

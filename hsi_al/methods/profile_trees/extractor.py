@@ -122,7 +122,7 @@ class ProfileExtractor(ByStrips):
         """Return mean and standard deviation of every feature over strips spread evenly over the scene, (D,) each."""
         pixels = [(strip.last - strip.first) * raw.width for strip in raw.strips]
         step = max(1, -(-sum(pixels) // MOST_SCALED))
-        chosen = range(step // 2, len(pixels), step) if len(pixels) > step else range(len(pixels))
+        chosen = range(min(step, len(pixels)) // 2, len(pixels), step)  # at least one
         moments = np.zeros((2, raw.n_features))
         for number in chosen:
             rows = raw.strips[number]

@@ -1,0 +1,224 @@
+"""Labels and questions as points that QGIS edits, and what comes back. Needs the extra `geo`.
+
+`query.gpkg` has a point for every pixel that is asked, with the fields `pixel_id`, `row`, `column`, `class` (empty),
+and `points`, the number of points in the file. The style beside it makes `class` a drop-down list with the names of
+the classes, and 0 for "can't tell". Points that a person adds have no `pixel_id`, and label the pixel that they lie in.
+"""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+
+from hsi_al.errors import SessionError
+from hsi_al.files import replacing
+from hsi_al.pool.answers import Answer, LabelClass
+from hsi_al.scenes.arrays import reading
+from hsi_al.scenes.geopoints import PIXELS, write_points
+from hsi_al.scenes.georeference import Georeference, require_geo, same_crs
+from hsi_al.scenes.readers import existing_file
+
+LAYER = "query"
+UNSURE = 0  # the class "can't tell" in a file
+FIELDS = ("pixel_id", "class", "points")
+
+
+def write_labels(
+    path: Path,
+    given: dict[int, Answer],
+    classes: dict[int, LabelClass],
+    width: int,
+    where: Georeference | None,
+) -> list[Path]:
+    """Write all answers as points, with a style; "can't tell" has the class 0.
+
+    Raises:
+        OSError: A file can't be written.
+    """
+    ids = np.array(sorted(given), np.int64)
+    answers = [given[pixel] for pixel in ids.tolist()]
+    values = [answer.value or UNSURE for answer in answers]
+    write_points(
+        path,
+        "labels",
+        ids,
+        width,
+        where,
+        **{"class": np.array(values, np.int32)},
+        name=np.array([classes[value].name if value else "can't tell" for value in values], object),
+        asked=np.array([answer.asked for answer in answers], np.int32),
+        who=np.array([answer.who for answer in answers], object),
+        time=np.array([answer.time for answer in answers], object),
+    )
+    return [path, write_style(path.with_suffix(".qml"), list(classes.values()))]
+
+
+def write_query(
+    path: Path, pixels: Sequence[int], classes: Sequence[LabelClass], width: int, where: Georeference | None
+) -> list[Path]:
+    """Write the pixels that are asked as points to be answered in QGIS, with a style.
+
+    Raises:
+        OSError: A file can't be written.
+    """
+    ids = np.array(pixels, np.int64)
+    write_points(
+        path,
+        LAYER,
+        ids,
+        width,
+        where,
+        pixel_id=ids,
+        **{"class": np.full(len(ids), np.nan)},
+        points=np.full(len(ids), len(ids), np.int32),
+    )
+    return [path, write_style(path.with_suffix(".qml"), classes)]
+
+
+def is_query(path: Path) -> bool:
+    """Return whether a file is one of `write_query`."""
+    if path.suffix.lower() != ".gpkg":
+        return False
+    require_geo(f"{path} holds points, which")
+    existing_file(path)
+    import pyogrio
+    from pyogrio.errors import DataSourceError
+
+    try:
+        layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+        return layers == [LAYER] and set(FIELDS) <= set(map(str, pyogrio.read_info(path)["fields"]))
+    except DataSourceError as error:
+        raise SessionError(f"{path} can't be read ({str(error).splitlines()[0]}); export it again.") from error
+
+
+def read_query(
+    path: Path, classes: Collection[int], shape: tuple[int, int], where: Georeference | None
+) -> list[tuple[int, int | None]]:
+    """Read an edited `query.gpkg`.
+
+    Args:
+        path: The file.
+        classes: Label values of the session.
+        shape: Rows and columns of the scene.
+        where: Where the scene lies; None = unknown.
+
+    Returns:
+        Pixel id and label value of every answered point, None = can't tell.
+
+    Raises:
+        SessionError: A class is unknown, a point was moved or deleted, or two points of a pixel differ.
+        SceneError: A library is missing, or the file can't be read.
+    """
+    require_geo(f"{path} holds points, which")
+    existing_file(path)
+    import shapely
+    from pyogrio.raw import read
+
+    with reading(path):
+        meta, fids, geometries, columns = read(path, layer=LAYER, columns=list(FIELDS), force_2d=True, return_fids=True)
+    if where is not None and where.crs and meta["crs"] and not same_crs(where.crs, wkt_of(meta["crs"])):
+        raise SessionError(
+            f"{path} is in another coordinate reference system than the scene; save it in that of the scene."
+        )
+    values = dict(zip(map(str, meta["fields"]), columns, strict=True))
+    ids, given, points = (np.asarray(values[name], np.float64) for name in FIELDS)
+    expected = points[np.isfinite(points)]
+    asked = np.isfinite(ids)
+    if len(expected) and int(asked.sum()) != int(expected[0]):
+        raise SessionError(
+            f"{path} has {int(asked.sum())} of its {int(expected[0])} points; points were deleted or copied. Leave the "
+            "class of a point empty instead, and export the query again."
+        )
+    shapes = shapely.from_wkb(geometries)
+    found: dict[int, int | None] = {}
+    for number, fid in enumerate(np.asarray(fids).tolist()):
+        if not np.isfinite(given[number]):
+            continue
+        name = f"{path}: the point with fid {fid}"
+        pixel = pixel_at(shapes[number], shape, where)
+        if asked[number] and pixel != int(ids[number]):
+            raise SessionError(f"{name} was moved from its pixel {int(ids[number])}; export the query again.")
+        if pixel is None:
+            raise SessionError(f"{name} lies outside of the scene; delete it, or move it inside.")
+        value = float(given[number])
+        if value != UNSURE and (not value.is_integer() or int(value) not in classes):
+            raise SessionError(
+                f"{name} has the class {value:g}, which the session doesn't know; it has "
+                f"{', '.join(map(str, sorted(classes)))}, and {UNSURE} for can't tell."
+            )
+        label = None if value == UNSURE else int(value)
+        if pixel in found and found[pixel] != label:
+            raise SessionError(f"{name} gives pixel {pixel} another class than a point before it; delete one of them.")
+        found[pixel] = label
+    return list(found.items())
+
+
+def pixel_at(point: Any, shape: tuple[int, int], where: Georeference | None) -> int | None:  # noqa: ANN401
+    """Return the id of the pixel that a point lies in; None if it lies in none."""
+    import shapely
+
+    if point is None or shapely.is_empty(point) or shapely.get_type_id(point) != 0:
+        return None
+    x, y = shapely.get_x(point), shapely.get_y(point)
+    a, b, c, d, e, f = (Georeference("", PIXELS) if where is None else where).inverse
+    column, row = np.floor(a * x + b * y + c), np.floor(d * x + e * y + f)
+    if not (0 <= row < shape[0] and 0 <= column < shape[1]):
+        return None
+    return int(row) * shape[1] + int(column)
+
+
+def wkt_of(crs: str) -> str:
+    """Return a coordinate reference system as WKT, which pyogrio gives as a code where it has one."""
+    from rasterio.crs import CRS
+
+    return str(CRS.from_user_input(crs).to_wkt())
+
+
+def write_style(path: Path, classes: Sequence[LabelClass]) -> Path:
+    """Write a style of QGIS (.qml): points in the colours of the classes, and `class` as a list of names.
+
+    Raises:
+        OSError: The file can't be written.
+    """
+    entries = [*((one.value, one.name, one.colour) for one in classes), (UNSURE, "can't tell", "#888888")]
+    categories = "".join(
+        f'      <category render="true" value="{value}" type="integer" symbol="{number}" label={quoteattr(name)}/>\n'
+        for number, (value, name, _) in enumerate(entries)
+    )
+    categories += f'      <category render="true" value="" symbol="{len(entries)}" label="not answered"/>\n'
+    symbols = "".join(symbol(number, colour) for number, (_, _, colour) in enumerate(entries))
+    symbols += symbol(len(entries), "#ffffff")
+    options = "".join(
+        f'              <Option type="Map"><Option type="QString" name={quoteattr(name)} value="{value}"/></Option>\n'
+        for value, name, _ in entries
+    )
+    text = (
+        '<!DOCTYPE qgis PUBLIC "http://mrcc.com/qgis.dtd" "SYSTEM">\n'
+        '<qgis version="3.22" styleCategories="Symbology|Fields">\n'
+        '  <renderer-v2 type="categorizedSymbol" attr="class" forceraster="0" enableorderby="0">\n'
+        f"    <categories>\n{categories}    </categories>\n    <symbols>\n{symbols}    </symbols>\n  </renderer-v2>\n"
+        '  <fieldConfiguration>\n    <field name="class">\n      <editWidget type="ValueMap">\n        <config>\n'
+        '          <Option type="Map">\n            <Option type="List" name="map">\n'
+        f"{options}            </Option>\n          </Option>\n"
+        "        </config>\n      </editWidget>\n    </field>\n  </fieldConfiguration>\n</qgis>\n"
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def symbol(number: int, colour: str) -> str:
+    """Return a round marker of a style."""
+    red, green, blue = bytes.fromhex(colour[1:])
+    return (
+        f'      <symbol type="marker" name="{number}" alpha="1">\n'
+        '        <layer class="SimpleMarker" enabled="1" pass="0" locked="0">\n'
+        f'          <Option type="Map"><Option type="QString" name="color" value="{red},{green},{blue},255"/>'
+        '<Option type="QString" name="name" value="circle"/><Option type="QString" name="size" value="3"/>'
+        '<Option type="QString" name="outline_color" value="35,35,35,255"/></Option>\n'
+        f'          <prop k="color" v="{red},{green},{blue},255"/>\n          <prop k="name" v="circle"/>\n'
+        '          <prop k="size" v="3"/>\n          <prop k="outline_color" v="35,35,35,255"/>\n'
+        "        </layer>\n      </symbol>\n"
+    )

@@ -1,0 +1,266 @@
+"""Files that a session leaves, and what comes back from QGIS."""
+
+import html
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hsi_al.errors import HsiAlError, SessionError
+from hsi_al.label import __main__ as command
+from hsi_al.label.exchange import read_query
+from hsi_al.label.exporting import export
+from hsi_al.label.running import opened, take_labels
+from hsi_al.label.session import Refused, Session
+from hsi_al.pool.answers import session_labels
+from tests.label.fakes import MASKED, SIDE, TRUTH, UTM, WHERE, Client, answer_all, scene_of, session_in, taught
+
+rasterio = pytest.importorskip("rasterio")
+pyogrio = pytest.importorskip("pyogrio")
+shapely = pytest.importorskip("shapely")
+FILES = ["map.tif", "map.tif.aux.xml", "map.qml", "uncertainty.tif", "labels.gpkg", "labels.qml", "query.gpkg"]
+SHAPE = (SIDE, SIDE)
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    return taught(tmp_path / "session", 1, scene=scene_of(georeferenced=True))
+
+
+def points_of(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    meta, _, geometries, columns = pyogrio.raw.read(path)
+    return shapely.from_wkb(geometries), dict(zip(meta["fields"], columns, strict=True))
+
+
+def rewritten(
+    path: Path, keep: Any = slice(None), move: dict[int, tuple[float, float]] | None = None, **fields: Any
+) -> Path:
+    """As somebody who edits the file: some rows, some points moved, some fields with other values."""
+    shapes, columns = points_of(path)
+    shapes, columns = shapes[keep], {name: column[keep] for name, column in columns.items()}
+    for number, place in (move or {}).items():
+        shapes[number] = shapely.Point(place)
+    columns |= {name.rstrip("_"): np.asarray(values) for name, values in fields.items()}
+    crs = pyogrio.read_info(path)["crs"]
+    target = path.with_name("edited.gpkg")
+    target.unlink(missing_ok=True)
+    pyogrio.raw.write(
+        target,
+        shapely.to_wkb(shapes),
+        list(columns.values()),
+        list(columns),
+        layer="query",
+        driver="GPKG",
+        geometry_type="Point",
+        crs=crs,
+    )
+    return target
+
+
+def test_the_files_hold_what_the_session_does(session: Session) -> None:
+    session.answer(session.open_pixels[0], None)
+    written = export(session)
+    assert [path.name for path in written] == [*FILES, "query.qml", "report.html"]
+    folder = written[0].parent
+    assert folder == session.folder / "export" and session.map is not None
+    with rasterio.open(folder / "map.tif") as raster:
+        assert (raster.read(1).ravel() == session.map.classes).all() and raster.nodata == 0
+        assert tuple(raster.transform)[:6] == WHERE.transform and raster.crs.to_epsg() == 32632
+        colour = bytes.fromhex(session.answers.classes[2].colour[1:])
+        assert raster.colormap(1)[2] == (*colour, 255)
+    with rasterio.open(folder / "uncertainty.tif") as raster:
+        found = raster.read(1).ravel()
+        assert found[MASKED] == raster.nodata
+        expected = np.delete(session.map.uncertainty, MASKED)  # type: ignore[arg-type]
+        assert np.array_equal(np.delete(found, MASKED), expected)
+    shapes, columns = points_of(folder / "labels.gpkg")
+    given = session.answers.given
+    ids = (columns["row"] * SIDE + columns["column"]).tolist()
+    assert ids == sorted(given) and columns["class"].tolist() == [given[pixel].value or 0 for pixel in ids]
+    assert set(columns["name"]) <= {"corn", "oats", "wheat", "pond", "can't tell"} and "can't tell" in columns["name"]
+    assert columns["asked"].all() and set(columns["who"]) == {session.who}
+    for pixel, point in zip(ids, shapes, strict=True):
+        assert (point.x, point.y) == WHERE.at(pixel // SIDE + 0.5, pixel % SIDE + 0.5)
+    _, asked = points_of(folder / "query.gpkg")
+    assert asked["pixel_id"].tolist() == session.open_pixels and np.isnan(asked["class"]).all()
+
+
+def test_there_must_be_a_map(tmp_path: Path) -> None:
+    session = session_in(tmp_path / "s", "corn")
+    with pytest.raises(Refused, match="no map"):
+        export(session)
+    assert Client(session).post("/api/export").status_code == 409
+
+
+def test_the_page_exports(session: Session) -> None:
+    found = Client(session).post("/api/export").json()
+    assert found["folder"] == str(session.folder / "export") and set(FILES) < set(found["files"])
+
+
+def test_the_report_needs_nothing_else_and_escapes_names(session: Session) -> None:
+    session.add_class("<script>alert(1)</script> & Ko")
+    export(session)
+    text = (session.folder / "export" / "report.html").read_text()
+    assert "<script" not in text and html.escape("<script>alert(1)</script> & Ko") in text
+    assert not re.search(r"(src|href)=\"(?!data:)", text) and "http" not in text
+    assert "Not assessed" in text and "8 pixels labelled" in text and "data:image/png;base64," in text
+
+
+def test_the_report_names_the_map_that_was_assessed(session: Session) -> None:
+    session.start_assessment(24)
+    while session.answers.running is not None:
+        session.answer(session.query or 0, int(TRUTH[session.query or 0]))
+    export(session)
+    text = (session.folder / "export" / "report.html").read_text()
+    overall = session.assessed()["overall"]
+    assert f"Overall accuracy: {100 * overall['estimate']:.1f} % (" in text and "Of the map from 8 labels" in text
+    hectares = session.assessed()["classes"][0]["hectares"]
+    assert hectares["estimate"] < 0.01 * (SIDE**2 - 1) and f"{hectares['estimate']:,.1f} (" in text
+    answer_all(session)
+    session.learn()
+    export(session)
+    text = (session.folder / "export" / "report.html").read_text()
+    assert "about the map from 8 labels" in text and "about the one above from 12" in text
+
+
+def test_an_edited_query_comes_back(session: Session, tmp_path: Path) -> None:
+    export(session)
+    path = session.folder / "export" / "query.gpkg"
+    pixels = session.open_pixels
+    assert read_query(path, [1, 2], SHAPE, WHERE) == []  # nothing answered
+    edited = rewritten(path, class_=[2.0, 0.0, np.nan, 4.0])
+    assert read_query(edited, [1, 2, 3, 4], SHAPE, WHERE) == [(pixels[0], 2), (pixels[1], None), (pixels[3], 4)]
+    assert take_labels(session, edited, None) == 3 and session.answers.given[pixels[1]].value is None
+    assert take_labels(session, edited, None) == 0 and session.open_pixels == [pixels[2]]
+    own = rewritten(
+        path,
+        [0, 1, 2, 3, 0],
+        {4: (WHERE.at(9.2, 20.9))},
+        pixel_id=[*map(float, pixels), np.nan],
+        points=[4.0] * 4 + [np.nan],
+        class_=[np.nan] * 4 + [1.0],
+    )
+    assert read_query(own, [1], SHAPE, WHERE) == [(9 * SIDE + 20, 1)]
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        ({"class_": [9.0, np.nan, np.nan, np.nan]}, r"fid 1 has the class 9, which"),
+        ({"class_": [1.5, np.nan, np.nan, np.nan]}, r"the class 1\.5, which"),
+        ({"class_": [-1.0, np.nan, np.nan, np.nan]}, r"the class -1, which"),
+        ({"keep": [0, 1, 3]}, r"has 3 of its 4 points"),
+        ({"keep": [0, 1, 2, 3, 3]}, r"has 5 of its 4 points"),
+        ({"move": {0: WHERE.at(0.5, 0.5)}, "class_": [1.0] * 4}, r"fid 1 was moved"),
+        ({"move": {3: (0.0, 0.0)}, "class_": [1.0] * 4}, r"fid 4 was moved"),
+    ],
+)
+def test_an_edit_that_cannot_be_meant_is_one_sentence(session: Session, edit: dict[str, Any], says: str) -> None:
+    export(session)
+    edited = rewritten(session.folder / "export" / "query.gpkg", **edit)
+    version = session.answers.version
+    with pytest.raises(SessionError, match=says) as error:
+        take_labels(session, edited, None)
+    assert str(error.value).count("\n") == 0 and session.answers.version == version
+
+
+def test_other_label_files_bring_their_classes(session: Session, tmp_path: Path) -> None:
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[20, :3], labels[0, MASKED], labels[21, 0] = 2, 2, 9
+    np.save(tmp_path / "labels.npy", labels)
+    assert take_labels(session, tmp_path / "labels.npy", None) == 4
+    assert session.answers.given[20 * SIDE].value == 2 and session.answers.given[21 * SIDE].value == 9
+    assert session.answers.classes[9].name == "class 9" and len(session.answers.classes) == 5
+    fields = [np.array(["oats", "barley"], object)]
+    places = [WHERE.at(12.5, 3.5), WHERE.at(13.5, 3.5)]
+    pyogrio.raw.write(
+        tmp_path / "known.gpkg",
+        shapely.to_wkb(shapely.points(places)),
+        fields,
+        ["crop"],
+        driver="GPKG",
+        geometry_type="Point",
+        crs=UTM,
+    )
+    assert take_labels(session, tmp_path / "known.gpkg", "crop") == 2
+    found = session.answers
+    assert found.classes[found.given[12 * SIDE + 3].value or 0].name == "oats"
+    assert found.classes[found.given[13 * SIDE + 3].value or 0].name == "barley" and len(found.classes) == 6
+    np.save(tmp_path / "wrong.npy", labels[:5])
+    with pytest.raises(HsiAlError, match="does not fit"):
+        take_labels(session, tmp_path / "wrong.npy", None)
+
+
+def test_a_session_is_exported_from_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("field.npy", scene_of(masked=False).cube)
+    from hsi_al.active.parts import build_scene
+    from hsi_al.label.running import configuration
+
+    config = configuration("field.npy", ["learner=lda", "protocol.initial_size=8", "trainer.threads=1"])
+    with opened(tmp_path / "s", build_scene(config), config, ["corn", "oats", "wheat", "pond"]) as session:
+        session.learn()
+        answer_all(session)
+        session.learn()
+        kept = session.map
+    assert kept is not None
+    assert command.main(["export", "s", "--output", "out"]) == 0
+    assert [Path(line).name for line in capsys.readouterr().out.split()] == [*FILES, "query.qml", "report.html"]
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning), rasterio.open("out/map.tif") as raster:
+        assert (raster.read(1).ravel() == kept.classes).all()  # rebuilt from the answers alone
+    assert len(session_labels(tmp_path / "s").pixel_ids) == len(points_of(Path("out/labels.gpkg"))[0]) == 8
+    assert command.main(["export", "out"]) == 2
+    assert "holds no session" in capsys.readouterr().err
+    settings = json.loads((tmp_path / "s" / "session.json").read_text())
+    assert settings["scene"] == "field"
+
+
+QGIS = Path("/usr/bin/python3")
+SCRIPT = """
+import sys
+from qgis.core import QgsApplication, QgsVectorLayer
+app = QgsApplication([], False)
+app.initQgis()
+layer = QgsVectorLayer(sys.argv[1], "query", "ogr")
+message, loaded = layer.loadDefaultStyle()
+field = layer.fields().indexOf("class")
+setup = layer.editorWidgetSetup(field)
+print("crs", layer.crs().authid(), "n", layer.featureCount(), "style", loaded, setup.type())
+print("map", sorted((name, value) for entry in setup.config()["map"] for name, value in entry.items()))
+print("renderer", layer.renderer().type(), len(layer.renderer().categories()))
+layer.startEditing()
+for number, feature in enumerate(layer.getFeatures()):
+    if number < 2:
+        layer.changeAttributeValue(feature.id(), field, number + 1)
+print("saved", layer.commitChanges(), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_qgis_opens_and_edits_the_questions(session: Session) -> None:
+    """QGIS lives in the system's Python."""
+    try:
+        subprocess.run([QGIS, "-c", "import qgis.core"], check=True, capture_output=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip("PyQGIS is not installed (apt-get install python3-qgis)")
+    export(session)
+    path = session.folder / "export" / "query.gpkg"
+    done = subprocess.run(
+        [QGIS, "-c", SCRIPT, path],
+        capture_output=True,
+        text=True,
+        check=False,  # it may crash at its exit
+        timeout=120,
+        env={"QT_QPA_PLATFORM": "offscreen", "HOME": str(session.folder), "PATH": "/usr/bin:/bin"},
+    )
+    assert "crs EPSG:32632 n 4 style True ValueMap" in done.stdout, done.stdout + done.stderr
+    assert "('corn', '1')" in done.stdout and "(\"can't tell\", '0')" in done.stdout
+    assert "renderer categorizedSymbol 6" in done.stdout and "saved True" in done.stdout
+    pixels = session.open_pixels
+    assert read_query(path, [1, 2, 3, 4], SHAPE, WHERE) == [(pixels[0], 1), (pixels[1], 2)]
