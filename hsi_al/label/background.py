@@ -45,7 +45,7 @@ class Background:
         while self._wait():
             began = time.monotonic()
             try:
-                with self.session.working():
+                with self.session.computing, self.session.working():
                     if self.session.learn():
                         self.seconds = time.monotonic() - began
             except Superseded:
@@ -88,7 +88,7 @@ class Background:
         """Map a large scene tile by tile until there is something to learn; what is in view comes before that."""
         session = self.session
         try:
-            while not self.closing and session.refine():
+            while not self.closing and self._refined():
                 if session.due and self._is_time() and (session.complete or not session.mapper.behind):
                     return
         except Superseded:
@@ -96,12 +96,17 @@ class Background:
         except Exception as error:
             self._fail(error)
 
+    def _refined(self) -> bool:
+        with self.session.computing:
+            return self.session.refine()
+
     def _doubt(self) -> None:
         """Look for doubtful labels once nothing else is to do."""
         if self.session.due or self.closing:
             return
         try:
-            self.session.doubt()
+            with self.session.computing:
+                self.session.doubt()
         except Superseded:
             return
         except Exception as error:

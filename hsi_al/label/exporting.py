@@ -43,6 +43,12 @@ def export(session: Session, folder: Path | None = None) -> list[Path]:
         OSError: A file can't be written.
     """
     require_geo("An export")
+    with session.computing:
+        return written_files(session, folder or session.folder / FOLDER)
+
+
+def written_files(session: Session, folder: Path) -> list[Path]:
+    """Write the files of `export` while no model is fitted."""
     with session.lock:
         map_, given = session.map, dict(session.answers.given)
         classes, asked = dict(session.answers.classes), list(session.open_pixels)
@@ -50,7 +56,6 @@ def export(session: Session, folder: Path | None = None) -> list[Path]:
         raise Refused(
             "There is no map to export yet; label pixels of two classes or more, and wait until all is mapped.", 409
         )
-    folder = folder or session.folder / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     scene, where = session.scene, session.scene.georeference
     shape = scene.height, scene.width

@@ -85,6 +85,8 @@ class Session:
         busy: Whether a model is being fitted.
         lock: Held while the state changes or is read.
         changed: Notified when there is something to learn from.
+        computing: Held while a model is fitted or asked; an export waits for it, since the libraries that write files
+            change what all threads share, such as filters of warnings.
         superseded: Returns whether a fit in progress should be given up.
 
     Raises:
@@ -106,6 +108,7 @@ class Session:
         self.who = who or user()
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
+        self.computing = threading.Lock()
         self.journal = Journal(folder / ANSWERS)
         self.answers: Answers = replayed(self.journal)
         self.has_data: NDArray[np.bool_] | None = None if scene.no_data is None else ~scene.no_data.ravel()
