@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
@@ -386,20 +387,10 @@ def gaps_of(scene: Scene) -> list[int]:
     return [number for number in range(1, len(kept)) if kept[number] != kept[number - 1] + 1]
 
 
-def spectra_at(session: Session, pixels: list[int]) -> np.ndarray:
-    """Return the spectra of pixels, (n, B), in the values that learners see."""
-    scene = session.scene
-    if isinstance(scene.source, np.ndarray):
-        return np.asarray(scene.source.reshape(-1, scene.n_bands)[pixels], np.float64)
-    rows = [divmod(pixel, scene.width) for pixel in pixels]
-    found = [scene.source.read(row, row + 1, column, column + 1)[0, 0] for row, column in rows]
-    return np.asarray(found, np.float64).reshape(len(pixels), scene.n_bands)
-
-
 def about_pixel(session: Session, pixel: int) -> dict[str, Any]:
     """Return spectrum, label and prediction of a pixel; while an assessment asks for it, without the prediction."""
     has_data = session.has_data is None or bool(session.has_data[pixel])
-    values = [float(value) for value in spectra_at(session, [pixel])[0]] if has_data else [None] * session.scene.n_bands
+    values = [float(value) for value in session.spectra([pixel])[0]] if has_data else [None] * session.scene.n_bands
     with session.lock:
         answer, map_, running = session.answers.given.get(pixel), session.map, session.answers.running
         blind = running is not None and pixel in running.pixels
@@ -434,7 +425,7 @@ def class_spectra(session: Session) -> list[dict[str, Any]]:
     for value in np.unique(values).tolist():
         mine = ids[values == value]
         pixels = mine[:: -(-len(mine) // MOST_SPECTRA)].tolist()  # of polygons some do
-        spectra = spectra_at(session, pixels)
+        spectra = session.spectra(pixels)
         found.append(
             {
                 "value": value,
@@ -461,8 +452,7 @@ def all_labels(session: Session) -> list[dict[str, Any]]:
 
     with session.lock:
         given, doubts = list(session.answers.given.items()), session.doubts
-    given.sort(key=lambda item: (-item[1].number, item[0]))
-    given = given[:MOST_LISTED]
+    given = nsmallest(MOST_LISTED, given, key=lambda item: (-item[1].number, item[0]))
     return [entry(pixel, answer) for pixel, answer in given]
 
 

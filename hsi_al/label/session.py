@@ -45,6 +45,8 @@ from hsi_al.scenes.scene import Scene
 
 Ids = NDArray[np.int64]
 MOST_CLASSES = 255
+MOST_FILLED = 10**5  # pixels of a polygon
+MOST_SPECTRA = 20_000  # of labelled pixels that are remembered of a cube in its file
 WIDE = 2**22  # pixels of a scene from which candidates come in windows
 SPARE = 40  # pixels that can be asked while a model is fitted
 STABLE = 0.99  # kappa between successive maps
@@ -129,6 +131,7 @@ class Session:
         self.busy = False
         self.doubts: dict[int, tuple[int, float]] = {}  # pixel id -> label value and doubt about it
         self.superseded: Callable[[], bool] = lambda: False
+        self._spectra: dict[int, NDArray[Any]] = {}
         self._learnt = -1  # `labels_version` of the answers that the latest model was fitted to
         self._spare: list[int] = []
         self._before: Ids | None = None  # label values of the candidates by the model of the latest query
@@ -207,6 +210,8 @@ class Session:
                 ids = np.setdiff1d(ids, running.pixels)
             if not len(ids):
                 raise Refused("No pixel with data has its centre in this polygon; draw a larger one.")
+            if len(ids) > MOST_FILLED:
+                raise Refused(f"This polygon holds {len(ids):,} pixels; draw one of {MOST_FILLED:,} at most.")
             corners = [[float(row), float(column)] for row, column in points]
             self._keep({"event": "label", "pixels": ids.tolist(), "value": value, "asked": False, "polygon": corners})
             return len(ids)
@@ -256,6 +261,24 @@ class Session:
             if not self.answers.can_redo:
                 raise Refused("There is nothing to redo.", 409)
             self._keep({"event": "redo"})
+
+    def spectra(self, pixels: Sequence[int]) -> NDArray[np.float64]:
+        """Return the spectra of pixels in the values that learners see, (n, B).
+
+        Raises:
+            SceneError: The cube's file is damaged.
+        """
+        source, shape = self.scene.source, (len(pixels), self.scene.n_bands)
+        if isinstance(source, np.ndarray):
+            return np.asarray(source.reshape(-1, shape[1])[np.array(pixels, np.int64)], np.float64)
+        for pixel in pixels:
+            if pixel not in self._spectra:
+                row, column = divmod(pixel, self.scene.width)
+                self._spectra[pixel] = source.read(row, row + 1, column, column + 1)[0, 0]
+        found = np.array([self._spectra[pixel] for pixel in pixels], np.float64).reshape(shape)
+        if len(self._spectra) > MOST_SPECTRA:
+            self._spectra = {}
+        return found
 
     # The assessment.
 

@@ -8,6 +8,7 @@ value; `assessment_stopped`.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -134,6 +135,7 @@ class Answers:
         self.assessments: list[Assessment] = []
         self.again: list[int] = []
         self.version = self.labels_version = 0
+        self._counts: Counter[int | None] = Counter()  # of the values in `given`
         self._done: list[Step] = []
         self._undone: list[Step] = []
         for event in events:
@@ -168,11 +170,7 @@ class Answers:
 
     def counts(self) -> dict[int, int]:
         """Return label value -> number of pixels with this label."""
-        found = dict.fromkeys(self.classes, 0)
-        for answer in self.given.values():
-            if answer.value is not None:
-                found[answer.value] += 1
-        return found
+        return {value: self._counts[value] for value in self.classes}
 
     def apply(self, event: dict[str, Any]) -> None:
         """Change the state as an event says.
@@ -226,21 +224,26 @@ class Answers:
         self._done.append((book, {pixel: (book.get(pixel), answer) for pixel in pixels}))
         self._undone.clear()
         for pixel in pixels:
-            book[pixel] = answer
+            self._put(book, pixel, answer)
         if book is self.given:
             self.labels_version += 1
             self.again = [pixel for pixel in self.again if pixel not in book]
+
+    def _put(self, book: dict[int, Answer], pixel: int, answer: Answer | None) -> None:
+        before = book.pop(pixel, None)
+        if answer is not None:
+            book[pixel] = answer
+        if book is self.given:
+            for found, change in ((before, -1), (answer, 1)):
+                if found is not None:
+                    self._counts[found.value] += change
 
     def _move(self, back: bool) -> None:
         source, target = (self._done, self._undone) if back else (self._undone, self._done)
         book, changes = step = source.pop()
         target.append(step)
         for pixel, (before, after) in changes.items():
-            found = before if back else after
-            if found is None:
-                book.pop(pixel, None)
-            else:
-                book[pixel] = found
+            self._put(book, pixel, before if back else after)
         if book is self.given:
             self.labels_version += 1
             asked = [pixel for pixel, (_, after) in changes.items() if after is not None and after.asked]

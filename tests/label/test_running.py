@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +17,9 @@ import pytest
 from hsi_al.active.parts import build_scene
 from hsi_al.errors import ConfigurationError, SessionError
 from hsi_al.label import __main__ as command
-from hsi_al.label.running import configuration, opened
+from hsi_al.label.running import begin_assessment, configuration, opened
 from hsi_al.pool.answers import ANSWERS, session_labels
-from tests.label.fakes import config_of, scene_of
+from tests.label.fakes import answer_all, config_of, scene_of, taught
 
 
 def open_in(folder: Path, classes: Sequence[str] = ("corn", "oats")) -> list[str]:
@@ -99,35 +101,64 @@ def test_what_is_missing_or_wrong_is_said_in_a_sentence(
     assert "needs fastapi" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_served_session_ends_well_by_a_signal(tmp_path: Path, number: int) -> None:
-    """The address, its server and the handling of signals exist in a process of their own only."""
-    np.save(tmp_path / "field.npy", scene_of(masked=False).cube)
-    arguments = ["field.npy", "--classes", "corn,oats", "--no-browser", "--session", "s", "learner=lda"]
-    served = subprocess.Popen(
-        [sys.executable, "-m", "hsi_al.label", *arguments],
-        cwd=tmp_path,
+def test_an_assessment_may_be_begun_at_once(tmp_path: Path) -> None:
+    session = taught(tmp_path / "s", 1)
+    answer_all(session)
+    begin_assessment(session, 20)
+    assert session.answers.running is not None and session.answers.running.n_labelled == 12
+    with pytest.raises(SessionError, match="too small"):
+        begin_assessment(taught(tmp_path / "t", 1), 2)
+
+
+@contextmanager
+def served(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], Callable[..., Any]]]:
+    """A served session of a file, and a function that sends requests: its address, signals and death are a process's."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hsi_al.label", *arguments, "--no-browser"],
+        cwd=folder,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     try:
-        assert served.stdout is not None
-        served.stdout.readline()
-        address = served.stdout.readline().strip()
-        page, token = address.split("/?token=")
-        request = urllib.request.Request(
-            f"{page}/api/labels",
-            json.dumps({"pixel_id": 3, "value": 2}).encode(),
-            {"X-Token": token, "Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=20) as response:
-            assert json.load(response)["n_labelled"] == 1
-        served.send_signal(number)
-        out, _ = served.communicate(timeout=20)
+        assert process.stdout is not None
+        process.stdout.readline()
+        page, token = process.stdout.readline().strip().split("/?token=")
+
+        def call(path: str, **given: Any) -> Any:
+            headers = {"X-Token": token, "Content-Type": "application/json"}
+            body = json.dumps(given).encode() if given else None
+            with urllib.request.urlopen(urllib.request.Request(f"{page}{path}", body, headers), timeout=20) as response:
+                return json.load(response)
+
+        yield process, call
     finally:
-        served.kill()
-        served.wait()
-    assert served.returncode == 0 and out.startswith("1 labels of 1 classes after") and " s, " in out
+        process.kill()
+        process.communicate()
+
+
+ARGUMENTS = ("field.npy", "--classes", "corn,oats", "--session", "s", "learner=lda")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_served_session_ends_well_by_a_signal(tmp_path: Path, number: int) -> None:
+    np.save(tmp_path / "field.npy", scene_of(masked=False).cube)
+    with served(tmp_path, *ARGUMENTS) as (process, call):
+        assert call("/api/labels", pixel_id=3, value=2)["n_labelled"] == 1
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0 and out.startswith("1 labels of 1 classes after") and " s, " in out
     assert session_labels(tmp_path / "s").pixel_ids.tolist() == [3]
+
+
+@pytest.mark.slow
+def test_a_killed_session_has_lost_nothing(tmp_path: Path) -> None:
+    np.save(tmp_path / "field.npy", scene_of(masked=False).cube)
+    with served(tmp_path, *ARGUMENTS) as (process, call):
+        for pixel in (3, 4, 5):
+            call("/api/labels", pixel_id=pixel, value=1 + pixel % 2)
+        process.kill()
+    with served(tmp_path, *ARGUMENTS) as (process, call):
+        assert call("/api/state")["n_labelled"] == 3
+        assert [one["pixel_id"] for one in call("/api/labels")] == [5, 4, 3]

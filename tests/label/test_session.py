@@ -1,6 +1,7 @@
 """A session without its server: what it asks, takes and keeps."""
 
 import errno
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 from hsi_al.errors import SessionError
 from hsi_al.label.session import Refused, Superseded
 from hsi_al.pool.answers import ANSWERS
-from tests.label.fakes import MASKED, SIDE, TRUTH, answer_all, config_of, session_in, taught
+from hsi_al.scenes.stored import stored_cube
+from tests.label.fakes import MASKED, SIDE, TRUTH, answer_all, config_of, scene_of, session_in, taught
 
 
 def test_a_session_from_the_first_question_to_a_map(tmp_path: Path) -> None:
@@ -72,6 +74,36 @@ def test_what_cannot_be_told_is_not_asked_again(tmp_path: Path) -> None:
         session.learn()
         assert not set(session.open_pixels) & set(skipped)
     assert len(set(skipped)) == 12
+
+
+def test_labels_from_elsewhere_are_taken_once(tmp_path: Path) -> None:
+    session = taught(tmp_path / "s", 1)
+    pixel = session.open_pixels[0]
+    assert session.take([(0, 1), (1, 1), (2, None), (pixel, 4)]) == 4
+    assert session.take([(0, 1), (1, 2), (2, None)]) == 1 and session.answers.given[1].value == 2
+    assert not session.answers.given[pixel].asked and pixel not in session.open_pixels
+    version = session.answers.version
+    with pytest.raises(Refused, match="no class 9"):
+        session.take([(7, 1), (8, 9)])
+    assert session.answers.version == version and session.take([]) == 0
+
+
+def test_too_large_polygons_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = taught(tmp_path / "s", 1)
+    monkeypatch.setattr("hsi_al.label.session.MOST_FILLED", 4)
+    with pytest.raises(Refused, match="holds 6 pixels"):
+        session.fill_polygon([(9.0, 1.0), (9.0, 4.0), (11.0, 4.0), (11.0, 1.0)], 1)
+    assert session.fill_polygon([(9.0, 1.0), (9.0, 3.0), (11.0, 3.0), (11.0, 1.0)], 1) == 4
+
+
+def test_spectra_of_a_cube_in_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hsi_al.label.session.MOST_SPECTRA", 3)
+    here = scene_of()
+    np.save(tmp_path / "cube.npy", here.cube)
+    there = replace(here, source=stored_cube(tmp_path / "cube.npy"), sample=here.cube.reshape(-1, 6)[::5])
+    one, other = session_in(tmp_path / "a"), session_in(tmp_path / "b", scene=there)
+    for pixels in ([3], [], [9, 3, 575], [575, 1, 2, 4]):
+        assert np.array_equal(one.spectra(pixels), other.spectra(pixels)) and one.spectra(pixels).shape[1] == 6
 
 
 def test_questions_go_on_while_a_model_is_missing(tmp_path: Path) -> None:

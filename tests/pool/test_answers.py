@@ -53,6 +53,7 @@ def test_every_number_of_undos_leads_back_to_the_state_at_that_time() -> None:
     for n in range(39, -1, -1):
         answers.apply(event("undo"))
         assert values(answers) == states[n]
+        assert answers.counts() == {value: list(states[n].values()).count(value) for value in (1, 2)}
     assert not answers.can_undo
     for n in range(1, 41):
         answers.apply(event("redo"))
