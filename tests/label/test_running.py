@@ -112,7 +112,7 @@ def test_an_assessment_may_be_begun_at_once(tmp_path: Path) -> None:
 
 @contextmanager
 def served(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], Callable[..., Any]]]:
-    """A served session of a file, and a function that sends requests: its address, signals and death are a process's."""
+    """A session in a process, whose address, signals and death are its own, and a function that sends requests."""
     process = subprocess.Popen(
         [sys.executable, "-m", "hsi_al.label", *arguments, "--no-browser"],
         cwd=folder,
