@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+import warnings
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -192,6 +193,11 @@ class Command:
     assess: int | None = None
 
 
+def expect_few_labels() -> None:
+    """Hide what scikit-learn warns of in every tree: that a sitting begins with few labels of many classes."""
+    warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%", UserWarning)
+
+
 def label(command: Command) -> None:
     """Open a session and serve its page until SIGINT or SIGTERM, then print a summary.
 
@@ -199,6 +205,7 @@ def label(command: Command) -> None:
         HsiAlError: Bad input.
         OSError: The folder can't be written, or the port is taken.
     """
+    expect_few_labels()
     config = configuration(command.scene, command.overrides, command.key)
     scene = build_scene(config)
     for notice in scene.notices:
@@ -302,6 +309,7 @@ def export_session(folder: Path, output: Path | None = None) -> list[Path]:
         HsiAlError: The folder holds no session, is open in another process, or its scene has changed or is missing.
         OSError: A file can't be written.
     """
+    expect_few_labels()
     if not (folder / "session.json").exists():
         raise SessionError(f"{folder} holds no session (session.json); name the folder of a labelling session.")
     config = load_kept(folder / "config.yaml", settings_of)

@@ -442,8 +442,8 @@ class Session:
         with self.lock:
             self._learnt, self.problem = stamp, None
             self.map = self.map if found is None else found
-            if (self.complete and complete) or first:
-                self._ask(outputs, scores, classes, rounds, len(ids))
+        if (self.complete and complete) or first:
+            self._ask(outputs, scores, classes, rounds, len(ids))
         self._fill_spare(outputs, scores, classes)
         return True
 
@@ -501,13 +501,15 @@ class Session:
             places = [np.searchsorted(classes, found[self._unlabelled()]) for found in (before, now)]
             kappa = agreement_of(places[0], places[1], len(classes))
             agreement = kappa if np.isfinite(kappa) else None
-        self._keep(
-            {"event": "query", "pixels": pixels, "by_model": True, "agreement": agreement, "n_labelled": n_labelled}
-        )
+        about = {"by_model": True, "agreement": agreement, "n_labelled": n_labelled}
+        with self.lock:  # not before: choosing takes a while, and answers don't wait
+            self._keep({"event": "query", "pixels": pixels, **about})
 
     def _unlabelled(self) -> NDArray[np.bool_]:
         """Whether each candidate has no label."""
-        return ~np.isin(self.candidates, self.answers.labelled()[0])
+        with self.lock:
+            labelled = self.answers.labelled()[0]
+        return ~np.isin(self.candidates, labelled)
 
     def _chosen(
         self, outputs: Outputs, scores: Scores | None, classes: Ids, n: int, rounds: int, also: Sequence[int]

@@ -88,6 +88,27 @@ def test_answers_never_wait_for_training(tmp_path: Path) -> None:
         wait_for(lambda: session.map is not None and session.map.n_labelled == 22)
 
 
+def test_answers_never_wait_for_the_choice_of_a_query(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = session_in(tmp_path / "s", "corn", "oats", "wheat", "pond")
+    session.learn()
+    choosing, go, chosen = threading.Event(), threading.Event(), session._chosen
+
+    def slow(*arguments: Any) -> list[int]:
+        choosing.set()
+        assert go.wait(20)
+        return chosen(*arguments)
+
+    monkeypatch.setattr(session, "_chosen", slow)
+    with learning(session):
+        answer_all(session)
+        wait_for(choosing.is_set)
+        start = time.monotonic()
+        session.answer(0, 1)
+        assert time.monotonic() - start < 1 and session.map is not None
+        go.set()
+        wait_for(lambda: len(session.answers.queries) == 2)
+
+
 def test_a_complete_query_ends_a_fit_that_lacks_its_last_answers(tmp_path: Path) -> None:
     session = session_in(tmp_path / "s", "corn", "oats", "wheat", "pond")
     session.learn()
