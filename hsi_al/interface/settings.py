@@ -1,6 +1,7 @@
 """Configurations from the arguments of Python functions, with the checks and sentences of the command line."""
 
 from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -64,9 +65,11 @@ def configured(keys: Keys, method: Method | None = None) -> Config:
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401
-    """Return a value in the types that configurations hold: NumPy's numbers and arrays, and tuples, as Python's own."""
+    """Return a value in the types that configurations hold: NumPy's values, tuples and paths as Python's own."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
+    if isinstance(value, PathLike):
+        return str(value)
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
     return value

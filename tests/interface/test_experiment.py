@@ -171,6 +171,12 @@ def test_a_failure_after_the_pool_has_grown_is_taken_back(tiny: hsi_al.Scene, mo
         patched.setattr(type(experiment._parts.records), "commit", late)
         experiment.step()
     assert len(experiment.labelled["label"]) == 16 and len(experiment.curve["round"]) == 1
+    stopping = hsi_al.Experiment(tiny, learner="lda", stop_at=0.0, **NUMBERS)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(type(experiment._parts.records), "commit", late)
+        stopping.step()
+    assert stopping.stopped is None and not stopping.finished
+    assert len(stopping.run()["round"]) == 1 and stopping.finished and "has reached" in str(stopping.stopped)
     again = hsi_al.Experiment(tiny, learner="lda", stop_when_stable=0.9, **NUMBERS)
     np.testing.assert_array_equal(experiment.run()["agreement"], again.run()["agreement"])
 

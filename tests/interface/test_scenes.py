@@ -1,5 +1,6 @@
 """Scenes from files and from arrays are the same."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 import hsi_al
 from hsi_al.scenes.checksums import data_checksums
+from tests.active.test_session_labels import write_session
 from tests.conftest import tiny_arrays
 
 NAMES = ["Corn", "Oats", "Woods"]
@@ -73,3 +75,19 @@ def test_the_catalogue(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert (scene.n_classes, scene.name) == (2, "two fields")
     with pytest.raises(hsi_al.SceneError, match="is no folder"):
         hsi_al.load_scene("salinas", data_dir=tmp_path / "missing")
+
+
+def test_a_missing_extra_names_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    (tmp_path / "field.tif").write_bytes(b"II*\0" + bytes(60))
+    with pytest.raises(hsi_al.SceneError, match=r"pip install 'hsi_al\[geo\]'"):
+        hsi_al.load_scene(tmp_path / "field.tif")
+
+
+def test_labels_of_a_session(tmp_path: Path) -> None:
+    cube, truth = tiny_arrays()
+    np.save(tmp_path / "cube.npy", cube)
+    labels = {int(pixel): 1 + pixel % 2 for pixel in np.flatnonzero(truth)[::9].tolist()}
+    write_session(tmp_path / "session", (*truth.shape, 6), labels)
+    scene = hsi_al.load_scene(tmp_path / "cube.npy", labels=tmp_path / "session")
+    assert scene.labelled_ids.tolist() == sorted(labels) and set(scene.class_names.values()) == {"oats", "corn"}

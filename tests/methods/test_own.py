@@ -149,3 +149,16 @@ def test_infinite_features_are_refused(tiny: hsi_al.Scene) -> None:
     features[:, 1] = np.nan
     with pytest.raises(hsi_al.LearnerError, match="The features of the GaussianNB hold NaN"):
         hsi_al.Experiment(tiny, learner=hsi_al.make_learner(GaussianNB(), features=features), **NUMBERS)
+
+
+def test_the_window_of_an_own_learner_guards_a_split_that_is_named(tiny: hsi_al.Scene) -> None:
+    learner = hsi_al.make_learner(GaussianNB(), windows=[7], patch_size=1)
+    blocks: dict[str, Any] = {"split.block_size": 8}
+    named = hsi_al.Experiment(tiny, "blocks", learner, **NUMBERS, **blocks).split
+    made = hsi_al.make_split(tiny, "blocks", learner=learner, block_size=8)
+    assert named.test.tolist() == made.test.tolist() != []
+    rows, columns = np.divmod(made.test, 26)
+    near = [
+        abs(rows - row) + abs(columns - column) for row, column in zip(*np.divmod(made.candidates, 26), strict=True)
+    ]
+    assert min(distance.min() for distance in near) > 3  # half of the window
