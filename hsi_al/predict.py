@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from hsi_al.scenes.formats.emit import LookupTable
 
 
+OTHER_UNIT = 25  # times; reflectances are kept as shares, in percent, or times 1,000 or 10,000
+
+
 class Prediction(NamedTuple):
     """The map of a cube.
 
@@ -80,7 +83,8 @@ def predict(
         cube_key: Key of the cube; default: `cube` in a file of `save_scene`, else the only array in the file.
         accelerator: Device to compute on, which may differ from the run's: auto, cpu, gpu or mps.
         no_data: Values of missing data beside those of the run and of the file.
-        force: Whether to map a cube whose values lie outside of those that the run was trained on.
+        force: Whether to map a cube whose values lie outside of those that the run was trained on, or whose file calls
+            bands bad that the run needs.
         uncertainty_wanted: Whether to find the uncertainty of a cube that isn't georeferenced, too.
 
     Raises:
@@ -108,10 +112,11 @@ def predict(
                 f"{cube_file} has shape {rows.shape}, but the run was trained on {n_bands} bands: give a cube (rows, "
                 f"columns, {n_bands})."
             )
-        rows = of_bands(rows, matching_bands(rows, n_bands, meta.get("wavelengths"), meta.get("bands")))
+        rows = of_bands(rows, matching_bands(rows, n_bands, meta.get("wavelengths"), meta.get("bands"), force))
         for notice in opened.notices:
             complain(notice)
-        own = () if rows.no_data is None else (rows.no_data,)
+        all_are_data = config.dataset.no_data is not None and not config.dataset.no_data  # whatever a file says
+        own = () if rows.no_data is None or all_are_data else (rows.no_data,)
         kept = preparation_for(meta, run_directory / "meta.json", (*no_data, *own))
         found = survey(str(cube_file), StoredCube(rows), kept.no_data, blank=kept.blank or None)
         preparation = replace(kept, blank=bool(found.blank))
@@ -189,7 +194,7 @@ def check_values(
         force: Whether a cube outside of them is mapped all the same.
 
     Raises:
-        SceneError: The values lie outside of the limits.
+        SceneError: The values lie outside of the limits, or are many times smaller or larger in every band.
     """
     least, most = np.percentile(spectra, (1, 99)).tolist()
     inside = max(0.0, min(most, limits[1]) - max(least, limits[0])) / ((most - least) or 1.0)
@@ -200,7 +205,15 @@ def check_values(
     )
     if not inside and not force:
         raise SceneError(f"{where.format('outside of')} Convert it, or map it all the same with --force.")
-    if inside < 0.5:
+    if (times := times_the_run(spectra, meta)) is not None:
+        other = (
+            f"{cube_file}: the values are {times:.3g} times those of the run's scene or "
+            f"{'less' if times < 1 else 'more'} in every band: is it in another unit?"
+        )
+        if not force:
+            raise SceneError(f"{other} Convert it, or map it all the same with --force.")
+        complain(f"Warning: {other}")
+    elif inside < 0.5:
         print(f"Warning: {where.format('mostly outside of')}", file=sys.stderr)
     elif "band_statistics" in meta:
         means, deviations = np.asarray(meta["band_statistics"])
@@ -211,6 +224,27 @@ def check_values(
                 "run's scene (median over bands): is it in another unit?",
                 file=sys.stderr,
             )
+
+
+def times_the_run(spectra: NDArray[Any], meta: dict[str, Any]) -> float | None:
+    """Return how many times the mean of a cube is that of the run's scene, in the band where they differ least.
+
+    Args:
+        spectra: Prepared spectra of some of its pixels, (n, bands).
+        meta: Contents of the run's meta.json.
+
+    Returns:
+        The factor, if it is beyond `OTHER_UNIT` in every band, as a change of the unit makes it; else None.
+    """
+    if "band_statistics" not in meta:
+        return None
+    kept = Preparation.from_json(meta.get("preparation", {}))
+    offset, scale = np.asarray(kept.offset or 0.0), np.asarray(kept.scale or 1.0)
+    here, there = (np.abs(means * scale + offset) for means in (meta["band_statistics"][0], spectra.mean(axis=0)))
+    factors = there[here > 0] / here[here > 0]
+    if len(factors) and factors.max() < 1 / OTHER_UNIT:
+        return float(factors.max())
+    return float(factors.min()) if len(factors) and factors.min() > OTHER_UNIT else None
 
 
 def write_prediction(
@@ -313,7 +347,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--no-data", type=numbers, default=[], metavar="VALUES", help="values of missing data: --no-data=-9999,nan"
     )
-    parser.add_argument("--force", action="store_true", help="map a cube whose values the run has never seen")
+    parser.add_argument(
+        "--force", action="store_true", help="map a cube with values the run has never seen, or bad bands"
+    )
     parser.add_argument("--on-ground", action="store_true", help="place the map of an EMIT product on the ground (GLT)")
     given = parser.parse_args(argv)
 

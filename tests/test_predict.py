@@ -6,7 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
+from hsi_al.errors import SceneError
 from hsi_al.predict import check_values, main
+from hsi_al.scenes.preparation import Preparation
 from tests.conftest import CommandLine, tiny_arrays
 
 
@@ -62,6 +64,55 @@ def test_a_mean_spectrum_far_away(capfd: pytest.CaptureFixture[str]) -> None:
     assert not capfd.readouterr().err
     check_values(Path("a.npy"), spectra - [0.5, 0.0, 0.0], meta, (0.0, 10.0), force=False)
     assert "its mean spectrum is 3.5 standard deviations away" in capfd.readouterr().err
+
+
+def test_another_unit_within_the_range(capfd: pytest.CaptureFixture[str]) -> None:
+    """A scene whose smallest value is 0 has every cube of a smaller unit inside of its range."""
+    means, deviations = np.array([1000.0, 2000.0, 3000.0]), np.array([400.0, 900.0, 1500.0])
+    meta = {"band_statistics": [means.tolist(), deviations.tolist()]}
+    spectra = means + np.array([[-0.5], [0.5]]) * deviations
+    for factor, refused in ((1e-4, True), (1e-2, True), (0.1, False), (1.0, False)):
+        if refused:
+            with pytest.raises(SceneError, match=r"in every band: is it in another unit\?.*--force"):
+                check_values(Path("a.npy"), spectra * factor, meta, (0.0, 10000.0), force=False)
+        check_values(Path("a.npy"), spectra * factor, meta, (0.0, 10000.0), force=True)
+        assert ("in every band" in capfd.readouterr().err) == refused
+    dark = spectra * [0.3, 0.001, 0.001]  # water is dark in the infrared alone
+    check_values(Path("a.npy"), dark, meta, (0.0, 10000.0), force=False)
+    standard = meta | {
+        "band_statistics": [[0.0] * 3, [1.0] * 3],
+        "preparation": Preparation(offset=tuple(means), scale=tuple(deviations)).to_json(),
+    }
+    with pytest.raises(SceneError, match="in every band"):
+        check_values(Path("a.npy"), (spectra * 1e-4 - means) / deviations, standard, (-3.0, 3.0), force=False)
+    check_values(Path("a.npy"), (spectra - means) / deviations, standard, (-3.0, 3.0), force=False)
+
+
+def test_pixels_that_are_data_whatever_the_file_says(
+    tmp_path: Path, command_line: CommandLine, no_figures: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    cube, truth = tiny_arrays()
+    height, width, n_bands = cube.shape
+    place = {"crs": "EPSG:32632", "transform": rasterio.Affine(2, 0, 500000, 0, -2, 5000000)}
+    with rasterio.open(
+        "a.tif", "w", "GTiff", width, height, n_bands, dtype=cube.dtype.name, nodata=int(cube[0, 0, 0]), **place
+    ) as file:
+        file.write(cube.transpose(2, 0, 1))
+    np.save("truth.npy", truth)
+    scene = ("dataset=custom", "dataset.cube_file=a.tif", "dataset.ground_truth_file=truth.npy")
+    few = ("learner=lda", "protocol=few", "protocol.rounds=0", "acquisition=none", "protocol.initial=uniform")
+    for no_data, all_mapped in ((("dataset.no_data=[]",), True), ((), False)):
+        done = command_line(*scene, *few, *no_data, f"hydra.run.dir=run{all_mapped}")
+        assert done.code == 0, done.err
+        assert main([f"run{all_mapped}", "a.tif"]) == 0, capfd.readouterr().err
+        assert read(tmp_path / f"run{all_mapped}" / "predictions" / "a" / "class_map.h5").all() == all_mapped
+
+
+def test_a_file_is_no_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").write_text("x")
+    assert main([str(tmp_path / "run"), str(tmp_path / "cube.npy")]) == 2
+    assert "is a file where the directory of a run is needed" in capfd.readouterr().err
 
 
 def test_label_values_beyond_16_bits_and_missing_data(

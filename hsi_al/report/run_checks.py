@@ -47,6 +47,8 @@ def finished_run(run_dir: Path) -> dict[str, Any]:
     Raises:
         RunDirectoryError: The run is not finished, or one of the reasons of `check_run`.
     """
+    if run_dir.exists() and not run_dir.is_dir():
+        raise RunDirectoryError(f"{run_dir} is a file where the directory of a run is needed; name that.")
     if meta_entries(run_dir).get("state") != "finished":
         raise RunDirectoryError(f"{run_dir} holds no finished run; run it to its end first.")
     check_run(run_dir, weights=True)

@@ -104,51 +104,78 @@ def of_bands(rows: Rows, bands: Sequence[int]) -> Rows:
 
 
 def matching_bands(
-    rows: Rows, n_bands: int, wavelengths: Sequence[float] | None, bands: Sequence[int] | None
+    rows: Rows,
+    n_bands: int,
+    wavelengths: Sequence[float] | None,
+    bands: Sequence[int] | None,
+    bad_too: bool = False,
 ) -> list[int]:
     """Return the bands of a cube that are those of a run's scene, in the run's order.
 
-    Where both know their wavelengths, these decide: of each wavelength the nearest band is taken. Else a cube with as
-    many bands as the run used is taken as it is, and one with as many as the run's file had gives those the run used.
+    Where both know their wavelengths, these decide: of each wavelength the nearest band is taken, a good one before a
+    bad one. Else a cube with as many bands as the run used is taken as it is, and one with as many as the run's file
+    had gives those the run used.
 
     Args:
         rows: The opened cube (H, W, B).
         n_bands: Number of bands that the run used.
         wavelengths: Their centres in nm; None = unknown.
         bands: Their numbers in the run's file, followed by the number of bands of that file; None = unknown.
+        bad_too: Whether bands may be taken that the cube's file marks as bad.
 
     Raises:
-        SceneError: The cube lacks bands of the run.
+        SceneError: The cube lacks bands of the run, or its file marks some of them as bad.
     """
-    found = rows.shape[2]
     if wavelengths is not None and rows.wavelengths is not None:
-        return _nearest(rows, np.asarray(wavelengths), np.asarray(rows.wavelengths))
+        found = _nearest(rows, np.asarray(wavelengths), np.asarray(rows.wavelengths))
+    else:
+        found = _by_number(rows, n_bands, bands)
+    bad = [band for band in found if band in rows.bad_bands]
+    if bad and not bad_too:
+        centre = "" if rows.wavelengths is None else f" ({rows.wavelengths[bad[0]]:g} nm)"
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise SceneError(
+            f"{rows.path} marks the band {bad[0]}{centre}{more} as bad, which the run was trained on: train one "
+            "without, or use bad bands all the same with --force."
+        )
+    return found
+
+
+def _by_number(rows: Rows, n_bands: int, bands: Sequence[int] | None) -> list[int]:
+    found = rows.shape[2]
     if found == n_bands:
         return list(range(found))
     if bands is not None and found == bands[-1]:
         return list(bands[:-1])
+    whole = "" if bands is None else f", or all {bands[-1]} bands of such a file"
     raise SceneError(
         f"{rows.path} has shape {rows.shape}, but the run was trained on {n_bands} bands: give a cube (rows, columns, "
-        f"{n_bands})."
+        f"{n_bands}){whole}."
     )
 
 
 def _nearest(rows: Rows, wanted: NDArray[Any], there: NDArray[Any]) -> list[int]:
-    """Of each wavelength the nearest band: at most half as far as the run's bands are from each other, or 1 nm."""
+    """Of each wavelength the nearest band that none before took: at most half as far as the run's bands, or 1 nm."""
     order = np.sort(wanted)
     spacing = float(np.median(np.diff(order))) if len(order) > 1 else 0.0
-    nearest = np.abs(there[None, :] - wanted[:, None]).argmin(axis=1)
-    away = np.abs(there[nearest] - wanted)
     tolerance = max(1.0, spacing / 2)
-    if (away > tolerance).any():
-        worst = int(away.argmax())
-        raise SceneError(
-            f"{rows.path} has no band near {wanted[worst]:g} nm, which the run was trained on: its nearest is at "
-            f"{there[nearest[worst]]:g} nm, and {tolerance:.3g} nm are allowed; give a cube of the same sensor."
-        )
-    if len(np.unique(nearest)) < len(nearest):
-        raise SceneError(
-            f"{rows.path} has {len(there)} bands from {there.min():g} to {there.max():g} nm, fewer in places than the "
-            f"{len(wanted)} that the run was trained on; give a cube of the same sensor."
-        )
-    return [int(band) for band in nearest]
+    bad = np.isin(np.arange(len(there)), rows.bad_bands)
+    free, found = np.ones(len(there), bool), list[int]()
+    for centre in wanted.tolist():
+        away = np.abs(there - centre)
+        if away.min() > tolerance:
+            raise SceneError(
+                f"{rows.path} has no band near {centre:g} nm, which the run was trained on: its nearest is at "
+                f"{there[away.argmin()]:g} nm, and {tolerance:.3g} nm are allowed; give a cube of the same sensor."
+            )
+        # Detectors overlap, so that two bands may have one wavelength: the first in the file is that of the first.
+        near = np.flatnonzero(free & (away <= tolerance))
+        if not near.size:
+            raise SceneError(
+                f"{rows.path} has {len(there)} bands from {there.min():g} to {there.max():g} nm, fewer in places than "
+                f"the {len(wanted)} that the run was trained on; give a cube of the same sensor."
+            )
+        near = near[~bad[near]] if not bad[near].all() else near
+        found.append(int(near[away[near].argmin()]))
+        free[found[-1]] = False
+    return found

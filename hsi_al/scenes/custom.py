@@ -264,6 +264,12 @@ def _labels(
                 "dataset.test_file holds labels that only test; give those to learn from in dataset.ground_truth_file."
             )
         return Truth(np.zeros(rows.shape[:2], np.uint8)), None
+    files = [file for file in (truth_file, reading.test_file) if file is not None]
+    if reading.label_field is not None and not any(map(is_vector, files)):
+        raise SceneError(
+            f"dataset.label_field={reading.label_field} names a field of points or polygons, but {truth_file} is none "
+            "of them; leave it out."
+        )
     truth = _labels_of(name, truth_file, truth_key, rows, reading)
     if reading.test_file is None:
         return truth, None
@@ -275,11 +281,6 @@ def _labels_of(name: str, path: Path, key: str | None, rows: Rows, reading: Read
         drawn = vector_truth(path, key, reading.label_field, rows.georeference, (rows.shape[0], rows.shape[1]))
         ignored = [] if drawn.names else list(reading.ignored)  # text classes have numbers of our own
         return replace(drawn, labels=drawn.labels * ~np.isin(drawn.labels, ignored))
-    if reading.label_field is not None:
-        raise SceneError(
-            f"dataset.label_field={reading.label_field} names a field of points or polygons, but {path} is none of "
-            "them; leave it out."
-        )
     return read_labels(name, path, key, rows, reading.unlabelled, reading.ignored)
 
 
@@ -293,6 +294,11 @@ def scaled(scene: Scene, reading: Reading) -> Scene:
 
 def _prepared_scene(scene: Scene, found: Prepared, notices: Sequence[str]) -> Scene:
     if found.no_data is not None and (lost := int((scene.ground_truth[found.no_data] > 0).sum())):
+        if lost == np.count_nonzero(scene.ground_truth):
+            raise SceneError(
+                f"Scene {scene.name!r}: all {lost:,} labelled pixels have no data, so nothing is left to learn from; "
+                "check dataset.no_data, and that cube and labels are of the same scene."
+            )
         notices = [*notices, f"Warning: {lost:,} labelled pixels have no data and count as unlabelled."]
     return replace(
         scene,

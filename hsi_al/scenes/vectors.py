@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import reading
 from hsi_al.scenes.checks import Labels
-from hsi_al.scenes.georeference import Georeference, require_geo
+from hsi_al.scenes.georeference import Georeference, name_of_crs, require_geo
 from hsi_al.scenes.readers import existing_file
 
 SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb")
+UNREAD = (".kml", ".kmz", ".gml", ".gpx", ".csv", ".xlsx", ".dxf", ".tab", ".mif", ".sqlite", ".dbf", ".shx", ".prj")
 POINTS, POLYGONS = (0, 4), (3, 6)  # shapely's types
 MOST_CLASSES = 2**16
-SMALL = 4  # pixels: smaller polygons may hold no centre of a pixel
 
 
 @dataclass
@@ -40,7 +40,16 @@ class Drawn:
 
 
 def is_vector(path: Path) -> bool:
-    """Return whether a file's name is that of points and polygons."""
+    """Return whether a file's name is that of points and polygons.
+
+    Raises:
+        SceneError: It is one of a kind that isn't read.
+    """
+    if path.suffix.lower() in UNREAD:
+        raise SceneError(
+            f"{path}: points and polygons are read from {', '.join(SUFFIXES)}; export it as one of these (in QGIS: "
+            "Export, Save Features As)."
+        )
     return path.suffix.lower() in SUFFIXES
 
 
@@ -73,11 +82,13 @@ def drawn_labels(
     from pyogrio.errors import DataLayerError, DataSourceError
 
     with reading(path):
+        require_parts(path)
         try:
             crs, fids, geometries, values, chosen = _features(path, layer, label_field)
         except (DataSourceError, DataLayerError) as error:
             raise SceneError(
-                f"{path} can't be read as points and polygons ({_first(error)}); export it again."
+                f"{path} can't be read as points and polygons: it is damaged or not what its name says; export it "
+                "again."
             ) from error
         shapes = np.asarray(shapely.from_wkb(geometries, on_invalid="ignore"), object)
     result = Drawn(np.zeros(shape, np.uint8))
@@ -86,13 +97,17 @@ def drawn_labels(
     kept &= _usable(tell, shapes)
     shapes, numbers = shapes[kept], numbers[kept]
     tell = Told(path, fids[kept], result.notices)
-    shapes = _in_pixels(path, shapes, crs, where, result.notices)
+    shapes, moved = _in_pixels(tell, shapes, crs, where)
+    shapes, numbers = shapes[moved], numbers[moved]
+    tell = Told(path, tell.fids[moved], result.notices)
     shapes = _valid(tell, shapes)
     outside = ~shapely.intersects(shapes, shapely.box(0, 0, shape[1], shape[0]))
     tell("features", outside, "lie outside of the scene")
     if outside.all():
+        dropped = " ".join(notice.removeprefix("Warning: ") for notice in result.notices)
+        why = _extent(shapes) or (f" ({dropped.rstrip('.')})" if dropped else "")
         raise SceneError(
-            f"{path}: none of its {len(values):,} features lies in the scene with a class{_extent(shapes)}; check its "
+            f"{path}: none of its {len(values):,} features lies in the scene with a class{why}; check its "
             "coordinate reference system and the field with the classes."
         )
     tell = Told(path, tell.fids[~outside], result.notices)
@@ -120,6 +135,19 @@ class Told:
             first, n = ", ".join(map(str, self.fids[which][:5])), int(which.sum())
             more = f" and {n - 5:,} more" if n > 5 else ""
             self.notices.append(f"Warning: {n:,} {kind} of {self.path} (fid {first}{more}) {what}.")
+
+
+def require_parts(path: Path) -> None:
+    """Raise SceneError if a shapefile comes without the files that belong to it."""
+    if path.suffix.lower() != ".shp":
+        return
+    there = {place.name.lower() for place in path.parent.iterdir()}
+    for suffix in (".dbf", ".shx"):
+        if f"{path.stem}{suffix}".lower() not in there:
+            raise SceneError(
+                f"{path} has no {path.stem}{suffix} beside it: a shapefile is several files of one name (.shp, .dbf, "
+                ".shx, .prj); copy all of them."
+            )
 
 
 def _features(
@@ -150,10 +178,6 @@ def _features(
     if geometries is None or not len(geometries):
         raise SceneError(f"{path} holds no feature; draw some, or leave dataset.ground_truth_file out.")
     return meta["crs"], np.asarray(fids), geometries, np.asarray(columns[0]), chosen
-
-
-def _first(error: Exception) -> str:
-    return str(error).splitlines()[0][:150].rstrip(".;") if str(error) else type(error).__name__
 
 
 def _classes(
@@ -207,32 +231,50 @@ def _usable(tell: Told, shapes: NDArray[Any]) -> NDArray[np.bool_]:
     return kept
 
 
-def _in_pixels(path: Path, shapes: NDArray[Any], crs: Any, where: Georeference, notices: list[str]) -> NDArray[Any]:  # noqa: ANN401
-    """The shapes in columns and rows of the scene."""
+def _in_pixels(
+    tell: Told,
+    shapes: NDArray[Any],
+    crs: Any,  # noqa: ANN401
+    where: Georeference,
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The shapes in columns and rows of the scene, and which of them have a place there."""
     import shapely
 
-    move = _mover(path, crs, where, notices)
-    inverse = where.inverse
+    move = _mover(tell, crs, where)
+    points, owners = shapely.get_coordinates(shapes, return_index=True)
+    x, y = move(points[:, 0], points[:, 1])
+    a, b, c, d, e, f = where.inverse
+    points = np.column_stack([a * x + b * y + c, d * x + e * y + f])
+    nowhere = np.unique(owners[~np.isfinite(points).all(axis=1)])
+    found = ~np.isin(np.arange(len(shapes)), nowhere)
+    if len(shapes) and not found.any():
+        raise SceneError(
+            f"{tell.path}: no coordinates of its features can be brought from {name_of_crs(_wkt(crs))} into the cube's "
+            f"{name_of_crs(where.crs)}; see that the file names the system that its coordinates are in."
+        )
+    tell("features", ~found, "have coordinates that do not exist in the cube's coordinate reference system")
+    points[np.isin(owners, nowhere)] = 0.0  # a ring of NaN is refused
+    return np.asarray(shapely.set_coordinates(shapes.copy(), points), object), found
 
-    def to_pixels(points: NDArray[Any]) -> NDArray[Any]:
-        x, y = move(points[:, 0], points[:, 1])
-        a, b, c, d, e, f = inverse
-        return np.column_stack([a * x + b * y + c, d * x + e * y + f])
 
-    return np.asarray(shapely.transform(shapes, to_pixels), object)
+def _wkt(crs: Any) -> str:  # noqa: ANN401
+    from rasterio.crs import CRS
+
+    return str(CRS.from_user_input(crs).to_wkt())
 
 
 Mover = Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]
 
 
-def _mover(path: Path, crs: Any, where: Georeference, notices: list[str]) -> Mover:  # noqa: ANN401
+def _mover(tell: Told, crs: Any, where: Georeference) -> Mover:  # noqa: ANN401
+    from rasterio._err import CPLE_BaseError
     from rasterio.crs import CRS
     from rasterio.errors import CRSError, RasterioError
     from rasterio.warp import transform
 
     if not crs or not where.crs:
-        lacking = f"{path} names" if not crs else "the cube's file names"
-        notices.append(
+        lacking = f"{tell.path} names" if not crs else "the cube's file names"
+        tell.notices.append(
             f"Warning: {lacking} no coordinate reference system; the labels are taken to be in that of the "
             f"{'cube' if not crs else 'labels'}."
         )
@@ -241,20 +283,22 @@ def _mover(path: Path, crs: Any, where: Georeference, notices: list[str]) -> Mov
         source, target = CRS.from_user_input(crs), CRS.from_wkt(where.crs)
     except CRSError as error:
         raise SceneError(
-            f"{path} or the cube has a coordinate reference system that can't be understood ({_first(error)}); save "
-            "the labels in that of the cube."
+            f"{tell.path} or the cube has a coordinate reference system that can't be understood; save the labels in "
+            "that of the cube."
         ) from error
     if source == target:
         return lambda x, y: (x, y)
 
     def move(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         try:
-            moved = transform(source, target, x.tolist(), y.tolist())
-        except (RasterioError, ValueError) as error:
-            raise SceneError(
-                f"{path} can't be brought into the cube's coordinate reference system ({_first(error)})."
-            ) from error
-        return np.asarray(moved[0]), np.asarray(moved[1])
+            moved_x, moved_y = transform(source, target, x.tolist(), y.tolist())
+        except (RasterioError, CPLE_BaseError, ValueError):  # a single place outside of the system ends all
+            if len(x) < 2:
+                return np.full(len(x), np.nan), np.full(len(x), np.nan)
+            halves = [move(x[part], y[part]) for part in (slice(len(x) // 2), slice(len(x) // 2, None))]
+            first, second = (np.concatenate(axis) for axis in zip(*halves, strict=True))
+            return first, second
+        return np.asarray(moved_x), np.asarray(moved_y)
 
     return move
 
@@ -265,9 +309,17 @@ def _valid(tell: Told, shapes: NDArray[Any]) -> NDArray[Any]:
     wrong = ~shapely.is_valid(shapes)
     if wrong.any():
         shapes = shapes.copy()
-        shapes[wrong] = shapely.make_valid(shapes[wrong])
+        shapes[wrong] = [_polygonal(shape) for shape in shapely.make_valid(shapes[wrong])]
         tell("polygons", wrong, "cross themselves and were repaired; look at their pixels")
     return shapes
+
+
+def _polygonal(shape: Any) -> Any:  # noqa: ANN401
+    """Leave out the lines and points of a repaired polygon: they have no inside, but would be drawn."""
+    import shapely
+
+    parts = shapely.get_parts(shape)
+    return shapely.multipolygons(shapely.get_parts(parts[np.isin(shapely.get_type_id(parts), POLYGONS)]))
 
 
 def _extent(shapes: NDArray[Any]) -> str:

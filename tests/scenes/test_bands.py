@@ -69,6 +69,26 @@ def test_bands_of_another_cube_are_matched_by_wavelength() -> None:
         matching_bands(rows(), 3, (500.0, 500.4, 500.8), None)
 
 
+def test_bands_of_one_wavelength_are_told_apart_by_their_order() -> None:
+    overlap = (400.0, 500.0, 600.0, 500.0, 600.0, 700.0)  # two detectors
+    assert matching_bands(rows(wavelengths=overlap), 6, overlap, None) == list(range(6))
+    assert matching_bands(rows(wavelengths=overlap), 3, (600.0, 500.0, 600.0), None) == [2, 1, 4]
+    shifted = tuple(centre + 3 for centre in overlap)
+    assert matching_bands(rows(wavelengths=shifted), 6, overlap, None) == list(range(6))
+
+
+def test_bad_bands_of_another_cube_are_not_taken() -> None:
+    cube = rows(wavelengths=NM, bad_bands=(2, 4))
+    assert matching_bands(cube, 2, (NM[0], NM[3]), None) == [0, 3]
+    with pytest.raises(SceneError, match=r"marks the band 2 \(600 nm\) and 1 more as bad.*--force"):
+        matching_bands(cube, 6, NM, None)
+    assert matching_bands(cube, 6, NM, None, bad_too=True) == list(range(6))
+    with pytest.raises(SceneError, match="marks the band 4 as bad"):
+        matching_bands(rows(bad_bands=(4,), wavelengths=None), 1, None, (4, 6))
+    doubled = rows(wavelengths=(400.0, 500.0, 500.0, 600.0, 700.0, 800.0), bad_bands=(1,))
+    assert matching_bands(doubled, 1, (500.0,), None) == [2]
+
+
 def test_bands_without_wavelengths_are_matched_by_number() -> None:
     for changed, known in (({"wavelengths": None}, NM), ({}, None)):
         assert matching_bands(rows(**changed), 6, known, None) == list(range(6))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import Rows
+from hsi_al.scenes.custom import load_custom_scene
 from hsi_al.scenes.formats import raster
 from hsi_al.scenes.formats.raster import pieces
 from hsi_al.scenes.readers import loaded_rows, opened_rows, read_array
@@ -265,6 +266,40 @@ def test_a_place_that_is_none_is_said(tmp_path: Path, place: str) -> None:
     assert rows.georeference is None
     (notice,) = rows.notices
     assert f"'{place.partition(' =')[0]}'" in notice
+
+
+@pytest.mark.parametrize("said", ["-3.40282e+38", "-3.4028235e+38", "-3.4028234663852886e+38"])
+def test_the_smallest_float_is_found_however_it_is_written(tmp_path: Path, said: str) -> None:
+    cube = CUBE.astype(np.float32)
+    cube[2, 3] = np.finfo(np.float32).min
+    for path in (
+        write_envi(tmp_path / "a.img", cube, more=f"data ignore value = {said}\n"),
+        write_envi(tmp_path / "b.img", cube, more=f"data ignore value = {said}\nreflectance scale factor = 2\n"),
+        write_tif(tmp_path / "c.tif", cube, nodata=float(said) if "823" in said else -3.4028235e38),
+    ):
+        scene = load_custom_scene("x", path)
+        assert scene.no_data is not None and np.argwhere(scene.no_data).tolist() == [[2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("tie", "size", "angle", "warned"),
+    [
+        ("1, 1", "30, 30", "rotation=30", False),
+        ("1, 1", "30, 30", "rotation=0", False),
+        ("10.5, 3", "30, 20", "units=Meters", False),
+        ("10.5, 3", "30, 30", "rotation=30", True),
+        ("1, 1", "30, 20", "rotation=-12.5", True),
+    ],
+)
+def test_turned_grids_that_programs_read_differently(
+    tmp_path: Path, tie: str, size: str, angle: str, warned: bool
+) -> None:
+    more = f"map info = {{UTM, {tie}, 500000, 5400000, {size}, 32, North, WGS-84, {angle}}}\n"
+    path = write_envi(tmp_path / "a.img", more=more)
+    with opened_rows(path) as rows, rasterio.open(path) as seen:
+        assert rows.georeference is not None
+        assert rows.georeference.transform == pytest.approx(tuple(seen.transform)[:6])
+        assert ("check where maps of it lie" in " ".join(rows.notices)) == warned
 
 
 def test_a_system_that_is_none_leaves_the_grid(tmp_path: Path) -> None:

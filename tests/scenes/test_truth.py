@@ -80,6 +80,52 @@ def test_a_class_0_is_the_same_in_both_files(tmp_path: Path) -> None:
     assert scene.class_names[zero] == "class 0"
 
 
+def test_labels_where_no_data_are(tmp_path: Path) -> None:
+    cube, truth = tiny_arrays()
+    np.save(tmp_path / "cube.npy", np.where((truth > 0)[..., None], -9999, cube.astype(int)))
+    np.save(tmp_path / "truth.npy", truth)
+    with pytest.raises(SceneError, match=f"all {np.count_nonzero(truth)} labelled pixels have no data"):
+        load_custom_scene(
+            "field",
+            tmp_path / "cube.npy",
+            ground_truth_file=tmp_path / "truth.npy",
+            reading=Reading(no_data=[-9999]),
+        )
+
+
+def test_a_field_belongs_to_the_file_that_has_features(tmp_path: Path) -> None:
+    pyogrio = pytest.importorskip("pyogrio")
+    rasterio, shapely = pytest.importorskip("rasterio"), pytest.importorskip("shapely")
+    cube, truth = tiny_arrays()
+    place = {"crs": "EPSG:32632", "transform": rasterio.Affine(2, 0, 500000, 0, -2, 5000000)}
+    height, width, n_bands = cube.shape
+    with rasterio.open(
+        tmp_path / "cube.tif", "w", "GTiff", width, height, n_bands, dtype=cube.dtype.name, **place
+    ) as file:
+        file.write(cube.transpose(2, 0, 1))
+    labels = {
+        "labels.npy": np.where(np.arange(width) < 13, truth, 0),
+        "points.gpkg": np.where(np.arange(width) < 13, 0, truth),
+    }
+    np.save(tmp_path / "labels.npy", labels["labels.npy"])
+    rows, columns = np.nonzero(labels["points.gpkg"])
+    points = shapely.to_wkb(shapely.points(500001 + 2 * columns, 4999999 - 2 * rows))
+    values = [labels["points.gpkg"][rows, columns], np.arange(len(rows))]
+    pyogrio.raw.write(tmp_path / "points.gpkg", points, values, ["code", "id"], geometry_type="Point", crs="EPSG:32632")
+    for given, test in (("labels.npy", "points.gpkg"), ("points.gpkg", "labels.npy")):
+        reading = Reading(label_field="code", test_file=tmp_path / test)
+        scene = load_custom_scene("field", tmp_path / "cube.tif", ground_truth_file=tmp_path / given, reading=reading)
+        assert np.array_equal(scene.ground_truth, truth)
+        assert scene.test_pixels is not None and np.array_equal(scene.test_pixels, labels[test] > 0)
+    with pytest.raises(SceneError, match="label_field=code names a field of points or polygons"):
+        load_custom_scene(
+            "field",
+            tmp_path / "cube.tif",
+            ground_truth_file=tmp_path / "labels.npy",
+            reading=Reading(label_field="code"),
+        )
+
+
 def test_split_given(tmp_path: Path, command_line: CommandLine) -> None:
     cube, truth = tiny_arrays()
     np.save("cube.npy", cube)

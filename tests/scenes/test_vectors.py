@@ -15,7 +15,7 @@ pyogrio = pytest.importorskip("pyogrio", reason="the extra geo is not installed"
 shapely = pytest.importorskip("shapely", reason="the extra geo is not installed")
 rasterio = pytest.importorskip("rasterio", reason="the extra geo is not installed")
 
-from hsi_al.scenes.vectors import Drawn, drawn_labels  # noqa: E402
+from hsi_al.scenes.vectors import Drawn, drawn_labels, is_vector  # noqa: E402
 
 UTM = rasterio.crs.CRS.from_epsg(32632).to_wkt()
 # Pixels of 10 x 10 m, first corner at (500000, 5000000), north up.
@@ -138,6 +138,56 @@ def test_what_is_dropped_is_named(tmp_path: Path) -> None:
         "1 polygons of {} (fid 4) hold no centre of a pixel",
     ):
         assert words.format(path) in said, said
+
+
+def test_lines_of_repaired_polygons_are_not_drawn(tmp_path: Path) -> None:
+    corners = [(2, 2), (2, 6), (6, 6), (6, 15), (6, 6), (6, 2)]
+    spiked = shapely.Polygon([place(*corner) for corner in corners])  # a square with a line of nine pixels
+    flat = shapely.Polygon([place(10.5, 3), place(10.5, 20), place(10.5, 3)])
+    found = draw(save(tmp_path / "a.gpkg", [spiked, flat, square(14, 0, 16, 9)], code=[1, 2, 3]))
+    expected = np.zeros(SHAPE, int)
+    expected[2:6, 2:6], expected[14:16, :9] = 1, 3
+    assert np.array_equal(found.labels, expected)
+    assert "2 polygons of" in " ".join(found.notices)
+
+
+def test_coordinates_that_do_not_exist_drop_their_features_alone(tmp_path: Path) -> None:
+    from rasterio.warp import transform
+
+    corners = [(2, 3), (2, 9), (6, 9), (6, 3)]
+    longitudes, latitudes = transform(UTM, "EPSG:4326", *zip(*(place(*corner) for corner in corners), strict=True))
+    good = shapely.Polygon(list(zip(longitudes, latitudes, strict=True)))
+    wrong = [shapely.Point(9, 1000), shapely.Polygon([(9, 45), (9, 4500), (10, 45)])]
+    found = draw(save(tmp_path / "a.gpkg", [wrong[0], good, wrong[1]], crs="EPSG:4326", code=[1, 2, 3]))
+    expected = np.zeros(SHAPE, int)
+    expected[2:6, 3:9] = 2
+    assert np.array_equal(found.labels, expected)
+    assert "2 features of" in found.notices[0] and "(fid 1, 3) have coordinates that do not exist" in found.notices[0]
+    for number, (shapes, crs, said) in enumerate(
+        (
+            ([square(2, 3, 6, 9)], "EPSG:4326", "can be brought from EPSG:4326 into the cube's EPSG:32632"),
+            ([square(2, 3, 6, 9)], 'LOCAL_CS["mine",UNIT["metre",1]]', "can be brought from mine into the cube's"),
+        )
+    ):
+        with pytest.raises(SceneError, match=said):
+            draw(save(tmp_path / f"{number}.gpkg", shapes, crs=crs, code=[1]))
+
+
+def test_a_shapefile_without_its_parts(tmp_path: Path) -> None:
+    for suffix in (".dbf", ".shx"):
+        path = tmp_path / f"x{suffix[1:]}.shp"
+        pyogrio.raw.write(
+            path, np.array([square(2, 3, 6, 9).wkb], object), [np.array([1])], ["c"], geometry_type="Polygon", crs=UTM
+        )
+        path.with_suffix(suffix).unlink()
+        with pytest.raises(SceneError, match=f"has no {path.stem}{suffix} beside it: a shapefile is several files"):
+            draw(path)
+
+
+def test_kinds_of_points_and_polygons_that_are_not_read() -> None:
+    assert is_vector(Path("a.SHP")) and not is_vector(Path("a.tif"))
+    with pytest.raises(SceneError, match=r"points and polygons are read from \.gpkg, \.shp"):
+        is_vector(Path("fields.kml"))
 
 
 def test_layers_and_fields_are_chosen(tmp_path: Path) -> None:

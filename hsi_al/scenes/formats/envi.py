@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import ANY, Format, Rows
-from hsi_al.scenes.formats.raster import Described, Values, holds, library, opened, raster_rows, with_no_data
+from hsi_al.scenes.formats.raster import Described, Values, exact, holds, library, opened, raster_rows, with_no_data
 from hsi_al.scenes.wavelengths import Centres, in_nm
 
 DATA_SUFFIXES = (".img", ".dat", ".raw", ".bsq", ".bil", ".bip", ".bin")
@@ -321,7 +321,7 @@ def divisor_of(header: Header, factor: list[float] | None, notices: list[str]) -
 def no_data_of(header: Header, layout: Layout, value: list[float] | None, notices: list[str]) -> float | None:
     """Return the stored number for missing data, if the type can hold it."""
     if value is None or holds(layout.dtype, value[0]):
-        return None if value is None else value[0]
+        return None if value is None else exact(layout.dtype, value[0])
     notices.append(
         f"{header.path}: the field 'data ignore value' is {value[0]:g}, which the type {layout.dtype} can't hold; "
         "it is ignored."
@@ -415,12 +415,28 @@ def place_of(header: Header, notices: list[str]) -> dict[str, str]:
         zone, half = [*words[7:9], "", ""][:2]
         makes_sense &= zone.isdecimal() and 1 <= int(zone) <= 60 and half.lower() in ("north", "south")
     if makes_sense:
+        if is_turned(words[7:]) and (numbers[:2] != [1.0, 1.0] or abs(numbers[4]) != abs(numbers[5])):
+            notices.append(
+                f"Warning: {header.path}: 'map info' turns a grid whose tie point is not its first corner (1, 1), or "
+                "whose pixels are oblong; programs differ there, and it is read as by GDAL and QGIS: check where maps "
+                "of it lie."
+            )
         return place
     notices.append(
         f"Warning: {header.path}: the field 'map info' is {shown(place['map info'])}, which is no place; correct it "
         "for maps that lie where the data lie."
     )
     return {}
+
+
+def is_turned(words: Sequence[str]) -> bool:
+    """Return whether the words of "map info" name a rotation."""
+    for word in words:
+        name, _, angle = word.partition("=")
+        with suppress(ValueError):
+            if name.strip().lower() == "rotation" and float(angle) % 90 != 0:
+                return True
+    return False
 
 
 def dataset_of(header: Header, data: Path, layout: Layout, place: dict[str, str]) -> Any:  # noqa: ANN401

@@ -348,7 +348,7 @@ def no_data_of(path: Path, dataset: Any, bands: Sequence[int], notices: list[str
             sentence = f"{path} names the no-data value {value:g}, which its type {kind} can't hold: it is ignored."
             notices += [] if sentence in notices else [sentence]
             value = None
-        found.append(None if value is None else float(value))
+        found.append(None if value is None else exact(kind, float(value)))
     return found
 
 
@@ -364,6 +364,12 @@ def with_no_data(numbers: Sequence[float | None], values: Values) -> tuple[float
     if shared and not values.scaled and not values.masked:
         return first, values
     return None, values if all(value is None for value in numbers) else replace(values, absent=absent)
+
+
+def exact(kind: np.dtype[Any], value: float) -> float:
+    """Return a stored number as its type holds it: the smallest of float32 is often written as -3.40282e+38."""
+    largest = float(np.finfo(np.float32).max)
+    return math.copysign(largest, value) if kind == np.float32 and 0.9999 < abs(value) / largest < 1.0001 else value
 
 
 def holds(kind: np.dtype[Any], value: float) -> bool:
