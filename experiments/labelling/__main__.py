@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hsi_al.scenes.catalogue import data_folder, load_catalogue_scene
+from hsi_al.scenes.custom import load_custom_scene
+from hsi_al.scenes.scene import Scene
 
 THINKING = 0.5  # seconds before an answer: nobody answers at once
 
@@ -86,16 +88,23 @@ class Page:
         return found
 
 
-def record(scene_name: str, n_labels: int, session: Path, thinking: float) -> list[dict[str, Any]]:
-    """Answer until so many pixels have a class; return a row per answer."""
-    scene = load_catalogue_scene(scene_name, data_folder(None))
+def record(place: str, scene: Scene, n_labels: int, session: Path, thinking: float) -> list[dict[str, Any]]:
+    """Answer until so many pixels have a class; return a row per answer.
+
+    Args:
+        place: The scene as the command takes it: a name of the catalogue or a file.
+        scene: The scene with its ground truth, which answers.
+        n_labels: Number of labels.
+        session: Folder of the session.
+        thinking: Seconds before each answer.
+    """
     truth = scene.ground_truth.ravel()
     names = [scene.class_names[value] for value in scene.label_values.tolist()]
     value_of = {original: place for place, original in enumerate(scene.label_values.tolist(), 1)}
     known = np.array([value_of.get(int(value), 0) for value in truth])
     answered = np.zeros(truth.size, bool)
     rows: list[dict[str, Any]] = []
-    with serving([scene_name, "--session", str(session), "--classes", ",".join(names)]) as address:
+    with serving([place, "--session", str(session), "--classes", ",".join(names)]) as address:
         page, began = Page(address), time.perf_counter()
         while page.state["n_labelled"] < n_labels:
             query = page.state["query"]
@@ -132,12 +141,18 @@ def main() -> None:
     """Record a session and write it as a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--scene", default="indian_pines")
+    parser.add_argument("--scene", default="indian_pines", help="name of a scene of the catalogue, or file of a cube")
+    parser.add_argument("--truth", type=Path, help="file of its ground truth, (rows, columns)")
+    parser.add_argument("--truth-key", help="key of the ground truth in its file")
     parser.add_argument("--labels", type=int, default=160)
     parser.add_argument("--thinking", type=float, default=THINKING, help="seconds before each answer")
     given = parser.parse_args()
+    if given.truth is None:
+        scene = load_catalogue_scene(given.scene, data_folder(None))
+    else:
+        scene = load_custom_scene("scene", Path(given.scene), None, given.truth, given.truth_key)
     with tempfile.TemporaryDirectory() as folder:
-        rows = record(given.scene, given.labels, Path(folder) / "session", given.thinking)
+        rows = record(given.scene, scene, given.labels, Path(folder) / "session", given.thinking)
     with given.out.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()
