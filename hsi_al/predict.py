@@ -118,7 +118,7 @@ def predict(
         all_are_data = config.dataset.no_data is not None and not config.dataset.no_data  # whatever a file says
         own = () if rows.no_data is None or all_are_data else (rows.no_data,)
         kept = preparation_for(meta, run_directory / "meta.json", (*no_data, *own))
-        found = survey(str(cube_file), StoredCube(rows), kept.no_data, blank=kept.blank or None)
+        found = survey(str(cube_file), StoredCube(rows), kept.no_data, blank=kept.blank or None, option="--no-data={}")
         preparation = replace(kept, blank=bool(found.blank))
         unclipped = replace(preparation, clip=None)
         check_values(cube_file, unclipped(found.sample[None])[0], meta, (low, high), force)

@@ -88,6 +88,21 @@ def test_another_unit_within_the_range(capfd: pytest.CaptureFixture[str]) -> Non
     check_values(Path("a.npy"), (spectra - means) / deviations, standard, (-3.0, 3.0), force=False)
 
 
+def test_missing_data_are_named_by_the_option_of_this_command(
+    run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cube = tiny_arrays()[0].astype(np.float64)
+    cube[3, 4] = np.nan
+    path = saved(tmp_path / "nan", cube)
+    assert main([str(run), str(path)]) == 2
+    assert "with --no-data=nan, or" in capfd.readouterr().err
+    assert main([str(run), str(path), "--no-data=nan"]) == 0
+    path = saved(tmp_path / "none", np.full_like(cube, -9999.0))
+    assert main([str(run), str(path), "--no-data=-9999"]) == 2
+    said = capfd.readouterr().err
+    assert "holds a value of missing data (-9999) in some band; " in said and "or correct --no-data." in said
+
+
 def test_pixels_that_are_data_whatever_the_file_says(
     tmp_path: Path, command_line: CommandLine, no_figures: None, capfd: pytest.CaptureFixture[str]
 ) -> None:

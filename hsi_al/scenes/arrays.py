@@ -162,7 +162,7 @@ def failure(error: Exception) -> str:
     if isinstance(error, MemoryError) or "memory allocation failed" in cause:
         return (
             f"does not fit into the free memory ({cause}); close other programs, or set dataset.in_memory=false for a "
-            "cube in an HDF5 or .npy file"
+            "cube in a raster, HDF5 or .npy file"
         )
     if isinstance(error, RecursionError):
         return "is too deeply nested to be read; write its array to a file of its own"

@@ -188,6 +188,11 @@ def _scene_of_files(
     name: str, cube_file: Path, cube_key: str | None, truth_file: Path | None, truth_key: str | None, reading: Reading
 ) -> tuple[Scene, int]:
     """The scene, and the label value that stands for the file's class 0."""
+    if is_vector(cube_file):
+        raise SceneError(
+            f"{cube_file} holds points or polygons, not a cube; give the image in dataset.cube_file, and this file in "
+            "dataset.ground_truth_file."
+        )
     truth_is_array = truth_file is not None and not is_vector(truth_file)
     shape = truth_shape(name, truth_file, truth_key) if truth_file is not None and truth_is_array else None
     rows = loaded_rows(cube_file, cube_key) if reading.in_memory else cube_rows(cube_file, cube_key)
@@ -278,6 +283,11 @@ def _labels(
 
 def _labels_of(name: str, path: Path, key: str | None, rows: Rows, reading: Reading) -> Truth:
     if is_vector(path):
+        if reading.unlabelled:
+            raise SceneError(
+                f"dataset.unlabelled={reading.unlabelled} goes with labels in an array; of the features of {path} "
+                "those with class 0 have none: leave it out, and give classes numbers from 1 or names."
+            )
         drawn = vector_truth(path, key, reading.label_field, rows.georeference, (rows.shape[0], rows.shape[1]))
         ignored = [] if drawn.names else list(reading.ignored)  # text classes have numbers of our own
         return replace(drawn, labels=drawn.labels * ~np.isin(drawn.labels, ignored))

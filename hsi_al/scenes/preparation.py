@@ -202,7 +202,11 @@ def applied(cube: NDArray[Any] | StoredCube, preparation: Preparation) -> NDArra
 
 
 def survey(
-    name: str, cube: NDArray[Any] | StoredCube, no_data: tuple[float, ...] = (), blank: bool | None = False
+    name: str,
+    cube: NDArray[Any] | StoredCube,
+    no_data: tuple[float, ...] = (),
+    blank: bool | None = False,
+    option: str = "dataset.no_data=[{}]",
 ) -> Survey:
     """Look through a cube (H, W, B) once.
 
@@ -212,6 +216,7 @@ def survey(
         no_data: Values that stand for missing data.
         blank: Whether pixels with 0 in every band have no data; None = if one of them lies at the border, and the cube
             has more than two bands.
+        option: How a user names values of missing data, for messages.
 
     Raises:
         SceneError: No pixel has data; NaN, infinite or values beyond float32 that `no_data` doesn't name.
@@ -224,9 +229,9 @@ def survey(
         absent = is_any_of(window, no_data) if no_data else None
         rows = slice(first, first + len(window))
         if isinstance(cube, StoredCube):
-            require_numbers(f"{cube.rows.path}, rows {first} to {rows.stop - 1}", window, absent)
+            require_numbers(f"{cube.rows.path}, rows {first} to {rows.stop - 1}", window, absent, option)
         else:
-            require_numbers(f"Scene {name!r}", window, absent)
+            require_numbers(f"Scene {name!r}", window, absent, option)
         if absent is not None:
             missing[rows] = absent.any(axis=2)
         with np.errstate(invalid="ignore"):
@@ -251,10 +256,12 @@ def survey(
     elif empty.any():
         limits.append((0, 0))
     if not limits:
+        values = ", ".join(f"{value:g}" for value in no_data)
+        named = f" a value of missing data ({values}) in some band" if no_data else ""
+        holds = f"{named}{' or' if named and blanks else ''}{' 0 in every band' if blanks else ''}"
         raise SceneError(
-            f"Scene {name!r}: every one of its {height * width:,} pixels holds a value of "
-            f"dataset.no_data={list(no_data)} in some band{' or 0 in every band' if blanks else ''}; drop bands that "
-            "hold nothing else, or correct it."
+            f"Scene {name!r}: every one of its {height * width:,} pixels holds{holds}; drop bands that hold nothing "
+            f"else, or correct {option.partition('=')[0]}."
         )
     sample = np.concatenate(spectra)
     lowest, highest = float(min(low for low, _ in limits)), float(max(high for _, high in limits))
@@ -275,7 +282,7 @@ def sample_step(n_pixels: int, width: int) -> int:
     return step
 
 
-def require_numbers(name: str, window: NDArray[Any], absent: Mask | None) -> None:
+def require_numbers(name: str, window: NDArray[Any], absent: Mask | None, option: str) -> None:
     """Raise SceneError if a window holds NaN, infinite or values beyond float32 that aren't absent."""
     if window.dtype.kind != "f":
         return
@@ -291,8 +298,8 @@ def require_numbers(name: str, window: NDArray[Any], absent: Mask | None) -> Non
         raise SceneError(
             f"{name}: the cube holds {not_numbers:,} NaN, {infinite:,} infinite and "
             f"{beyond:,} values beyond float32, in {wrong.any(axis=2).sum():,} pixels and "
-            f"{wrong.any(axis=(0, 1)).sum():,} bands; leave these pixels out with dataset.no_data=[{examples}], or "
-            "drop the bands."
+            f"{wrong.any(axis=(0, 1)).sum():,} bands; leave these pixels out with {option.format(examples)}, or drop "
+            "the bands."
         )
 
 

@@ -429,6 +429,39 @@ def test_control_points_alone_are_said(tmp_path: Path) -> None:
     assert rows.georeference is None and "control points" in rows.notices[0]
 
 
+def test_a_system_without_a_place_is_said(tmp_path: Path) -> None:
+    rows, _ = seen(write_tif(tmp_path / "x.tif", crs="EPSG:4326"))
+    assert rows.georeference is None and "but not where it lies in it" in rows.notices[0]
+    assert seen(write_tif(tmp_path / "y.tif"))[0].notices == ()
+
+
+@pytest.mark.parametrize(
+    ("transform", "is_one"),
+    [
+        (NORTH, True),
+        (ROTATED, True),
+        ((0.0, 1e-6, 180.0, 1e-6, 0.0, 90.0), True),
+        ((1e-7, 0.0, -180.0, 0.0, 1e-7, 90.0), True),
+        ((2.0, 0.0, 1e308, 0.0, -2.0, 5e6), False),
+        ((1e-300, 0.0, 5e5, 0.0, -2.0, 5e6), False),
+        ((1e200, 0.0, 5e5, 0.0, -2.0, 5e6), False),
+        ((2.0, 2.0, 5e5, 2.0, 2.0, 5e6), False),
+        ((2.0, 0.0, math.nan, 0.0, -2.0, 5e6), False),
+        ((2.0, 0.0, 5e5, 0.0, math.inf, 5e6), False),
+        ((0.0, 0.0, 0.0, 0.0, 0.0, 0.0), False),
+    ],
+)
+def test_transforms_that_are_places(transform: tuple[float, ...], is_one: bool) -> None:
+    assert raster.is_place(transform) == is_one
+
+
+def test_a_place_beyond_all_numbers_is_not_used(tmp_path: Path) -> None:
+    for x, size in (("1e308", "2"), ("500000", "2e-300")):
+        more = f"map info = {{UTM, 1, 1, {x}, 5000000, {size}, 2, 32, North, WGS-84}}\n"
+        rows, _ = seen(write_envi(tmp_path / "x.img", more=more))
+        assert rows.georeference is None and "without area" in " ".join(rows.notices)
+
+
 def test_a_picture_is_read_with_a_warning(tmp_path: Path) -> None:
     picture = (CUBE[:, :, :3] % 250).astype(np.uint8)
     rows, values = seen(write_tif(tmp_path / "x.tif", picture, photometric="RGB"))

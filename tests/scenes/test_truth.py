@@ -117,6 +117,14 @@ def test_a_field_belongs_to_the_file_that_has_features(tmp_path: Path) -> None:
         scene = load_custom_scene("field", tmp_path / "cube.tif", ground_truth_file=tmp_path / given, reading=reading)
         assert np.array_equal(scene.ground_truth, truth)
         assert scene.test_pixels is not None and np.array_equal(scene.test_pixels, labels[test] > 0)
+    for wrong, said in (
+        (Reading(label_field="code", unlabelled=255), "dataset.unlabelled=255 goes with labels in an array"),
+        (Reading(label_field="id", test_file=tmp_path / "none.kml"), "points and polygons are read from"),
+    ):
+        with pytest.raises(SceneError, match=said):
+            load_custom_scene("field", tmp_path / "cube.tif", ground_truth_file=tmp_path / "points.gpkg", reading=wrong)
+    with pytest.raises(SceneError, match="holds points or polygons, not a cube"):
+        load_custom_scene("field", tmp_path / "points.gpkg")
     with pytest.raises(SceneError, match="label_field=code names a field of points or polygons"):
         load_custom_scene(
             "field",

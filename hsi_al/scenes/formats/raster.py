@@ -263,6 +263,16 @@ def pieces(
         top = bottom
 
 
+def is_place(transform: Sequence[float]) -> bool:
+    """Return whether a transform (in the order of `Georeference`) has pixels with an area that numbers can tell."""
+    a, b, c, d, e, f = transform
+    sides, away = (math.hypot(a, d), math.hypot(b, e)), math.hypot(c, f)
+    area = abs(a * e - b * d)
+    return (
+        away < 1e15 and min(sides) > 1e-13 * max(1.0, away) and area > 1e-6 * sides[0] * sides[1] and max(sides) < 1e15
+    )
+
+
 def georeference_of(dataset: Any) -> tuple[Georeference | None, list[str]]:  # noqa: ANN401
     """Return where a dataset lies, and what a user has to know about it, as sentences after the file's name."""
     transform = tuple(float(value) for value in tuple(dataset.transform)[:6])
@@ -270,14 +280,14 @@ def georeference_of(dataset: Any) -> tuple[Georeference | None, list[str]]:  # n
         crs = dataset.crs.to_wkt() if dataset.crs else ""
     except Exception:  # rasterio has several types for a system that PROJ can't read
         crs = ""
-    if dataset.transform.is_identity and not crs:
+    if dataset.transform.is_identity:
         if dataset.gcps[0] or dataset.rpcs:
             return None, [
                 "is located by control points alone, which are not used; warp it to a grid (gdalwarp) for maps that "
                 "lie where it lies."
             ]
-        return None, []
-    if not all(math.isfinite(value) for value in transform) or dataset.transform.is_degenerate:
+        return None, ["names a coordinate reference system, but not where it lies in it."] if crs else []
+    if not is_place(transform):
         return None, ["has a geotransform without area, which is not used; correct it for maps that lie somewhere."]
     a, b, c, d, e, f = transform
     return Georeference(crs, (a, b, c, d, e, f)), []
