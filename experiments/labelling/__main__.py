@@ -89,7 +89,7 @@ class Page:
 
 
 def record(place: str, scene: Scene, n_labels: int, session: Path, thinking: float) -> list[dict[str, Any]]:
-    """Answer until so many pixels have a class; return a row per answer.
+    """Answer until so many pixels have a class, or the page advises to stop; return a row per answer.
 
     Args:
         place: The scene as the command takes it: a name of the catalogue or a file.
@@ -106,7 +106,7 @@ def record(place: str, scene: Scene, n_labels: int, session: Path, thinking: flo
     rows: list[dict[str, Any]] = []
     with serving([place, "--session", str(session), "--classes", ",".join(names)]) as address:
         page, began = Page(address), time.perf_counter()
-        while page.state["n_labelled"] < n_labels:
+        while page.state["n_labelled"] < n_labels and not page.state["advice"]:
             query = page.state["query"]
             if query is None:
                 time.sleep(0.2)

@@ -20,10 +20,11 @@ from starlette.exceptions import HTTPException
 from hsi_al.errors import HsiAlError, sentence
 from hsi_al.label import tiles
 from hsi_al.label.exporting import export
-from hsi_al.label.session import Refused, Session
+from hsi_al.label.session import LATEST, Refused, Session
 from hsi_al.pool.answers import Answer
 from hsi_al.scenes.scene import Scene
 
+MOSTLY_UNTOLD = 0.8  # share of "can't tell" from which the page says so
 WEB = Path(__file__).with_name("web")
 PAGE = "index.html"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -322,6 +323,11 @@ def state_of(session: Session) -> dict[str, Any]:
             advice = (
                 f"The last {len(agreements[-3:])} maps hardly differ (kappa {min(agreements[-3:]):.3f} or more): more "
                 "labels will change little. Look at the map, then assess its accuracy."
+            )
+        elif (untold := session.untold) >= MOSTLY_UNTOLD * LATEST:
+            advice = (
+                f'{untold} of the last {LATEST} answers were "can\'t tell": what is asked now is mostly none of your '
+                "classes. Add a class for it, or stop and assess the map."
             )
         return {
             "query": None if pixel is None else place_of(session, pixel),

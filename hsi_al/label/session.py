@@ -6,6 +6,7 @@ the next query. `learn` may run in another thread than everything else (`hsi_al.
 """
 
 import getpass
+import heapq
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -49,6 +50,7 @@ MOST_FILLED = 10**5  # pixels of a polygon
 MOST_SPECTRA = 20_000  # of labelled pixels that are remembered of a cube in its file
 WIDE = 2**22  # pixels of a scene from which candidates come in windows
 SPARE = 40  # pixels that can be asked while a model is fitted
+LATEST = 30  # answers that tell whether what is asked can be told
 STABLE = 0.99  # kappa between successive maps
 
 
@@ -470,6 +472,13 @@ class Session:
         """Whether the maps of the last queries hardly differ."""
         latest = self.agreements[-STABLE_ROUNDS:]
         return len(latest) == STABLE_ROUNDS and min(latest) > STABLE
+
+    @property
+    def untold(self) -> int:
+        """How many of the latest `LATEST` answers to questions are "can't tell"; 0 before there are so many."""
+        asked = (answer for answer in self.answers.given.values() if answer.asked)
+        latest = heapq.nlargest(LATEST, asked, key=lambda answer: answer.number)
+        return sum(answer.value is None for answer in latest) if len(latest) == LATEST else 0
 
     def refine(self) -> bool:
         """Predict the next part of the map of a large scene.

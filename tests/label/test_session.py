@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from hsi_al.errors import SessionError
-from hsi_al.label.session import Refused, Superseded
+from hsi_al.label.session import LATEST, Refused, Superseded
 from hsi_al.pool.answers import ANSWERS
 from hsi_al.scenes.stored import stored_cube
-from tests.label.fakes import MASKED, SIDE, TRUTH, answer_all, config_of, scene_of, session_in, taught
+from tests.label.fakes import MASKED, SIDE, TRUTH, Client, answer_all, config_of, scene_of, session_in, taught
 
 
 def test_a_session_from_the_first_question_to_a_map(tmp_path: Path) -> None:
@@ -312,3 +312,26 @@ def test_a_learner_that_knows_its_number_of_classes_is_built_anew(tmp_path: Path
         tmp_path / "s", 1, config=config_of("learner=jcr", "acquisition=random", "protocol.initial_on=spectra")
     )
     assert session.map is not None and session.map.uncertainty is None
+
+
+def test_the_page_says_when_what_is_asked_can_mostly_not_be_told(tmp_path: Path) -> None:
+    session = taught(tmp_path / "s", 2)
+    client, asked = Client(session), len(session.answers.given)
+    assert asked < LATEST and session.untold == 0
+    while asked < 2 * LATEST:
+        before = session.untold
+        said = client("GET", "/api/state").json()["advice"]
+        if not session.stable:
+            assert (said is not None and "can't tell" in said) == (before >= 24)
+        for pixel in session.open_pixels:
+            session.answer(pixel, None)
+            asked += 1
+        session.learn()
+    assert session.untold == LATEST
+    told = session.open_pixels[0]
+    session.answer(told, 1)
+    assert session.untold == LATEST - 1
+    session.undo()
+    assert session.untold == LATEST
+    session.answer(int(np.setdiff1d(session.candidates, list(session.answers.given))[0]), 1)  # one that wasn't asked
+    assert session.untold == LATEST

@@ -1,0 +1,102 @@
+"""Build docs/labelling-session.md and its picture from recorded sessions: `python -m experiments.labelling.page`."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from hsi_al.report.canvas import save
+from hsi_al.report.contest_tables import markdown
+from hsi_al.report.palette import PALETTE
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS, DOCS = ROOT / "experiments" / "results" / "labelling", ROOT / "docs"
+SESSIONS = {
+    "indian_pines": "Indian Pines, 9 classes; half of the scene is none of them",
+    "pavia_part": "Part of the University of Pavia, as an ENVI file; three quarters are none of its 8 classes",
+}
+HEAD = """# A labelling session, recorded
+
+Built by `python -m experiments.labelling.page` from sessions that `python -m experiments.labelling` recorded.
+The ground truth plays the person: it looks at the pixel that the page asks, waits 0.3 s and answers its class, or
+"can't tell" where the scene has no ground truth, until the page says that it is time to stop, or at 160 labels.
+The server is the one that a user starts, asked over HTTP only. OA is the share of pixels with ground truth, not
+answered so far, that the map on the page has right; the tool never sees them. One session each, so differences
+of a point or two mean little. [How to label](label.md).
+
+![Accuracy and labels against answers](labelling-session.png)"""
+FOOT = """## What a person's time goes into
+
+Much of a scene is none of the classes that a person has in mind, and there a model is least sure. Asked by margin
+alone, four of five answers were "can't tell" on Indian Pines. The session therefore learns what can't be told, and
+asks less of what looks like it ([measured](../experiments/results/labelling/README.md)). Better still, name
+such ground: a class *other* ends the guessing."""
+ANSWERS = (25, 50, 75, 100, 150, 200, 300, 400)
+
+
+def read(name: str) -> list[dict[str, str]]:
+    """Return the rows of a recorded session."""
+    with (RESULTS / f"{name}.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def figure(sessions: dict[str, list[dict[str, str]]]) -> Figure:
+    """Draw accuracy against answers, and the labels among them."""
+    result = Figure(figsize=(8.4, 3.4), layout="constrained")
+    accuracy, labels = result.subplots(1, 2)
+    for number, (name, rows) in enumerate(sessions.items()):
+        known = [(int(row["answer"]), 100 * float(row["oa"])) for row in rows if row["oa"]]
+        title = SESSIONS[name].split(";")[0].split(" (")[0]
+        accuracy.plot(*zip(*known, strict=True), color=PALETTE[number], label=title)
+        given = [(int(row["answer"]), int(row["labels"])) for row in rows]
+        labels.plot(*zip(*given, strict=True), color=PALETTE[number], label=title)
+    accuracy.set_ylabel("map right on pixels not answered (%)")
+    labels.set_ylabel("answers with a class")
+    for axes in (accuracy, labels):
+        axes.set_xlabel("answers")
+        axes.grid(color="0.88")
+        axes.set_axisbelow(True)
+        axes.tick_params(labelsize=9)
+    labels.plot([0, 100], [0, 100], color="0.7", linewidth=0.8)
+    accuracy.legend(fontsize=8.5, frameon=False, loc="lower right")
+    return result
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """Return the session after some numbers of answers."""
+    header = ["answers", "labels", "can't tell", "seconds", "the map has learnt from", "OA %"]
+    shown = [row for row in rows if int(row["answer"]) in ANSWERS or row is rows[-1]]
+    body = [
+        [
+            row["answer"],
+            row["labels"],
+            row["cant_tell"],
+            f"{float(row['seconds']):.0f}",
+            row["map_labels"],
+            f"{100 * float(row['oa']):.1f}" if row["oa"] else "no map yet",
+        ]
+        for row in shown
+    ]
+    return markdown([header, *body])
+
+
+def main() -> None:
+    """Write page and picture."""
+    sessions = {name: read(name) for name in SESSIONS}
+    save(figure(sessions), DOCS / "labelling-session.png")
+    parts = [HEAD]
+    for name, rows in sessions.items():
+        stored = np.array([float(row["stored_ms"]) for row in rows])
+        parts.append(f"## {SESSIONS[name].split(';')[0]}\n\n{SESSIONS[name]}.\n\n{table(rows)}")
+        parts.append(
+            f"An answer was stored, and the next question there, within {np.median(stored):.0f} ms (median), "
+            f"{np.percentile(stored, 95):.0f} ms (95 of 100) and {stored.max():.0f} ms (the slowest), on two cores "
+            "that did other work, too."
+        )
+    parts.append(FOOT)
+    (DOCS / "labelling-session.md").write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
