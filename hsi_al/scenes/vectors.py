@@ -53,6 +53,7 @@ def is_vector(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
+@np.errstate(over="ignore", invalid="ignore")  # coordinates far beyond the scene overflow in shapely
 def drawn_labels(
     path: Path, layer: str | None, label_field: str | None, where: Georeference | None, shape: tuple[int, int]
 ) -> Drawn:

@@ -2,9 +2,11 @@
 
 import logging
 import math
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -427,6 +429,25 @@ def test_control_points_alone_are_said(tmp_path: Path) -> None:
     ]
     rows, _ = seen(write_tif(tmp_path / "x.tif", gcps=points, crs="EPSG:4326"))
     assert rows.georeference is None and "control points" in rows.notices[0]
+
+
+def test_texts_of_gdal_that_are_no_utf8_are_not_shown() -> None:
+    shown: list[Any] = []
+    hook = raster.without_gdal(shown.append)
+    wrong = UnicodeDecodeError("utf-8", b"\xe5", 0, 1, "invalid")
+    for error, place in (
+        (wrong, "rasterio._env.log_error"),
+        (wrong, "mine"),
+        (ValueError(), "rasterio._env.log_error"),
+    ):
+        hook(SimpleNamespace(exc_value=error, object=place))
+    assert [(type(seen.exc_value), seen.object) for seen in shown] == [
+        (UnicodeDecodeError, "mine"),
+        (ValueError, "rasterio._env.log_error"),
+    ]
+    raster.library(Path("a.tif"))
+    raster.library(Path("a.tif"))
+    assert getattr(sys.unraisablehook, "leaves_out_gdal", False)
 
 
 def test_a_system_without_a_place_is_said(tmp_path: Path) -> None:

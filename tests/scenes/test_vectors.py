@@ -173,6 +173,15 @@ def test_coordinates_that_do_not_exist_drop_their_features_alone(tmp_path: Path)
             draw(save(tmp_path / f"{number}.gpkg", shapes, crs=crs, code=[1]))
 
 
+def test_coordinates_beyond_all_scenes_are_drawn_silently(tmp_path: Path) -> None:
+    far = shapely.Polygon([place(2, 3), (1e308, -1e308), (-1e308, 1e308), (1.7e308, 1.7e308), place(6, 9)])
+    path = save(tmp_path / "a.gpkg", [square(14, 0, 16, 9), far], code=[1, 2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = draw(path)
+    assert (found.labels[14:16, :9] != 2).all()
+
+
 def test_a_shapefile_without_its_parts(tmp_path: Path) -> None:
     for suffix in (".dbf", ".shx"):
         path = tmp_path / f"x{suffix[1:]}.shp"

@@ -6,8 +6,9 @@ messages are never shown; what it raises becomes a SceneError of one sentence.
 
 import logging
 import math
+import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -59,7 +60,24 @@ def library(path: Path) -> Any:  # noqa: ANN401
         raise SceneError(f"{path} {MISSING}.") from None
     if (log := logging.getLogger("rasterio")).level <= logging.CRITICAL:
         log.setLevel(logging.CRITICAL + 1)  # it repeats what GDAL writes
+    if not getattr(sys.unraisablehook, "leaves_out_gdal", False):
+        sys.unraisablehook = without_gdal(sys.unraisablehook)
     return rasterio
+
+
+def without_gdal(shown: Callable[[Any], Any]) -> Callable[[Any], None]:
+    """Return a hook for exceptions that nobody can catch, without those of texts of GDAL that are no UTF-8.
+
+    Args:
+        shown: The hook for all others.
+    """
+
+    def hook(unraisable: Any) -> None:  # noqa: ANN401
+        if not (isinstance(unraisable.exc_value, UnicodeDecodeError) and "rasterio" in str(unraisable.object)):
+            shown(unraisable)
+
+    hook.leaves_out_gdal = True  # type: ignore[attr-defined]
+    return hook
 
 
 @contextmanager
