@@ -88,13 +88,13 @@ class Page:
         return found
 
 
-def record(place: str, scene: Scene, n_labels: int, session: Path, thinking: float) -> list[dict[str, Any]]:
-    """Answer until so many pixels have a class, or the page advises to stop; return a row per answer.
+def record(place: str, scene: Scene, n_answers: int, session: Path, thinking: float) -> list[dict[str, Any]]:
+    """Answer so many questions, or until the maps no longer change; return a row per answer.
 
     Args:
         place: The scene as the command takes it: a name of the catalogue or a file.
         scene: The scene with its ground truth, which answers.
-        n_labels: Number of labels.
+        n_answers: Number of answers.
         session: Folder of the session.
         thinking: Seconds before each answer.
     """
@@ -106,7 +106,7 @@ def record(place: str, scene: Scene, n_labels: int, session: Path, thinking: flo
     rows: list[dict[str, Any]] = []
     with serving([place, "--session", str(session), "--classes", ",".join(names)]) as address:
         page, began = Page(address), time.perf_counter()
-        while page.state["n_labelled"] < n_labels and not page.state["advice"]:
+        while len(rows) < n_answers and not page.state["stable"]:
             query = page.state["query"]
             if query is None:
                 time.sleep(0.2)
@@ -129,6 +129,7 @@ def record(place: str, scene: Scene, n_labels: int, session: Path, thinking: flo
                     "labels": page.state["n_labelled"],
                     "cant_tell": page.state["n_skipped"],
                     "map_labels": page.state["map_labels"],
+                    "advice": "can't tell" in (page.state["advice"] or ""),
                     "oa": "" if accuracy is None else round(accuracy, 4),
                 }
             )
@@ -144,7 +145,7 @@ def main() -> None:
     parser.add_argument("--scene", default="indian_pines", help="name of a scene of the catalogue, or file of a cube")
     parser.add_argument("--truth", type=Path, help="file of its ground truth, (rows, columns)")
     parser.add_argument("--truth-key", help="key of the ground truth in its file")
-    parser.add_argument("--labels", type=int, default=160)
+    parser.add_argument("--answers", type=int, default=300)
     parser.add_argument("--thinking", type=float, default=THINKING, help="seconds before each answer")
     given = parser.parse_args()
     if given.truth is None:
@@ -152,7 +153,7 @@ def main() -> None:
     else:
         scene = load_custom_scene("scene", Path(given.scene), None, given.truth, given.truth_key)
     with tempfile.TemporaryDirectory() as folder:
-        rows = record(given.scene, scene, given.labels, Path(folder) / "session", given.thinking)
+        rows = record(given.scene, scene, given.answers, Path(folder) / "session", given.thinking)
     with given.out.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()

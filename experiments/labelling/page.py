@@ -20,7 +20,7 @@ HEAD = """# A labelling session, recorded
 
 Built by `python -m experiments.labelling.page` from sessions that `python -m experiments.labelling` recorded.
 The ground truth plays the person: it looks at the pixel that the page asks, waits 0.3 s and answers its class, or
-"can't tell" where the scene has no ground truth, until the page says that it is time to stop, or at 160 labels.
+"can't tell" where the scene has no ground truth, until the page says that the maps hardly change, or 300 times.
 The server is the one that a user starts, asked over HTTP only. OA is the share of pixels with ground truth, not
 answered so far, that the map on the page has right; the tool never sees them. One session each, so differences
 of a point or two mean little. [How to label](label.md).
@@ -89,6 +89,12 @@ def main() -> None:
     for name, rows in sessions.items():
         stored = np.array([float(row["stored_ms"]) for row in rows])
         parts.append(f"## {SESSIONS[name].split(';')[0]}\n\n{SESSIONS[name]}.\n\n{table(rows)}")
+        advised = next((row["answer"] for row in rows if row["advice"] == "True"), None)
+        if advised is not None:
+            parts.append(
+                f"After {advised} answers the page first said that most of what it asks can't be told, and advised to add a "
+                "class for it or to stop."
+            )
         parts.append(
             f"An answer was stored, and the next question there, within {np.median(stored):.0f} ms (median), "
             f"{np.percentile(stored, 95):.0f} ms (95 of 100) and {stored.max():.0f} ms (the slowest), on two cores "

@@ -475,8 +475,10 @@ class Session:
 
     @property
     def untold(self) -> int:
-        """How many of the latest `LATEST` answers to questions are "can't tell"; 0 before there are so many."""
-        asked = (answer for answer in self.answers.given.values() if answer.asked)
+        """How many of the latest `LATEST` answers to questions of a model are "can't tell"; 0 before there are so many."""
+        typical = {pixel for query in self.answers.queries if not query.by_model for pixel in query.pixels}
+        given = self.answers.given.items()
+        asked = (answer for pixel, answer in given if answer.asked and pixel not in typical)
         latest = heapq.nlargest(LATEST, asked, key=lambda answer: answer.number)
         return sum(answer.value is None for answer in latest) if len(latest) == LATEST else 0
 
