@@ -92,8 +92,8 @@ def main() -> None:
         advised = next((row["answer"] for row in rows if row["advice"] == "True"), None)
         if advised is not None:
             parts.append(
-                f"After {advised} answers the page first said that most of what it asks can't be told, and advised to add a "
-                "class for it or to stop."
+                f"After {advised} answers the page first said that most of what it asks can't be told, and advised to "
+                "add a class for it or to stop."
             )
         parts.append(
             f"An answer was stored, and the next question there, within {np.median(stored):.0f} ms (median), "
