@@ -475,7 +475,7 @@ class Session:
 
     @property
     def untold(self) -> int:
-        """How many of the latest `LATEST` answers to a model's questions are "can't tell"; 0 before there are so many."""
+        """How many of the last `LATEST` answers to a model's questions are "can't tell"; 0 before there are so many."""
         typical = {pixel for query in self.answers.queries if not query.by_model for pixel in query.pixels}
         given = self.answers.given.items()
         asked = (answer for pixel, answer in given if answer.asked and pixel not in typical)
