@@ -100,7 +100,9 @@ def draw_ground(axes: Axes, where: Georeference, shape: tuple[int, int]) -> None
         shape: Rows and columns of the scene.
     """
     outlined = [withStroke(linewidth=2.5, foreground="black")]
-    right, down = where.north
+    # In shares of the axes, whose sides differ: an arrow keeps its angle if it has the same length in pixels.
+    shortest = min(shape)
+    right, down = where.north[0] * shortest / shape[1], where.north[1] * shortest / shape[0]
     tip, foot = (0.92 + 0.05 * right, 0.85 - 0.05 * down), (0.92 - 0.05 * right, 0.85 + 0.05 * down)
     arrow = {"arrowstyle": "-|>", "color": "white", "lw": 1.2, "shrinkA": 0, "shrinkB": 0, "path_effects": outlined}
     axes.annotate("", tip, foot, xycoords="axes fraction", textcoords="axes fraction", arrowprops=arrow)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from hsi_al.errors import RunDirectoryError
@@ -119,6 +119,24 @@ def test_map_without_ground_truth(tmp_path: Path) -> None:
     assert legend_texts(figure) == ["water"]
     path = draw_map(np.full((2, 3), 3), None, rgb, {3: "water"}, "costs 5$ or 6$", tmp_path / "new" / "map.png")
     assert png_size(path)[0] > 400
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (140, 80), (30, 200)])
+@pytest.mark.parametrize("turned", [0.0, 30.0, -100.0, 180.0])
+def test_the_arrow_to_the_north_keeps_its_angle(shape: tuple[int, int], turned: float) -> None:
+    """On a grid that is turned clockwise, north lies as far counter-clockwise of the top, whatever the shape."""
+    angle = np.deg2rad(turned)
+    transform = (2 * np.cos(angle), -2 * np.sin(angle), 5e5, -2 * np.sin(angle), -2 * np.cos(angle), 5e6)
+    labels = np.ones(shape, int)
+    where = Georeference("", tuple(float(value) for value in transform))  # type: ignore[arg-type]
+    figure = map_figure(labels, None, np.zeros((*shape, 3), np.uint8), {1: "a"}, "", None, where, shape)
+    figure.draw_without_rendering()
+    arrow = next(text for text in figure.axes[0].texts if isinstance(text, Annotation))
+    assert arrow.arrow_patch is not None
+    pixels = figure.axes[0].transAxes.transform([arrow.xyann, arrow.xy])
+    right, up = pixels[1] - pixels[0]
+    found = np.rad2deg(np.arctan2(-right, up))
+    assert abs((found - turned + 180) % 360 - 180) < 0.5
 
 
 @pytest.mark.parametrize("shape", [(145, 145), (512, 217), (610, 340), (349, 1905), (300, 12), (5, 5)])
