@@ -58,7 +58,6 @@ def figure(sessions: dict[str, list[dict[str, str]]]) -> Figure:
         axes.grid(color="0.88")
         axes.set_axisbelow(True)
         axes.tick_params(labelsize=9)
-    labels.plot([0, 100], [0, 100], color="0.7", linewidth=0.8)
     accuracy.legend(fontsize=8.5, frameon=False, loc="lower right")
     return result
 
@@ -87,8 +86,9 @@ def main() -> None:
     save(figure(sessions), DOCS / "labelling-session.png")
     parts = [HEAD]
     for name, rows in sessions.items():
+        what = SESSIONS[name].split("; ")[1]
         stored = np.array([float(row["stored_ms"]) for row in rows])
-        parts.append(f"## {SESSIONS[name].split(';')[0]}\n\n{SESSIONS[name]}.\n\n{table(rows)}")
+        parts.append(f"## {SESSIONS[name].split(';')[0]}\n\n{what[0].upper()}{what[1:]}.\n\n{table(rows)}")
         advised = next((row["answer"] for row in rows if row["advice"] == "True"), None)
         if advised is not None:
             parts.append(
