@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 QUANTILE = 1.96  # of the normal distribution, for 95 %
 MOST_EQUAL = 25  # pixels that every class gets before the rest is shared in proportion
 LEAST = 2  # pixels of a class: a variance needs two
+FEW_WRONG = 10  # wrong pixels of a sample; with fewer the intervals hold the true value less often than they say
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,9 @@ def report(
     pixels = np.array([mapped.get(value, 0) for value in values], np.int64)
     without = [value for value, row in zip(values, counts, strict=True) if mapped.get(value, 0) and not row.sum()]
     kept = np.where(counts.sum(axis=1) > 0, pixels, 0)
-    notes = notes_of(sample, n, [names[value][0] if value in names else str(value) for value in without])
+    single = [value for value, row in zip(values, counts, strict=True) if mapped.get(value, 0) and row.sum() == 1]
+    named = [[names[value][0] if value in names else str(value) for value in some] for some in (without, single)]
+    notes = notes_of(sample, n, *named)
     if not kept.any():
         nothing = [Estimate(float("nan"), float("nan"))] * len(values)
         found = Accuracy(nothing[0], nothing, nothing, nothing)
@@ -225,23 +228,43 @@ def report(
     }
 
 
-def notes_of(sample: Sequence[tuple[int, int | None]], n: int, without: Sequence[str]) -> list[str]:
-    """Return what the numbers of a report mean, in sentences."""
+def notes_of(
+    sample: Sequence[tuple[int, int | None]], n: int, without: Sequence[str], single: Sequence[str] = ()
+) -> list[str]:
+    """Return what the numbers of a report mean, in sentences.
+
+    Args:
+        sample: As for `report`.
+        n: Size of the sample.
+        without: Names of the classes of the map of which no pixel has an answer.
+        single: Names of those of which one pixel has.
+    """
     notes = [
         "The pixels were drawn at random from every class of the map, and answered without seeing it; labels that the "
         "map was made from are not counted.",
         "User's accuracy: of the pixels mapped as a class, the share that is. Producer's accuracy: of the pixels that "
         "are a class, the share mapped as it. The area is corrected for the errors found.",
-        "In 95 of 100 such samples the interval holds the true value. That is the accuracy of this map of this scene, "
+        "In 95 of 100 large samples the interval holds the true value. That is the accuracy of this map of this scene, "
         "not of another map or place; an error in an answer counts as one of the map.",
     ]
     unsure = sum(reference is None for _, reference in sample)
     if len(sample) < n:
         notes.append(f"Only {len(sample)} of {n} pixels are answered: the numbers are preliminary.")
+    wrong = sum(reference not in (None, shown) for shown, reference in sample)
+    if sample and wrong < FEW_WRONG:
+        notes.append(
+            f"Only {wrong} of the pixels were wrong. With fewer than {FEW_WRONG} the intervals are too narrow: they "
+            "miss the true value more often than 5 times in 100. Check more pixels before you quote them."
+        )
     if unsure:
         notes.append(
             f"{unsure} pixels that could not be told are left out; if they are wrong more often than others, the map "
             "is less accurate than these numbers."
+        )
+    if single:
+        notes.append(
+            f"Of the pixels mapped as {', '.join(single)} only one has an answer, which tells no interval; check more "
+            "pixels."
         )
     if without:
         notes.append(f"No pixel mapped as {', '.join(without)} has an answer: the numbers are about the other classes.")

@@ -119,7 +119,8 @@ def opened(
         if (folder / "session.json").exists():
             check_kept(folder, about, config)
         else:
-            foreign = sorted(path.name for path in folder.iterdir() if path.name != "lock")
+            begun = {"lock"} | ({"config.yaml"} if is_ours(folder / "config.yaml", config) else set())
+            foreign = sorted(path.name for path in folder.iterdir() if path.name not in begun and not is_rest(path))
             if foreign:
                 raise SessionError(f"{folder} holds other files ({foreign[0]}); choose another --session.")
             with replacing(folder / "config.yaml") as temporary:
@@ -134,6 +135,16 @@ def opened(
             if name not in known:
                 session.add_class(name)
         yield session
+
+
+def is_ours(path: Path, config: Config) -> bool:
+    """Return whether a file holds just these settings, as when a session was killed while it was begun."""
+    return path.is_file() and path.read_bytes() == to_yaml(config).encode()
+
+
+def is_rest(path: Path) -> bool:
+    """Return whether a file is what is left of `config.yaml` or `session.json` when a process was killed writing it."""
+    return path.name.endswith(".tmp") and path.name.startswith((".config.yaml.", ".session.json."))
 
 
 def check_kept(folder: Path, about: dict[str, Any], config: Config) -> None:

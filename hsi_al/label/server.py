@@ -117,7 +117,10 @@ def build_app(session: Session, web: Path = WEB) -> FastAPI:
     def label(given: dict[str, Any]) -> None:
         if "value" not in given:
             raise Refused("A label needs pixel_id and value; null says that one can't tell.")
-        session.answer(whole(given, "pixel_id"), None if given["value"] is None else whole(given, "value"))
+        blind = given.get("blind")
+        if blind is not None and not isinstance(blind, bool):
+            raise Refused("The value of blind is true or false.")
+        session.answer(whole(given, "pixel_id"), None if given["value"] is None else whole(given, "value"), blind)
 
     changing("/api/labels", label)
     changing("/api/polygon", lambda given: session.fill_polygon(corners_in(given), whole(given, "value")))

@@ -10,6 +10,7 @@ import heapq
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
@@ -136,6 +137,7 @@ class Session:
         self._spectra: dict[int, NDArray[Any]] = {}
         self._learnt = -1  # `labels_version` of the answers that the latest model was fitted to
         self._spare: list[int] = []
+        self._shown: int | None = None  # of the queries, what a person may be looking at
         self._before: Ids | None = None  # label values of the candidates by the model of the latest query
 
     # What is asked.
@@ -148,15 +150,21 @@ class Session:
 
     @property
     def query(self) -> int | None:
-        """Pixel id that is asked now; None while there is nothing to ask."""
+        """Pixel id that is asked now; None while there is nothing to ask.
+
+        It stays until it has an answer, whatever is queried meanwhile: else a key could answer a pixel that came
+        between the look and the key. Only what a person does, an undo or an assessment, puts another one before it.
+        """
         with self.lock:
             running = self.answers.running
             if running is not None:
                 return running.open_pixels[0]
             if self.answers.again:
                 return self.answers.again[-1]
-            waiting = self.open_pixels or [pixel for pixel in self._spare if pixel not in self.answers.given]
-            return waiting[0] if waiting else None
+            if self._shown is None or self._shown in self.answers.given:
+                waiting = self.open_pixels or [pixel for pixel in self._spare if pixel not in self.answers.given]
+                self._shown = waiting[0] if waiting else None
+            return self._shown
 
     @property
     def due(self) -> bool:
@@ -172,20 +180,34 @@ class Session:
 
     # What is answered.
 
-    def answer(self, pixel: int, value: int | None) -> None:
+    def answer(self, pixel: int, value: int | None, blind: bool | None = None) -> None:
         """Label a pixel, also one labelled before; null = the person can't tell.
 
         While an assessment runs, answers to pixels of its sample belong to it, whichever is asked.
 
+        Args:
+            pixel: Pixel id.
+            value: Label value.
+            blind: Whether the answer is meant for an assessment, so that one that comes when another page has just
+                begun or ended it is refused, not learnt from or counted; None = whichever it is.
+
         Raises:
-            Refused: There is no such pixel with data, or no such class.
+            Refused: There is no such pixel with data, or no such class, or an answer is not what it is meant for.
             OSError: The answer can't be kept; nothing has changed.
         """
         with self.lock:
             self._require_pixel(pixel)
             self._require_class(value)
             running = self.answers.running
-            if running is not None and pixel in running.pixels:
+            sampled = running is not None and pixel in running.pixels
+            if blind is not None and blind != sampled:
+                raise Refused(
+                    "The accuracy check has ended meanwhile; look at what is asked now."
+                    if blind
+                    else "The accuracy check, which has begun meanwhile, asks this pixel; answer it when it comes.",
+                    409,
+                )
+            if sampled:
                 self._keep({"event": "assessed", "pixel": pixel, "value": value})
                 return
             asked = pixel == self.query or pixel in self.open_pixels or pixel in self._spare
@@ -202,9 +224,11 @@ class Session:
             Refused: No pixel with data lies inside, or there is no such class.
             OSError: The answer can't be kept; nothing has changed.
         """
+        ids = pixels_inside(points, self.scene.height, self.scene.width, MOST_FILLED)
         with self.lock:
             self._require_class(value)
-            ids = pixels_inside(points, self.scene.height, self.scene.width)
+            if len(ids) > MOST_FILLED:
+                raise Refused(f"This polygon holds more than {MOST_FILLED:,} pixels; draw smaller ones.")
             if self.has_data is not None:
                 ids = ids[self.has_data[ids]]
             running = self.answers.running
@@ -212,20 +236,21 @@ class Session:
                 ids = np.setdiff1d(ids, running.pixels)
             if not len(ids):
                 raise Refused("No pixel with data has its centre in this polygon; draw a larger one.")
-            if len(ids) > MOST_FILLED:
-                raise Refused(f"This polygon holds {len(ids):,} pixels; draw one of {MOST_FILLED:,} at most.")
             corners = [[float(row), float(column)] for row, column in points]
             self._keep({"event": "label", "pixels": ids.tolist(), "value": value, "asked": False, "polygon": corners})
             return len(ids)
 
     def take(self, labels: Sequence[tuple[int, int | None]]) -> int:
-        """Take labels given elsewhere, such as in QGIS; those that the session has already are left out.
+        """Take labels given elsewhere, such as in QGIS, unless the session has them already.
+
+        A label that was taken before isn't taken again: the same command, with the same file, continues a session, and
+        what a person has corrected since stays.
 
         Args:
             labels: Pixel id and label value, None = can't tell, of each.
 
         Returns:
-            How many are new or different.
+            How many have changed the session.
 
         Raises:
             Refused: A pixel or a class doesn't exist; nothing has changed.
@@ -236,11 +261,15 @@ class Session:
                 self._require_pixel(pixel)
                 self._require_class(value)
             given = self.answers.given
-            new = [(pixel, value) for pixel, value in labels if pixel not in given or given[pixel].value != value]
-            for value in dict.fromkeys(value for _, value in new):
-                pixels = [pixel for pixel, other in new if other == value]
-                self._keep({"event": "label", "pixels": pixels, "value": value, "asked": False})
-            return len(new)
+            taken = self.answers.taken
+            untaken = [(pixel, value) for pixel, value in labels if pixel not in taken or taken[pixel] != value]
+            parts: dict[tuple[str, int | None], list[int]] = {}
+            for pixel, value in untaken:
+                known = pixel in given and given[pixel].value == value
+                parts.setdefault(("taken" if known else "label", value), []).append(pixel)
+            for (event, value), pixels in parts.items():
+                self._keep({"event": event, "pixels": pixels, "value": value, "asked": False, "taken": True})
+            return sum(len(pixels) for (event, _), pixels in parts.items() if event == "label")
 
     def undo(self) -> None:
         """Take the latest step back.
@@ -433,7 +462,7 @@ class Session:
             if first or complete:
                 self._ask_typical()
             with self.lock:
-                self._learnt = stamp
+                self._learnt, self.problem = stamp, None
             return False
         self._provide(len(classes))
         seed = self.config.seed
@@ -443,7 +472,8 @@ class Session:
         outputs, scores, found = self.mapper.take(self.learner, classes, len(ids))
         with self.lock:
             self._learnt, self.problem = stamp, None
-            self.map = self.map if found is None else found
+            # The tiles of a large scene are predicted in place: from now on its map is of two models.
+            self.map = found or (self.map and replace(self.map, complete=False))
         if (self.complete and complete) or first:
             self._ask(outputs, scores, classes, rounds, len(ids))
         self._fill_spare(outputs, scores, classes)
@@ -641,14 +671,17 @@ class Session:
 
 
 def hectares(where: Georeference | None) -> float | None:
-    """Return the area of a pixel in hectares; None unless the system's unit is the metre."""
+    """Return the area of a pixel in hectares; None unless the system is a projected one."""
     if where is None or not where.crs or find_spec("rasterio") is None:
         return None
     from rasterio.crs import CRS
 
     system = CRS.from_wkt(where.crs)
     a, b, _, d, e, _ = where.transform
-    return abs(a * e - b * d) / 1e4 if system.is_projected and system.linear_units == "metre" else None
+    if not system.is_projected:
+        return None
+    metres = float(system.linear_units_factor[1])  # of a unit, which has many names: metre, Meter, US survey foot
+    return abs(a * e - b * d) * metres**2 / 1e4
 
 
 def user() -> str:

@@ -1,10 +1,10 @@
 """What a person has answered so far, as the replay of the events of a session.
 
 An event is a JSON object with `event`, `time` (UTC, ISO 8601) and `who`; only the order of the events counts, never
-their times. `label`: `pixels` got `value`, null = can't tell, and `asked` says whether they were proposed. `query`:
-`pixels` were proposed together. `class`: a class with `value`, `name`, `colour` and `key` is new, or was changed.
-`undo` and `redo`. `assessment`: `pixels`, a sample of a frozen map, are asked blind; `assessed`: a pixel of it got a
-value; `assessment_stopped`.
+their times. `label`: `pixels` got `value`, null = can't tell; `asked` says whether they were proposed, `taken` whether
+a file said so. `taken`: a file said what was known already. `query`: `pixels` were proposed together. `class`: a class
+with `value`, `name`, `colour` and `key` is new, or was changed. `undo` and `redo`. `assessment`: `pixels`, a sample of
+a frozen map, are asked blind; `assessed`: a pixel of it got a value; `assessment_stopped`.
 """
 
 import json
@@ -123,6 +123,7 @@ class Answers:
         given: Pixel id -> its present answer.
         queries: All queries so far.
         assessments: All assessments so far.
+        taken: Pixel id -> label value that a file said last.
         again: Pixels whose answer was undone, to be asked again first, the latest last.
         version: Number of events so far.
         labels_version: Number of events so far that changed `given`.
@@ -133,6 +134,7 @@ class Answers:
         self.given: dict[int, Answer] = {}
         self.queries: list[Query] = []
         self.assessments: list[Assessment] = []
+        self.taken: dict[int, int | None] = {}
         self.again: list[int] = []
         self.version = self.labels_version = 0
         self._counts: Counter[int | None] = Counter()  # of the values in `given`
@@ -181,6 +183,10 @@ class Answers:
         kind = event["event"]
         if kind == "label":
             self._label(self.given, event, [int(pixel) for pixel in event["pixels"]])
+            if event.get("taken"):
+                self.taken.update(dict.fromkeys(map(int, event["pixels"]), event["value"]))
+        elif kind == "taken":
+            self.taken.update(dict.fromkeys(map(int, event["pixels"]), event["value"]))
         elif kind == "assessed":
             assessment = self.assessments[-1]
             self._label(assessment.answers, event, [int(event["pixel"])])

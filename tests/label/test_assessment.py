@@ -104,7 +104,11 @@ def test_the_report_says_what_is_missing() -> None:
     assert oats["area"]["estimate"] == pytest.approx((200 + 300) / 900)
     assert oats["hectares"]["estimate"] == pytest.approx(250)
     text = " ".join(found["notes"])
-    for words in ("Only 6 of 10", "1 pixels that could not", "No pixel mapped as pond", "(oats)"):
+    for words in ("Only 6 of 10", "1 pixels that could not", "No pixel mapped as pond", "(oats)", "too narrow"):
         assert words in text
+    assert "only one has an answer" not in text
+    alone = report({1: 6, 2: 3}, [*[(1, 2)] * 10, (2, 2)], 11, names)
+    assert alone["overall"]["interval"] is None and "mapped as oats only one has an answer" in " ".join(alone["notes"])
+    assert not any("too narrow" in note for note in alone["notes"])  # ten were wrong
     empty = report({1: 5, 2: 5}, [], 4, names)
     assert empty["overall"] is None and empty["classes"][0]["hectares"] is None

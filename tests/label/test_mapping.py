@@ -129,6 +129,13 @@ def test_an_assessment_waits_for_the_whole_map(tmp_path: Path, scene: Scene) -> 
     assert refused.value.status == 409
     finished(session)
     session.start_assessment(20)
+    session.stop_assessment()
+    # A new model changes the tiles of the old map one by one: from then on it is the map of no model.
+    session.answer(20 * WIDTH, int(CLASSES[20, 0]))
+    session.learn()
+    with pytest.raises(Refused, match="not complete"):
+        session.start_assessment(20)
+    assert session.map.n_labelled == 12
 
 
 @pytest.mark.parametrize("in_windows", [False, True])

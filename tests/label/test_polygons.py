@@ -25,6 +25,7 @@ def test_single_pixels_edges_and_nothing() -> None:
     assert pixels_inside([(1, 2), (1, 3), (2, 3), (2, 2)], 4, 5).tolist() == [7]
     assert pixels_inside([(-9, -9), (-9, 99), (99, 99), (99, -9)], 2, 3).tolist() == list(range(6))
     assert pixels_inside([(0.6, 0.6), (0.6, 0.9), (0.9, 0.9)], 2, 2).tolist() == []  # no centre inside
+    assert pixels_inside([(0, 0), (0, 5), (9, 5), (9, 0)], 9, 5, most=7).tolist() == list(range(10))  # two rows tell
     assert pixels_inside([(0, 0), (5, 5)], 9, 9).tolist() == []
     assert pixels_inside([(20, 0), (20, 5), (30, 5)], 9, 9).tolist() == []  # outside of the scene
     left, right = [(0, 0), (0, 1.5), (3, 1.5), (3, 0)], [(0, 1.5), (0, 3), (3, 3), (3, 1.5)]

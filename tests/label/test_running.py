@@ -50,6 +50,17 @@ def test_an_unfinished_line_is_left_out_with_a_warning(tmp_path: Path, capsys: p
     assert capsys.readouterr().err.count("not finished") == 1
 
 
+def test_a_session_that_was_killed_while_it_was_begun_is_begun_again(tmp_path: Path) -> None:
+    open_in(tmp_path / "s")
+    (tmp_path / "s" / "session.json").rename(tmp_path / "s" / ".session.json.77.tmp")
+    (tmp_path / "s" / ANSWERS).unlink()
+    assert open_in(tmp_path / "s") == ["corn", "oats"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.yaml").write_text("of: something else")
+    with pytest.raises(SessionError, match=r"config\.yaml"):
+        open_in(tmp_path / "other")
+
+
 def test_other_data_settings_and_folders_are_refused(tmp_path: Path) -> None:
     open_in(tmp_path / "s")
     before = {path.name: path.read_bytes() for path in (tmp_path / "s").iterdir()}

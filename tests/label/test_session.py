@@ -10,10 +10,23 @@ import numpy as np
 import pytest
 
 from hsi_al.errors import SessionError
-from hsi_al.label.session import LATEST, Refused, Superseded
+from hsi_al.label.session import LATEST, Refused, Superseded, hectares
 from hsi_al.pool.answers import ANSWERS
+from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.stored import stored_cube
-from tests.label.fakes import MASKED, SIDE, TRUTH, Client, answer_all, config_of, scene_of, session_in, taught
+from tests.label.fakes import (
+    MASKED,
+    SIDE,
+    TRUTH,
+    UTM,
+    WHERE,
+    Client,
+    answer_all,
+    config_of,
+    scene_of,
+    session_in,
+    taught,
+)
 
 
 def test_a_session_from_the_first_question_to_a_map(tmp_path: Path) -> None:
@@ -91,7 +104,7 @@ def test_labels_from_elsewhere_are_taken_once(tmp_path: Path) -> None:
 def test_too_large_polygons_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = taught(tmp_path / "s", 1)
     monkeypatch.setattr("hsi_al.label.session.MOST_FILLED", 4)
-    with pytest.raises(Refused, match="holds 6 pixels"):
+    with pytest.raises(Refused, match="holds more than 4 pixels"):
         session.fill_polygon([(9.0, 1.0), (9.0, 4.0), (11.0, 4.0), (11.0, 1.0)], 1)
     assert session.fill_polygon([(9.0, 1.0), (9.0, 3.0), (11.0, 3.0), (11.0, 1.0)], 1) == 4
 
@@ -335,3 +348,86 @@ def test_the_page_says_when_what_is_asked_can_mostly_not_be_told(tmp_path: Path)
     assert session.untold == LATEST
     session.answer(int(np.setdiff1d(session.candidates, list(session.answers.given))[0]), 1)  # one that wasn't asked
     assert session.untold == LATEST
+
+
+def test_what_is_asked_stays_until_it_is_answered(tmp_path: Path) -> None:
+    session = taught(tmp_path / "s", 1)
+    answer_all(session)
+    looked_at = session.query  # chosen by the model before: the next one isn't there yet
+    assert looked_at is not None and session.complete
+    session.learn()
+    assert session.open_pixels and session.query == looked_at
+    session.answer(0, 1)  # another pixel, by a click
+    assert session.query == looked_at
+    session.answer(looked_at, 1)
+    assert session.query in session.open_pixels
+    session.undo()
+    assert session.query == looked_at
+    session.redo()
+    session.start_assessment(20)
+    assert session.answers.running is not None and session.query == session.answers.running.pixels[0]
+    session.stop_assessment()
+    assert session.query in session.open_pixels
+
+
+def test_answers_of_an_assessment_that_has_ended_elsewhere_are_not_learnt_from(tmp_path: Path) -> None:
+    session = taught(tmp_path / "s", 1)
+    session.start_assessment(8)
+    assert session.answers.running is not None
+    sample = session.answers.running.pixels
+    given = dict(session.answers.given)
+    with pytest.raises(Refused, match="has begun meanwhile") as refused:
+        session.answer(sample[0], 1, blind=False)
+    assert refused.value.status == 409
+    for pixel in sample:
+        session.answer(pixel, int(TRUTH[pixel]), blind=True)
+    with pytest.raises(Refused, match="has ended meanwhile"):
+        session.answer(sample[-1], 1, blind=True)  # of another page
+    assert session.answers.given == given
+    session.start_assessment(8)
+    session.stop_assessment()
+    with pytest.raises(Refused, match="has ended meanwhile"):
+        session.answer(session.answers.assessments[-1].pixels[0], 1, blind=True)
+    assert session.answers.given == given
+
+
+def test_the_same_file_again_leaves_what_was_corrected(tmp_path: Path) -> None:
+    session = taught(tmp_path / "s", 1)
+    old = next(iter(session.answers.given))
+    is_ = session.answers.given[old].value
+    file = [(old, is_), (10, 1), (11, 2), (12, None)]
+    assert is_ is not None and session.take(file) == 3
+    session.answer(old, is_ % 4 + 1)
+    session.answer(10, 3)
+    session.undo()
+    session.answer(11, None)
+    before = dict(session.answers.given)
+    assert session.take(file) == 0 and session.answers.given == before
+    again = session_in(tmp_path / "s")
+    assert (
+        again.take(file) == 0 and again.answers.given == before and len(again.journal.events) == session.answers.version
+    )
+    assert again.take([(10, 4), *file[1:]]) == 1 and again.answers.given[10].value == 4  # what the file says now
+
+
+def test_a_problem_is_over_when_typical_pixels_are_asked_again(tmp_path: Path) -> None:
+    session = session_in(tmp_path / "s", "corn")
+    session.problem = "No new map: the disk is full."
+    session.learn()
+    assert session.query is not None and session.problem is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("", "", 0.01),  # pixels of 10 m
+        ('UNIT["metre",1]', 'UNIT["Meter",1]', 0.01),  # as ENVI and others write it
+        ('UNIT["metre",1]', 'UNIT["US survey foot",0.3048006096]', 100 * 0.3048006096**2 / 1e4),
+    ],
+)
+def test_hectares_of_a_pixel(old: str, new: str, expected: float) -> None:
+    pytest.importorskip("rasterio")
+    assert hectares(Georeference(UTM.replace(old, new), WHERE.transform)) == pytest.approx(expected)
+    degrees = UTM[UTM.index("GEOGCS") : UTM.index(",PROJECTION")]
+    assert hectares(Georeference(degrees, WHERE.transform)) is None
+    assert hectares(Georeference("", WHERE.transform)) is None and hectares(None) is None

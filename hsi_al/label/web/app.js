@@ -125,7 +125,7 @@ async function answer(value, event) {
   }
   const name = value === null ? "Can’t tell" : classOf(value).name;
   const was = chosen;
-  const done = await change("POST", "/api/labels", { pixel_id: pixel, value }, `${name} for ${words(pixel)}`);
+  const done = await change("POST", "/api/labels", { pixel_id: pixel, value, blind: running() }, `${name} for ${words(pixel)}`);
   if (!done) return;
   if (was !== null && chosen === was) choose(null);
   say(`${name}: stored for ${words(pixel)}.`);

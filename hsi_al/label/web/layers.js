@@ -15,7 +15,7 @@ export function tilePath(name) {
     if (name === "scene") {
       query.set("bands", bands());
       query.set("contrast", $("contrast").value);
-      query.set("of", session.scene.name); // browsers keep tiles; another scene at the same address has others
+      query.set("of", String(Math.round(performance.timeOrigin))); // browsers keep tiles; a later scene at this address has others
     } else {
       query.set("v", session.state.map_version);
       if (name === "map") query.set("colours", session.state.classes.map((one) => one.colour.slice(1)).join("."));
