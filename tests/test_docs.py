@@ -1,8 +1,13 @@
 """README and the site: links lead somewhere, commands can be given as they are written."""
 
+import argparse
 import re
 import shlex
+import sys
+import warnings
 from pathlib import Path
+from runpy import run_module
+from typing import Any, NoReturn
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -39,15 +44,22 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in heading_ids(file), f"{page.name}: {target}"
 
 
-def commands(module: str) -> list[tuple[str, str]]:
-    """Page and arguments of every command of a module in the pages."""
-    found = []
+# A command in a block or within a sentence; `\\` goes on in the next line.
+COMMAND = re.compile(r"python -m ((?:hsi_al|experiments)[\w.]*)((?:[^`\n\\]|\\\n)*)")
+
+
+def commands() -> list[tuple[str, str, str]]:
+    """Page, module and arguments of every command in blocks of code and between backticks."""
+    found = set()
     for page in PAGES:
-        for block in FENCE.findall(page.read_text()):
-            for line in block.replace("\\\n", " ").splitlines():
-                if re.match(rf"\s*python -m {re.escape(module)}\b", line):
-                    found.append((page.name, line.split(module, 1)[1].strip()))
-    return found
+        text = page.read_text()
+        blocks = FENCE.findall(text)
+        quoted = re.findall(r"`(python -m [^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+        noted = re.findall(r"^- Reproduce: (.+)$", text, re.MULTILINE)
+        for block in [*blocks, *quoted, *noted]:
+            for module, line in COMMAND.findall(block):
+                found.add((page.name, module.rstrip("."), line.replace("\\\n", " ").strip()))
+    return sorted(found)
 
 
 def single(arguments: list[str]) -> list[str]:
@@ -63,7 +75,13 @@ def single(arguments: list[str]) -> list[str]:
     return chosen
 
 
-RUNS = sorted({(page, line) for page, line in commands("hsi_al.run") if "--help" not in line})
+COMMANDS = commands()
+OWN = "acquisition=gini"  # in files that a reader writes
+# What sentences mention without arguments: names of commands.
+NAMES = [("hsi_al.label", ""), ("hsi_al.label", "export"), ("hsi_al.report", "compare")]
+RUNS = [(page, line) for page, module, line in COMMANDS if module == "hsi_al.run" and "=" in line.replace(OWN, "")]
+RUNS = [(page, line) for page, line in RUNS if "--help" not in line and "-sc" not in line]
+OTHERS = [given for given in COMMANDS if given[1] != "hsi_al.run" and given[1:] not in NAMES]
 
 
 @pytest.mark.parametrize(("page", "line"), RUNS)
@@ -73,10 +91,36 @@ def test_every_run_can_be_composed(page: str, line: str) -> None:
     assert config.learner.name and folder
 
 
+class ParsedError(BaseException):
+    """The command line was understood; nothing is to be done."""
+
+
+@pytest.mark.parametrize(("page", "module", "line"), OTHERS)
+def test_every_other_command_is_understood_by_its_parser(
+    page: str, module: str, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = shlex.split(line, comments=True)
+
+    def stopping(parse: Any) -> Any:
+        def parsed(self: argparse.ArgumentParser, args: Any = None, namespace: Any = None) -> NoReturn:
+            parse(self, args, namespace)
+            raise ParsedError
+
+        return parsed
+
+    for name in ("parse_args", "parse_intermixed_args"):
+        monkeypatch.setattr(argparse.ArgumentParser, name, stopping(getattr(argparse.ArgumentParser, name)))
+    monkeypatch.setattr(sys, "argv", [module, *arguments])
+    with warnings.catch_warnings(), pytest.raises((ParsedError, SystemExit)) as ended:
+        warnings.simplefilter("ignore", RuntimeWarning)  # that another test has imported the module
+        run_module(module, run_name="__main__")
+    assert ended.type is ParsedError or ("--help" in arguments and ended.value.code == 0), capsys.readouterr().err
+
+
 def test_pages_have_commands() -> None:
     assert len(RUNS) > 25 and {page for page, _ in RUNS} >= {"README.md", "index.md", "reproduce.md", "compare.md"}
-    for page, line in [*commands("hsi_al.report"), *commands("hsi_al.predict")]:
-        assert shlex.split(line, comments=True), page
+    modules = {module for _, module, _ in OTHERS}
+    assert modules >= {"hsi_al.label", "hsi_al.predict", "hsi_al.report", "hsi_al.scenes", "experiments.paper"}
 
 
 def test_readme_is_short() -> None:

@@ -6,6 +6,7 @@ without their weights.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,6 +45,12 @@ class Table:
     labels: tuple[int, ...] = ()
 
 
+# Settings that the text around a table says already, and what stands in their place.
+WORDING = (
+    (r", protocol queries(_2)?$", ""),
+    (r"^protocol one_training, .*protocol\.labels_from=profile_trees .*", "labels that profile_trees asked"),
+    (r"^protocol (one_training|random)_\d+$", "random labels"),
+)
 BUDGETS = (50, 100, 160, 240, 320, 480)
 TABLES = {
     "indian_pines": Table("few_labels/indian_pines", "oa_heldout", BUDGETS),
@@ -122,9 +129,21 @@ def rows(table: Table, found: Sequence[Series]) -> list[list[str]]:
         if set(cells) == {"-"}:
             continue
         last = points[max(points)].mean[table.measure]
-        lines.append((last, [name, f"{len(series.runs)}", *cells, f"{np.mean(seconds):.2g}"]))
+        lines.append((last, [worded(name), f"{len(series.runs)}", *cells, rounded(float(np.mean(seconds)))]))
     header = ["learner and query", "runs", *(f"{size} labels" for size in sizes), "seconds a round"]
     return [header, *(line for _, line in sorted(lines, key=lambda pair: -pair[0]))]
+
+
+def worded(name: str) -> str:
+    """Return the name of a row, without what its table's text says."""
+    for settings, words in WORDING:
+        name = re.sub(settings, words, name)
+    return name
+
+
+def rounded(seconds: float) -> str:
+    """Return seconds as text, with two digits or as a whole number."""
+    return f"{seconds:.2g}" if seconds < 10 else f"{seconds:,.0f}"
 
 
 if __name__ == "__main__":

@@ -43,3 +43,13 @@ def test_tables_are_means_over_seeds_of_packed_runs(
 
 def test_the_page_is_that_of_the_recorded_runs() -> None:
     assert few.PAGE.read_text(encoding="utf-8") == page(few.RECORDED)
+
+
+def test_rows_are_named_in_words_and_seconds_have_no_powers() -> None:
+    source = "profile_trees margin-min_distance=8 few 0146310a"
+    asked = f"protocol one_training, protocol.epochs=63, protocol.labels_at=480, protocol.labels_from={source}"
+    assert few.worded(asked) == "labels that profile_trees asked"
+    assert few.worded("protocol one_training_480") == few.worded("protocol random_160") == "random labels"
+    assert few.worded("vote, margin, protocol queries_2") == "vote, margin"
+    assert few.worded("vote, split fields") == "vote, split fields"
+    assert [few.rounded(seconds) for seconds in (0.0029, 1.26, 9.7, 13.4, 4600)] == ["0.0029", "1.3", "9.7", "13", "4,600"]
