@@ -12,8 +12,8 @@ from hsi_al.cli.options_help import Row, groups, rows_of
 from hsi_al.methods.registry import own_methods
 
 ROOT = Path(__file__).parents[1]
-# A link to a file of the repository that isn't part of the site.
-OUTSIDE = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)\s]+)\)")
+# A link to a file of the repository that isn't part of the site, and the parentheses around it, if there are.
+OUTSIDE = re.compile(r"(\()?\[([^\]]+)\]\(((?:\.\./)+[^)\s]+)\)(\))?")
 
 
 def table(rows: list[Row]) -> str:
@@ -108,10 +108,10 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:  # noqa: ANN401
     inside = page.file.src_uri.count("/")
 
     def named(link: re.Match[str]) -> str:
-        text, target = link.groups()
+        opened, text, target, closed = link.groups("")
         if target.count("../") <= inside:
             return link.group(0)
         path = target.replace("../", "").partition("#")[0]
-        return f"{text} (`{path}`)"
+        return f"({text}: `{path}`)" if opened and closed else f"{opened}{text} (`{path}`){closed}"
 
     return OUTSIDE.sub(named, markdown)
