@@ -1,4 +1,4 @@
-"""`learner=nearest_label` as in the paper's tables, 200 labels of every class: `python -m experiments.null_model FOLDER`.
+"""The null model in the paper's tables, 200 labels of every class: `python -m experiments.null_model FOLDER`.
 
 The learner never looks at a spectrum, so it needs no cube: only the ground truths of the three scenes, of which FOLDER
 holds `PaviaU_gt.mat` and `Salinas_gt.mat` (Indian Pines comes with the package). Coordinates stand in for the cubes.
