@@ -152,12 +152,14 @@ def percent(found: Mapping[str, Any] | None) -> str:
 
 
 def amount(found: Mapping[str, Any] | None) -> str:
-    """Return an area with its interval."""
+    """Return an area with its interval, with as many digits as tell areas below a hectare apart."""
     if found is None:
         return ""
     interval = found["interval"]
-    text = f"{found['estimate']:,.1f}"
-    return text if interval is None else f"{text} ({interval[0]:,.1f} to {interval[1]:,.1f})"
+    largest = max([found["estimate"], *(interval or [])])
+    digits = 1 if largest >= 10 else 2 if largest >= 1 else 4
+    text = f"{found['estimate']:,.{digits}f}"
+    return text if interval is None else f"{text} ({interval[0]:,.{digits}f} to {interval[1]:,.{digits}f})"
 
 
 def picture_of(map_: Map, classes: Mapping[int, LabelClass], height: int, width: int) -> bytes:
