@@ -119,7 +119,7 @@ def test_the_report_names_the_map_that_was_assessed(session: Session) -> None:
     overall = session.assessed()["overall"]
     assert f"Overall accuracy: {100 * overall['estimate']:.1f} % (" in text and "Of the map from 8 labels" in text
     hectares = session.assessed()["classes"][0]["hectares"]
-    assert hectares["estimate"] < 0.01 * (SIDE**2 - 1) and f"{hectares['estimate']:,.1f} (" in text
+    assert hectares["estimate"] < 0.01 * (SIDE**2 - 1) and f"{hectares['estimate']:,.2f} (" in text
     answer_all(session)
     session.learn()
     export(session)
