@@ -100,6 +100,9 @@ def test_every_other_command_is_understood_by_its_parser(
     page: str, module: str, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = shlex.split(line, comments=True)
+    file = ROOT / module.replace(".", "/")
+    source = (file / "__main__.py" if file.is_dir() else file.with_suffix(".py")).read_text()
+    assert "ArgumentParser(" in source or "common.main(" in source or "parsed(" in source  # else it would do its work
 
     def stopping(parse: Any) -> Any:
         def parsed(self: argparse.ArgumentParser, args: Any = None, namespace: Any = None) -> NoReturn:

@@ -1,5 +1,6 @@
 """Build docs/labelling-session.md and its picture from recorded sessions: `python -m experiments.labelling.page`."""
 
+import argparse
 import csv
 from pathlib import Path
 
@@ -18,7 +19,7 @@ SESSIONS = {
 }
 HEAD = """# A labelling session, recorded
 
-Built by `python -m experiments.labelling.page` from sessions that `python -m experiments.labelling` recorded.
+Built by `python -m experiments.labelling.page` from sessions that `python -m experiments.labelling OUT.csv` recorded.
 The ground truth plays the person: it looks at the pixel that the page asks, waits 0.3 s and answers its class, or
 "can't tell" where the scene has no ground truth, until the page says that the maps hardly change, or 300 times.
 The server is the one that a user starts, asked over HTTP only. OA is the share of pixels with ground truth, not
@@ -82,6 +83,7 @@ def table(rows: list[dict[str, str]]) -> str:
 
 def main() -> None:
     """Write page and picture."""
+    argparse.ArgumentParser(prog="python -m experiments.labelling.page", description=__doc__).parse_args()
     sessions = {name: read(name) for name in SESSIONS}
     save(figure(sessions), DOCS / "labelling-session.png")
     parts = [HEAD]
