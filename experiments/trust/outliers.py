@@ -4,6 +4,7 @@ Indian Pines as float reflectance, whole and with -9999 in the unlabelled pixel 
 on the held-out half. `minmax` is what happens without protection, `auto` is the default of a custom scene.
 """
 
+import argparse
 import csv
 import sys
 import tempfile
@@ -72,7 +73,9 @@ def measure(scene: Scene, learners: Sequence[str], folder: Path, options: Sequen
 
 def main() -> None:
     """Measure the named learners, by default all, and write the table."""
-    names = sys.argv[1:] or list(LEARNERS)
+    parser = argparse.ArgumentParser(prog="python -m experiments.trust.outliers", description=__doc__)
+    parser.add_argument("learners", nargs="*", metavar="LEARNER", help=f"one of {', '.join(LEARNERS)}; default: all")
+    names = parser.parse_args().learners or list(LEARNERS)
     if unknown := set(names) - set(LEARNERS):
         sys.exit(f"There is no learner {', '.join(sorted(unknown))} here; there are {', '.join(LEARNERS)}.")
     with tempfile.TemporaryDirectory() as folder:
