@@ -217,6 +217,8 @@ def label(command: Command) -> None:
         OSError: The folder can't be written, or the port is taken.
     """
     expect_few_labels()
+    if command.who is not None and not command.who.isprintable():
+        raise ConfigurationError(f"--who {command.who!r} is no name that can be written down; take printable letters.")
     config = configuration(command.scene, command.overrides, command.key)
     scene = build_scene(config)
     for notice in scene.notices:

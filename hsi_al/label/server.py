@@ -244,10 +244,12 @@ def corners_in(given: dict[str, Any]) -> list[tuple[float, float]]:
         if (
             not isinstance(point, list)
             or len(point) != 2
-            or any(type(value) not in (int, float) or not math.isfinite(value) for value in point)
+            or any(type(value) not in (int, float) or value != value for value in point)
+            or any(isinstance(value, float) and math.isinf(value) for value in point)
         ):
             raise Refused("Every point of a polygon is a pair of numbers [row, column].")
-        found.append((float(np.clip(point[0], -1e9, 1e9)), float(np.clip(point[1], -1e9, 1e9))))
+        row, column = (float(min(max(value, -1e9), 1e9)) for value in point)
+        found.append((row, column))
     return found
 
 

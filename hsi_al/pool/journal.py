@@ -86,8 +86,9 @@ class Journal:
                 while written < len(line):
                     written += os.write(descriptor, line[written:])
                 os.fsync(descriptor)
-            except OSError:
+            except OSError as error:
                 os.ftruncate(descriptor, self._end)
+                error.filename = error.filename or str(self.path)
                 raise
         finally:
             os.close(descriptor)

@@ -107,6 +107,8 @@ def test_what_is_missing_or_wrong_is_said_in_a_sentence(
     assert "nothing.npy" in capsys.readouterr().err and not list(tmp_path.iterdir())
     assert command.main(["indian_pines", "--port", "99999", "--no-browser"]) == 2
     assert "--port 99999" in capsys.readouterr().err
+    assert command.main(["indian_pines", "--who", "\udcff", "--no-browser"]) == 2
+    assert "--who" in capsys.readouterr().err and not list(tmp_path.iterdir())
     monkeypatch.setattr(command, "find_spec", lambda name: None if name == "fastapi" else object())
     assert command.main(["indian_pines"]) == 2
     assert "needs fastapi" in capsys.readouterr().err

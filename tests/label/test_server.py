@@ -296,6 +296,23 @@ def test_a_body_that_is_no_json_is_refused(client: Client, content: bytes) -> No
     assert response.status_code == 400 and error_of(response)
 
 
+@pytest.mark.parametrize("huge", ["1e308", "-1e308", "9" * 400, "-" + "9" * 400])
+def test_corners_far_away_are_cut_to_the_scene(client: Client, session: Session, huge: str) -> None:
+    """Also whole numbers that no float holds."""
+    headers = {**HEADERS, "content-type": "application/json"}
+    content = f'{{"points": [[0, 0], [0, {huge}], [3, {huge}], [3, 0]], "value": 1}}'.encode()
+    response = client("POST", "/api/polygon", headers=headers, content=content)
+    if huge.startswith("-"):
+        assert response.status_code == 400 and "No pixel" in error_of(response)
+    else:
+        assert response.status_code == 200 and all(pixel in session.answers.given for pixel in range(6, 3 * SIDE))
+    for wrong in ("NaN", "Infinity", "1e999"):
+        response = client(
+            "POST", "/api/polygon", headers=headers, content=content.replace(huge.encode(), wrong.encode())
+        )
+        assert response.status_code == 400 and "pair of numbers" in error_of(response)
+
+
 def test_only_json_is_taken(client: Client, session: Session) -> None:
     body = json.dumps({"pixel_id": 3, "value": 1}).encode()
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
@@ -401,7 +418,7 @@ def test_a_full_disk_is_said_and_nothing_is_kept(
     version = session.answers.version
     monkeypatch.setattr("hsi_al.pool.journal.os.write", full)
     response = client.post("/api/labels", pixel_id=3, value=1)
-    assert response.status_code == 507 and "free space" in error_of(response)
+    assert response.status_code == 507 and "free space" in error_of(response) and "answers.jsonl" in error_of(response)
     monkeypatch.undo()
     assert session.answers.version == version and 3 not in session.answers.given
     assert client.post("/api/labels", pixel_id=3, value=1).status_code == 200
