@@ -5,12 +5,14 @@ see `hsi_al.cli.console`.
 """
 
 import os
+import re
 import sys
 import traceback
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from hsi_al.config.folder import configuration_folder
 from hsi_al.errors import ConfigurationError, HsiAlError
 from hsi_al.terminal import tolerate_encodings
 
+SCHEMA = re.compile(r"\S+_schema\b\s?")  # options of a group that no one chooses; the tab key would offer them
 USER_ERRORS = (HsiAlError, HydraException, OmegaConfBaseException, OSError, YAMLError)
 # Errors of single jobs, to be raised after Hydra has returned: raised inside, Hydra would add lines of its own.
 failures: list[Exception] = []
@@ -127,6 +130,11 @@ def start(argv: Sequence[str]) -> None:
     command = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name="config")(task)
     given = parsed_arguments(argv)
     sys.argv[1:] = options_first(argv, given)
+    if given.shell_completion:
+        with redirect_stdout(StringIO()) as said:
+            command()
+        print(SCHEMA.sub("", said.getvalue()), end="")
+        return
     overrides = parsed_overrides(given)
     with no_empty_folders(overrides):
         if given.multirun:

@@ -63,3 +63,28 @@ def test_every_topic(topic: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_unknown_topic(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help=leaner"]) == 2
     assert "--help=leaner: there is no such group; choose all or one of dataset, split" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("hsi_al learner=pro", {"learner=profile_trees"}),
+        ("hsi_al acquisition=marg", {"acquisition=margin"}),
+        ("hsi_al protocol.query_s", {"protocol.query_size="}),
+    ],
+)
+@pytest.mark.parametrize("shell", ["bash", "fish"])
+def test_the_tab_key_offers_what_can_be_chosen(
+    typed: str, offered: set[str], shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COMP_LINE", typed)
+    assert main(["-sc", f"query={shell}"]) == 0
+    assert set(capsys.readouterr().out.split()) == offered
+
+
+def test_bash_learns_to_complete_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["/somewhere/bin/hsi_al"])
+    assert main(["-sc", "install=bash"]) == 0
+    assert "-F hydra_bash_completion hsi_al" in capsys.readouterr().out
