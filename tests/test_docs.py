@@ -10,9 +10,11 @@ from runpy import run_module
 from typing import Any, NoReturn
 
 import pytest
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep
 
+import hsi_al
 from hsi_al.cli.composition import composed
 
 ROOT = Path(__file__).parents[1]
@@ -125,6 +127,16 @@ def test_pages_have_commands() -> None:
     assert len(RUNS) > 25 and {page for page, _ in RUNS} >= {"README.md", "index.md", "reproduce.md", "compare.md"}
     modules = {module for _, module, _ in OTHERS}
     assert modules >= {"hsi_al.label", "hsi_al.predict", "hsi_al.report", "hsi_al.scenes", "experiments.paper"}
+
+
+def test_citation_has_the_keys_that_are_required() -> None:
+    """Those of the Citation File Format 1.2.0, and the version of the package."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= cited.keys() and cited["version"] == hsi_al.__version__
+    for work in cited["references"]:
+        assert {"type", "title", "authors", "year", "doi"} <= work.keys()
+        assert all(person.keys() == {"family-names", "given-names"} for person in work["authors"])
+        assert re.fullmatch(r"10\.\d{4,}/\S+", work["doi"])
 
 
 def test_readme_is_short() -> None:
