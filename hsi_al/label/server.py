@@ -138,7 +138,7 @@ def build_app(session: Session, web: Path = WEB) -> FastAPI:
     @app.post("/api/export", response_model=None)
     def export_files(given: dict[str, Any] = Depends(body_of)) -> JSONResponse:  # noqa: B008
         files = export(session)
-        return JSONResponse({"folder": str(files[0].parent), "files": [path.name for path in files]})
+        return JSONResponse({"folder": str(files[0].parent.resolve()), "files": [path.name for path in files]})
 
     @app.patch("/api/classes/{value}", response_model=None)
     def change_class(value: str, given: dict[str, Any] = Depends(body_of)) -> JSONResponse:  # noqa: B008

@@ -96,9 +96,12 @@ def test_there_must_be_a_map(tmp_path: Path) -> None:
     assert Client(session).post("/api/export").status_code == 409
 
 
-def test_the_page_exports(session: Session) -> None:
+def test_the_page_exports_and_says_where_in_full(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = session.folder.resolve() / "export"
+    monkeypatch.chdir(session.folder.parent)
+    monkeypatch.setattr(session, "folder", Path(session.folder.name))
     found = Client(session).post("/api/export").json()
-    assert found["folder"] == str(session.folder / "export") and set(FILES) < set(found["files"])
+    assert found["folder"] == str(whole) and set(FILES) < set(found["files"])
 
 
 def test_the_report_needs_nothing_else_and_escapes_names(session: Session) -> None:
