@@ -51,14 +51,15 @@ COMMAND = re.compile(r"python -m ((?:hsi_al|experiments)[\w.]*)((?:[^`\n\\]|\\\n
 
 
 def commands() -> list[tuple[str, str, str]]:
-    """Page, module and arguments of every command in blocks of code and between backticks."""
+    """Page, module and arguments of every command in blocks of code, between backticks and in notes of tables."""
     found = set()
     for page in PAGES:
         text = page.read_text()
         blocks = FENCE.findall(text)
         quoted = re.findall(r"`(python -m [^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
         noted = re.findall(r"^- Reproduce: (.+)$", text, re.MULTILINE)
-        for block in [*blocks, *quoted, *noted]:
+        indented = re.findall(r"^    (python -m .+)$", text, re.MULTILINE)
+        for block in [*blocks, *quoted, *noted, *indented]:
             for module, line in COMMAND.findall(block):
                 found.add((page.name, module.rstrip("."), line.replace("\\\n", " ").strip()))
     return sorted(found)
