@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,11 @@ def write_points(
         name: _column(given) for name, given in fields.items()
     }
     try:
-        with replacing(path) as temporary, warnings.catch_warnings():
+        packed = BytesIO()  # GDAL doesn't tell all that fails on a full disk
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there is no CRS
             write(
-                temporary,
+                packed,
                 shapely.to_wkb(shapely.points(x, y)),
                 list(values.values()),
                 list(values),
@@ -55,6 +57,8 @@ def write_points(
             )
     except DataSourceError as error:
         raise OSError(f"{path} can't be written ({str(error).splitlines()[0]})") from error
+    with replacing(path) as temporary:
+        temporary.write_bytes(packed.getbuffer())
     return path
 
 

@@ -102,13 +102,16 @@ def _written(
         profile |= {"transform": rasterio.Affine(*where.transform), "crs": where.crs or None}
     levels = [level for level in OVERVIEWS if max(height, width) // level >= TILE]
     try:
-        with rasterio.Env(**CACHE), replacing(path) as temporary, warnings.catch_warnings():
+        # Packed in memory: on a full disk GDAL leaves a file that breaks off, and says nothing.
+        with rasterio.Env(**CACHE), rasterio.MemoryFile() as packed, warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(temporary, "w", **profile, **tiles, **options) as raster:
+            with rasterio.open(packed.name, "w", **profile, **tiles, **options) as raster:
                 yield raster
             if levels:
-                with rasterio.open(temporary, "r+") as raster:
+                with rasterio.open(packed.name, "r+") as raster:
                     raster.build_overviews(levels, Resampling.nearest)
+            with replacing(path) as temporary:
+                temporary.write_bytes(packed.getbuffer())
     except RasterioIOError as error:
         raise OSError(f"{path} can't be written ({str(error).splitlines()[0]})") from error
 

@@ -1,5 +1,6 @@
 """Georeferenced maps, read back with rasterio and GDAL's own XML."""
 
+import errno
 import os
 import subprocess
 import xml.etree.ElementTree as ET
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from hsi_al.methods.base import uncertainty_of
+from hsi_al.scenes.geopoints import write_points
 from hsi_al.scenes.georaster import write_class_map, write_uncertainty
 from hsi_al.scenes.georeference import Georeference
 
@@ -61,7 +63,7 @@ def test_odd_shapes_and_no_georeference(tmp_path: Path, shape: tuple[int, int]) 
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"map.tif can't be written"):
+    with pytest.raises(OSError, match=r"map\.tif"):
         write_class_map(tmp_path / "none" / "map.tif", np.ones((3, 3), np.uint8), WHERE, NAMES, COLOURS)
     assert not list(tmp_path.iterdir())
 
@@ -94,3 +96,22 @@ def test_qgis_opens_the_map(tmp_path: Path) -> None:
     )
     said = "True EPSG:32632 paletted [(1, 'wheat & \"rye\" <é>'), (4, 'bare soil')]"
     assert said in found.stdout, found.stderr
+
+
+@pytest.mark.parametrize("limit", [1000, 30_000])
+def test_a_full_disk_leaves_the_file_before(tmp_path: Path, limit: int) -> None:
+    """GDAL itself would leave a file that breaks off, and say nothing."""
+    resource = pytest.importorskip("resource")
+    where, rng = Georeference("", (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)), np.random.default_rng(0)
+    path = write_uncertainty(tmp_path / "u.tif", np.zeros((100, 100), np.float32), where)
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"u\.tif") as refused:
+            write_uncertainty(path, rng.random((100, 100), np.float32), where)
+        with pytest.raises(OSError, match=r"p\.gpkg"):
+            write_points(tmp_path / "p.gpkg", "points", np.arange(9), 3, None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert refused.value.errno == errno.EFBIG
+    assert path.read_bytes() == before and [found.name for found in tmp_path.iterdir()] == ["u.tif"]
