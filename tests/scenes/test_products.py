@@ -1,6 +1,8 @@
 """Satellite products, in files built here to their published layouts: EnMAP L2A, PRISMA L2D, EMIT L2A."""
 
 import math
+import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,48 @@ def write_emit(path: Path, leave_out: tuple[str, ...] = (), **replaced: Any) -> 
         file.attrs["geotransform"] = np.array([10.0, 0.5, 0, 50, 0, -0.5])
         file.attrs["spatial_ref"] = rasterio.crs.CRS.from_epsg(4326).to_wkt()
     return path
+
+
+@pytest.mark.parametrize("kind", ["stored.zip", "deflated.zip", "plain.tar"])
+def test_enmap_as_it_is_delivered(tmp_path: Path, kind: str) -> None:
+    folder = write_enmap(tmp_path / "product")
+    expected, plain = seen(folder)[1], seen(folder)[0]
+    path = tmp_path / kind
+    if path.suffix == ".tar":
+        with tarfile.open(path, "w") as archive:
+            archive.add(folder, "inside/product")
+    else:
+        how = zipfile.ZIP_DEFLATED if kind.startswith("deflated") else zipfile.ZIP_STORED
+        with zipfile.ZipFile(path, "w", how) as packed:
+            for file in folder.iterdir():
+                packed.write(file, f"product/{file.name}")
+    rows, values = seen(path)
+    assert np.array_equal(values, expected, equal_nan=True)
+    assert (rows.wavelengths, rows.bad_bands, rows.georeference) == (
+        *(plain.wavelengths, plain.bad_bands, plain.georeference),
+    )
+    with opened_rows(path) as opened:
+        assert np.array_equal(opened.read(2, 4, 1, 5), expected[2:4, 1:5], equal_nan=True)
+
+
+def test_archives_without_a_whole_product(tmp_path: Path) -> None:
+    folder = write_enmap(tmp_path / "product")
+    path = tmp_path / "x.zip"
+    for leave_out, said in (
+        ("SPECTRAL", "without its ENMAP...SPECTRAL_IMAGE.TIF"),
+        ("METADATA", "ENMAP...METADATA.XML"),
+    ):
+        with zipfile.ZipFile(path, "w") as packed:
+            for file in folder.iterdir():
+                if leave_out not in file.name:
+                    packed.write(file, file.name)
+        with pytest.raises(SceneError) as error:
+            opened_rows(path)
+        assert said in str(error.value) and "unpack it" in str(error.value)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SceneError, match="is an archive; unpack it"):
+        opened_rows(path)
 
 
 def test_enmap_by_folder_metadata_or_image(tmp_path: Path) -> None:

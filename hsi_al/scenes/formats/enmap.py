@@ -1,4 +1,6 @@
-"""EnMAP L2A products as delivered: a folder with *SPECTRAL_IMAGE.TIF and *METADATA.XML; one of the two may be named.
+"""EnMAP L2A products as delivered: *SPECTRAL_IMAGE.TIF and *METADATA.XML, in a folder or packed as .zip or .tar.
+
+One of the two files may be named, too. Windows of a packed image are unpacked as they are read.
 
 Values are reflectances: stored numbers times the gain of their band, plus its offset; the background value is missing
 data. Bands keep the order of the file, in which the two detectors overlap; those that the product doesn't expect, or
@@ -8,7 +10,10 @@ EnMAP-Box reads it. Tried on files built to the published layout only.
 
 import math
 import re
+import tarfile
+import zipfile
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 from xml.etree import ElementTree
@@ -24,7 +29,9 @@ METADATA = re.compile(r"ENMAP.*METADATA\.XML$", re.IGNORECASE)
 IMAGE = re.compile(r"ENMAP.*SPECTRAL_IMAGE(_COG)?\.TIFF?$", re.IGNORECASE)
 MOST_XML, MOST_BANDS = 2**25, 2**12  # bytes; those of real products have about a million
 BACKGROUND = -32768.0
-ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z")
+PACKED = (".zip", ".tar")
+ARCHIVES = (*PACKED, ".gz", ".tgz", ".bz2", ".xz", ".7z")
+MOST_MEMBERS = 10_000  # of an archive
 
 
 class _Plain(ElementTree.TreeBuilder):
@@ -44,8 +51,36 @@ def files_in(folder: Path) -> tuple[list[Path], list[Path]]:
     )
 
 
+def members_of(path: Path) -> dict[str, int]:
+    """Return the files of an archive by name, with their sizes; {} for what is no readable .zip or .tar."""
+    with suppress(zipfile.BadZipFile, tarfile.TarError, OSError):
+        if path.suffix.lower() == ".zip":
+            with zipfile.ZipFile(path) as packed:
+                return {item.filename: item.file_size for item in packed.infolist()[:MOST_MEMBERS]}
+        with tarfile.open(path, "r:") as archive:
+            return {item.name: item.size for item in islice(archive, MOST_MEMBERS) if item.isreg()}
+    return {}
+
+
+def packed_in(path: Path) -> tuple[list[str], list[str]]:
+    """Return the metadata files and the images in an archive, by name."""
+    names = sorted(members_of(path))
+    base = {name: name.rpartition("/")[2] for name in names}
+    return (
+        [name for name in names if METADATA.fullmatch(base[name])],
+        [name for name in names if IMAGE.fullmatch(base[name])],
+    )
+
+
+def is_packed(path: Path) -> bool:
+    """Return whether a path is an archive with a product in it."""
+    return path.suffix.lower() in PACKED and path.is_file() and any(packed_in(path))
+
+
 def is_product(path: Path) -> bool:
-    """Return whether a path is the folder of a product, its metadata, or its image with the metadata beside it."""
+    """Return whether a path is a product: its folder, archive, metadata, or its image with the metadata beside it."""
+    if is_packed(path):
+        return True
     if path.is_dir():
         metadata, images = files_in(path)
         return bool(metadata or images)
@@ -71,13 +106,48 @@ def files_of(path: Path) -> tuple[Path, Path]:
     return metadata[0], images[0]
 
 
-def tree_of(path: Path) -> ElementTree.Element:
-    """Read an XML file without definitions.
+def content_of(path: Path) -> tuple[Path, bytes | None, Path]:
+    """Return the place of the metadata, their content (None = too large), and where GDAL finds the image.
+
+    Raises:
+        SceneError: One of the two is missing, or there are several products.
+    """
+    if not is_packed(path):
+        metadata, beside = files_of(path)
+        return metadata, metadata.read_bytes() if metadata.stat().st_size <= MOST_XML else None, beside
+    found = packed_in(path)
+    for names, what in zip(found, ("METADATA.XML", "SPECTRAL_IMAGE.TIF"), strict=True):
+        if len(names) != 1:
+            has = "several EnMAP products" if names else f"an EnMAP product without its ENMAP...{what}"
+            raise SceneError(f"{path} holds {has}; unpack it, and name the ...METADATA.XML of one product.")
+    (text,), (image_name,) = found
+    small, content = members_of(path)[text] <= MOST_XML, None
+    if path.suffix.lower() == ".zip":
+        if small:
+            with zipfile.ZipFile(path) as packed, packed.open(text) as member:
+                content = member.read(MOST_XML)
+        # In braces, since the two slashes of an absolute path would become one in a Path.
+        inside = f"/vsizip/{{{path.resolve()}}}/{image_name}"
+    else:
+        with tarfile.open(path, "r:") as archive:
+            image = archive.getmember(image_name)
+            file = archive.extractfile(text) if small else None
+            content = None if file is None else file.read(MOST_XML)
+        # GDAL's own reader of .tar knows no names as long as those of EnMAP in a folder.
+        inside = f"/vsisubfile/{image.offset_data}_{image.size},{path.resolve()}"
+    return path / text, content, Path(inside)
+
+
+def tree_of(path: Path, content: bytes | None) -> ElementTree.Element:
+    """Read XML without definitions.
+
+    Args:
+        path: The file, for errors.
+        content: What it holds; None = too much.
 
     Raises:
         SceneError: It is too large, damaged, or defines entities.
     """
-    content = path.read_bytes() if path.stat().st_size <= MOST_XML else None
     if content is None:
         raise SceneError(f"{path} has more than {MOST_XML:,} bytes, so it is no EnMAP metadata; download it again.")
     try:
@@ -87,13 +157,13 @@ def tree_of(path: Path) -> ElementTree.Element:
         raise SceneError(f"{path} is no readable XML ({cause}); download it again.") from error
 
 
-def described(path: Path, n_bands: int) -> Described:
-    """Return what the metadata say about the bands of the image.
+def described(path: Path, content: bytes | None, n_bands: int) -> Described:
+    """Return what the metadata, a file with this content, say about the bands of the image.
 
     Raises:
         SceneError: They describe another number of bands, or one without wavelength or gain.
     """
-    root = tree_of(path)
+    root = tree_of(path, content)
     bands = root.findall("specific/bandCharacterisation/bandID")
     if len(bands) != n_bands:
         raise SceneError(
@@ -146,10 +216,10 @@ def rows(path: Path, key: str | None) -> Rows:
         SceneError: A file of the product is missing or damaged, or rasterio isn't installed.
     """
     library(path)
-    metadata, image = files_of(path)
-    dataset = opened(image, drivers=["GTiff"])
+    metadata, content, image = content_of(path)
+    dataset = opened(image if image.exists() else path, image, drivers=["GTiff"])
     try:
-        about = described(metadata, dataset.count)
+        about = described(metadata, content, dataset.count)
         return raster_rows(path, dataset, range(dataset.count), about)
     except BaseException:
         dataset.close()
