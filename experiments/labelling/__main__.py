@@ -35,7 +35,7 @@ THINKING = 0.5  # seconds before an answer: nobody answers at once
 def serving(arguments: list[str]) -> Iterator[str]:
     """Start `python -m hsi_al.label` and yield its address; end it with SIGINT and look that it ends well."""
     command = [sys.executable, "-m", "hsi_al.label", *arguments, "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
         assert process.stdout is not None
         address = next(line.strip() for line in process.stdout if line.startswith("http://"))
         yield address
