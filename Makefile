@@ -41,7 +41,7 @@ demo: .venv/.ok  ## Active learning on Indian Pines: 3 to 7 minutes on two CPU c
 
 label-demo: .venv/.ok  ## The labelling page on Indian Pines, in the browser; Ctrl-C ends
 	$(BIN)/python -m hsi_al.label indian_pines --session outputs/label-demo \
-	  --classes "Corn-notill,Corn-mintill,Grass-pasture,Grass-trees,Hay,Soybean-notill,Soybean-mintill,Soybean-clean,Woods,other"
+	  --classes "Corn-notill,Corn-mintill,Grass-pasture,Grass-trees,Hay,Soybean-notill,Soybean-mintill,Soybean-clean,Woods"
 
 test: lint type pytest  ## Lint, types and all tests; make -j2 test at once
 

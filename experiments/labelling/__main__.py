@@ -88,7 +88,9 @@ class Page:
         return found
 
 
-def record(place: str, scene: Scene, n_answers: int, session: Path, thinking: float) -> list[dict[str, Any]]:
+def record(
+    place: str, scene: Scene, n_answers: int, session: Path, thinking: float, other: bool = False
+) -> list[dict[str, Any]]:
     """Answer so many questions, or until the maps no longer change; return a row per answer.
 
     Args:
@@ -97,9 +99,12 @@ def record(place: str, scene: Scene, n_answers: int, session: Path, thinking: fl
         n_answers: Number of answers.
         session: Folder of the session.
         thinking: Seconds before each answer.
+        other: Whether ground without ground truth is a class of its own; else it can't be told.
     """
     truth = scene.ground_truth.ravel()
     names = [scene.class_names[value] for value in scene.label_values.tolist()]
+    beyond = len(names) + 1 if other else None
+    names += ["other"] if other else []
     value_of = {original: place for place, original in enumerate(scene.label_values.tolist(), 1)}
     known = np.array([value_of.get(int(value), 0) for value in truth])
     answered = np.zeros(truth.size, bool)
@@ -114,7 +119,7 @@ def record(place: str, scene: Scene, n_answers: int, session: Path, thinking: fl
                 continue
             time.sleep(thinking)
             pixel = query["pixel_id"]
-            stored = page.answer(pixel, int(known[pixel]) or None)
+            stored = page.answer(pixel, int(known[pixel]) or beyond)
             answered[pixel] = True
             accuracy = None
             if page.state["map_version"]:
@@ -146,6 +151,7 @@ def main() -> None:
     parser.add_argument("--truth", type=Path, help="file of its ground truth, (rows, columns)")
     parser.add_argument("--truth-key", help="key of the ground truth in its file")
     parser.add_argument("--answers", type=int, default=300)
+    parser.add_argument("--other", action="store_true", help="ground without ground truth is a class of its own")
     parser.add_argument("--thinking", type=float, default=THINKING, help="seconds before each answer")
     given = parser.parse_args()
     if given.truth is None:
@@ -153,7 +159,7 @@ def main() -> None:
     else:
         scene = load_custom_scene("scene", Path(given.scene), None, given.truth, given.truth_key)
     with tempfile.TemporaryDirectory() as folder:
-        rows = record(given.scene, scene, given.answers, Path(folder) / "session", given.thinking)
+        rows = record(given.scene, scene, given.answers, Path(folder) / "session", given.thinking, given.other)
     with given.out.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()

@@ -332,7 +332,7 @@ def state_of(session: Session) -> dict[str, Any]:
         elif (untold := session.untold) >= MOSTLY_UNTOLD * LATEST:
             advice = (
                 f'{untold} of the last {LATEST} answers were "can\'t tell": what is asked now is mostly none of your '
-                "classes. Add a class for it, or stop and assess the map."
+                "classes. If it is ground of one kind, add a class for it; else stop here and assess the map."
             )
         return {
             "query": None if pixel is None else place_of(session, pixel),
