@@ -303,6 +303,22 @@ def with_session(scene: Scene, folder: Path) -> Scene:
     return replace(scene, ground_truth=truth, class_names=given.class_names, test_pixels=None)
 
 
+def reading_of(dataset: DatasetConfig, in_memory: bool) -> Reading:
+    """Return how the keys of a scene of one's own say that it is read."""
+    return Reading(
+        in_memory,
+        dataset.axes,
+        dataset.no_data,
+        dataset.scaling,
+        dataset.unlabelled,
+        dataset.ignore_labels or (),
+        dataset.bands,
+        dataset.label_field,
+        None if dataset.test_file is None else expanded(dataset.test_file),
+        dataset.test_key,
+    )
+
+
 def published_or_own(config: Config) -> Scene:
     """Load the scene of `build_scene` with the ground truth of its files.
 
@@ -326,18 +342,7 @@ def published_or_own(config: Config) -> Scene:
             dataset.classes,
             dataset.class_names,
             dataset.rgb_bands,
-            reading=Reading(
-                fits_memory(config),
-                dataset.axes,
-                dataset.no_data,
-                dataset.scaling,
-                dataset.unlabelled,
-                dataset.ignore_labels or (),
-                dataset.bands,
-                dataset.label_field,
-                None if dataset.test_file is None else expanded(dataset.test_file),
-                dataset.test_key,
-            ),
+            reading=reading_of(dataset, fits_memory(config)),
         )
     if dataset.name not in CATALOGUE:
         raise ConfigurationError(

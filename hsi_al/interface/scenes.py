@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hsi_al.active.parts import build_scene, divided, require_labels
+from hsi_al.active.parts import build_scene, divided, reading_of, require_labels
 from hsi_al.errors import ConfigurationError, SceneError
 from hsi_al.interface.choices import LearnerChoice, as_learner
 from hsi_al.interface.settings import configured, in_group, option_keys
 from hsi_al.methods.own import Probabilistic
 from hsi_al.pool.splits import Split
 from hsi_al.scenes.catalogue import CATALOGUE
-from hsi_al.scenes.custom import Reading, scene_of_arrays
+from hsi_al.scenes.custom import scene_of_arrays
 from hsi_al.scenes.scene import Scene
 
 IN_MEMORY = {"axes", "no_data", "scaling", "unlabelled", "ignore_labels", "bands"}  # keys that arrays take, too
@@ -131,15 +131,7 @@ def _of_arrays(
     chosen = option_keys("dataset", "custom") | {"dataset.name": name}
     keys = {key: value for key, value in {**given, **options}.items() if value is not None}
     dataset = configured(chosen | in_group("dataset", keys)).dataset
-    reading = Reading(
-        True,
-        dataset.axes,
-        dataset.no_data,
-        dataset.scaling,
-        dataset.unlabelled,
-        dataset.ignore_labels or (),
-        dataset.bands,
-    )
+    reading = reading_of(dataset, in_memory=True)
     return scene_of_arrays(
         name, cube, ground_truth, dataset.classes, class_names, dataset.rgb_bands, wavelengths, reading
     )

@@ -431,3 +431,18 @@ def test_hectares_of_a_pixel(old: str, new: str, expected: float) -> None:
     degrees = UTM[UTM.index("GEOGCS") : UTM.index(",PROJECTION")]
     assert hectares(Georeference(degrees, WHERE.transform)) is None
     assert hectares(Georeference("", WHERE.transform)) is None and hectares(None) is None
+
+
+def test_pixels_that_probably_cannot_be_told_are_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = taught(tmp_path / "plain")
+    asked = set(plain.open_pixels)
+
+    def ruled_out(_learner: object, candidates: np.ndarray, *_: object) -> np.ndarray:
+        return np.isin(candidates, list(asked))
+
+    monkeypatch.setattr("hsi_al.label.session.untellable", ruled_out)
+    session = taught(tmp_path / "s")
+    assert len(session.open_pixels) == len(asked) and not asked & set(session.open_pixels)
+    monkeypatch.setattr("hsi_al.label.session.untellable", lambda _, candidates, *__: np.ones(len(candidates), bool))
+    session = taught(tmp_path / "all")
+    assert set(session.open_pixels) == asked  # rather ask them than nothing
