@@ -91,6 +91,9 @@ def test_every_command_of_the_page(
     meta, _, _, (values, texts) = pyogrio.raw.read(folder / "labels.gpkg", columns=["value", "name"])
     assert len(values) == 40 and meta["crs"] == "EPSG:32616"
     assert [names[value - 1] for value in values] == texts.tolist()
+    scene = [given for given in run[1:] if not given.startswith(("acquisition", "hydra"))]
+    assert command_line(*scene, "acquisition=random", "protocol.rounds=1", "hydra.run.dir=random").code == 0
+    assert (tmp_path / "random" / "map.tif").exists() and not (tmp_path / "random" / "uncertainty.tif").exists()
     assert predict(apply[1:]) == 0
     with rasterio.open(tmp_path / "outputs" / "field-map" / "map.tif") as raster:
         assert np.array_equal(raster.read(1), class_map)

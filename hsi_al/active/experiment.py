@@ -304,7 +304,9 @@ class Experiment:
         """Predict the pixels that the last round did not predict, and write the maps of the whole scene."""
         scene = self.parts.scene
         mapped = scene.georeference is not None and find_spec("rasterio") is not None
-        uncertainty = np.full(scene.height * scene.width, np.nan, np.float32) if mapped else None
+        # Where the learner gives no probabilities, known pixels need not be predicted again.
+        told = self.parts.asker is None and "probabilities_NC" in self.parts.acquisition.needs
+        uncertainty = np.full(scene.height * scene.width, np.nan, np.float32) if mapped and told else None
         maps = [class_indices(self.parts, loop.predicted_class, uncertainty)]
         if self.config.map.filter == "majority":
             maps.append(majority(maps[0], scene.n_classes, self.config.map.side, scene.no_data))
@@ -314,16 +316,16 @@ class Experiment:
         with timed(loop.seconds, "I/O"):
             write = self.parts.records.write_predictions
             self.ranks.from_first(lambda: write(values[0], scene.ground_truth, scene.false_colour(), *values[1:]))
-            if uncertainty is not None:
+            if mapped:
                 self.ranks.from_first(lambda: self.write_georeferenced(values[-1], uncertainty))
 
-    def write_georeferenced(self, class_map: Labels, uncertainty: NDArray[np.float32]) -> None:
+    def write_georeferenced(self, class_map: Labels, uncertainty: NDArray[np.float32] | None) -> None:
         """Write the map, filtered if that is wanted, and the labels for QGIS and other software."""
         from hsi_al.report.georeferenced import write_georeferenced, write_labels
 
         scene = self.parts.scene
         assert scene.georeference is not None
-        known = uncertainty.reshape(class_map.shape) if np.isfinite(uncertainty).any() else None
+        known = None if uncertainty is None else uncertainty.reshape(class_map.shape)
         if known is not None and scene.no_data is not None:
             known[scene.no_data] = np.nan
         write_georeferenced(self.path, class_map, known, scene.georeference, scene.class_names)
