@@ -1,0 +1,1 @@
+"""Accuracy along the epochs of a training."""

@@ -1,0 +1,158 @@
+"""Accuracy along the epochs of a training from scratch: what choosing the epoch by test accuracy would gain.
+
+    python -m experiments.checkpoints OUT.csv [--seeds 0,1,2] [--dataset indian_pines] [--backbone densenet121]
+                                      [--stem s2_pool] [--labels 480] [--epochs 200] [--every 10]
+                                      [--labels-from RUN] [--loss-prediction] [--threads 1]
+
+The labels and the training are those of `python -m hsi_al.run protocol=paper acquisition=none protocol.rounds=0` with
+the same seed, and the last epoch is what that run reports: OA of all labelled pixels, the trained ones included.
+OUT.csv gets a row for every scored epoch after each training; trainings that it already holds are not repeated.
+"""
+
+import argparse
+import csv
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hsi_al.active.experiment import use_threads
+from hsi_al.active.inherited import labels_of_run
+from hsi_al.files import replacing
+from hsi_al.methods.deep.learner import DeepLearner, DeepSettings
+from hsi_al.pool.initial import draw_initial
+from hsi_al.randomness import generator
+from hsi_al.report.contest_tables import markdown, over_seeds
+from hsi_al.scenes.catalogue import load_catalogue_scene
+from hsi_al.scenes.scene import Scene
+
+Ids = NDArray[np.int64]
+COLUMNS = ("training", "seed", "epoch", "oa_all")
+LATE = 3 / 4  # the last quarter of the epochs shows how much one epoch differs from the next
+
+
+class Watcher:
+    """Measures OA of all labelled pixels after every so many epochs; the training goes on as if it were not there.
+
+    Args:
+        learner: Learner in training; set its `progress` to this object.
+        scene: Scene that it learns.
+        every: Epochs between two measurements; the last epoch is measured, too.
+
+    Attributes:
+        accuracies: OA (a fraction) by the number of finished epochs.
+    """
+
+    def __init__(self, learner: DeepLearner, scene: Scene, every: int) -> None:
+        self.learner, self.scene, self.every = learner, scene, every
+        self.truth = scene.labels_of(scene.labelled_ids)
+        self.accuracies: dict[int, float] = {}
+
+    def __call__(self, text: str, part: float) -> None:
+        """Measure if `part` of the training steps is a whole number of epochs that is to be measured."""
+        epochs = self.learner.epochs(0)
+        done = round(part * epochs)
+        if abs(part * epochs - done) < 1e-9 and (done % self.every == 0 or done == epochs):
+            self.accuracies[done] = float(np.mean(self.predicted() == self.truth))
+
+    def predicted(self) -> Ids:
+        """Return the predicted classes of all labelled pixels; mode and BN statistics stay those of training."""
+        module, gatherer = self.learner.module, self.learner.datamodule.gatherer
+        module.eval()
+        with torch.inference_mode():
+            batches = torch.split(torch.from_numpy(self.scene.labelled_ids), self.learner.predict_batch_size)
+            found = [module.predict_step((gatherer(batch),), 0)["predicted_class"] for batch in batches]
+        module.train()
+        return torch.cat(found).numpy()
+
+
+def trained(
+    scene: Scene, settings: DeepSettings, needs: frozenset[str], ids: Ids, seed: int, every: int
+) -> dict[int, float]:
+    """Train once on labelled pixel ids (n,) and return OA (a fraction) by epoch."""
+    learner = DeepLearner(scene.cube, scene.n_classes, scene.labelled_ids, settings, needs)
+    learner.progress = watcher = Watcher(learner, scene, every)
+    learner.fit(ids, scene.labels_of(ids), 0, generator(seed, "learner"))
+    return watcher.accuracies
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """Format a Markdown table of each kind of training: OA of the last epoch, of the late ones and of the best one."""
+    lines = [
+        ["training", "seeds", "last epoch", "late epochs, mean", "late epochs, worst", "best epoch by test accuracy"]
+    ]
+    for name in dict.fromkeys(row["training"] for row in rows):
+        curves = [
+            {
+                int(row["epoch"]): 100 * float(row["oa_all"])
+                for row in rows
+                if (row["training"], row["seed"]) == (name, seed)
+            }
+            for seed in dict.fromkeys(row["seed"] for row in rows if row["training"] == name)
+        ]
+        late = [[oa for epoch, oa in curve.items() if epoch >= LATE * max(curve)] for curve in curves]
+        lines.append(
+            [
+                name,
+                str(len(curves)),
+                over_seeds([curve[max(curve)] for curve in curves]),
+                over_seeds([float(np.mean(values)) for values in late]),
+                over_seeds([min(values) for values in late]),
+                over_seeds([max(curve.values()) for curve in curves]),
+            ]
+        )
+    return markdown(lines)
+
+
+def main() -> None:
+    """Do the trainings that OUT.csv doesn't hold yet, add them to it, and print the table of all."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.checkpoints", description=__doc__)
+    parser.add_argument("out", type=Path, help="CSV file of the results")
+    parser.add_argument("--seeds", default="0,1,2", help="seeds, separated by commas")
+    parser.add_argument("--dataset", default="indian_pines", help="scene of the catalogue")
+    parser.add_argument("--backbone", default="densenet121")
+    parser.add_argument("--stem", default="s2_pool")
+    parser.add_argument("--labels", type=int, default=480, help="labelled pixels of a training")
+    parser.add_argument("--labels-from", metavar="RUN", help="run directory whose first --labels labels are taken")
+    parser.add_argument("--loss-prediction", action="store_true", help="train the loss prediction module, too")
+    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--every", type=int, default=10, help="epochs between two measurements")
+    parser.add_argument("--threads", type=int, help="threads of torch (default: all cores)")
+    given = parser.parse_args()
+    use_threads(given.threads)
+    settings = DeepSettings().having(backbone=given.backbone, stem=given.stem, epochs=given.epochs, accelerator="cpu")
+    needs = frozenset({"predicted_loss_N"}) if given.loss_prediction else frozenset[str]()
+    scene = load_catalogue_scene(given.dataset, None)
+    everything, inherited = scene.labelled_ids, None
+    if given.labels_from:
+        inherited = labels_of_run(given.labels_from, given.labels, scene, everything)
+    source = f"labels that {inherited.source['asked_by']} asked" if inherited else "random labels"
+    name = f"{given.labels} {source}" + (", with loss prediction" if given.loss_prediction else "")
+    rows: list[dict[str, str]] = []
+    if given.out.exists():
+        with given.out.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    for seed in given.seeds.split(","):
+        if any((row["training"], row["seed"]) == (name, seed) for row in rows):
+            continue
+        if inherited:
+            ids = inherited.pixel_ids
+        else:
+            rng = generator(int(seed), "initial")
+            ids = draw_initial(everything, scene.labels_of(everything), given.labels, "uniform", rng)
+        found = trained(scene, settings, needs, ids, int(seed), given.every)
+        rows += [
+            {"training": name, "seed": seed, "epoch": str(epoch), "oa_all": f"{oa:.6f}"} for epoch, oa in found.items()
+        ]
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(given.out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+        print(f"{name}, seed {seed}: {100 * found[max(found)]:.2f} %", flush=True)
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

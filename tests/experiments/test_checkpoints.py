@@ -1,0 +1,63 @@
+"""The accuracy along the epochs ends at that of the run with the same settings, and the table reads it right."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from experiments.checkpoints import __main__ as checkpoints
+from tests.conftest import CommandLine
+from tests.experiments.test_compared import tiny
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_watching_changes_nothing_and_the_last_epoch_is_that_of_a_run(
+    command_line: CommandLine,
+    tiny_scene: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["patch_size=32", "backbone=densenet121", "backbone.stem=s2_pool", "protocol=paper", "acquisition=none"]
+    arguments += ["protocol.rounds=0", "protocol.epochs=3", "protocol.initial_size=12", "protocol.full_map=false"]
+    outcome = command_line(*(tiny_scene + arguments))
+    assert outcome.code == 0, outcome.err
+    (run,) = Path("outputs").glob("**/seed=0")
+    with (run / "curve.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    monkeypatch.setattr(checkpoints, "load_catalogue_scene", lambda *_: tiny())
+    out = tmp_path / "new" / "rows.csv"
+    called = ["checkpoints", str(out), "--epochs=3", "--every=2", "--labels=12", "--seeds=0", "--threads=1"]
+    monkeypatch.setattr("sys.argv", called)
+    checkpoints.main()
+    found = read(out)
+    assert [(one["training"], one["seed"], one["epoch"]) for one in found] == [
+        ("12 random labels", "0", "2"),
+        ("12 random labels", "0", "3"),
+    ]
+    assert float(found[1]["oa_all"]) == pytest.approx(float(row["oa_all"]), abs=1e-6)
+    assert found[0]["oa_all"] != found[1]["oa_all"]
+
+    def again(*_: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(checkpoints, "trained", again)
+    checkpoints.main()
+    assert read(out) == found
+    assert "12 random labels" in capfd.readouterr().out
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_table_tells_the_last_epoch_from_the_late_ones_and_the_best() -> None:
+    curves = {"0": {4: 0.9, 6: 0.5, 8: 0.7}, "1": {4: 0.6, 6: 0.7, 8: 0.9}}
+    rows = [
+        {"training": "random", "seed": seed, "epoch": str(epoch), "oa_all": str(oa)}
+        for seed, curve in curves.items()
+        for epoch, oa in curve.items()
+    ]
+    cells = [cell.strip() for cell in checkpoints.table(rows).splitlines()[-1].strip("|").split("|")]
+    assert cells == ["random", "2", "80.00 ± 14.14", "70.00 ± 14.14", "60.00 ± 14.14", "90.00 ± 0.00"]
