@@ -2,13 +2,13 @@
 
 The text comes from `page.template.md`, in which `$name` stands for a table of the runs in `name.zip` in
 `experiments/results/few_labels`. `--record` first packs the finished runs below a folder's `name/` into these archives,
-without their weights.
+without their weights. The runs in `unfinished/name` in the same folder count as far as they are.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -19,9 +19,9 @@ from hsi_al.errors import HsiAlError
 from hsi_al.files import replacing
 from hsi_al.report.archive import pack, unpacked
 from hsi_al.report.canvas import save
-from hsi_al.report.compare import comparison_figure, curve_of
+from hsi_al.report.compare import Curve, comparison_figure, points_of
 from hsi_al.report.contest_tables import markdown, percent
-from hsi_al.report.series import Series, find_runs, series_of
+from hsi_al.report.series import Run, find_runs, series_of
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = ROOT / "experiments" / "results" / "few_labels"
@@ -48,8 +48,13 @@ class Table:
 # Settings that the text around a table says already, and what stands in their place.
 WORDING = (
     (r", protocol queries(_2)?$", ""),
-    (r"^protocol one_training, .*protocol\.labels_from=profile_trees .*", "labels that profile_trees asked"),
-    (r"^protocol (one_training|random)_\d+$", "random labels"),
+    (r"^protocol one_training, .*protocol\.labels_from=(\w+) .*", r"labels that \1 asked"),
+    (r"^(none, )?protocol (one_training|random)_\d+$", "random labels"),
+    (r"^none, protocol cosine_.*", "random labels, learning rate falling by a cosine"),
+    (r"^none, protocol augment_.*", "random labels, flips and rotations"),
+    (r"^none, protocol averaged_.*", "random labels, weights averaged"),
+    (r"^loss_prediction, protocol paper$", "asked by predicted loss, as in the paper"),
+    (r"^margin, protocol paper, acquisition.min_distance=8$", "asked by margin, 8 pixels apart"),
 )
 BUDGETS = (50, 100, 160, 240, 320, 480)
 TABLES = {
@@ -61,7 +66,12 @@ TABLES = {
     "proxy": Table("proxy/indian_pines", "oa_heldout", (160, 240, 480)),
     "queries": Table("queries/indian_pines", "oa_heldout", (480, 490, 500, 530, 580)),
     "queries_anew": Table("queries/indian_pines", "oa_heldout", (2, 12, 22, 52, 102)),
-    "claim": Table("claim/indian_pines", "oa_all", (160, 240, 320, 480)),
+    "claim": Table("claim/indian_pines", "oa_all", (160, 200, 240, 280, 320, 360, 400, 440, 480)),
+}
+# Pictures beside the page: for the table whose curves they show the ending of the file's name, title, and names shown.
+PICTURES = {
+    "indian_pines": ("", "Complete this map: Indian Pines, 9 classes", ""),
+    "claim": ("-paper", "The paper's protocol: every round from fresh weights", "^random labels$|^asked"),
 }
 
 
@@ -92,44 +102,53 @@ def record(outputs: Path) -> None:
 
 def page(recorded: Path) -> str:
     """Return the page with the tables of the runs in `recorded`; one without runs says so."""
-    tables = {}
-    for name, table in TABLES.items():
-        experiment, _, below = table.folder.partition("/")
-        archive = recorded / f"{experiment}.zip"
-        if not archive.exists():
-            tables[name] = "(no runs recorded)"
-            continue
-        with unpacked([archive]) as opened:
-            folder = opened.folders[0] / below
-            tables[name] = markdown(rows(table, series_of(find_runs([folder])))) if folder.is_dir() else "(no runs)"
+    tables = {name: markdown(rows(table, runs_by_name(table, recorded))) for name, table in TABLES.items()}
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(tables)
 
 
 def draw(recorded: Path) -> None:
-    """Draw the learning curves of the first table beside the page."""
-    with unpacked([recorded / "few_labels.zip" / Path(TABLES["indian_pines"].folder).name]) as opened:
-        curves = [curve_of(series) for series in series_of(find_runs(opened.folders))]
-        save(
-            comparison_figure(curves, "oa_heldout", "Complete this map: Indian Pines, 9 classes"),
-            PAGE.with_suffix(".png"),
-        )
+    """Draw the pictures of the page beside it."""
+    for name, (ending, title, shown) in PICTURES.items():
+        table = TABLES[name]
+        curves = [
+            Curve(words, points_of([run.rows for run in runs]))
+            for words, runs in runs_by_name(table, recorded).items()
+            if re.search(shown, words)
+        ]
+        if curves:
+            save(comparison_figure(curves, table.measure, title), PAGE.with_name(f"{PAGE.stem}{ending}.png"))
 
 
-def rows(table: Table, found: Sequence[Series]) -> list[list[str]]:
+def runs_by_name(table: Table, recorded: Path) -> dict[str, list[Run]]:
+    """Return the runs of a table by the words for their settings; runs with the same words make one row."""
+    experiment, _, below = table.folder.partition("/")
+    archive, unfinished = recorded / f"{experiment}.zip", recorded / "unfinished" / table.folder
+    found: dict[str, list[Run]] = {}
+    with unpacked([archive] if archive.exists() else []) as opened:
+        folders = [folder for folder in (*(top / below for top in opened.folders), unfinished) if folder.is_dir()]
+        for series in series_of(find_runs(folders)) if folders else ():
+            found.setdefault(worded(series.name), []).extend(series.runs)
+    return found
+
+
+def rows(table: Table, found: Mapping[str, Sequence[Run]]) -> list[list[str]]:
     """Return the rows of a table, best first: settings, runs, means and deviations in percent, seconds a round."""
-    curves = {series.name: (series, {point.n_labelled: point for point in curve_of(series).points}) for series in found}
-    sizes = table.labels or (max(size for _, points in curves.values() for size in points),)
+    sizes = table.labels or (
+        max((row.n_labelled for runs in found.values() for run in runs for row in run.rows), default=0),
+    )
     lines = []
-    for name, (series, points) in curves.items():
-        seconds = [row.seconds_fit + row.seconds_predict + row.seconds_query for run in series.runs for row in run.rows]
-        cells = []
-        for size in sizes:
-            point = points.get(size)
-            cells.append("-" if point is None else percent(point.mean[table.measure], point.spread[table.measure]))
-        if set(cells) == {"-"}:
+    for name, runs in found.items():
+        having = [run.rows for run in runs if any(row.n_labelled in sizes for row in run.rows)]
+        if not having:
             continue
+        points = {point.n_labelled: point for point in points_of(having)}
+        shown = [points.get(size) for size in sizes]
+        counts = {point.n_seeds for point in shown if point}
+        seconds = [row.seconds_fit + row.seconds_predict + row.seconds_query for run in having for row in run]
+        cells = [percent(point.mean[table.measure], point.spread[table.measure]) if point else "-" for point in shown]
+        times = " to ".join(f"{count}" for count in sorted({min(counts), max(counts)}))
         last = points[max(points)].mean[table.measure]
-        lines.append((last, [worded(name), f"{len(series.runs)}", *cells, rounded(float(np.mean(seconds)))]))
+        lines.append((last, [name, times, *cells, rounded(float(np.mean(seconds)))]))
     header = ["learner and query", "runs", *(f"{size} labels" for size in sizes), "seconds a round"]
     return [header, *(line for _, line in sorted(lines, key=lambda pair: -pair[0]))]
 
