@@ -302,14 +302,14 @@ class Session:
         source, shape = self.scene.source, (len(pixels), self.scene.n_bands)
         if isinstance(source, np.ndarray):
             return np.asarray(source.reshape(-1, shape[1])[np.array(pixels, np.int64)], np.float64)
+        known = self._spectra  # another thread may put an empty one in its place meanwhile
         for pixel in pixels:
-            if pixel not in self._spectra:
+            if pixel not in known:
                 row, column = divmod(pixel, self.scene.width)
-                self._spectra[pixel] = source.read(row, row + 1, column, column + 1)[0, 0]
-        found = np.array([self._spectra[pixel] for pixel in pixels], np.float64).reshape(shape)
-        if len(self._spectra) > MOST_SPECTRA:
+                known[pixel] = source.read(row, row + 1, column, column + 1)[0, 0]
+        if len(known) > MOST_SPECTRA:
             self._spectra = {}
-        return found
+        return np.array([known[pixel] for pixel in pixels], np.float64).reshape(shape)
 
     # The assessment.
 

@@ -119,6 +119,23 @@ def test_spectra_of_a_cube_in_its_file(tmp_path: Path, monkeypatch: pytest.Monke
         assert np.array_equal(one.spectra(pixels), other.spectra(pixels)) and one.spectra(pixels).shape[1] == 6
 
 
+def test_spectra_that_another_thread_forgets_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hsi_al.label.session.MOST_SPECTRA", 2)
+    here = scene_of()
+    np.save(tmp_path / "cube.npy", here.cube)
+    stored = stored_cube(tmp_path / "cube.npy")
+    session = session_in(tmp_path / "s", scene=replace(here, source=stored, sample=here.cube.reshape(-1, 6)[::5]))
+    others = [[20, 21, 22]]
+
+    def read(rows: slice, columns: slice) -> np.typing.NDArray[Any]:
+        if others:  # another request comes while this one waits for the file
+            session.spectra(others.pop())
+        return np.asarray(here.cube[rows, columns])
+
+    object.__setattr__(stored, "rows", replace(stored.rows, source=read))
+    assert np.array_equal(session.spectra([1, 2, 3]), here.cube.reshape(-1, 6)[1:4])
+
+
 def test_questions_go_on_while_a_model_is_missing(tmp_path: Path) -> None:
     session = taught(tmp_path / "s", 1)
     answer_all(session)

@@ -3,8 +3,10 @@
 import logging
 import math
 import sys
+import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -595,3 +597,39 @@ def test_a_file_that_shrinks_while_it_is_open(
         with pytest.raises(SceneError, match=r"x\.img has 1,000 bytes, but"):
             rows.read(150, 200)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", ["ENVI", "GTiff"])
+def test_threads_read_a_raster_one_after_the_other(tmp_path: Path, kind: str) -> None:
+    """GDAL mixes up pixels, or ends the process, where two threads read an open dataset at once."""
+    if kind == "ENVI":
+        write_envi(tmp_path / "cube.img")
+        place, driver = tmp_path / "cube.img", "ENVI"
+    else:
+        place, driver = tmp_path / "cube.tif", "GTiff"
+        with rasterio.open(
+            place, "w", driver=driver, height=6, width=7, count=5, dtype="uint16", nodata=3, compress="deflate"
+        ) as file:
+            file.write(CUBE.transpose(2, 0, 1))
+    dataset = raster.opened(place, drivers=[driver])
+    now, most = 0, 0
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(dataset, name)
+
+        def read(self, *args: Any, **options: Any) -> Any:
+            nonlocal now, most
+            now += 1
+            most = max(most, now)
+            time.sleep(0.005)
+            found = dataset.read(*args, **options)
+            now -= 1
+            return found
+
+    about = raster.Described(values=raster.Values(divisor=2.0)) if kind == "GTiff" else raster.Described()
+    with raster.raster_rows(place, Watched(), range(5), about) as rows, ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(lambda row: rows.read(row % 6, row % 6 + 1), range(24)))
+    assert most == 1
+    expected = CUBE / np.float32(2) if kind == "GTiff" else CUBE
+    assert all(np.array_equal(part[0], expected[row % 6]) for row, part in enumerate(parts))

@@ -7,6 +7,7 @@ messages are never shown; what it raises becomes a SceneError of one sentence.
 import logging
 import math
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -177,6 +178,9 @@ def opened(path: Path, place: Path | None = None, drivers: Sequence[str] = tuple
 def raster_rows(path: Path, dataset: Any, bands: Sequence[int], about: Described) -> Rows:  # noqa: ANN401
     """Give the chosen bands of an open dataset of rasterio as `Rows` (H, W, B), which close it.
 
+    Several threads may read them, and wait for each other: GDAL mixes up pixels, or ends the process, where two read an
+    open dataset at once.
+
     Args:
         path: The file.
         dataset: The dataset.
@@ -200,6 +204,7 @@ def raster_rows(path: Path, dataset: Any, bands: Sequence[int], about: Described
     together = dataset.count if dataset.interleaving is not None and dataset.interleaving.name == "pixel" else 1
     block_bytes = math.prod(block) * stored_type.itemsize * together
     require_memory(path, (*block, together), block_bytes, "write it in tiles (gdal_translate -co TILED=YES)")
+    lock = threading.Lock()
 
     def window(rows: slice, columns: slice) -> NDArray[Any]:
         (top, bottom, _), (left, right, _) = rows.indices(height), columns.indices(width)
@@ -209,7 +214,7 @@ def raster_rows(path: Path, dataset: Any, bands: Sequence[int], about: Described
         if not result.size:
             return result
         where = f": rows {top} to {bottom - 1} can't be read"
-        with gdal(path, where, guarded=dataset.driver != "ENVI"):
+        with lock, gdal(path, where, guarded=dataset.driver != "ENVI"):
             if not changed:
                 # GDAL writes into the band-last array itself, which is what BIP files are read fast by.
                 whole = ((top, bottom), (left, right))
