@@ -2,7 +2,7 @@
 
 import numpy as np
 
-STREAMS = ("split", "initial", "learner", "query", "thin", "features", "asker", "new_ground", "assessment")
+STREAMS = ("split", "initial", "learner", "query", "thin", "features", "asker", "new_ground", "assessment", "spare")
 
 
 def generator(seed: int, stream: str, round_: int = 0) -> np.random.Generator:

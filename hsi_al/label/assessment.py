@@ -191,15 +191,23 @@ def report(
         found = Accuracy(nothing[0], nothing, nothing, nothing)
     else:
         found = accuracy_of(counts, kept)
-    surely = [
-        names[value][0]
-        for number, value in enumerate(values)
-        if value in names and found.users[number].half == 0 and counts[number].sum()
-    ]
-    if surely:
+    right, wrong = (
+        [
+            names[value][0]
+            for number, value in enumerate(values)
+            if value in names and (found.users[number].value, found.users[number].half) == (share, 0)
+        ]
+        for share in (1, 0)
+    )
+    if right:
         notes.append(
-            f"Where no sampled pixel was wrong ({', '.join(surely)}), the interval has no width; of n pixels without "
+            f"Where no sampled pixel was wrong ({', '.join(right)}), the interval has no width; of n pixels without "
             "an error, up to about 3 / n may be wrong all the same."
+        )
+    if wrong:
+        notes.append(
+            f"Where every sampled pixel was wrong ({', '.join(wrong)}), the interval has no width; of n such pixels, "
+            "up to about 3 / n may be right all the same."
         )
     total = float(kept.sum())
     return {

@@ -123,6 +123,11 @@ def read_query(
             f"{path} is in another coordinate reference system than the scene; save it in that of the scene."
         )
     values = dict(zip(map(str, meta["fields"]), columns, strict=True))
+    for name, column in values.items():
+        if np.asarray(column).dtype.kind not in "fiu":
+            raise SessionError(
+                f"{path}: the field {name} holds no numbers; export the query again, and keep its fields."
+            )
     ids, given, points = (np.asarray(values[name], np.float64) for name in FIELDS)
     expected = points[np.isfinite(points)]
     asked = np.isfinite(ids)

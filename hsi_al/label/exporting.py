@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from hsi_al import __version__
@@ -17,7 +18,7 @@ from hsi_al.label.mapping import Map
 from hsi_al.label.session import Refused, Session
 from hsi_al.label.tiles import png
 from hsi_al.methods.registry import method_of
-from hsi_al.pool.answers import LabelClass
+from hsi_al.pool.answers import Assessment, LabelClass
 from hsi_al.report.palette import rgb_of
 from hsi_al.scenes.georaster import write_class_map, write_uncertainty
 from hsi_al.scenes.georeference import require_geo
@@ -109,15 +110,24 @@ def report_html(session: Session, map_: Map, classes: Mapping[int, LabelClass]) 
         "<h2>Classes</h2>\n<table><tr><th>class</th><th>value</th><th>labels</th><th>share of the map</th></tr>"
         f"{legend}</table>\n"
         "<p>The share of the map is as wrong as the map is; the area below, if there is one, is corrected.</p>\n"
-        f"{accuracy_html(accuracy, 0 if assessment is None else assessment.n_labelled, map_.n_labelled)}"
+        f"{accuracy_html(accuracy, assessment, assessment is not None and is_of(map_, assessment, session.folder))}"
         "<h2>What was done</h2>\n<ul>" + "".join(f"<li>{esc(line)}</li>" for line in done) + "</ul>\n</body></html>\n"
     )
 
 
-def accuracy_html(accuracy: Mapping[str, Any] | None, assessed: int, mapped: int) -> str:
-    """Return the part of the report about an assessment."""
+def is_of(map_: Map, assessment: Assessment, folder: Path) -> bool:
+    """Return whether a map is the one that an assessment is about, which lies in the session's folder."""
+    try:
+        with h5py.File(folder / assessment.map_file) as file:
+            return np.array_equal(np.ravel(file["class_map"]), map_.classes)
+    except (OSError, KeyError):  # somebody has removed it
+        return False
+
+
+def accuracy_html(accuracy: Mapping[str, Any] | None, assessment: Assessment | None, is_above: bool) -> str:
+    """Return the part of the report about an assessment; `is_above` says whether the report shows its map."""
     title = "<h2>Accuracy</h2>\n"
-    if accuracy is None:
+    if accuracy is None or assessment is None:
         return (
             f"{title}<p>Not assessed. Labels that were asked for are no fair sample: only an assessment, which asks "
             "pixels drawn at random, tells how accurate the map is.</p>\n"
@@ -131,12 +141,10 @@ def accuracy_html(accuracy: Mapping[str, Any] | None, assessed: int, mapped: int
         f"<td>{percent(found['area'])}</td><td>{amount(found['hectares'])}</td></tr>"
         for found in accuracy["classes"]
     )
-    which = f"<p>Of the map from {assessed} labels, which is kept in the session's folder.</p>\n"
-    if assessed != mapped:
-        which = (
-            f"<p><strong>These numbers are about the map from {assessed} labels, kept in the session's folder, not "
-            f"about the one above from {mapped}.</strong></p>\n"
-        )
+    kept = f"the map from {assessment.n_labelled} labels, kept in the session's folder as {esc(assessment.map_file)}"
+    which = f"<p>Of {kept}.</p>\n"
+    if not is_above:
+        which = f"<p><strong>These numbers are about {kept}, not about the one above.</strong></p>\n"
     notes = "".join(f"<li>{esc(note)}</li>" for note in accuracy["notes"])
     overall = f"<p>Overall accuracy: {percent(accuracy['overall'])}</p>\n"
     return f"{title}{which}{overall}<table>{head}{rows}</table>\n<ul>{notes}</ul>\n"

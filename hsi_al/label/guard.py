@@ -4,7 +4,6 @@ import json
 import re
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -100,12 +99,11 @@ class Guard:
                 return "Another site sent this request."
         given = [value.decode("latin-1") for value in headers.get(b"x-token", [])]
         given += parse_qs(query.decode("latin-1")).get("token", [])
-        for value in headers.get(b"cookie", []):
-            try:
-                found = SimpleCookie(value.decode("latin-1"))
-            except CookieError:
-                continue
-            given += [found[self.cookie].value] if self.cookie in found else []
+        # Read here, since SimpleCookie stops at the first cookie of another program that isn't as it should be.
+        cookies = [part for value in headers.get(b"cookie", []) for part in value.decode("latin-1").split(";")]
+        given += [
+            value.strip() for name, _, value in (part.partition("=") for part in cookies) if name.strip() == self.cookie
+        ]
         # All are compared, each in constant time: how long that takes must not tell how much of a token is right.
         if not any([secrets.compare_digest(value.encode(), self.token.encode()) for value in given]):
             return "The address lacks the right token; open the one that the program printed when it started."

@@ -32,7 +32,7 @@ from hsi_al.label.exchange import is_query, read_query
 from hsi_al.label.exporting import export
 from hsi_al.label.guard import Guard
 from hsi_al.label.server import build_app
-from hsi_al.label.session import MOST_CLASSES, Session
+from hsi_al.label.session import MOST_CLASSES, Session, written
 from hsi_al.methods.registry import check_method, settings_of
 from hsi_al.scenes.catalogue import CATALOGUE
 from hsi_al.scenes.checksums import data_checksums
@@ -130,9 +130,8 @@ def opened(
         session = Session(folder, scene, config, who=who)
         if session.journal.dropped:
             warn(f"The last line of {session.journal.path} was not finished when it was written, and is left out.")
-        known = {found.name for found in session.answers.classes.values()}
         for name in classes:
-            if name not in known:
+            if written(name) not in session.answers.named:  # a class that was renamed is there
                 session.add_class(name)
         yield session
 
@@ -282,8 +281,8 @@ def take_labels(session: Session, path: Path, label_field: str | None) -> int:
     Args:
         session: The session.
         path: An edited `query.gpkg`, or labels in any form that a ground truth may have: an array or raster of the
-            scene's rows and columns, or points and polygons. Classes are those of the session by their names; others
-            are added.
+            scene's rows and columns, or points and polygons. Classes are those of the session by the names that they
+            have or had; others are added.
         label_field: Field with the classes in a file of points and polygons; None = the only one.
 
     Raises:
@@ -302,11 +301,11 @@ def take_labels(session: Session, path: Path, label_field: str | None) -> int:
         print(printable(notice), file=sys.stderr)
     labels, names = truth.labels, truth.names
     found = np.where(scene.no_data, 0, labels) if scene.no_data is not None else labels
-    known = {one.name: value for value, one in session.answers.classes.items()}
+    known = session.answers.named
     chosen: dict[int, int] = {}
     for value in np.unique(found[found > 0]).tolist():
         name = names.get(value, f"class {value}")
-        same = value if not names and value in session.answers.classes else known.get(name)
+        same = value if not names and value in session.answers.classes else known.get(written(name))
         free = value if value not in session.answers.classes and value <= MOST_CLASSES else None
         chosen[value] = session.add_class(name, value=free).value if same is None else same
     ids = np.flatnonzero(found)

@@ -424,7 +424,7 @@ class Session:
             )
 
     def _keep_class(self, value: int, name: str, key: str, colour: str) -> LabelClass:
-        name, colour = " ".join(name.split()), colour.lower()
+        name, colour = written(name), colour.lower()
         others = [found for found in self.answers.classes.values() if found.value != value]
         if not 0 < len(name) <= 100 or not name.isprintable():
             raise Refused("A class needs a name of 1 to 100 printable characters.")
@@ -457,7 +457,7 @@ class Session:
             ids, values = self.answers.labelled()
             classes = np.array(sorted(self.answers.classes), np.int64)
             stamp, complete, first = self.answers.labels_version, self.complete, not self.answers.queries
-            rounds = sum(query.by_model for query in self.answers.queries)
+            rounds = self._rounds
         if len(np.unique(values)) < 2:
             if first or complete:
                 self._ask_typical()
@@ -478,6 +478,16 @@ class Session:
             self._ask(outputs, scores, classes, rounds, len(ids))
         self._fill_spare(outputs, scores, classes)
         return True
+
+    @property
+    def _rounds(self) -> int:
+        """Queries of a model that the labels follow: one without any answer doesn't count.
+
+        So the same labels give the same model when a session is opened again, with the next query asked already.
+        """
+        queries = self.answers.queries
+        unanswered = bool(queries) and queries[-1].by_model and self.answers.given.keys().isdisjoint(queries[-1].pixels)
+        return sum(query.by_model for query in queries) - unanswered
 
     def doubt(self) -> None:
         """Find out how much the other labels doubt each label, where the learner can tell."""
@@ -532,7 +542,8 @@ class Session:
         return self.mapper.pending
 
     def _ask(self, outputs: Outputs, scores: Scores | None, classes: Ids, rounds: int, n_labelled: int) -> None:
-        pixels = self._chosen(outputs, scores, classes, self.config.protocol.query_size, rounds, [])
+        rng = generator(self.config.seed, "query", rounds)
+        pixels = self._chosen(outputs, scores, classes, self.config.protocol.query_size, rng, [])
         if not pixels:
             return
         before, now = self._before, classes[outputs.predicted_class]
@@ -553,7 +564,13 @@ class Session:
         return ~np.isin(self.candidates, labelled)
 
     def _chosen(
-        self, outputs: Outputs, scores: Scores | None, classes: Ids, n: int, rounds: int, also: Sequence[int]
+        self,
+        outputs: Outputs,
+        scores: Scores | None,
+        classes: Ids,
+        n: int,
+        rng: np.random.Generator,
+        also: Sequence[int],
     ) -> list[int]:
         """Let the acquisition function choose up to n candidates without an answer that are not among `also`."""
         with self.lock:
@@ -572,17 +589,18 @@ class Session:
         hopeless = untellable(self.learner, self.candidates, free, scores, ids, untold, self.config.seed)
         if int((free & ~hopeless).sum()) >= n:
             shown &= ~hopeless
-        rng, width = generator(self.config.seed, "query", rounds), self.scene.width
-        found: list[int] = chosen(
-            self.acquisition, self.candidates, label, shown, outputs, scores, width, n, rng
-        ).tolist()
-        return found
+        return [
+            int(pixel)
+            for pixel in chosen(
+                self.acquisition, self.candidates, label, shown, outputs, scores, self.scene.width, n, rng
+            )
+        ]
 
     def _fill_spare(self, outputs: Outputs, scores: Scores | None, classes: Ids) -> None:
         """Choose what can be asked while the next model is fitted: what follows in the present ranking."""
         with self.lock:
-            rounds, also = len(self.answers.queries), self.open_pixels
-        spare = self._chosen(outputs, scores, classes, SPARE, rounds, also)
+            rng, also = generator(self.config.seed, "spare", len(self.answers.queries)), self.open_pixels
+        spare = self._chosen(outputs, scores, classes, SPARE, rng, also)
         with self.lock:
             self._spare = spare
 
@@ -684,9 +702,15 @@ def hectares(where: Georeference | None) -> float | None:
     return abs(a * e - b * d) * metres**2 / 1e4
 
 
+def written(name: str) -> str:
+    """Return the name of a class as it is kept: with single spaces."""
+    return " ".join(name.split())
+
+
 def user() -> str:
-    """Return the name of the operating system's user; empty if it has none."""
+    """Return the name of the operating system's user; empty if it has none that can be written down."""
     try:
-        return getpass.getuser()
+        name = getpass.getuser()
     except (OSError, KeyError, ImportError):
         return ""
+    return name if name.isprintable() else ""

@@ -120,6 +120,7 @@ class Answers:
 
     Attributes:
         classes: Label value -> class, by ascending value.
+        named: Every name that a class has had -> label value of the class that had it last.
         given: Pixel id -> its present answer.
         queries: All queries so far.
         assessments: All assessments so far.
@@ -131,6 +132,7 @@ class Answers:
 
     def __init__(self, events: Iterable[dict[str, Any]] = ()) -> None:
         self.classes: dict[int, LabelClass] = {}
+        self.named: dict[str, int] = {}
         self.given: dict[int, Answer] = {}
         self.queries: list[Query] = []
         self.assessments: list[Assessment] = []
@@ -195,6 +197,7 @@ class Answers:
         elif kind == "class":
             found = LabelClass(int(event["value"]), str(event["name"]), str(event["key"]), str(event["colour"]))
             self.classes[found.value] = found
+            self.named[found.name] = found.value
         elif kind == "query":
             self.queries.append(
                 Query(

@@ -113,8 +113,8 @@ def matching_bands(
     """Return the bands of a cube that are those of a run's scene, in the run's order.
 
     Where both know their wavelengths, these decide: of each wavelength the nearest band is taken, a good one before a
-    bad one. Else a cube with as many bands as the run used is taken as it is, and one with as many as the run's file
-    had gives those the run used.
+    bad one. Else a cube with as many bands as the run's file had gives those the run used, and one with as many as the
+    run used is taken as it is.
 
     Args:
         rows: The opened cube (H, W, B).
@@ -143,10 +143,10 @@ def matching_bands(
 
 def _by_number(rows: Rows, n_bands: int, bands: Sequence[int] | None) -> list[int]:
     found = rows.shape[2]
-    if found == n_bands:
-        return list(range(found))
     if bands is not None and found == bands[-1]:
         return list(bands[:-1])
+    if found == n_bands:
+        return list(range(found))
     whole = "" if bands is None else f", or all {bands[-1]} bands of such a file"
     raise SceneError(
         f"{rows.path} has shape {rows.shape}, but the run was trained on {n_bands} bands: give a cube (rows, columns, "

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import Rows, require_real
 from hsi_al.scenes.bands import Wanted, chosen_bands, of_bands
-from hsi_al.scenes.checks import require_classes
+from hsi_al.scenes.checks import checked_wavelengths, require_classes
 from hsi_al.scenes.preparation import Prepared, prepared
 from hsi_al.scenes.readers import loaded_rows
 from hsi_al.scenes.scene import Scene, is_scene_file, load_scene
@@ -227,6 +227,8 @@ def _scene_of_rows(
         no_data = () if rows.no_data is None else (rows.no_data,)
     notices = list(rows.notices)
     whole, said = arranged(name, rows, reading.axes, shape)
+    if whole.wavelengths is not None:
+        checked_wavelengths(name, whole.wavelengths, whole.shape[2])
     chosen = chosen_bands(whole, reading.bands)
     rows = of_bands(whole, chosen)
     if reading.bands is None and len(chosen) < whole.shape[2]:
@@ -244,7 +246,7 @@ def _scene_of_rows(
             f"The label 0 is a class here; run files and maps hold it as {truth.zero}, since 0 marks unlabelled pixels."
         )
     wavelengths = None if rows.wavelengths is None else np.asarray(rows.wavelengths)
-    bands = None if len(chosen) == whole.shape[2] else (*chosen, whole.shape[2])
+    bands = None if chosen == list(range(whole.shape[2])) else (*chosen, whole.shape[2])
     scene = Scene(
         name,
         found.source,

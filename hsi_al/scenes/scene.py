@@ -53,7 +53,7 @@ class Scene:
         sample: Spectra of evenly spaced pixels with data, (n, B); None = taken from a cube in memory when needed.
         georeference: Where the scene lies; None = unknown.
         bands: Numbers (from 0) of the file's bands that the cube holds, followed by the number of all bands of the
-            file; None = all.
+            file; None = all, in the file's order.
         test_pixels: Pixels (H, W) whose labels only test the learner, as a file of them says; None = no file does.
 
     Raises:

@@ -93,6 +93,18 @@ def test_a_drawn_sample_is_of_the_map_in_random_order(seed: int) -> None:
         drawn(np.zeros(9, np.uint8), 5, np.random.default_rng(0))
 
 
+@pytest.mark.parametrize(
+    ("reference", "says"), [(1, "no sampled pixel was wrong"), (2, "every sampled pixel was wrong")]
+)
+def test_an_interval_without_width_is_explained(reference: int, says: str) -> None:
+    names = {1: ("corn", "#111111"), 2: ("oats", "#222222")}
+    sample = [*[(1, reference)] * 5, *[(2, 2)] * 3, (2, 1)]
+    found = report({1: 60, 2: 40}, sample, 9, names)
+    assert found["classes"][0]["users"]["interval"] == [reference == 1, reference == 1]
+    notes = [note for note in found["notes"] if "no width" in note]
+    assert len(notes) == 1 and f"{says} (corn)" in notes[0]
+
+
 def test_the_report_says_what_is_missing() -> None:
     names = {1: ("corn", "#111111"), 2: ("oats", "#222222"), 3: ("pond", "#333333")}
     sample = [(1, 1), (1, 2), (1, 1), (1, None), (2, 2), (2, 2)]

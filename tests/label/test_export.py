@@ -127,7 +127,26 @@ def test_the_report_names_the_map_that_was_assessed(session: Session) -> None:
     session.learn()
     export(session)
     text = (session.folder / "export" / "report.html").read_text()
-    assert "about the map from 8 labels" in text and "about the one above from 12" in text
+    assert "about the map from 8 labels, kept in the session's folder as assessed_map_1.h5, not about" in text
+
+
+def test_a_map_of_as_many_labels_may_be_another_than_the_assessed_one(session: Session) -> None:
+    session.start_assessment(24)
+    while session.answers.running is not None:
+        session.answer(session.query or 0, int(TRUTH[session.query or 0]))
+    first, second = (pixel for pixel in session.answers.labelled()[0].tolist()[:2])
+    session.answer(first, session.answers.given[second].value)
+    session.answer(second, int(TRUTH[first]))
+    for pixel in session.answers.labelled()[0].tolist()[2:5]:
+        session.answer(pixel, 1)
+    session.learn()
+    assert session.map is not None and session.map.n_labelled == 8
+    export(session)
+    text = (session.folder / "export" / "report.html").read_text()
+    assert "about the map from 8 labels, kept in the session's folder as assessed_map_1.h5, not about the one" in text
+    (session.folder / "assessed_map_1.h5").unlink()
+    export(session)
+    assert "not about the one above" in (session.folder / "export" / "report.html").read_text()
 
 
 def test_an_edited_query_comes_back(session: Session, tmp_path: Path) -> None:
@@ -160,6 +179,7 @@ def test_an_edited_query_comes_back(session: Session, tmp_path: Path) -> None:
         ({"keep": [0, 1, 2, 3, 3]}, r"has 5 of its 4 points"),
         ({"move": {0: WHERE.at(0.5, 0.5)}, "class_": [1.0] * 4}, r"fid 1 was moved"),
         ({"move": {3: (0.0, 0.0)}, "class_": [1.0] * 4}, r"fid 4 was moved"),
+        ({"class_": np.array(["corn", "", "oats", ""], object)}, r"the field class holds no numbers"),
     ],
 )
 def test_an_edit_that_cannot_be_meant_is_one_sentence(session: Session, edit: dict[str, Any], says: str) -> None:
@@ -193,6 +213,10 @@ def test_other_label_files_bring_their_classes(session: Session, tmp_path: Path)
     found = session.answers
     assert found.classes[found.given[12 * SIDE + 3].value or 0].name == "oats"
     assert found.classes[found.given[13 * SIDE + 3].value or 0].name == "barley" and len(found.classes) == 6
+    given = dict(found.given)
+    session.change_class(found.named["barley"], "winter barley")  # the same command again, after a change on the page
+    assert take_labels(session, tmp_path / "known.gpkg", "crop") == 0
+    assert found.given == given and len(found.classes) == 6
     np.save(tmp_path / "wrong.npy", labels[:5])
     with pytest.raises(HsiAlError, match="does not fit"):
         take_labels(session, tmp_path / "wrong.npy", None)

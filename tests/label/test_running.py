@@ -39,6 +39,19 @@ def test_a_folder_is_opened_again_with_what_it_holds(tmp_path: Path) -> None:
     assert open_in(folder, []) == ["corn", "oats", "rye"]
 
 
+def test_the_same_command_adds_no_class_twice(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    assert open_in(folder, ["deep  water", "corn"]) == ["deep water", "corn"]
+    assert open_in(folder, ["deep  water", "corn"]) == ["deep water", "corn"]
+    with opened(folder, scene_of(), config_of()) as session:
+        session.change_class(2, "maize")
+        session.change_class(2, "maize, dry")
+    assert open_in(folder, ["deep  water", "corn", "maize", "rye"]) == ["deep water", "maize, dry", "rye"]
+    with opened(folder, scene_of(), config_of()) as session:
+        session.add_class("corn")  # a person may give the name to another class
+        assert session.answers.named["corn"] == 4
+
+
 def test_an_unfinished_line_is_left_out_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     open_in(tmp_path / "s")
     with (tmp_path / "s" / ANSWERS).open("ab") as file:

@@ -12,6 +12,7 @@ import pytest
 from hsi_al.errors import SessionError
 from hsi_al.label.session import LATEST, Refused, Superseded, hectares
 from hsi_al.pool.answers import ANSWERS
+from hsi_al.randomness import generator
 from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.stored import stored_cube
 from tests.label.fakes import (
@@ -61,6 +62,39 @@ def test_a_restart_continues_at_the_open_pixel_and_asks_the_same_afterwards(tmp_
         again.learn()
     assert [query.pixels for query in again.answers.queries] == [query.pixels for query in whole.answers.queries]
     assert whole.map is not None and np.array_equal(again.map.classes, whole.map.classes)
+
+
+@pytest.mark.parametrize("acquisition", ["margin", "random"])
+def test_a_restart_makes_the_same_map_and_the_same_questions(tmp_path: Path, acquisition: str) -> None:
+    """The next query is asked already; a model of random trees is that of the session before it all the same."""
+    config = config_of("learner=random_forest", f"acquisition={acquisition}")
+    before = taught(tmp_path / "s", 3, config=config)
+    again = session_in(tmp_path / "s", config=config)
+    assert again.learn() and again.map is not None and before.map is not None
+    assert np.array_equal(again.map.classes, before.map.classes)
+    assert np.array_equal(again.map.uncertainty, before.map.uncertainty)
+    assert again.open_pixels == before.open_pixels and again._spare == before._spare and len(again._spare) == 40
+
+
+def test_what_follows_a_query_is_drawn_apart_from_later_queries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[str, int]] = []
+
+    def noted(seed: int, stream: str, round_: int = 0) -> np.random.Generator:
+        drawn.append((stream, round_))
+        return generator(seed, stream, round_)
+
+    monkeypatch.setattr("hsi_al.label.session.generator", noted)
+    taught(tmp_path / "s", 4, config=config_of("acquisition=random"))
+    picks = [one for one in drawn if one[0] != "learner"]
+    assert len(picks) > 8 and len(set(picks)) == len(picks)
+
+
+def test_a_user_whose_name_cannot_be_written_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "\udcff")
+    session = session_in(tmp_path / "s", "corn")
+    assert session.who == "" and session.journal.events[-1]["who"] == ""
 
 
 def test_with_one_class_typical_pixels_are_asked_on(tmp_path: Path) -> None:

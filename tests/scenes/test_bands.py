@@ -10,6 +10,7 @@ import pytest
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import Rows
 from hsi_al.scenes.bands import chosen_bands, matching_bands, of_bands
+from hsi_al.scenes.custom import Reading, scene_of_arrays
 
 CUBE = np.arange(3 * 4 * 6).reshape(3, 4, 6)
 NM = (400.0, 500.0, 600.0, 1400.0, 1500.0, 2500.0)
@@ -87,6 +88,24 @@ def test_bad_bands_of_another_cube_are_not_taken() -> None:
         matching_bands(rows(bad_bands=(4,), wavelengths=None), 1, None, (4, 6))
     doubled = rows(wavelengths=(400.0, 500.0, 500.0, 600.0, 700.0, 800.0), bad_bands=(1,))
     assert matching_bands(doubled, 1, (500.0,), None) == [2]
+
+
+def test_bands_in_another_order_are_matched_in_that_order() -> None:
+    """A run on all bands of its file, but in another order, isn't one on the file as it is."""
+    cube = np.arange(3 * 4 * 5, dtype=np.float32).reshape(3, 4, 5)
+    scene = scene_of_arrays("s", cube, reading=Reading(bands=[4, 0, 2, 1, 3]))
+    assert scene.bands == (4, 0, 2, 1, 3, 5) and np.array_equal(scene.cube, cube[:, :, [4, 0, 2, 1, 3]])
+    held = rows(shape=(3, 4, 5), wavelengths=None)
+    assert matching_bands(held, 5, None, scene.bands) == [4, 0, 2, 1, 3]
+    assert scene_of_arrays("s", cube, reading=Reading(bands=[0, 1, 2, 3, 4])).bands is None
+
+
+@pytest.mark.parametrize("n", [4, 6])
+@pytest.mark.parametrize("bands", [None, [4, 1], [[400, 500]]])
+def test_wavelengths_that_are_too_few_or_too_many_are_refused(n: int, bands: Any) -> None:
+    cube = np.arange(3 * 4 * 5, dtype=np.float32).reshape(3, 4, 5)
+    with pytest.raises(SceneError, match=rf"wavelengths of shape \({n},\) do not give one .* the 5 bands"):
+        scene_of_arrays("s", cube, wavelengths=np.linspace(400, 800, n), reading=Reading(bands=bands))
 
 
 def test_bands_without_wavelengths_are_matched_by_number() -> None:
