@@ -81,7 +81,7 @@ def single(arguments: list[str]) -> list[str]:
 COMMANDS = commands()
 OWN = "acquisition=gini"  # in files that a reader writes
 # What sentences mention without arguments: names of commands.
-NAMES = [("hsi_al.label", ""), ("hsi_al.label", "export"), ("hsi_al.report", "compare")]
+NAMES = [("hsi_al", ""), ("hsi_al.label", ""), ("hsi_al.label", "export"), ("hsi_al.report", "compare")]
 RUNS = [(page, line) for page, module, line in COMMANDS if module == "hsi_al.run" and "=" in line.replace(OWN, "")]
 RUNS = [(page, line) for page, line in RUNS if "--help" not in line and "-sc" not in line]
 OTHERS = [given for given in COMMANDS if given[1] != "hsi_al.run" and given[1:] not in NAMES]

@@ -72,6 +72,7 @@ def test_a_restart_makes_the_same_map_and_the_same_questions(tmp_path: Path, acq
     again = session_in(tmp_path / "s", config=config)
     assert again.learn() and again.map is not None and before.map is not None
     assert np.array_equal(again.map.classes, before.map.classes)
+    assert again.map.uncertainty is not None and before.map.uncertainty is not None
     assert np.array_equal(again.map.uncertainty, before.map.uncertainty)
     assert again.open_pixels == before.open_pixels and again._spare == before._spare and len(again._spare) == 40
 
