@@ -9,6 +9,7 @@ from scipy.ndimage import uniform_filter
 from hsi_al import interrupts
 from hsi_al.config.schema import Config, SpectraConfig
 from hsi_al.errors import ConfigurationError, LearnerError
+from hsi_al.methods.noise import noise_covariance
 from hsi_al.methods.room import settings_in
 from hsi_al.methods.strips import ByStrips, StripFeatures, strips_of
 from hsi_al.scenes.stored import Cube
@@ -17,6 +18,7 @@ Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 ROUNDING = 1e-12  # of a mean: a smaller deviation is none
+MOST_NOISY = 2**16  # pixels, in whole strips evenly spread, from which the noise of the features comes
 
 
 def channels(values: Floats, settings: SpectraConfig) -> Doubles:
@@ -67,12 +69,16 @@ class SpectraExtractor(ByStrips):
         cube: (H, W, bands).
         settings: Windows, and what is done to spectra.
         memory_gb: Largest size of the features of the whole scene that are kept, 10^9 bytes of float32.
+        with_noise: Whether `fit` finds the noise of the features, too.
+
+    Attributes:
+        noise: Covariance of the noise of the features, (D, D), see `_noise`; empty without `with_noise`.
 
     Raises:
         ConfigurationError: There is no window, an even one, or one larger than the scene.
     """
 
-    def __init__(self, cube: Cube, settings: SpectraConfig, memory_gb: float) -> None:
+    def __init__(self, cube: Cube, settings: SpectraConfig, memory_gb: float, with_noise: bool = False) -> None:
         windows, most = settings.windows, min(cube.shape[:2])
         if not windows or any(window % 2 == 0 for window in windows):
             raise ConfigurationError(f"learner.windows={list(windows)} must be one or more odd sides of windows.")
@@ -81,7 +87,8 @@ class SpectraExtractor(ByStrips):
                 f"learner.windows={list(windows)} holds windows larger than the scene of {cube.shape[0]} x "
                 f"{cube.shape[1]} pixels; take {most} at most."
             )
-        self.cube, self.settings, self.memory_gb = cube, settings, memory_gb
+        self.cube, self.settings, self.memory_gb, self.with_noise = cube, settings, memory_gb, with_noise
+        self.noise: Doubles = np.empty((0, 0))
         self.mean: Doubles = np.empty(0)
         self.deviation: Doubles = np.empty(0)
 
@@ -105,6 +112,8 @@ class SpectraExtractor(ByStrips):
             self._standardise(*statistics(self.cube, self.settings))
         assert self.strips is not None
         self.strips.progress = self.progress
+        if self.with_noise and not len(self.noise):
+            self.noise = self._noise(self.strips)
         self.strips.keep(pixel_ids)
 
     @property
@@ -113,8 +122,9 @@ class SpectraExtractor(ByStrips):
         return len(self.settings.windows) * int((self.deviation > 0).sum())
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return mean and deviation of every channel, (C,) each; a deviation of 0 marks a channel that is left out."""
-        return {"mean": self.mean, "deviation": self.deviation}
+        """Return mean and deviation of every channel, (C,) each, 0 for a channel that is left out, and the noise."""
+        state = {"mean": self.mean, "deviation": self.deviation}
+        return state | {"noise": self.noise} if self.with_noise else state
 
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         """Take mean and deviation of another scene.
@@ -131,6 +141,20 @@ class SpectraExtractor(ByStrips):
             raise ValueError("means or deviations are no such numbers")
         self.memory_gb = 0.0  # maps ask once for each pixel: keeping all features would gain nothing
         self._standardise(mean, deviation)
+        if self.with_noise:
+            self.noise = state["noise"]
+            if self.noise.shape != (self.n_features, self.n_features) or not np.isfinite(self.noise).all():
+                raise ValueError(f"its noise isn't that of {self.n_features} features")
+
+    def _noise(self, strips: StripFeatures) -> Doubles:
+        """Return the covariance of the noise of the features.
+
+        The means over windows of side w around two neighbours share all but one of w columns, so that they differ by
+        less than two means without a pixel in common; the covariance is w times as large.
+        """
+        found = noise_covariance(strips.some(MOST_NOISY), self.cube.shape[0] * self.cube.shape[1])
+        sides = np.repeat(self.settings.windows, self.n_features // len(self.settings.windows))
+        return found * np.sqrt(np.outer(sides, sides))
 
     def _standardise(self, mean: Doubles, deviation: Doubles) -> None:
         if not deviation.any():
@@ -154,10 +178,10 @@ class SpectraExtractor(ByStrips):
         return np.concatenate([part.astype(np.float32) for part in found], axis=-1)
 
 
-def extractor_of(config: Config, cube: Cube) -> SpectraExtractor:
-    """Return the extractor for a run with a learner on spectra.
+def extractor_of(config: Config, cube: Cube, with_noise: bool = False) -> SpectraExtractor:
+    """Return the extractor for a run with a learner on spectra, which also finds their noise if asked for.
 
     Raises:
         ConfigurationError: The windows don't fit the scene.
     """
-    return SpectraExtractor(cube, settings_in(config, SpectraConfig), config.dataset.memory_gb)
+    return SpectraExtractor(cube, settings_in(config, SpectraConfig), config.dataset.memory_gb, with_noise)

@@ -1,6 +1,6 @@
 """Features of pixels computed strip by strip, in the same way for cubes in memory and cubes that stay in their file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -70,6 +70,12 @@ def strips_of(shape: tuple[int, ...], halo: int = 0) -> list[Strip]:
     height, width, n_bands = shape
     size = max(1, 3 * halo, STRIP_BYTES // (4 * width * n_bands))
     return [Strip(first, last, max(0, first - halo), min(height, last + halo)) for first, last in blocks(height, size)]
+
+
+def spread(strips: Sequence[Strip], width: int, most: int) -> list[Strip]:
+    """Return every k-th strip of a scene of this width, so that they hold about `most` pixels; at least one."""
+    step = max(1, -(-(strips[-1].last - strips[0].first) * width // most))
+    return list(strips[min(step, len(strips)) // 2 :: step])
 
 
 class ByStrips:
@@ -175,6 +181,17 @@ class StripFeatures:
             if self.progress is not None:
                 self.progress(f"features {number + 1}/{len(self.strips)}", (number + 1) / len(self.strips))
         return table
+
+    def some(self, most: int) -> Iterator[Floats]:
+        """Yield the features of strips that are evenly spread over the scene and hold about `most` pixels, (h, W, D).
+
+        Raises:
+            SceneError: The cube's file is damaged.
+        """
+        for strip in spread(self.strips, self.width, most):
+            rows = slice(strip.first * self.width, strip.last * self.width)
+            features = self.table[rows] if self.fits else self.of_strip(self.strips.index(strip))
+            yield features.reshape(-1, self.width, self.n_features)
 
     def of_strip(self, number: int) -> Floats:
         """Return the features of a strip's pixels, (pixels, D)."""

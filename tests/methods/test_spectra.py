@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hsi_al.config.schema import SpectraConfig
 from hsi_al.errors import ConfigurationError, LearnerError
-from hsi_al.methods import strips
+from hsi_al.methods import noise, strips
 from hsi_al.methods.spectra import SpectraExtractor, channels, statistics
 from hsi_al.scenes.stored import Cube, stored_cube
 
@@ -120,6 +120,30 @@ def test_another_cube_is_standardised_as_the_scene_was(cube: NDArray[Any]) -> No
     for wrong in (np.nan, -1.0):
         with pytest.raises(ValueError, match="no such numbers"):
             other.restore(first.state() | {"deviation": np.full(9, wrong)})
+
+
+@pytest.mark.parametrize("memory_gb", [0.0, 1.0])
+def test_noise_is_that_of_the_features_by_the_side_of_their_windows(
+    memory_gb: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(noise, "NEARER", 1.0)
+    draw = np.random.default_rng(0)
+    scene = draw.normal(size=(80, 60, 2)) * [1, 3]
+    extractor = SpectraExtractor(scene, SpectraConfig(windows=[1, 3]), memory_gb, with_noise=True)
+    extractor.fit(np.array([3, 80]), np.array([0, 1]), draw)
+    # White noise of variance 1; a mean of 9 has a ninth of it.
+    np.testing.assert_allclose(extractor.noise.diagonal(), [1, 1, 1 / 9, 1 / 9], rtol=0.06)
+    features = extractor.features(np.arange(4800)).reshape(80, 60, 4)
+    pairs = np.concatenate([np.diff(features, axis=axis).reshape(-1, 4) for axis in (1, 0)]).astype(np.float64)
+    expected = pairs.T @ pairs / len(pairs) / 2 * np.sqrt(np.outer([1, 1, 3, 3], [1, 1, 3, 3]))
+    np.testing.assert_allclose(extractor.noise, expected, rtol=1e-4, atol=1e-5)
+    other = SpectraExtractor(scene[:9, :9], SpectraConfig(windows=[1, 3]), 1.0, with_noise=True)
+    other.restore(extractor.state())
+    np.testing.assert_array_equal(other.noise, extractor.noise)
+    for wrong in (np.eye(3), np.full((4, 4), np.nan)):
+        with pytest.raises(ValueError, match="noise isn't that of 4 features"):
+            other.restore(extractor.state() | {"noise": wrong})
+    assert "noise" not in fitted(scene.astype(np.float32)[:11, :8]).state()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,13 @@ TRUNCATE = 4.0  # standard deviations at which a Gaussian ends
 class ProfileTreesConfig(LearnerConfig):
     """Keys of the profiles and the trees."""
 
-    components: int = option(20, "number of principal components; fewer if fewer bands vary", low=1, most=10**4)
+    transform: str = option(
+        "mnf",
+        "axes of the components: of the largest ratio of variance to noise (minimum noise fraction), or of the largest "
+        "variance",
+        choices=("mnf", "pca"),
+    )
+    components: int = option(20, "number of components; fewer if fewer bands vary", low=1, most=10**4)
     sigmas: list[float] = option(
         [1, 2, 4, 8], "standard deviations of the Gaussians that smooth all components, pixels", above=0, most=1000
     )

@@ -1,33 +1,36 @@
-"""Multi-scale profiles: principal components, their Gaussians, and the openings and closings of the first ones."""
+"""Multi-scale profiles: components of the spectra, their Gaussians, and the openings and closings of the first ones."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from hsi_al import interrupts
 from hsi_al.errors import LearnerError
+from hsi_al.methods.noise import noise_covariance
 from hsi_al.methods.profile_trees import TRUNCATE, ProfileTreesConfig, halo_of
-from hsi_al.methods.strips import ByStrips, StripFeatures, strips_of
+from hsi_al.methods.strips import ByStrips, StripFeatures, spread, strips_of
 from hsi_al.scenes.stored import Cube
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
-MOST_SPECTRA = 2**17  # of a scene, evenly spread, from which its principal components come
-MOST_SCALED = 2**18  # pixels, in whole strips evenly spread, from which mean and deviation of the features come
+MOST_SPECTRA = 2**17  # of a scene, evenly spread, from which its components come
+MOST_SCALED = 2**18  # pixels, in whole strips evenly spread, from which noise, mean and deviation of the features come
+AXES = {"mnf": "minimum noise fraction", "pca": "principal components"}
 ROUNDING = 1e-6  # of a standard deviation in float32: a smaller one is none
 
 
 class ProfileExtractor(ByStrips):
     """Features of a pixel at several scales, found once per scene and without labels.
 
-    Bands are standardised. The features are their principal components, the Gaussians of all components, and the
-    openings and closings of the first components by squares; every feature is standardised, too. The scene is mirrored
-    at its border. Whether the cube is in memory or in its file doesn't change a feature.
+    Bands are standardised. The features are their components (`component_axes`), the Gaussians of all components, and
+    the openings and closings of the first components by squares; every feature is standardised, too. The scene is
+    mirrored at its border. Whether the cube is in memory or in its file doesn't change a feature.
 
     Args:
         cube: (H, W, bands).
@@ -55,7 +58,7 @@ class ProfileExtractor(ByStrips):
         """Return components and scales."""
         settings = self.settings
         components, profiled = self._counts(self.cube.shape[2])
-        parts = [f"{components} principal components of {self.cube.shape[2]} bands"]
+        parts = [f"{components} components of {self.cube.shape[2]} bands by {AXES[settings.transform]}"]
         if settings.sigmas:
             parts.append(f"Gaussians of {', '.join(f'{sigma:g}' for sigma in settings.sigmas)} pixels")
         if profiled and settings.radii:
@@ -71,7 +74,7 @@ class ProfileExtractor(ByStrips):
             SceneError: The cube's file is damaged.
         """
         if self.strips is None:
-            self.mean, self.projection = principal_axes(self.cube, self.settings.components)
+            self.mean, self.projection = component_axes(self.cube, self.settings)
             self.centre, self.scale = np.zeros(self.n_features), np.ones(self.n_features)
             self.strips = self._opened()
             self.strips.progress = self.progress
@@ -120,15 +123,12 @@ class ProfileExtractor(ByStrips):
 
     def _statistics(self, raw: StripFeatures) -> tuple[Doubles, Doubles]:
         """Return mean and standard deviation of every feature over strips spread evenly over the scene, (D,) each."""
-        pixels = [(strip.last - strip.first) * raw.width for strip in raw.strips]
-        step = max(1, -(-sum(pixels) // MOST_SCALED))
-        chosen = range(min(step, len(pixels)) // 2, len(pixels), step)  # at least one
-        moments = np.zeros((2, raw.n_features))
-        for number in chosen:
-            rows = raw.strips[number]
-            features = raw.table[rows.first * raw.width : rows.last * raw.width] if raw.fits else raw.of_strip(number)
-            moments += [features.sum(axis=0, dtype=np.float64), np.square(features).sum(axis=0, dtype=np.float64)]
-        mean, square = moments / sum(pixels[number] for number in chosen)
+        moments, count = np.zeros((2, raw.n_features)), 0
+        for features in raw.some(MOST_SCALED):
+            pixels = features.reshape(-1, raw.n_features)
+            moments += [pixels.sum(axis=0, dtype=np.float64), np.square(pixels).sum(axis=0, dtype=np.float64)]
+            count += len(pixels)
+        mean, square = moments / count
         deviation = np.sqrt(np.maximum(0.0, square - mean**2))
         return mean, np.where(deviation > ROUNDING, deviation, 1.0)
 
@@ -211,11 +211,13 @@ def over_square(map_: Floats, radius: int, extreme: np.ufunc) -> Floats:
     return map_
 
 
-def principal_axes(cube: Cube, most: int) -> tuple[Doubles, Doubles]:
-    """Return the mean of every band, (bands,), and the principal axes of the standardised bands, (bands, components).
+def component_axes(cube: Cube, settings: ProfileTreesConfig) -> tuple[Doubles, Doubles]:
+    """Return the mean of every band, (bands,), and the axes of the components, (bands, components).
 
-    The projection of a centred spectrum on an axis is its component; the largest loading of an axis is positive. There
-    are at most as many axes as bands that vary, and none that explains no variance.
+    The projection of a centred spectrum on an axis is its component; the largest loading of an axis is positive. With
+    `transform=pca` the axes are those of the largest variance of the standardised bands, with `mnf` of the largest
+    ratio of variance to noise (minimum noise fraction, Green et al. 1988), whose components have noise of variance 1.
+    There are at most as many axes as bands that vary, and none that explains no variance.
 
     Raises:
         LearnerError: No band varies.
@@ -231,13 +233,22 @@ def principal_axes(cube: Cube, most: int) -> tuple[Doubles, Doubles]:
     standard = spectra if varies.all() else spectra[:, varies]
     standard -= mean[varies]
     standard /= deviation[varies]
-    variances, axes = np.linalg.eigh(standard.T @ standard / len(standard))
-    kept = np.flatnonzero(variances > 1e-9 * variances[-1])[::-1][:most]
+    noise = noise_of(cube, varies, deviation) if settings.transform == "mnf" else None
+    ratios, axes = scipy.linalg.eigh(standard.T @ standard / len(standard), noise)
+    kept = np.flatnonzero(ratios > 1e-9 * ratios[-1])[::-1][: settings.components]
     axes = axes[:, kept]
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(len(kept))])
     projection = np.zeros((len(mean), len(kept)))
     projection[varies] = axes / deviation[varies][:, None]
     return mean, projection
+
+
+def noise_of(cube: Cube, varies: NDArray[np.bool_], deviation: Doubles) -> Doubles:
+    """Return the covariance of the noise of the standardised bands that vary."""
+    width, chosen = cube.shape[1], spread(strips_of(cube.shape), cube.shape[1], MOST_SCALED)
+    scale = deviation[varies].astype(np.float32)
+    rows = (np.divide(strip.read(cube)[:, :, varies], scale, dtype=np.float32) for strip in chosen)
+    return noise_covariance(rows, sum(strip.last - strip.first for strip in chosen) * width)
 
 
 def sampled(cube: Cube) -> Doubles:

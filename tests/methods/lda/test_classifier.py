@@ -1,11 +1,14 @@
 """Shrinkage LDA against its formula, and with too few labels for it."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.covariance import ledoit_wolf
 
-from hsi_al.methods.lda.classifier import ShrinkageLda
+from hsi_al.methods.lda.classifier import NoiseLda, ShrinkageLda
 from tests.methods.fakes import rng
 
 
@@ -28,6 +31,42 @@ def test_probabilities_are_those_of_gaussian_classes_with_a_shrunken_covariance(
     np.testing.assert_allclose(found[:, [0, 2, 3]], softmax(scores, axis=1), atol=1e-5)
     assert (found[:, [1, 4]] == 0).all()
     assert lda.predict(other).tolist() == np.array([0, 2, 3])[scores.argmax(axis=1)].tolist()
+
+
+@dataclass
+class Known:
+    noise: NDArray[np.float64]
+
+
+def test_the_noise_is_added_to_the_covariance_of_the_labels() -> None:
+    draw = rng()
+    noise = np.diag(np.linspace(0.5, 2, 30)) + 0.1
+    labels = np.repeat([0, 2, 3], [9, 10, 1])
+    features = (draw.normal(size=(20, 30)) + labels[:, None]).astype(np.float32)
+    other = draw.normal(size=(50, 30)).astype(np.float32)
+    lda = NoiseLda(Known(noise))
+    lda.fit(features, labels, rng(), calibrated=True)
+    means = np.array([features[labels == value].mean(axis=0, dtype=np.float64) for value in (0, 2, 3)])
+    away = features - means.repeat([9, 10, 1], axis=0)
+    covariance = away.T @ away / 20 + noise
+    distances = np.array(
+        [np.einsum("nd,nd->n", other - mean, np.linalg.solve(covariance, (other - mean).T).T) for mean in means]
+    )
+    expected = softmax(np.log([0.45, 0.5, 0.05]) - 0.5 * distances.T, axis=1)
+    found = lda.probabilities(other, 5)
+    np.testing.assert_allclose(found[:, [0, 2, 3]], expected, atol=1e-5)
+    assert (found[:, [1, 4]] == 0).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_with_noise_one_label_a_class_is_enough() -> None:
+    features = np.array([[0, 0], [1, 1]], np.float32)
+    lda = NoiseLda(Known(np.diag([1.0, 100.0])))
+    lda.fit(features, np.array([4, 1]), rng())
+    other = np.array([[0.1, 9], [0.9, -9]], np.float32)  # the second feature says little
+    assert lda.predict(other).tolist() == [4, 1]
+    lda.fit(features[:1], np.array([3]), rng())
+    assert lda.predict(other).tolist() == [3, 3]
 
 
 @pytest.mark.filterwarnings("error")

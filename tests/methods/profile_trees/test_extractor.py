@@ -15,7 +15,7 @@ from hsi_al import interrupts
 from hsi_al.errors import LearnerError
 from hsi_al.methods import strips
 from hsi_al.methods.profile_trees import ProfileTreesConfig, extractor, halo_of
-from hsi_al.methods.profile_trees.extractor import ProfileExtractor, by_squares, principal_axes, sampled
+from hsi_al.methods.profile_trees.extractor import ProfileExtractor, by_squares, component_axes, sampled
 from hsi_al.scenes.stored import Cube, stored_cube
 
 Floats = NDArray[np.float32]
@@ -64,7 +64,7 @@ def test_features_are_components_gaussians_openings_and_closings() -> None:
     components = PCA(3, svd_solver="full").fit_transform(StandardScaler().fit_transform(flat)).T
     kernel = np.exp(-0.5 * np.arange(-4, 5) ** 2)
     kernel /= kernel.sum()
-    for number, found in enumerate(features_of(cube).T[:3]):
+    for number, found in enumerate(features_of(cube, transform="pca").T[:3]):
         assert found.mean() == pytest.approx(0, abs=1e-5) and found.std() == pytest.approx(1, rel=1e-5)
         sign = np.sign(found @ components[number])
         map_ = sign * components[number].reshape(height, width)
@@ -77,7 +77,9 @@ def test_features_are_components_gaussians_openings_and_closings() -> None:
                 expected.append((6 + 4 * number + 2 * place, by_hand(map_, radius, np.min, np.max)))
                 expected.append((7 + 4 * number + 2 * place, by_hand(map_, radius, np.max, np.min)))
         for column, map_expected in expected:
-            np.testing.assert_allclose(features_of(cube)[:, column], standard(map_expected[None])[0], atol=2e-4)
+            np.testing.assert_allclose(
+                features_of(cube, transform="pca")[:, column], standard(map_expected[None])[0], atol=2e-4
+            )
 
 
 @pytest.mark.parametrize("shape", [(30, 41), (5, 3), (1, 20), (20, 1), (1, 1)])
@@ -110,11 +112,13 @@ def test_an_interrupt_cancels_the_features_of_a_strip(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("row_bytes", [1, 10**6])
-@pytest.mark.parametrize("keys", [{}, {"sigmas": []}, {"radii": []}, {"profile_components": 0}])
+@pytest.mark.parametrize(
+    "keys", [{}, {"sigmas": []}, {"radii": []}, {"profile_components": 0}, {"transform": "mnf"}], ids=str
+)
 def test_features_are_the_same_wherever_the_cube_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row_bytes: int, keys: dict[str, Any]
 ) -> None:
-    cube = fake_cube(40)
+    cube, keys = fake_cube(40), {"transform": "pca"} | keys
     whole = features_of(cube, **keys)
     monkeypatch.setattr(strips, "STRIP_BYTES", row_bytes)
     np.save(tmp_path / "cube.npy", cube)
@@ -124,7 +128,8 @@ def test_features_are_the_same_wherever_the_cube_is(
         for place in (cube, stored)
         for memory, threads in ((0.0, 2), (1.0, 1))
     ]
-    np.testing.assert_allclose(found[0], whole, atol=1e-4)  # sums in another order
+    if keys["transform"] == "pca":  # the noise is that of pairs within a strip, and strips are others here
+        np.testing.assert_allclose(found[0], whole, atol=1e-4)  # sums in another order
     assert all(np.array_equal(found[0], other) for other in found[1:])
 
 
@@ -151,17 +156,61 @@ def test_scale_and_components_of_large_scenes_come_from_a_sample(monkeypatch: py
     np.testing.assert_allclose(some.std(axis=0), 1, rtol=1e-4)
 
 
-def test_no_more_components_than_bands_vary() -> None:
-    _, axes = principal_axes(fake_cube(), 20)
+def noisy_cube() -> Floats:
+    """Two fields whose means differ little in the first band, which is clean, and bands of much noise."""
+    rng = np.random.default_rng(0)
+    cube = rng.normal(size=(30, 24, 4)) * [0.1, 1, 3, 9] + [100, 0, 0, 0]
+    cube[:, 12:, 0] += 1
+    cube[:, :, 3] += 2 * cube[:, :, 2]
+    return cube.astype(np.float32)
+
+
+def test_axes_have_the_largest_ratio_of_variance_to_noise() -> None:
+    cube = noisy_cube()
+    flat = cube.reshape(-1, 4).astype(np.float64)
+    mean, axes = component_axes(cube, settings(components=4))
+    components = ((flat - mean) @ axes).reshape(30, 24, 4)
+    ratios = components.reshape(-1, 4).var(axis=0)
+    assert (np.diff(ratios) < 0).all() and ratios[0] > 20 > 5 > ratios[1]
+    # From the bands alone: eigenvalues of noise^-1 times covariance, with the half of the pairs that differ least.
+    bands = (cube - mean) / flat.std(axis=0)
+    pairs = np.concatenate([(bands[:, 1:] - bands[:, :-1]).reshape(-1, 4), (bands[1:] - bands[:-1]).reshape(-1, 4)])
+    far = (pairs**2).sum(axis=1)
+    pairs = pairs[far <= np.median(far)]
+    noise = pairs.T @ pairs / len(pairs) / 2
+    expected = np.linalg.eigvals(np.linalg.inv(noise) @ np.cov(bands.reshape(-1, 4).T, bias=True)).real
+    np.testing.assert_allclose(ratios, sorted(expected)[::-1], rtol=1e-4)
+    rescaled = component_axes(cube * np.array([1, 100, 0.01, 7], np.float32), settings(components=4))[1]
+    np.testing.assert_allclose(rescaled * [[1], [100], [0.01], [7]], axes, atol=1e-4)
+    assert abs(np.corrcoef(components[:, :, 0].ravel(), np.arange(720) % 24 >= 12)[0, 1]) > 0.9
+    by_variance = flat @ component_axes(cube, settings(components=4, transform="pca"))[1][:, 0]
+    assert abs(np.corrcoef(by_variance, np.arange(720) % 24 >= 12)[0, 1]) < 0.3
+
+
+def test_without_pairs_that_differ_axes_are_principal_components() -> None:
+    pillars = np.zeros((9, 9, 3), np.float32)
+    pillars[2:6, 3:8] = [1, 2, 4]  # few pairs differ, all by the same
+    single = np.array([[[1, 2, 3]], [[1, 2, 3]]], np.float32).repeat(5, axis=1)
+    single[:, 2:] += [1, 0, 4]  # two colours, one border
+    for cube in (pillars, single):
+        mnf, pca = (component_axes(cube, settings(transform=kind))[1] for kind in ("mnf", "pca"))
+        assert mnf.shape == pca.shape == (3, 1) and np.isfinite(mnf).all()
+        assert np.corrcoef(mnf[:, 0] @ cube.reshape(-1, 3).T, pca[:, 0] @ cube.reshape(-1, 3).T)[0, 1] > 0.999
+
+
+@pytest.mark.parametrize("transform", ["mnf", "pca"])
+def test_no_more_components_than_bands_vary(transform: str) -> None:
+    _, axes = component_axes(fake_cube(), settings(components=20, transform=transform))
     assert axes.shape == (5, 4) and not axes[3].any()
     doubled = np.repeat(fake_cube(n_bands=4)[:, :, :3], 2, axis=2)
-    assert principal_axes(doubled, 20)[1].shape == (6, 3)
-    found = ProfileExtractor(fake_cube(), settings(components=20, profile_components=9), 1.0)
-    assert "5 principal components of 5 bands" in found.describe()
+    assert component_axes(doubled, settings(components=20, transform=transform))[1].shape == (6, 3)
+    found = ProfileExtractor(fake_cube(), settings(components=20, profile_components=9, transform=transform), 1.0)
+    words = {"mnf": "minimum noise fraction", "pca": "principal components"}[transform]
+    assert f"5 components of 5 bands by {words}" in found.describe()
     found.fit(NONE, NONE, np.random.default_rng(0))
     assert found.n_features == 4 + 4 + 4 * 4
     assert (
-        "4 principal components of 5 bands" in found.describe()
+        f"4 components of 5 bands by {words}" in found.describe()
         and "first 4 by squares of side 3, 5" in found.describe()
     )
 
