@@ -6,6 +6,7 @@ both have them. It is scaled as the training scene was. For exit codes see `hsi_
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,8 +32,9 @@ from hsi_al.report.figures import draw_map
 from hsi_al.report.georeferenced import write_georeferenced
 from hsi_al.report.run_checks import finished_run
 from hsi_al.report.run_files import thinned, thinning
+from hsi_al.scenes.arrays import Rows
 from hsi_al.scenes.arrays import reading as reading_scene
-from hsi_al.scenes.bands import matching_bands, of_bands
+from hsi_al.scenes.bands import matching_bands, of_bands, unlike_bands
 from hsi_al.scenes.georeference import Georeference, require_geo
 from hsi_al.scenes.preparation import Preparation, applied, survey
 from hsi_al.scenes.readers import existing_file, opened_rows
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 
 OTHER_UNIT = 25  # times; reflectances are kept as shares, in percent, or times 1,000 or 10,000
+OTHER_PIXELS = 1.2  # times the width; resampled images of one sensor differ by less
 
 
 class Prediction(NamedTuple):
@@ -112,8 +115,10 @@ def predict(
                 f"{cube_file} has shape {rows.shape}, but the run was trained on {n_bands} bands: give a cube (rows, "
                 f"columns, {n_bands})."
             )
-        rows = of_bands(rows, matching_bands(rows, n_bands, meta.get("wavelengths"), meta.get("bands"), force))
-        for notice in opened.notices:
+        bands = matching_bands(rows, n_bands, meta.get("wavelengths"), meta.get("bands"), force)
+        doubts = unlike_bands(rows, bands, meta.get("wavelengths")), other_pixels(rows, meta, method.window(config))
+        rows = of_bands(rows, bands)
+        for notice in (*opened.notices, *filter(None, doubts)):
             complain(notice)
         all_are_data = config.dataset.no_data is not None and not config.dataset.no_data  # whatever a file says
         own = () if rows.no_data is None or all_are_data else (rows.no_data,)
@@ -140,6 +145,26 @@ def predict(
         picture = false_colour(cube, meta["rgb_bands"], thinning(height, width))
         picture[thinned(found.missing)] = 0
         return Prediction(class_map, uncertainty, picture, georeference)
+
+
+def other_pixels(rows: Rows, meta: dict[str, Any], window: int | None) -> str | None:
+    """Return a sentence if a cube's pixels are larger or smaller than those of the run's scene; None = alike, unknown.
+
+    Args:
+        rows: The opened cube (H, W, B).
+        meta: Contents of the run's meta.json.
+        window: Side of the surroundings that the run's learner looks at; None = unknown.
+    """
+    there = Georeference.from_json(meta.get("georeference"))
+    if rows.georeference is None or there is None or window == 1:
+        return None
+    here_m, there_m = (where.scale((0, 0)) for where in (rows.georeference, there))
+    if not here_m or not there_m or abs(math.log(here_m / there_m)) < math.log(OTHER_PIXELS):
+        return None
+    return (
+        f"Warning: the pixels of {rows.path} are {here_m:.3g} m wide, those of the run's scene {there_m:.3g} m, and "
+        f"the learner looks at a pixel's surroundings: resample it to {there_m:.3g} m, or check the map."
+    )
 
 
 def has_geo(georeference: Georeference | None) -> bool:

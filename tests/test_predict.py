@@ -1,5 +1,6 @@
 """A finished run's network on other cubes: units, missing data, label values, names of outputs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 
 from hsi_al.errors import SceneError
-from hsi_al.predict import check_values, main
+from hsi_al.predict import check_values, main, other_pixels
+from hsi_al.scenes.arrays import Rows
+from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.preparation import Preparation
 from tests.conftest import CommandLine, tiny_arrays
 
@@ -190,3 +193,39 @@ def test_a_map_of_emit_is_placed_on_the_ground(tmp_path: Path, command_line: Com
     with rasterio.open("out/uncertainty.tif") as raster:
         assert np.array_equal(raster.read(1) == -1, empty)
     assert main(["run", "truth.npy", "--on-ground"]) == 2
+
+
+UTM = 'PROJCS["a",GEOGCS["b",UNIT["degree",0.0174532925199433]],UNIT["metre",1]]'
+FEET = UTM.replace('"metre",1', '"foot",0.3048')
+DEGREES = 'GEOGCS["b",UNIT["degree",0.0174532925199433]]'
+
+
+@pytest.mark.parametrize(
+    ("crs", "width", "window", "warned"),
+    [
+        (UTM, 20.0, 65, False),
+        (UTM, 10.0, 65, True),
+        (UTM, 40.0, None, True),
+        (UTM, 10.0, 1, False),  # each pixel alone
+        (UTM, 22.0, 65, False),
+        (FEET, 20 / 0.3048, 65, False),
+        (FEET, 20.0, 65, True),  # 6.1 m
+        (DEGREES, 20 / 111_320, 65, False),
+        ("", 5.0, 65, False),
+    ],
+)
+def test_pixels_of_another_size_are_told(crs: str, width: float, window: int | None, warned: bool) -> None:
+    def placed(crs: str, width: float) -> Georeference:
+        return Georeference(crs, (width, 0.0, 0.0, 0.0, -width, 0.0))
+
+    def source(lines: slice, columns: slice) -> np.ndarray:
+        return np.zeros((1, 1, 1))
+
+    cube = Rows(Path("tile.tif"), (4, 4, 1), np.dtype(float), source, georeference=placed(crs, width))
+    meta = {"georeference": placed(UTM, 20.0).to_json()}
+    told = other_pixels(cube, meta, window)
+    assert (told is not None) == warned
+    if told is not None:
+        assert "tile.tif" in told and "20 m" in told
+    assert other_pixels(cube, {"georeference": None}, window) is None and other_pixels(cube, {}, window) is None
+    assert other_pixels(replace(cube, georeference=None), meta, window) is None

@@ -141,6 +141,37 @@ def matching_bands(
     return found
 
 
+def unlike_bands(rows: Rows, found: Sequence[int], wavelengths: Sequence[float] | None) -> str | None:
+    """Return a sentence if bands that `matching_bands` found may be others than those of the run; None = they are.
+
+    Args:
+        rows: The opened cube (H, W, B).
+        found: Numbers of the bands of the cube, in the run's order.
+        wavelengths: Centres of the run's bands in nm; None = unknown.
+    """
+    if wavelengths is None:
+        return None
+    if rows.wavelengths is None:
+        return (
+            f"Warning: {rows.path} names no wavelengths: its bands are taken in their order as those of the run. The "
+            "map is wrong if they are others."
+        )
+    away = np.abs(np.asarray(rows.wavelengths)[list(found)] - np.asarray(wavelengths))
+    if away.max() <= max(1.0, tolerance_of(wavelengths) / 2):
+        return None
+    worst = int(away.argmax())
+    return (
+        f"Warning: bands of {rows.path} lie up to {away.max():.3g} nm from those of the run (that for "
+        f"{wavelengths[worst]:g} nm): resample it to the run's wavelengths, or check the map."
+    )
+
+
+def tolerance_of(wavelengths: Sequence[float]) -> float:
+    """Return how far a band may lie from one of the run: half as far as the run's bands from each other, or 1 nm."""
+    order = np.sort(wavelengths)
+    return max(1.0, float(np.median(np.diff(order))) / 2 if len(order) > 1 else 0.0)
+
+
 def _by_number(rows: Rows, n_bands: int, bands: Sequence[int] | None) -> list[int]:
     found = rows.shape[2]
     if bands is not None and found == bands[-1]:
@@ -155,10 +186,8 @@ def _by_number(rows: Rows, n_bands: int, bands: Sequence[int] | None) -> list[in
 
 
 def _nearest(rows: Rows, wanted: NDArray[Any], there: NDArray[Any]) -> list[int]:
-    """Of each wavelength the nearest band that none before took: at most half as far as the run's bands, or 1 nm."""
-    order = np.sort(wanted)
-    spacing = float(np.median(np.diff(order))) if len(order) > 1 else 0.0
-    tolerance = max(1.0, spacing / 2)
+    """Of each wavelength the nearest band that none before took, as far away as `tolerance_of` allows."""
+    tolerance = tolerance_of(wanted.tolist())
     bad = np.isin(np.arange(len(there)), rows.bad_bands)
     free, found = np.ones(len(there), bool), list[int]()
     for centre in wanted.tolist():

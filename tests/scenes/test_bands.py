@@ -9,7 +9,7 @@ import pytest
 
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import Rows
-from hsi_al.scenes.bands import chosen_bands, matching_bands, of_bands
+from hsi_al.scenes.bands import chosen_bands, matching_bands, of_bands, unlike_bands
 from hsi_al.scenes.custom import Reading, scene_of_arrays
 
 CUBE = np.arange(3 * 4 * 6).reshape(3, 4, 6)
@@ -114,3 +114,16 @@ def test_bands_without_wavelengths_are_matched_by_number() -> None:
         assert matching_bands(rows(**changed), 2, known, (3, 1, 6)) == [3, 1]
         with pytest.raises(SceneError, match=r"has shape \(3, 4, 6\), but the run was trained on 2 bands"):
             matching_bands(rows(**changed), 2, known, (3, 1, 7))
+
+
+def test_bands_that_may_be_others_are_told() -> None:
+    run = [400.0, 410.0, 420.0, 430.0]  # 5 nm are allowed
+    assert unlike_bands(rows(wavelengths=(430.0, 420.0, 410.0, 400.0)), [3, 2, 1, 0], run) is None
+    assert unlike_bands(rows(wavelengths=(402.5, 410.0, 420.0, 430.0)), [0, 1, 2, 3], run) is None
+    told = unlike_bands(rows(wavelengths=(400.0, 410.0, 424.5, 430.0)), [0, 1, 2, 3], run)
+    assert told is not None and "up to 4.5 nm" in told and "for 420 nm" in told
+    told = unlike_bands(rows(wavelengths=None), [0, 1, 2, 3], run)
+    assert told is not None and "names no wavelengths" in told
+    assert unlike_bands(rows(wavelengths=None), [0, 1, 2, 3], None) is None
+    assert unlike_bands(rows(wavelengths=(400.0, 410.0, 424.5, 430.0)), [0, 1, 2, 3], None) is None
+    assert unlike_bands(rows(wavelengths=(400.0, 400.9, 500.0, 600.0)), [0], [401.0]) is None  # 1 nm, of a single band
