@@ -449,10 +449,13 @@ def check_budget(config: Config, scene: Scene, split: Split, initial: int) -> No
         limited = protocol.max_pixels is not None and protocol.max_pixels < len(ids)
         thinned = f" and protocol.max_pixels={protocol.max_pixels}" if limited else ""
         raise_it = "raise protocol.max_pixels, or " if limited else ""
+        n = len(split.candidates)
+        free = initial_key(config) == "protocol.initial_size" and split.new_ground is None
+        all_at_once = f", or learn from all at once with protocol.initial_size={n} protocol.rounds=0" if free else ""
         raise PoolExhaustedError(
             f"The protocol asks for {initial} + {protocol.rounds} x {protocol.query_size} = {budget} "
             f"labels, but {scene.name} with split={split.kind}{thinned} has {len(split.candidates)} candidates; "
-            f"{raise_it}lower {initial_key(config)}, protocol.rounds or protocol.query_size."
+            f"{raise_it}lower {initial_key(config)}, protocol.rounds or protocol.query_size{all_at_once}."
         )
 
 

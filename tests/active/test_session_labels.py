@@ -5,7 +5,10 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 
+from hsi_al.active.observers.console import unfair_labels
+from hsi_al.config.schema import Config
 from hsi_al.pool.answers import ANSWERS
 from hsi_al.pool.journal import Journal
 from tests.conftest import CommandLine, tiny_arrays
@@ -53,3 +56,39 @@ def test_a_run_learns_from_a_session(tmp_path: Path, command_line: CommandLine) 
     ):
         outcome = command_line(*given, *quick[:-1], *wrong)
         check_refused(outcome.code, outcome.err, said, tmp_path / "outputs")
+
+
+def test_a_run_on_all_labels_of_a_session_says_that_it_is_not_tested(tmp_path: Path, command_line: CommandLine) -> None:
+    cube, truth = tiny_arrays()
+    np.save("cube.npy", cube)
+    values = {2: 1, 5: 2, 9: 3}
+    labels = {int(pixel): values[int(truth.flat[pixel])] for pixel in np.flatnonzero(truth)[::9]}
+    n = len(labels)
+    write_session(Path("session"), (*truth.shape, 6), labels)
+    given = ("dataset=custom", "dataset.cube_file=cube.npy", "dataset.labels=session", "learner=lda", "protocol=few")
+    refused = command_line(*given, "acquisition=margin", "protocol.initial_size=1000")
+    way_out = f"protocol.initial_size={n} protocol.rounds=0"
+    assert refused.code == 2 and f"learn from all at once with {way_out}." in " ".join(refused.err.split())
+    assert "at once" not in command_line(*given, "acquisition=margin", "protocol.per_class=3").err
+    done = command_line(*given, "acquisition=margin", *way_out.split(), "hydra.run.dir=all")
+    assert done.code == 0 and f"All {n} labelled pixels are learnt from in the end" in " ".join(done.err.split())
+    part = ("protocol.initial_size=8", "protocol.rounds=0", "acquisition=margin", "split=holdout", "hydra.run.dir=half")
+    done = command_line(*given, *part)
+    assert done.code == 0 and "asked where its model was unsure" in " ".join(done.err.split())
+
+
+@pytest.mark.parametrize(
+    ("kind", "budget", "session", "said"),
+    [
+        ("paper", 10, None, "All 10 labelled pixels"),
+        ("paper", 9, None, ""),
+        ("holdout", 10, None, ""),
+        ("paper", 10, "s", "All 10 labelled pixels"),
+        ("holdout", 5, "s", "was unsure"),
+    ],
+)
+def test_accuracies_that_say_nothing(kind: str, budget: int, session: str | None, said: str) -> None:
+    config = Config()
+    config.split.kind, config.dataset.labels = kind, session
+    told = unfair_labels(config, budget, 10)
+    assert told == "" if said == "" else said in told

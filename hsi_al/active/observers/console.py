@@ -84,6 +84,8 @@ def announce(console: Console, parts: Parts[RunDirectory], threads: int) -> Esti
         f"{initial + protocol.rounds * protocol.query_size} of {len(parts.split.candidates):,} "
         "candidates" + (f"; continuing at round {parts.first_round}" if parts.first_round else "")
     )
+    if told := unfair_labels(config, initial + protocol.rounds * protocol.query_size, len(parts.split.scored_ids)):
+        warn(told)
     if parts.labels_from is not None:
         source = parts.labels_from
         say(f"Initial labels: {source['labels']:,} of {source['path']}, asked by {source['asked_by']}")
@@ -108,6 +110,27 @@ def announce(console: Console, parts: Parts[RunDirectory], threads: int) -> Esti
         say(line)
     say(f"Run directory: {short_path(parts.records.path)}")
     return estimate
+
+
+def unfair_labels(config: Config, budget: int, n_scored: int) -> str:
+    """Return a warning if a run's accuracies say nothing about its map; else ''.
+
+    Args:
+        config: The configuration.
+        budget: Labels after the last round.
+        n_scored: Pixels that accuracies are counted on.
+    """
+    if config.split.kind == "paper" and budget >= n_scored:
+        return (
+            f"All {n_scored:,} labelled pixels are learnt from in the end, so the accuracies say nothing about the rest "
+            "of the map; split=holdout keeps a half for testing, an accuracy check in the browser draws a fair sample."
+        )
+    if config.dataset.labels is not None:
+        return (
+            "The labels of a session were asked where its model was unsure: accuracies on them are not those of the "
+            "map; an accuracy check in the browser draws a fair sample."
+        )
+    return ""
 
 
 def guard_sentence(config: Config) -> str:
