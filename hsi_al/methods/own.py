@@ -20,6 +20,7 @@ from hsi_al.randomness import generator
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
+ROUNDING = 1e-2  # of probabilities in half precision
 # Features of all pixels, (H * W, D) or (H, W, D); or a function that computes them from the cube (H, W, bands).
 Features = ArrayLike | Callable[[NDArray[Any]], ArrayLike]
 
@@ -80,7 +81,7 @@ class OwnClassifier(PosteriorClassifier):
         """Return the probabilities, (n, classes with a label), of features (n, D).
 
         Raises:
-            LearnerError: They have another shape, or are NaN or infinite.
+            LearnerError: They have another shape, are NaN or infinite, or don't lie from 0 to 1 with a sum of 1.
         """
         found = np.asarray(self.model.predict_proba(features), np.float64)
         if found.shape != (len(features), len(self.classes)):
@@ -89,6 +90,14 @@ class OwnClassifier(PosteriorClassifier):
                 f"and {len(self.classes)} classes; it must have a row for each pixel and a column for each class."
             )
         require_finite(found, f"The probabilities of {self.describe()}")
+        # Others give a map, too, but their margins, entropies and uncertainties mean nothing.
+        sums = found.sum(axis=1)
+        if len(found) and (found.min() < -ROUNDING or np.abs(sums - 1).max() > ROUNDING):
+            raise LearnerError(
+                f"{self.describe()}.predict_proba returned values from {found.min():.3g} to {found.max():.3g}, whose "
+                f"sums over the classes reach from {sums.min():.3g} to {sums.max():.3g}; probabilities lie from 0 to 1 "
+                "and sum to 1."
+            )
         ordered: NDArray[np.floating] = found[:, self.order]
         return ordered
 

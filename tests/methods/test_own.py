@@ -118,6 +118,12 @@ class Broken(NearestMean):
             found = found[:, :-1]
         if self.what == "nan":
             found[0, 0] = np.nan
+        if self.what == "logarithms":
+            found = np.log(found + 1e-9)
+        if self.what == "scores":
+            found = 3 * found
+        if self.what == "differences":  # they sum to 1
+            found = found + np.array([-0.5, 0.0, 0.5])
         return found
 
 
@@ -127,12 +133,25 @@ class Broken(NearestMean):
         ("classes", r"class indices \[0, 1, 2\], but its classes_ are \[1, 2, 3\]"),
         ("shape", r"Broken.predict_proba returned an array of shape \(440, 2\) for 440 pixels and 3 classes"),
         ("nan", "The probabilities of Broken hold NaN or infinite values"),
+        ("logarithms", r"Broken.predict_proba returned values from -\S+ to .*lie from 0 to 1"),
+        ("scores", "sums over the classes reach from 3 to 3; probabilities lie from 0 to 1 and sum to 1"),
+        ("differences", r"values from -\S+ to .*sums over the classes reach from 1 to 1;"),
     ],
 )
 def test_what_a_model_gives_is_checked(tiny: hsi_al.Scene, what: str, says: str) -> None:
     experiment = hsi_al.Experiment(tiny, "paper", Broken(what), initial="per_class", per_class=3, **NUMBERS)
     with pytest.raises(hsi_al.LearnerError, match=says):
         experiment.step()
+
+
+def test_probabilities_in_half_precision_and_of_no_pixel() -> None:
+    model = OwnClassifier(NearestMean)
+    features = np.arange(12, dtype=np.float32).reshape(6, 2)
+    model.fit(features, np.array([0, 0, 1, 1, 2, 2]), np.random.default_rng(0))
+    exact, whole = model.probabilities(features, 3), model.model.predict_proba
+    model.latest, model.model.predict_proba = None, lambda X: whole(X).astype(np.float16)
+    assert np.allclose(model.probabilities(features, 3), exact, atol=1e-3)
+    assert model.probabilities(features[:0], 3).shape == (0, 3)
 
 
 @pytest.mark.parametrize(
