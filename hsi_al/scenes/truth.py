@@ -14,7 +14,7 @@ from hsi_al.scenes.checks import Labels, label_warnings, require_map, whole_labe
 from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.readers import opened_rows
 from hsi_al.scenes.stored import BLOCK_BYTES, is_any_of
-from hsi_al.scenes.vectors import drawn_labels
+from hsi_al.scenes.vectors import alike_notices, drawn_labels
 
 
 @dataclass
@@ -210,7 +210,10 @@ def joined(truth: Truth, test: Truth, named: str) -> tuple[Truth, NDArray[np.boo
             f"The labels to learn from and those of {named} do not fit together: one has text classes, the other "
             "numbers; use the same kind of field in both."
         )
+    alike: list[str] = []
     if truth.by_name:
+        if not any(alike_notices(Path(named), part.names.values()) for part in (truth, test)):
+            alike = alike_notices(Path(named), sorted({*truth.names.values(), *test.names.values()}))
         places = {text: value for value, text in enumerate(sorted({*truth.names.values(), *test.names.values()}), 1)}
         truth, test = (
             renumbered(part, {value: places[text] for value, text in part.names.items()}) for part in (truth, test)
@@ -218,7 +221,7 @@ def joined(truth: Truth, test: Truth, named: str) -> tuple[Truth, NDArray[np.boo
     zero = max(truth.zero, test.zero)
     if zero:
         truth, test = (renumbered(part, {part.zero: zero}) for part in (truth, test))
-    tests, notices = test.labels > 0, [*truth.notices, *test.notices]
+    tests, notices = test.labels > 0, [*truth.notices, *test.notices, *alike]
     both = tests & (truth.labels > 0)
     if both.any():
         differ = int((truth.labels[both] != test.labels[both]).sum())

@@ -4,7 +4,8 @@ A point labels the pixel that it lies in, a polygon those whose centres lie insi
 """
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ def drawn_labels(
 ) -> Drawn:
     """Draw the points and polygons of a file into the grid of a scene.
 
-    Text classes are numbered from 1 in alphabetical order. Pixels that two classes claim stay unlabelled.
+    Text classes are numbered from 1 in alphabetical order; where all texts are whole numbers, as fields of text in QGIS
+    often hold, they are taken as numbers. Pixels that two classes claim stay unlabelled.
 
     Args:
         path: The file.
@@ -95,6 +97,7 @@ def drawn_labels(
     result = Drawn(np.zeros(shape, np.uint8))
     tell = Told(path, fids, result.notices)
     numbers, result.names, kept = _classes(tell, chosen, values)
+    classes = np.unique(numbers[kept]).tolist()
     kept &= _usable(tell, shapes)
     shapes, numbers = shapes[kept], numbers[kept]
     tell = Told(path, fids[kept], result.notices)
@@ -113,6 +116,11 @@ def drawn_labels(
         )
     tell = Told(path, tell.fids[~outside], result.notices)
     result.labels = _burnt(tell, shapes[~outside], numbers[~outside], shape, result.names)
+    left = set(np.unique(result.labels).tolist())
+    without = [result.names.get(value, str(value)) for value in classes if value not in left]
+    if without:
+        some = ", ".join(without[:6]) + (f" and {len(without) - 6:,} more" if len(without) > 6 else "")
+        result.notices.append(f"Warning: no pixel of the scene is left of the classes {some} of {path}.")
     return result
 
 
@@ -181,11 +189,37 @@ def _features(
     return meta["crs"], np.asarray(fids), geometries, np.asarray(columns[0]), chosen
 
 
+def as_numbers(values: NDArray[Any]) -> NDArray[Any]:
+    """Return texts (n,) as numbers, NaN where there is none, if all are whole numbers; anything else as it is."""
+    if values.dtype.kind not in "OU":
+        return values
+    texts = ["" if value is None or value != value else str(value).strip() for value in values]
+    if not any(texts) or not all(re.fullmatch(r"[0-9]{1,9}|", text) for text in texts):
+        return values
+    return np.array([float(text) if text else np.nan for text in texts])
+
+
+def alike_notices(path: Path, names: Iterable[str]) -> list[str]:
+    """Return a sentence for class names that differ in upper and lower case or spaces only, which are mostly slips."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault("".join(name.casefold().split()), []).append(name)
+    alike = [" and ".join(map(repr, group)) for group in groups.values() if len(group) > 1]
+    if not alike:
+        return []
+    more = f", and {len(alike) - 4:,} more" if len(alike) > 4 else ""
+    return [
+        f"Warning: class names of {path} differ in upper and lower case or spaces only, and count as different "
+        f"classes: {'; '.join(alike[:4])}{more}. If they are one class, give them one name."
+    ]
+
+
 def _classes(
     tell: Told, chosen: str, values: NDArray[Any]
 ) -> tuple[NDArray[np.int64], dict[int, str], NDArray[np.bool_]]:
     """Label value of every feature, names of text classes, and which features have a class."""
     path = tell.path
+    values = as_numbers(values)
     if values.dtype.kind in "fiub":
         numbers = values.astype(np.float64)
         without = np.isnan(numbers) | (numbers == 0)
@@ -206,6 +240,7 @@ def _classes(
             raise SceneError(
                 f"{path}: the field {chosen} holds {len(known):,} different texts; name the field with the classes."
             )
+        tell.notices.extend(alike_notices(path, known))
         names = dict(enumerate(known, start=1))
         place = {name: value for value, name in names.items()} | {"": 0}
         found = np.array([place[name] for name in text], np.int64)

@@ -9,6 +9,7 @@ import pytest
 from hsi_al.errors import SceneError
 from hsi_al.scenes.custom import Reading, load_custom_scene
 from hsi_al.scenes.scene import Scene
+from hsi_al.scenes.truth import Truth, joined
 from tests.conftest import CommandLine, tiny_arrays
 from tests.test_bad_input import check_refused
 
@@ -180,3 +181,15 @@ def test_names_of_an_envi_classification(tmp_path: Path) -> None:
     scene = load_custom_scene("field", tmp_path / "cube.npy", None, tmp_path / "truth.hdr")
     assert np.array_equal(scene.ground_truth, truth)
     assert scene.class_names == {2: "field 2", 5: "field 5", 9: "field 9"}
+
+
+def test_names_of_two_files_that_are_alike_are_told() -> None:
+    def truth(labels: list[int], *names: str) -> Truth:
+        return Truth(np.array([labels], np.uint8), names=dict(enumerate(names, 1)), by_name=True)
+
+    learn, test = truth([1, 2, 0, 0], "Corn", "oats"), truth([0, 0, 1, 2], "corn", "oats")
+    both, tests = joined(learn, test, "check.gpkg")
+    assert both.labels.tolist() == [[1, 3, 2, 3]] and both.names == {1: "Corn", 2: "corn", 3: "oats"}
+    assert tests.tolist() == [[False, False, True, True]]
+    assert len(both.notices) == 1 and "check.gpkg" in both.notices[0] and "'Corn' and 'corn'" in both.notices[0]
+    assert joined(truth([1, 2, 0, 0], "corn", "oats"), test, "check.gpkg")[0].notices == []

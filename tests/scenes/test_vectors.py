@@ -94,6 +94,40 @@ def test_shapefile_and_text_classes(tmp_path: Path) -> None:
     assert np.unique(draw(path, "number").labels).tolist() == [0, 4, 5, 6, 7]
 
 
+def test_texts_that_are_numbers_are_these_numbers(tmp_path: Path) -> None:
+    shapes = [square(row, 0, row + 2, 2) for row in (0, 4, 8, 12, 16)]
+    found = draw(save(tmp_path / "a.gpkg", shapes, code=np.array(["2", "10", " 2 ", None, "0"], object)))
+    assert [found.labels[row, 0] for row in (0, 4, 8, 12, 16)] == [2, 10, 2, 0, 0] and found.names == {}
+    assert len(found.notices) == 1 and "fid 4, 5) have no class" in found.notices[0]
+    found = draw(save(tmp_path / "b.gpkg", shapes, code=np.array(["2", "10", "2a", "²", "-1"], object)))
+    assert found.names == {1: "-1", 2: "10", 3: "2", 4: "2a", 5: "²"}
+    found = draw(save(tmp_path / "c.gpkg", shapes, code=np.array(["1.5", "10", "2", "3", "4"], object)))
+    assert found.names[1] == "1.5"
+
+
+def test_class_names_that_are_alike_are_told(tmp_path: Path) -> None:
+    shapes = [square(row, 0, row + 2, 2) for row in (0, 4, 8, 12)]
+    crops = np.array(["Corn", "corn", "Winter wheat", "winterwheat "], object)
+    found = draw(save(tmp_path / "a.gpkg", shapes, crop=crops))
+    assert len(found.names) == 4 and len(found.notices) == 1
+    assert "'Corn' and 'corn'; 'Winter wheat' and 'winterwheat'. If they are one class" in found.notices[0]
+    other = np.array(["Corn", "Corn no till", "Wheat", " Corn"], object)
+    assert draw(save(tmp_path / "b.gpkg", shapes, crop=other)).notices == []
+
+
+def test_classes_without_a_pixel_are_told(tmp_path: Path) -> None:
+    shapes = [square(0, 0, 2, 2), square(4.6, 0.6, 5.4, 1.4), square(8, 0, 10, 2), square(100, 0, 110, 9)]
+    crops = np.array(["oats", "rye", "wheat", "barley"], object)
+    told = draw(save(tmp_path / "a.gpkg", shapes, crop=crops)).notices
+    assert told[-1].startswith("Warning: no pixel of the scene is left of the classes barley, rye of ")
+    told = draw(save(tmp_path / "b.gpkg", shapes, code=[1, 7, 1, 1])).notices
+    assert "of the classes 7 of" in told[-1]
+    both = draw(save(tmp_path / "c.gpkg", [square(0, 0, 2, 2), square(0, 0, 2, 2), square(4, 4, 6, 6)], code=[1, 2, 3]))
+    assert "of the classes 1, 2 of" in both.notices[-1]  # each claims what the other does
+    shapes = [square(0, 0, 2, 2), square(4.6, 0.6, 5.4, 1.4)]
+    assert "no pixel" not in " ".join(draw(save(tmp_path / "d.gpkg", shapes, code=[1, 1])).notices)
+
+
 def test_another_coordinate_reference_system(tmp_path: Path) -> None:
     shapes = [square(2, 3, 6, 9), point(15.5, 20.5), square(8, 20, 12, 28)]
     same = draw(save(tmp_path / "utm.gpkg", shapes, code=[1, 2, 3]))

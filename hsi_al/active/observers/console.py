@@ -122,8 +122,9 @@ def unfair_labels(config: Config, budget: int, n_scored: int) -> str:
     """
     if config.split.kind == "paper" and budget >= n_scored:
         return (
-            f"All {n_scored:,} labelled pixels are learnt from in the end, so the accuracies say nothing about the rest "
-            "of the map; split=holdout keeps a half for testing, an accuracy check in the browser draws a fair sample."
+            f"All {n_scored:,} labelled pixels are learnt from in the end, so the accuracies say nothing about the "
+            "rest of the map; split=holdout keeps a half for testing, and an accuracy check in the browser draws a "
+            "fair sample."
         )
     if config.dataset.labels is not None:
         return (
