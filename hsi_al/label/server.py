@@ -1,4 +1,4 @@
-"""The HTTP interface of a labelling session, for the page and for programs; see docs/labelling.md."""
+"""The HTTP interface of a labelling session, for the page and for programs; see docs/labelling-api.md."""
 
 import errno
 import json
@@ -29,6 +29,7 @@ WEB = Path(__file__).with_name("web")
 PAGE = "index.html"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MOST_ID = 10**12
+CLASS = "name colour key"
 MOST_SPECTRA = 200  # of a class, whose mean and spread are shown
 MOST_LISTED = 5000  # answers
 PNG = "image/png"
@@ -105,10 +106,11 @@ def build_app(session: Session, web: Path = WEB) -> FastAPI:
     def labels() -> JSONResponse:
         return JSONResponse(all_labels(session))
 
-    def changing(path: str, change: Callable[[dict[str, Any]], object], method: str = "POST") -> None:
-        """Add an address whose body changes the session, and which answers with the new state."""
+    def changing(path: str, keys: str, change: Callable[[dict[str, Any]], object], method: str = "POST") -> None:
+        """Add an address whose body, of these keys, changes the session, and which answers with the new state."""
 
         def handle(given: dict[str, Any] = Depends(body_of)) -> JSONResponse:  # noqa: B008
+            require_keys(given, keys)
             change(given)
             return JSONResponse(state_of(session))
 
@@ -122,14 +124,16 @@ def build_app(session: Session, web: Path = WEB) -> FastAPI:
             raise Refused("The value of blind is true or false.")
         session.answer(whole(given, "pixel_id"), None if given["value"] is None else whole(given, "value"), blind)
 
-    changing("/api/labels", label)
-    changing("/api/polygon", lambda given: session.fill_polygon(corners_in(given), whole(given, "value")))
-    changing("/api/undo", lambda given: session.undo())
-    changing("/api/redo", lambda given: session.redo())
-    changing("/api/classes", lambda given: session.add_class(text(given, "name") or "", *look(given)))
+    changing("/api/labels", "pixel_id value blind", label)
+    changing(
+        "/api/polygon", "points value", lambda given: session.fill_polygon(corners_in(given), whole(given, "value"))
+    )
+    changing("/api/undo", "", lambda given: session.undo())
+    changing("/api/redo", "", lambda given: session.redo())
+    changing("/api/classes", CLASS, lambda given: session.add_class(text(given, "name") or "", *look(given)))
 
-    changing("/api/assessment", lambda given: session.start_assessment(whole(given, "n")))
-    changing("/api/assessment", lambda given: session.stop_assessment(), "DELETE")
+    changing("/api/assessment", "n", lambda given: session.start_assessment(whole(given, "n")))
+    changing("/api/assessment", "", lambda given: session.stop_assessment(), "DELETE")
 
     @app.get("/api/assessment")
     def assessed() -> JSONResponse:
@@ -137,6 +141,7 @@ def build_app(session: Session, web: Path = WEB) -> FastAPI:
 
     @app.post("/api/export", response_model=None)
     def export_files(given: dict[str, Any] = Depends(body_of)) -> JSONResponse:  # noqa: B008
+        require_keys(given, "")
         files = export(session)
         return JSONResponse({"folder": str(files[0].parent.resolve()), "files": [path.name for path in files]})
 
@@ -144,6 +149,7 @@ def build_app(session: Session, web: Path = WEB) -> FastAPI:
     def change_class(value: str, given: dict[str, Any] = Depends(body_of)) -> JSONResponse:  # noqa: B008
         if not re.fullmatch(r"\d{1,3}", value):
             raise Refused("A class is named by its value, a whole number.")
+        require_keys(given, CLASS)
         session.change_class(int(value), text(given, "name"), *look(given))
         return JSONResponse(state_of(session))
 
@@ -199,6 +205,13 @@ async def body_of(request: Request) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise Refused("The body of the request is no JSON object.")
     return given
+
+
+def require_keys(given: dict[str, Any], keys: str) -> None:
+    """Raise Refused if a request has others than these keys: a slip in an optional one would do something else."""
+    if other := sorted(given.keys() - keys.split()):
+        there = f"it takes {', '.join(keys.split())}" if keys else "it takes none"
+        raise Refused(f"The request has a key {other[0][:40]!r}, but {there}.")
 
 
 def whole(given: dict[str, Any], name: str) -> int:

@@ -201,12 +201,12 @@ class Session:
             running = self.answers.running
             sampled = running is not None and pixel in running.pixels
             if blind is not None and blind != sampled:
-                raise Refused(
-                    "The accuracy check has ended meanwhile; look at what is asked now."
-                    if blind
-                    else "The accuracy check, which has begun meanwhile, asks this pixel; answer it when it comes.",
-                    409,
-                )
+                told = "The accuracy check, which has begun meanwhile, asks this pixel; answer it when it comes."
+                if blind:
+                    told = "The accuracy check has ended meanwhile; look at what is asked now."
+                    if running is not None:
+                        told = f"Pixel {pixel} is none that the accuracy check asks; look at what is asked now."
+                raise Refused(told, 409)
             if sampled:
                 self._keep({"event": "assessed", "pixel": pixel, "value": value})
                 return

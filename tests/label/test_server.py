@@ -324,6 +324,29 @@ def test_only_json_is_taken(client: Client, session: Session) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "address", "given"),
+    [
+        ("POST", "/api/labels", {"pixel_id": 3, "value": 1, "blnd": True}),
+        ("POST", "/api/polygon", {"points": [[1, 1], [9, 9], [3, 9]], "value": 1, "blind": True}),
+        ("POST", "/api/undo", {"n": 2}),
+        ("POST", "/api/redo", {"n": 2}),
+        ("POST", "/api/classes", {"name": "new", "color": "#336699"}),
+        ("PATCH", "/api/classes/1", {"colr": "#336699"}),
+        ("POST", "/api/assessment", {"n": 40, "seed": 1}),
+        ("DELETE", "/api/assessment", {"n": 40}),
+        ("POST", "/api/export", {"folder": "/tmp"}),
+    ],
+)
+def test_keys_that_an_address_does_not_take_are_refused(
+    client: Client, session: Session, method: str, address: str, given: Any
+) -> None:
+    version = session.answers.version
+    response = client(method, address, json=given)
+    assert response.status_code == 400 and "The request has a key" in error_of(response)
+    assert session.answers.version == version
+
+
+@pytest.mark.parametrize(
     ("address", "given"),
     [
         ("/api/polygon", {"points": [[1, 1], [2, 2]], "value": 1}),

@@ -431,6 +431,10 @@ def test_answers_of_an_assessment_that_has_ended_elsewhere_are_not_learnt_from(t
     with pytest.raises(Refused, match="has begun meanwhile") as refused:
         session.answer(sample[0], 1, blind=False)
     assert refused.value.status == 409
+    other = next(pixel for pixel in np.flatnonzero(TRUTH).tolist() if pixel not in sample and pixel not in given)
+    with pytest.raises(Refused, match=f"Pixel {other} is none that the accuracy check asks"):
+        session.answer(other, 1, blind=True)
+    assert session.answers.given == given
     for pixel in sample:
         session.answer(pixel, int(TRUTH[pixel]), blind=True)
     with pytest.raises(Refused, match="has ended meanwhile"):
