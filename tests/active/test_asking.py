@@ -181,7 +181,7 @@ def test_a_run_with_an_asker(command_line: CommandLine, arguments: list[str], tm
     outcome = command_line(*arguments)
     assert outcome.code == 0, outcome.err
     assert "tiny, emp_svm, margin by lda, protocol smoke" in outcome.out
-    assert "LDA with shrinkage, fitted 3 times a query for 3 labels each" in outcome.out
+    assert "LDA with the scene's noise, fitted 3 times a query for 3 labels each" in outcome.out
     assert [row["n_labelled"] for row in curve_without_seconds(RUN)] == ["12", "20", "28"]
     whole = pool_arrays(RUN), curve_without_seconds(RUN)
     assert command_line(*arguments).code == 0  # finished already
