@@ -39,6 +39,7 @@ from hsi_al.randomness import generator
 from hsi_al.report.run_files import meta_entries
 from hsi_al.scenes.catalogue import CATALOGUE, data_folder, expanded, load_catalogue_scene
 from hsi_al.scenes.checks import require_classes
+from hsi_al.scenes.checksums import data_checksums
 from hsi_al.scenes.custom import Reading, load_custom_scene, scaled
 from hsi_al.scenes.readers import opened_rows, readable_in_windows
 from hsi_al.scenes.scene import Scene, is_scene_file
@@ -300,7 +301,13 @@ def with_session(scene: Scene, folder: Path) -> Scene:
     truth = np.zeros((scene.height, scene.width), np.min_scalar_type(max(given.class_names, default=0)))
     truth.ravel()[given.pixel_ids] = given.values
     require_classes(scene.name, truth)
-    return replace(scene, ground_truth=truth, class_names=given.class_names, test_pixels=None)
+    notices = list(scene.notices)
+    if given.cube is not None and given.cube != data_checksums(scene)["cube"]:
+        notices.append(
+            f"Warning: {folder} labels other values than those of {scene.name} (another file, unit or choice of "
+            "bands); its labels are taken pixel by pixel, so see that it is the same place."
+        )
+    return replace(scene, ground_truth=truth, class_names=given.class_names, test_pixels=None, notices=tuple(notices))
 
 
 def reading_of(dataset: DatasetConfig, in_memory: bool) -> Reading:

@@ -32,7 +32,9 @@ def write_labels(
     width: int,
     where: Georeference | None,
 ) -> list[Path]:
-    """Write all answers as points, with a style; "can't tell" has the class 0.
+    """Write all answers as points, with a style; "can't tell" has the class 0 and no name.
+
+    So the file may be learnt from by either field, in which 0 and nothing are no class.
 
     Raises:
         OSError: A file can't be written.
@@ -47,7 +49,7 @@ def write_labels(
         width,
         where,
         **{"class": np.array(values, np.int32)},
-        name=np.array([classes[value].name if value else "can't tell" for value in values], object),
+        name=np.array([classes[value].name if value else None for value in values], object),
         asked=np.array([answer.asked for answer in answers], np.int32),
         who=np.array([answer.who for answer in answers], object),
         time=np.array([answer.time for answer in answers], object),

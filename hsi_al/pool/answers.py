@@ -269,12 +269,14 @@ class SessionLabels:
         values: Their label values, (n,).
         class_names: Label value -> name, of all classes of the session.
         shape: Rows and columns of the scene.
+        cube: Checksum of the scene's values, see `hsi_al.scenes.checksums`; None = unknown.
     """
 
     pixel_ids: Ids
     values: Ids
     class_names: dict[int, str]
     shape: tuple[int, int]
+    cube: str | None = None
 
 
 def session_labels(folder: Path) -> SessionLabels:
@@ -290,10 +292,12 @@ def session_labels(folder: Path) -> SessionLabels:
     answers = replayed(journal)
     ids, values = answers.labelled()
     try:
-        height, width, _ = json.loads((folder / "session.json").read_text(encoding="utf-8"))["shape"]
+        about = json.loads((folder / "session.json").read_text(encoding="utf-8"))
+        height, width, _ = about["shape"]
+        names = {value: found.name for value, found in answers.classes.items()}
+        return SessionLabels(ids, values, names, (height, width), about.get("cube"))
     except (ValueError, LookupError, TypeError):
         raise SessionError(f"{folder / 'session.json'} is damaged; restore it from a copy.") from None
-    return SessionLabels(ids, values, {value: found.name for value, found in answers.classes.items()}, (height, width))
 
 
 def replayed(journal: Journal) -> Answers:

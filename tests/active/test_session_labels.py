@@ -7,10 +7,12 @@ import h5py
 import numpy as np
 import pytest
 
+import hsi_al
 from hsi_al.active.observers.console import unfair_labels
 from hsi_al.config.schema import Config
 from hsi_al.pool.answers import ANSWERS
 from hsi_al.pool.journal import Journal
+from hsi_al.scenes.checksums import checksum
 from tests.conftest import CommandLine, tiny_arrays
 from tests.test_bad_input import check_refused
 
@@ -75,6 +77,22 @@ def test_a_run_on_all_labels_of_a_session_says_that_it_is_not_tested(tmp_path: P
     part = ("protocol.initial_size=8", "protocol.rounds=0", "acquisition=margin", "split=holdout", "hydra.run.dir=half")
     done = command_line(*given, *part)
     assert done.code == 0 and "asked where its model was unsure" in " ".join(done.err.split())
+
+
+@pytest.mark.filterwarnings("ignore:session labels other values")
+def test_labels_of_other_values_are_told(tmp_path: Path, command_line: CommandLine) -> None:
+    cube, truth = tiny_arrays()
+    np.save("cube.npy", cube)
+    np.save("tile.npy", cube[::-1])
+    labels = {int(pixel): 1 + n % 2 for n, pixel in enumerate(np.flatnonzero(truth)[::9])}
+    write_session(Path("session"), (*truth.shape, 6), labels)
+    about = Path("session/session.json")
+    kept = json.loads(about.read_text())
+    for file, known, told in (("cube", True, False), ("tile", True, True), ("tile", False, False)):
+        about.write_text(json.dumps({**kept, "cube": checksum(cube)} if known else kept))
+        scene = hsi_al.load_scene(f"{file}.npy", labels="session")
+        assert any("session labels other values than those of" in notice for notice in scene.notices) == told
+        assert scene.ground_truth.ravel()[list(labels)].tolist() == list(labels.values())
 
 
 @pytest.mark.parametrize(

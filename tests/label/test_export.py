@@ -17,6 +17,7 @@ from hsi_al.label.exporting import amount, export
 from hsi_al.label.running import opened, take_labels
 from hsi_al.label.session import Refused, Session
 from hsi_al.pool.answers import session_labels
+from hsi_al.scenes.vectors import drawn_labels
 from tests.label.fakes import MASKED, SIDE, TRUTH, UTM, WHERE, Client, answer_all, scene_of, session_in, taught
 
 rasterio = pytest.importorskip("rasterio")
@@ -81,7 +82,14 @@ def test_the_files_hold_what_the_session_does(session: Session) -> None:
     given = session.answers.given
     ids = (columns["row"] * SIDE + columns["column"]).tolist()
     assert ids == sorted(given) and columns["class"].tolist() == [given[pixel].value or 0 for pixel in ids]
-    assert set(columns["name"]) <= {"corn", "oats", "wheat", "pond", "can't tell"} and "can't tell" in columns["name"]
+    names = {value: found.name for value, found in session.answers.classes.items()}
+    assert columns["name"].tolist() == [names.get(value) for value in columns["class"].tolist()]
+    assert None in columns["name"].tolist()
+    drawn = drawn_labels(folder / "labels.gpkg", None, "name", WHERE, (SIDE, SIDE))
+    labelled = {pixel: names[answer.value] for pixel, answer in given.items() if answer.value is not None}
+    assert {
+        int(pixel): drawn.names[int(drawn.labels.flat[pixel])] for pixel in np.flatnonzero(drawn.labels)
+    } == labelled
     assert columns["asked"].all() and set(columns["who"]) == {session.who}
     for pixel, point in zip(ids, shapes, strict=True):
         assert (point.x, point.y) == WHERE.at(pixel // SIDE + 0.5, pixel % SIDE + 0.5)
