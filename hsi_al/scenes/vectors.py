@@ -120,7 +120,8 @@ def drawn_labels(
     without = [result.names.get(value, str(value)) for value in classes if value not in left]
     if without:
         some = ", ".join(without[:6]) + (f" and {len(without) - 6:,} more" if len(without) > 6 else "")
-        result.notices.append(f"Warning: no pixel of the scene is left of the classes {some} of {path}.")
+        kind = "class" if len(without) == 1 else "classes"
+        result.notices.append(f"Warning: no pixel of the scene is left of the {kind} {some} of {path}.")
     return result
 
 

@@ -121,7 +121,7 @@ def test_classes_without_a_pixel_are_told(tmp_path: Path) -> None:
     told = draw(save(tmp_path / "a.gpkg", shapes, crop=crops)).notices
     assert told[-1].startswith("Warning: no pixel of the scene is left of the classes barley, rye of ")
     told = draw(save(tmp_path / "b.gpkg", shapes, code=[1, 7, 1, 1])).notices
-    assert "of the classes 7 of" in told[-1]
+    assert "of the class 7 of" in told[-1]
     both = draw(save(tmp_path / "c.gpkg", [square(0, 0, 2, 2), square(0, 0, 2, 2), square(4, 4, 6, 6)], code=[1, 2, 3]))
     assert "of the classes 1, 2 of" in both.notices[-1]  # each claims what the other does
     shapes = [square(0, 0, 2, 2), square(4.6, 0.6, 5.4, 1.4)]
