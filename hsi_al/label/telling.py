@@ -45,7 +45,7 @@ def untellable(
         return hopeless
     from sklearn.ensemble import ExtraTreesClassifier
 
-    trees = ExtraTreesClassifier(TREES, class_weight="balanced", random_state=seed, n_jobs=1)
+    trees = ExtraTreesClassifier(TREES, class_weight="balanced", random_state=seed % 2**32, n_jobs=1)
     trees.fit(features[: len(known)], np.repeat([0, 1], [len(told), len(untold)]))
     hopeless[wanted] = trees.predict_proba(features[len(known) :])[:, 1] > 0.5
     return hopeless

@@ -22,6 +22,7 @@ from hsi_al.scenes.vectors import is_vector
 
 MOST_READ = 2**32  # bytes; of a larger cube evenly spaced blocks of rows are looked through
 MOST_CLASSES = 1000  # an array (H, W) with more whole numbers is none of labels
+LARGEST = 2**53  # of labels: from here on float64 lacks whole numbers
 MOST_LISTED = 20  # classes and keys
 PICTURE = 1500  # pixels a side, at most
 
@@ -332,21 +333,28 @@ def of_labels(found: Description, path: Path, rows: Rows, key: str | None) -> No
         found.say("no data", f"{rows.no_data:g}")
     step = math.ceil(max(height, width) / PICTURE)
     parts = [rows.read(row, row + 1)[:, ::step].reshape(1, -1) for row in range(0, height, step)]
-    with np.errstate(invalid="ignore"):
-        found.labels = np.nan_to_num(np.concatenate(parts)).astype(np.int64)
+    shown = np.concatenate(parts)
+    found.labels = np.where(is_label(rows, shown), shown, shown.dtype.type(0)).astype(np.int64)
     arguments = {"name": plain_name(path), "cube_file": "CUBE", "ground_truth_file": str(path)}
     found.arguments = arguments | ({"ground_truth_key": key} if key else {})
 
 
+def is_label(rows: Rows, values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which values of an array may be labels: numbers other than a raster's no-data value."""
+    there = np.isfinite(values)
+    return there & ~is_any_of(values, (rows.no_data,)) if rows.is_raster and rows.no_data is not None else there
+
+
 def counted(rows: Rows) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:
-    """Return the values of an array and how often each occurs; None if they are no labels."""
+    """Return the labels in an array and how often each occurs; None if its values are no labels."""
     totals: dict[int, int] = {}
     for first, last in rows.blocks(BLOCK_BYTES):
         interrupts.check()
         window: Any = rows.read(first, last)
-        window = window[np.isfinite(window)] if window.dtype.kind == "f" else window
-        values, counts = np.unique(window, return_counts=True)
+        values, counts = np.unique(window[is_label(rows, window)], return_counts=True)
         if len(values) > MOST_CLASSES or (values.dtype.kind == "f" and (values != np.floor(values)).any()):
+            return None, np.zeros(0, np.int64)
+        if len(values) and (values[0] < -LARGEST or values[-1] > LARGEST):
             return None, np.zeros(0, np.int64)
         for value, count in zip(values.tolist(), counts.tolist(), strict=True):
             totals[int(value)] = totals.get(int(value), 0) + count

@@ -27,7 +27,7 @@ def found(
     scores = RNG.random(600) if scores is None else scores
     free = ~np.isin(EVERY, [*told, *untold])
     learner_: Learner = learner  # type: ignore[assignment]
-    return untellable(learner_, EVERY, free, scores, told, untold, 0)
+    return untellable(learner_, EVERY, free, scores, told, untold, 2**63 - 1)  # the largest seed of a session
 
 
 def test_ground_like_what_could_not_be_told_is_ruled_out() -> None:

@@ -136,6 +136,39 @@ def test_labels_with_names_and_a_picture(scenes: Describe, tmp_path: Path) -> No
     assert len(np.unique(picture[TRUTH > 0], axis=0)) == 3
 
 
+@pytest.mark.parametrize(("kind", "absent"), [("float32", -3.4028235e38), ("float64", -1.7976931348623157e308)])
+def test_labels_with_the_usual_missing_value_of_floats(
+    scenes: Describe, tmp_path: Path, kind: str, absent: float
+) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    labels = np.ones((4, 5), kind)
+    labels[2:], labels[0, :2] = 2, absent
+    with rasterio.open(
+        tmp_path / "labels.tif",
+        "w",
+        driver="GTiff",
+        height=4,
+        width=5,
+        count=1,
+        dtype=kind,
+        nodata=absent,
+        transform=rasterio.Affine(9, 0, 0, 0, -9, 0),
+    ) as file:
+        file.write(labels, 1)
+    said = scenes(tmp_path / "labels.tif", "--picture", tmp_path / "labels.png")
+    assert line(said, "labels") == "1: 8; 2: 10" and (tmp_path / "labels.png").exists()
+    found = describe(tmp_path / "labels.tif").labels
+    assert found is not None and found.tolist() == [[0, 0, 1, 1, 1], [1] * 5, [2] * 5, [2] * 5]
+
+
+@pytest.mark.parametrize("largest", [np.uint64(2**64 - 1), 1e30, np.float32(3e38)])
+def test_numbers_that_no_label_is(scenes: Describe, tmp_path: Path, largest: Any) -> None:
+    values = np.array([[0, 1, 1], [1, 1, 0]]).astype(np.asarray(largest).dtype)
+    values[0, 0] = largest
+    np.save(tmp_path / "values.npy", values)
+    assert "no whole numbers" in line(scenes(tmp_path / "values.npy"), "values")
+
+
 def test_a_scene_file_and_a_plain_array(scenes: Describe, tmp_path: Path) -> None:
     save_scene(fake_scene(), tmp_path / "scene.h5")
     said = scenes("scene.h5")
