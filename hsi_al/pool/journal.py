@@ -58,12 +58,13 @@ class Journal:
         self.events: list[dict[str, Any]] = []
         self.dropped = b""
         self._end = 0  # bytes of the file that hold whole lines
-        for number, line in enumerate(self._lines(), 1):
+        lines = self._lines()
+        for number, line in enumerate(lines, 1):
             try:
                 self.events.append(read_line(line.rstrip(b"\n")) if line.endswith(b"\n") else read_line(b""))
                 self._end += len(line)
             except ValueError as error:
-                if self._end + len(line) < path.stat().st_size:
+                if number < len(lines):  # the file itself may have grown meanwhile
                     raise SessionError(
                         f"Line {number} of {path} is damaged ({error}); restore the file from a copy, or delete this "
                         "line if the answer in it can be missed."

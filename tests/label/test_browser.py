@@ -402,6 +402,33 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_goes_wrong(page: Page) -> 
     assert page.log() == []
 
 
+def test_a_bug_of_the_page_is_not_taken_for_a_program_that_does_not_answer(page: Page) -> None:
+    planted = (
+        "const done = arguments[0]; import('/static/session.js').then(({session}) => { const shown = session.onState; "
+        "session.onState = () => { session.onState = shown; throw new Error('planted'); }; done(); });"
+    )
+    pixel = page.asked()
+    page.driver.execute_async_script(planted)
+    page.keys("2")
+    page.until(lambda: page.given() == {pixel: 2} and page.asked() != pixel)  # the next news is shown again
+    page.driver.execute_async_script(planted.replace("session.onState = shown; ", ""))
+    page.keys("1")
+    page.until(lambda: "a bug here (planted)" in page.text("alerts"))
+    assert "Not done" not in page.text("alerts") and "does not answer" not in page.text("alerts")
+    assert len(page.given()) == 2
+    page.find("alert-reload").click()
+    page.until(lambda: page.text("alerts") == "" and page.asked() not in page.given())
+    page.log()
+
+
+def test_all_labels_are_counted_where_only_the_latest_are_listed(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hsi_al.label.server.MOST_LISTED", 3)
+    for _ in range(4):
+        page.answer()
+    page.answer("0")
+    page.until(lambda: page.text("tab-labels") == "Your labels (5)")
+
+
 def test_tab_reaches_everything_and_the_focus_is_seen(page: Page) -> None:
     page.answer()
     page.driver.execute_script("document.activeElement.blur()")

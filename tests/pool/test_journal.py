@@ -57,6 +57,13 @@ def test_a_last_line_cut_anywhere_is_left_out_and_written_over(tmp_path: Path) -
         assert Journal(tmp_path / "j").events == [*EVENTS[:-1], {"event": "redo"}]
 
 
+def test_a_line_that_another_process_is_writing_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = written(tmp_path / "j")
+    monkeypatch.setattr(Journal, "_lines", lambda self: text[:-5].splitlines(keepends=True))  # it was whole a bit later
+    found = Journal(tmp_path / "j")
+    assert found.events == EVENTS[:-1] and found.dropped
+
+
 def test_a_damaged_line_before_the_last_is_named(tmp_path: Path) -> None:
     text = written(tmp_path / "j")
     (tmp_path / "j").write_bytes(text[:5] + b"#" + text[6:])

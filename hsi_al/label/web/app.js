@@ -12,7 +12,6 @@ import { Spectrum } from "./spectrum.js";
 import { Viewer } from "./viewer.js";
 
 const RADIUS = 20; // of the window: 41 x 41 pixels
-const MANY = 5000; // labels; more are drawn without outlines
 const LETTERS_FROM = 16; // screen pixels per pixel: labels then carry the key of their class
 
 let viewer = null;
@@ -212,9 +211,8 @@ function drawMarks(context, view) {
   const unit = view.scale;
   if (layers.labels.shown) {
     context.globalAlpha = layers.labels.opacity;
-    const side = Math.max(session.labels.length <= MANY ? 6 : 2, unit);
+    const side = Math.max(6, unit);
     const letters = unit >= LETTERS_FROM;
-    const outlined = session.labels.length <= MANY;
     context.font = `bold ${Math.min(16, unit * 0.6)}px sans-serif`;
     context.textAlign = "center";
     context.textBaseline = "middle";
@@ -231,12 +229,10 @@ function drawMarks(context, view) {
         context.strokeRect(x - side / 2 + 0.5, y - side / 2 + 0.5, side - 1, side - 1);
         continue;
       }
-      if (outlined) {
-        context.fillStyle = "#fff";
-        context.fillRect(x - side / 2 - 1, y - side / 2 - 1, side + 2, side + 2);
-        context.fillStyle = "#000";
-        context.fillRect(x - side / 2 - 0.5, y - side / 2 - 0.5, side + 1, side + 1);
-      }
+      context.fillStyle = "#fff";
+      context.fillRect(x - side / 2 - 1, y - side / 2 - 1, side + 2, side + 2);
+      context.fillStyle = "#000";
+      context.fillRect(x - side / 2 - 0.5, y - side / 2 - 0.5, side + 1, side + 1);
       context.fillStyle = label.colour;
       context.fillRect(x - side / 2, y - side / 2, side, side);
       if (letters && label.key) {

@@ -42,9 +42,11 @@ export function listLabels(goTo) {
   const doubted = session.labels.filter((one) => one.value !== null && one.doubt !== null && 1 - one.doubt < chance)
     .sort((a, b) => b.doubt - a.doubt);
   $("tab-doubt").textContent = blind || !doubted.length ? "Doubted" : `Doubted (${doubted.length})`;
-  $("tab-labels").textContent = session.labels.length ? `Your labels (${session.labels.length.toLocaleString("en")})` : "Your labels";
+  // Of many labels only the latest are listed.
+  const total = session.labels.length && session.state ? session.state.n_labelled + session.state.n_skipped : session.labels.length;
+  $("tab-labels").textContent = total ? `Your labels (${total.toLocaleString("en")})` : "Your labels";
   const list = tab === "labels" ? session.labels : blind ? [] : doubted;
-  const content = JSON.stringify([tab, blind, session.state?.classes.map((one) => [one.name, one.colour]), list.length, list.slice(0, SHOWN)]);
+  const content = JSON.stringify([tab, blind, session.state?.classes.map((one) => [one.name, one.colour]), list.length, total, list.slice(0, SHOWN)]);
   if (content === drawn) return;
   drawn = content;
   const focused = document.activeElement?.closest?.("#labels button")?.dataset.pixelId;
@@ -64,6 +66,7 @@ export function listLabels(goTo) {
     : blind ? "Hidden while the accuracy is checked."
       : "The model doubts none of your labels. When it does, they are listed here, the most doubtful first: look at them again.";
   $("labels").replaceChildren(rows.length ? build("ul", {}, ...rows) : build("p", { className: "quiet" }, none));
-  if (list.length > SHOWN) $("labels").append(build("p", { className: "quiet" }, `and ${(list.length - SHOWN).toLocaleString("en")} more; click a mark in the scene to go to it`));
+  const more = (tab === "labels" ? total : list.length) - rows.length;
+  if (rows.length === SHOWN && more > 0) $("labels").append(build("p", { className: "quiet" }, `and ${more.toLocaleString("en")} more; click a mark in the scene to go to it`));
   if (focused) $("labels").querySelector(`[data-pixel-id="${focused}"]`)?.focus();
 }

@@ -92,7 +92,13 @@ function take(state) {
   session.state = state;
   if (state.problem) alert("problem", state.problem);
   else clearAlert("problem");
-  session.onState(before);
+  try {
+    session.onState(before);
+    clearAlert("bug");
+  } catch (error) { // else it would read as if the program had not answered
+    console.error(error);
+    alert("bug", `The page has a bug here (${error.message}). What was stored is kept; reload the page.`, ["Reload", () => location.reload()]);
+  }
   if (state.version !== fetched.version || state.map_version !== fetched.map) refresh();
 }
 
