@@ -89,7 +89,7 @@ class Background:
         session = self.session
         try:
             while not self.closing and self._refined():
-                if session.due and self._is_time() and (session.complete or not session.mapper.behind):
+                if session.due and self._is_time() and (session.complete or not session.planner.mapper.behind):
                     return
         except Superseded:
             return

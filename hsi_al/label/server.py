@@ -82,7 +82,7 @@ def build_app(session: Session, web: Path = WEB) -> FastAPI:
         found = session.map
         if layer not in ("map", "uncertainty"):
             raise Refused("There are the layers scene, map and uncertainty.", 404)
-        session.mapper.want(window)
+        session.planner.mapper.want(window)
         if found is None:
             return Response(status_code=204)
         classes = found.classes.reshape(height, width)

@@ -19,26 +19,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsi_al.acquisition.base import Scores
-from hsi_al.acquisition.factory import build_acquisition
-from hsi_al.active.parts import draw_typical
-from hsi_al.active.querying import chosen
-from hsi_al.active.stopping import STABLE_ROUNDS, agreement_of
+from hsi_al.active.stopping import STABLE_ROUNDS
 from hsi_al.config.schema import Config
 from hsi_al.errors import SessionError
 from hsi_al.files import replacing_hdf5
 from hsi_al.label.assessment import drawn, report
-from hsi_al.label.features import by_tiles, keep
-from hsi_al.label.mapping import AT_ONCE, Map, Mapper, some_candidates
+from hsi_al.label.mapping import AT_ONCE, Map
+from hsi_al.label.planning import Outlook, Planner
 from hsi_al.label.polygons import pixels_inside
-from hsi_al.label.telling import untellable
-from hsi_al.methods.base import HasFeatures
-from hsi_al.methods.features import FeatureLearner
-from hsi_al.methods.registry import build_learner, method_of
-from hsi_al.methods.room import Task
-from hsi_al.outputs import Outputs
 from hsi_al.pool.answers import ANSWERS, KEYS, Answers, LabelClass, replayed
-from hsi_al.pool.cold_start import COLD_STARTS
 from hsi_al.pool.journal import Journal
 from hsi_al.randomness import generator
 from hsi_al.report.palette import colour_of
@@ -49,7 +38,6 @@ Ids = NDArray[np.int64]
 MOST_CLASSES = 255
 MOST_FILLED = 10**5  # pixels of a polygon
 MOST_SPECTRA = 20_000  # of labelled pixels that are remembered of a cube in its file
-WIDE = 2**22  # pixels of a scene from which candidates come in windows
 SPARE = 40  # pixels that can be asked while a model is fitted
 LATEST = 30  # answers that tell whether what is asked can be told
 STABLE = 0.99  # kappa between successive maps
@@ -85,6 +73,7 @@ class Session:
 
     Attributes:
         answers: The state by the journal.
+        planner: Learner, map and acquisition function, which only the thread that learns uses.
         map: The latest map; None before the first.
         problem: What went wrong in the background, as a sentence; None = nothing.
         busy: Whether a model is being fitted.
@@ -114,21 +103,11 @@ class Session:
         self.lock = threading.RLock()
         self.changed = threading.Condition(self.lock)
         self.computing = threading.Lock()
+        self._beginning = threading.Lock()  # held while the sample of an assessment is drawn
         self.journal = Journal(folder / ANSWERS)
         self.answers: Answers = replayed(self.journal)
         self.has_data: NDArray[np.bool_] | None = None if scene.no_data is None else ~scene.no_data.ravel()
-        n_pixels = scene.height * scene.width
-        if candidates is None:
-            candidates = self._all_or_some(n_pixels > at_once)
-        self.candidates: Ids = np.unique(candidates)
-        self.acquisition = build_acquisition(config.acquisition.name, config.acquisition)
-        self.needs = self.acquisition.needs | ({"probabilities_NC"} & method_of(config).provides)
-        self._looked_through = False
-        self._n_classes = max(2, len(self.answers.classes))
-        self.learner = self._built(self._n_classes)
-        probable = "probabilities_NC" in self.needs
-        shape = scene.height, scene.width
-        self.mapper = Mapper(shape, self.has_data, self.candidates, self.acquisition, probable, at_once)
+        self.planner = Planner(scene, config, candidates, len(self.answers.classes), self._progress, at_once)
         self.map: Map | None = None
         self.problem: str | None = None
         self.busy = False
@@ -138,7 +117,6 @@ class Session:
         self._learnt = -1  # `labels_version` of the answers that the latest model was fitted to
         self._spare: list[int] = []
         self._shown: int | None = None  # of the queries, what a person may be looking at
-        self._before: Ids | None = None  # label values of the candidates by the model of the latest query
 
     # What is asked.
 
@@ -323,33 +301,36 @@ class Session:
             Refused: One is running, there is no map, or the sample is too small for its classes.
             OSError: The map can't be kept; nothing has changed.
         """
-        with self.lock:
-            if self.answers.running is not None:
-                raise Refused("An assessment is running; finish or stop it first.", 409)
-            number, map_ = len(self.answers.assessments), self.map
-            if map_ is None:
-                raise Refused("There is no map to assess yet; label pixels of two classes or more.", 409)
-            if not map_.complete:
-                raise Refused("The map is not complete yet; wait until the whole scene is mapped.", 409)
+        with self._beginning:
+            with self.lock:
+                if self.answers.running is not None:
+                    raise Refused("An assessment is running; finish or stop it first.", 409)
+                number, map_ = len(self.answers.assessments), self.map
+                if map_ is None:
+                    raise Refused("There is no map to assess yet; label pixels of two classes or more.", 409)
+                if not map_.complete:
+                    raise Refused("The map is not complete yet; wait until the whole scene is mapped.", 409)
+                classes = map_.classes.copy()  # the tiles of a large scene are predicted in place
+            # Drawing and packing take seconds for a large scene, and answers don't wait.
             try:
-                pixels = drawn(map_.classes, n, generator(self.config.seed, "assessment", number))
+                pixels = drawn(classes, n, generator(self.config.seed, "assessment", number))
             except SessionError as error:
                 raise Refused(str(error)) from None
             name = f"assessed_map_{number + 1}.h5"
             shape = self.scene.height, self.scene.width
             with replacing_hdf5(self.folder / name) as file:
-                file.create_dataset("class_map", data=map_.classes.reshape(shape), compression="gzip")
-            values, counts = np.unique(map_.classes[map_.classes > 0], return_counts=True)
-            self._keep(
-                {
-                    "event": "assessment",
-                    "pixels": pixels.tolist(),
-                    "classes": map_.classes[pixels].tolist(),
-                    "mapped": dict(zip(map(str, values.tolist()), counts.tolist(), strict=True)),
-                    "map_file": name,
-                    "n_labelled": map_.n_labelled,
-                }
-            )
+                file.create_dataset("class_map", data=classes.reshape(shape), compression="gzip")
+            mapped = map_.counts.tolist()
+            event = {
+                "event": "assessment",
+                "pixels": pixels.tolist(),
+                "classes": classes[pixels].tolist(),
+                "mapped": {str(value): count for value, count in enumerate(mapped) if value and count},
+                "map_file": name,
+                "n_labelled": map_.n_labelled,
+            }
+            with self.lock:
+                self._keep(event)
 
     def stop_assessment(self) -> None:
         """Give up the assessment that is running; its answers stay in the journal, and are not learnt from.
@@ -464,19 +445,14 @@ class Session:
             with self.lock:
                 self._learnt, self.problem = stamp, None
             return False
-        self._provide(len(classes))
-        seed = self.config.seed
-        self.learner.progress = self._progress
-        self._look_through()
-        self.learner.fit(ids, np.searchsorted(classes, values), rounds, generator(seed, "learner", rounds))
-        outputs, scores, found = self.mapper.take(self.learner, classes, len(ids))
+        outlook, found = self.planner.learn(ids, values, classes, rounds)
         with self.lock:
             self._learnt, self.problem = stamp, None
             # The tiles of a large scene are predicted in place: from now on its map is of two models.
             self.map = found or (self.map and replace(self.map, complete=False))
         if (self.complete and complete) or first:
-            self._ask(outputs, scores, classes, rounds, len(ids))
-        self._fill_spare(outputs, scores, classes)
+            self._ask(outlook, rounds, len(ids))
+        self._fill_spare(outlook)
         return True
 
     @property
@@ -494,13 +470,10 @@ class Session:
         with self.lock:
             ids, values = self.answers.labelled()
             classes = np.array(sorted(self.answers.classes), np.int64)
-        if not isinstance(self.learner, FeatureLearner) or len(np.unique(values)) < 2:
-            return
-        found = self.learner.doubts(ids, np.searchsorted(classes, values))
+        found = self.planner.doubts(ids, values, classes)
         if found is not None:
-            known = np.flatnonzero(np.isfinite(found)).tolist()
             with self.lock:
-                self.doubts = {int(ids[n]): (int(values[n]), float(found[n])) for n in known}
+                self.doubts = found
 
     @property
     def agreements(self) -> list[float]:
@@ -532,126 +505,45 @@ class Session:
             HsiAlError: The learner fails.
             Superseded: As `superseded` says.
         """
-        if not self.mapper.pending:
-            return False
-        self.learner.progress = self._progress
-        found = self.mapper.refine()
+        found = self.planner.refine()
         if found is not None:
             with self.lock:
                 self.map = found
-        return self.mapper.pending
+        return self.planner.mapper.pending
 
-    def _ask(self, outputs: Outputs, scores: Scores | None, classes: Ids, rounds: int, n_labelled: int) -> None:
-        rng = generator(self.config.seed, "query", rounds)
-        pixels = self._chosen(outputs, scores, classes, self.config.protocol.query_size, rng, [])
+    def _ask(self, outlook: Outlook, rounds: int, n_labelled: int) -> None:
+        pixels = self._chosen(outlook, self.config.protocol.query_size, generator(self.config.seed, "query", rounds))
         if not pixels:
             return
-        before, now = self._before, classes[outputs.predicted_class]
-        self._before = now
-        agreement = None
-        if before is not None:
-            places = [np.searchsorted(classes, found[self._unlabelled()]) for found in (before, now)]
-            kappa = agreement_of(places[0], places[1], len(classes))
-            agreement = kappa if np.isfinite(kappa) else None
+        with self.lock:
+            labelled = self.answers.labelled()[0]
+        agreement = self.planner.agreement(outlook, labelled)
         about = {"by_model": True, "agreement": agreement, "n_labelled": n_labelled}
         with self.lock:  # not before: choosing takes a while, and answers don't wait
             self._keep({"event": "query", "pixels": pixels, **about})
 
-    def _unlabelled(self) -> NDArray[np.bool_]:
-        """Whether each candidate has no label."""
-        with self.lock:
-            labelled = self.answers.labelled()[0]
-        return ~np.isin(self.candidates, labelled)
-
-    def _chosen(
-        self,
-        outputs: Outputs,
-        scores: Scores | None,
-        classes: Ids,
-        n: int,
-        rng: np.random.Generator,
-        also: Sequence[int],
-    ) -> list[int]:
-        """Let the acquisition function choose up to n candidates without an answer that are not among `also`."""
-        with self.lock:
-            given = self.answers.given
-            ids, values = self.answers.labelled()
-            untold = np.array([pixel for pixel, answer in given.items() if answer.value is None], np.int64)
-            out = np.append(untold, np.array(also, np.int64))
-        shown = ~np.isin(self.candidates, out)
-        places, label = np.searchsorted(self.candidates, ids), np.full(len(self.candidates), -1, np.int64)
-        known = np.append(self.candidates, -1)[places] == ids
-        label[places[known]] = np.searchsorted(classes, values[known])
-        free = shown & (label < 0)
-        n = min(n, int(free.sum()))
-        if n == 0:
-            return []
-        hopeless = untellable(self.learner, self.candidates, free, scores, ids, untold, self.config.seed)
-        if int((free & ~hopeless).sum()) >= n:
-            shown &= ~hopeless
-        return [
-            int(pixel)
-            for pixel in chosen(
-                self.acquisition, self.candidates, label, shown, outputs, scores, self.scene.width, n, rng
-            )
-        ]
-
-    def _fill_spare(self, outputs: Outputs, scores: Scores | None, classes: Ids) -> None:
+    def _fill_spare(self, outlook: Outlook) -> None:
         """Choose what can be asked while the next model is fitted: what follows in the present ranking."""
         with self.lock:
             rng, also = generator(self.config.seed, "spare", len(self.answers.queries)), self.open_pixels
-        spare = self._chosen(outputs, scores, classes, SPARE, rng, also)
+        spare = self._chosen(outlook, SPARE, rng, also)
         with self.lock:
             self._spare = spare
+
+    def _chosen(self, outlook: Outlook, n: int, rng: np.random.Generator, also: Sequence[int] = ()) -> list[int]:
+        """Let the acquisition function choose up to n candidates without an answer that are not among `also`."""
+        with self.lock:
+            labelled, untold = self.answers.labelled(), self.answers.untold()
+        return self.planner.chosen(outlook, *labelled, untold, n, rng, also)
 
     def _ask_typical(self) -> None:
         """Ask pixels that are typical of clusters of the candidates not answered yet."""
         with self.lock:
-            given = np.array(list(self.answers.given), np.int64)
-            number, size = len(self.answers.queries), self.config.protocol.initial_size
-        free = self.candidates[~np.isin(self.candidates, given)]
-        size = min(size, len(free))
-        if size == 0:
-            return
-        rng = generator(self.config.seed, "initial", number)
-        self.learner.progress = self._progress
-        self._look_through()
-        if self.config.protocol.initial in COLD_STARTS:
-            pixels = draw_typical(self.config, self.scene, free, self.learner, size, rng)
-        else:
-            pixels = np.sort(rng.choice(free, size, replace=False))
-        with self.lock:
-            self._keep({"event": "query", "pixels": pixels.tolist(), "by_model": False})
-
-    def _built(self, n_classes: int) -> Any:  # noqa: ANN401
-        cube = self.scene.source if method_of(self.config).in_windows else self.scene.cube
-        return build_learner(Task(self.config, cube, n_classes, self.candidates, self.needs))
-
-    def _all_or_some(self, is_large: bool) -> Ids:
-        """Return the pixels that may be asked."""
-        shape = self.scene.height, self.scene.width
-        if is_large:
-            in_windows = shape[0] * shape[1] > WIDE
-            return some_candidates(shape, self.has_data, in_windows, generator(self.config.seed, "thin"))
-        return np.arange(shape[0] * shape[1]) if self.has_data is None else np.flatnonzero(self.has_data)
-
-    def _look_through(self) -> None:
-        """Let the learner learn what it learns without labels, and keep what a large scene is asked for often."""
-        if not self.mapper.tiled or self._looked_through:
-            return
-        if isinstance(self.learner, HasFeatures):
-            self.learner.unlabelled_features(self.candidates[:1])
-        if by_tiles(self.learner, self.config.dataset.memory_gb / 2):
-            keep(self.learner, self.candidates)
-        self._looked_through = True
-
-    def _provide(self, n_classes: int) -> None:
-        """Let the learner tell so many classes: features stay, all else is built anew."""
-        if isinstance(self.learner, FeatureLearner):
-            self.learner.n_classes = n_classes
-        elif self._n_classes != n_classes:
-            self.learner, self._looked_through = self._built(n_classes), False
-        self._n_classes = n_classes
+            given, number = np.array(list(self.answers.given), np.int64), len(self.answers.queries)
+        pixels = self.planner.typical(given, generator(self.config.seed, "initial", number))
+        if pixels:
+            with self.lock:
+                self._keep({"event": "query", "pixels": pixels, "by_model": False})
 
     def _progress(self, text: str, part: float) -> None:
         if self.superseded():

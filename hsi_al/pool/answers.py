@@ -172,6 +172,10 @@ class Answers:
         ids, values = np.array(found, np.int64).reshape(-1, 2).T
         return np.ascontiguousarray(ids), np.ascontiguousarray(values)
 
+    def untold(self) -> Ids:
+        """Return the pixel ids that a person can't tell, (m,)."""
+        return np.array([pixel for pixel, answer in self.given.items() if answer.value is None], np.int64)
+
     def counts(self) -> dict[int, int]:
         """Return label value -> number of pixels with this label."""
         return {value: self._counts[value] for value in self.classes}

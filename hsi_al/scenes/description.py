@@ -341,8 +341,10 @@ def of_labels(found: Description, path: Path, rows: Rows, key: str | None) -> No
 
 def is_label(rows: Rows, values: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which values of an array may be labels: numbers other than a raster's no-data value."""
-    there = np.isfinite(values)
-    return there & ~is_any_of(values, (rows.no_data,)) if rows.is_raster and rows.no_data is not None else there
+    there: NDArray[np.bool_] = np.isfinite(values)
+    if rows.is_raster and rows.no_data is not None:
+        there &= ~is_any_of(values, (rows.no_data,))
+    return there
 
 
 def counted(rows: Rows) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]:

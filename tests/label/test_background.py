@@ -3,16 +3,20 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 
 from hsi_al.errors import LearnerError
+from hsi_al.label.assessment import drawn
 from hsi_al.label.background import Background
-from hsi_al.label.session import Session
-from tests.label.fakes import TRUTH, answer_all, session_in
+from hsi_al.label.session import Refused, Session
+from tests.label.fakes import TRUTH, answer_all, session_in, taught
 
 
 @contextmanager
@@ -63,9 +67,9 @@ class Slow:
 
 
 def slowed(session: Session) -> Slow:
-    session._provide(4)
-    slow = Slow(session.learner)
-    session.learner = slow
+    session.planner._provide(4)
+    slow = Slow(session.planner.learner)
+    session.planner.learner = slow
     return slow
 
 
@@ -109,6 +113,35 @@ def test_answers_never_wait_for_the_choice_of_a_query(tmp_path: Path, monkeypatc
         wait_for(lambda: len(session.answers.queries) == 2)
 
 
+def test_answers_never_wait_for_the_sample_of_an_assessment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = taught(tmp_path / "s", 1)
+    drawing, go = threading.Event(), threading.Event()
+
+    def slow(*arguments: Any) -> Any:
+        drawing.set()
+        assert go.wait(20)
+        return drawn(*arguments)
+
+    monkeypatch.setattr("hsi_al.label.session.drawn", slow)
+    assert session.map is not None
+    shown = session.map.classes.copy()
+    with ThreadPoolExecutor(2) as pool:
+        begun = [pool.submit(session.start_assessment, n) for n in (20, 30)]
+        assert drawing.wait(20)
+        pixel, start = session.query or 0, time.monotonic()
+        session.answer(pixel, 1)
+        session.map.classes[:] = 4  # as the next model does in place, tile by tile
+        assert time.monotonic() - start < 1 and session.answers.running is None
+        go.set()
+        refused = [one for one in begun if isinstance(one.exception(), Refused)]
+    assert len(refused) == 1 and "is running" in str(refused[0].exception())
+    (found,) = session.answers.assessments
+    assert found.classes == tuple(shown[list(found.pixels)].tolist()) and session.answers.given[pixel].value == 1
+    assert found.mapped == dict(enumerate(np.bincount(shown).tolist()[1:], 1))
+    with h5py.File(session.folder / found.map_file) as file:
+        assert np.array_equal(np.ravel(file["class_map"]), shown)
+
+
 def test_a_complete_query_ends_a_fit_that_lacks_its_last_answers(tmp_path: Path) -> None:
     session = session_in(tmp_path / "s", "corn", "oats", "wheat", "pond")
     session.learn()
@@ -128,14 +161,14 @@ def test_a_failure_is_told_and_the_next_answer_tries_again(tmp_path: Path, monke
     session = session_in(tmp_path / "s", "corn", "oats", "wheat", "pond")
     session.learn()
     fails = [LearnerError("Too few labels; add some."), ValueError("bug")]
-    fit = session.learner.fit
+    fit = session.planner.learner.fit
 
     def failing(*arguments: Any) -> None:
         if fails:
             raise fails.pop(0)
         fit(*arguments)
 
-    monkeypatch.setattr(session.learner, "fit", failing)
+    monkeypatch.setattr(session.planner.learner, "fit", failing)
     with learning(session):
         answer_all(session)
         wait_for(lambda: session.problem)

@@ -53,11 +53,11 @@ def finished(session: Session) -> Map:
 
 def test_a_map_by_tiles_is_the_map(tmp_path: Path, scene: Scene) -> None:
     session = begun(tmp_path / "tiles", scene)
-    assert session.map is None and session.mapper.tiled
+    assert session.map is None and session.planner.mapper.tiled
     found = finished(session)
     assert scene.no_data is not None
     data = np.flatnonzero(~scene.no_data)
-    outputs = session.learner.predict(data)
+    outputs = session.planner.learner.predict(data)
     assert (
         np.array_equal(found.classes[data], outputs.predicted_class + 1) and not found.classes[scene.no_data.flat].any()
     )
@@ -72,12 +72,12 @@ def test_a_map_by_tiles_is_the_map(tmp_path: Path, scene: Scene) -> None:
 def test_features_by_tiles_are_those_by_strips_up_to_rounding(tmp_path: Path, scene: Scene) -> None:
     held = begun(tmp_path / "held", scene)
     session = begun(tmp_path / "tiles", scene, memory_gb=0.0)
-    tiles = session.learner.extractor.strips
-    assert isinstance(tiles, TileFeatures) and not isinstance(held.learner.extractor.strips, TileFeatures)
-    assert session.candidates.tolist() == held.candidates.tolist()
+    tiles = session.planner.learner.extractor.strips
+    assert isinstance(tiles, TileFeatures) and not isinstance(held.planner.learner.extractor.strips, TileFeatures)
+    assert session.planner.candidates.tolist() == held.planner.candidates.tolist()
     rng = np.random.default_rng(1)
     for ids in (np.arange(HEIGHT * WIDTH), rng.permutation(HEIGHT * WIDTH)[:500], np.array([HEIGHT * WIDTH - 1])):
-        assert np.abs(tiles.at(ids) - held.learner.extractor.strips.at(ids)).max() < 2e-4
+        assert np.abs(tiles.at(ids) - held.planner.learner.extractor.strips.at(ids)).max() < 2e-4
     assert len(tiles.tiles) == 1  # what the memory allows
     one, other = finished(held), finished(session)
     assert (one.classes == other.classes).mean() > 0.999
@@ -88,10 +88,10 @@ def test_what_is_in_view_comes_first_coarsely_then_fully(tmp_path: Path, scene: 
     level = 10
     window = window_of(HEIGHT, WIDTH, level, 1, 0)  # the second tile at full resolution
     assert window is not None and window.step == 1
-    session.mapper.want(window)
-    assert session.mapper.behind
+    session.planner.mapper.want(window)
+    assert session.planner.mapper.behind
     session.refine()
-    assert session.map is not None and not session.map.complete and not session.mapper.behind
+    assert session.map is not None and not session.map.complete and not session.planner.mapper.behind
     shown = session.map.classes.reshape(HEIGHT, WIDTH)
     assert shown[7:256, 260:512].all() and not shown[:, :256].any() and not shown[256:].any()
     even = shown[8:256:2, 260:512:2]
@@ -110,21 +110,21 @@ def test_a_whole_scene_in_view_is_mapped_from_the_grid_that_is_known(tmp_path: P
     session.learn()
     far = window_of(HEIGHT, WIDTH, 0, 0, 0)
     assert far is not None and session.map is not None
-    session.mapper.want(far)
+    session.planner.mapper.want(far)
     number = session.map.number
     session.refine()
     assert session.map.number == number + 1 and not session.map.complete and session.map.n_labelled == 13
-    step = session.mapper.overview_step
+    step = session.planner.mapper.overview_step
     grid = (np.arange(0, HEIGHT, step)[:, None] * WIDTH + np.arange(0, WIDTH, step)).ravel()
     assert scene.no_data is not None
     grid = grid[~scene.no_data.flat[grid]]
-    assert np.array_equal(session.map.classes[grid], session.learner.predict(grid).predicted_class + 1)
+    assert np.array_equal(session.map.classes[grid], session.planner.learner.predict(grid).predicted_class + 1)
 
 
 def test_an_assessment_waits_for_the_whole_map(tmp_path: Path, scene: Scene) -> None:
     session = begun(tmp_path / "s", scene)
     session.refine()
-    session.mapper._published = 0.0
+    session.planner.mapper._published = 0.0
     session.refine()
     assert session.map is not None and not session.map.complete
     with pytest.raises(Refused, match="not complete") as refused:

@@ -398,7 +398,8 @@ def test_the_page_says_when_what_is_asked_can_mostly_not_be_told(tmp_path: Path)
     assert session.untold == LATEST - 1
     session.undo()
     assert session.untold == LATEST
-    session.answer(int(np.setdiff1d(session.candidates, list(session.answers.given))[0]), 1)  # one that wasn't asked
+    own = int(np.setdiff1d(session.planner.candidates, list(session.answers.given))[0])  # one that wasn't asked
+    session.answer(own, 1)
     assert session.untold == LATEST
 
 
@@ -496,9 +497,9 @@ def test_pixels_that_probably_cannot_be_told_are_not_asked(tmp_path: Path, monke
     def ruled_out(_learner: object, candidates: np.ndarray, *_: object) -> np.ndarray:
         return np.isin(candidates, list(asked))
 
-    monkeypatch.setattr("hsi_al.label.session.untellable", ruled_out)
+    monkeypatch.setattr("hsi_al.label.planning.untellable", ruled_out)
     session = taught(tmp_path / "s")
     assert len(session.open_pixels) == len(asked) and not asked & set(session.open_pixels)
-    monkeypatch.setattr("hsi_al.label.session.untellable", lambda _, candidates, *__: np.ones(len(candidates), bool))
+    monkeypatch.setattr("hsi_al.label.planning.untellable", lambda _, candidates, *__: np.ones(len(candidates), bool))
     session = taught(tmp_path / "all")
     assert set(session.open_pixels) == asked  # rather ask them than nothing

@@ -49,7 +49,7 @@ function showStart() {
   const begin = async (event) => {
     event.preventDefault();
     closeDialog();
-    if (await change("POST", "/api/assessment", { n: Number(number.value) }, "starting the accuracy check")) say("The check has begun. Answer the marked pixel.");
+    if (await change("POST", "/api/assessment", { n: Number(number.value) }, "starting the accuracy check", { seconds: 120 })) say("The check has begun. Answer the marked pixel.");
   };
   const ready = session.state.map_version > 0;
   showDialog("Check the accuracy of the map",
