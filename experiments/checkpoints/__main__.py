@@ -77,6 +77,14 @@ def trained(
     return watcher.accuracies
 
 
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file of this study; none if there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def table(rows: list[dict[str, str]]) -> str:
     """Format a Markdown table of each kind of training: OA of the last epoch, of the late ones and of the best one."""
     lines = [
@@ -129,10 +137,7 @@ def main() -> None:
         inherited = labels_of_run(given.labels_from, given.labels, scene, everything)
     source = f"labels that {inherited.source['asked_by']} asked" if inherited else "random labels"
     name = f"{given.labels} {source}" + (", with loss prediction" if given.loss_prediction else "")
-    rows: list[dict[str, str]] = []
-    if given.out.exists():
-        with given.out.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+    rows = read_rows(given.out)
     for seed in given.seeds.split(","):
         if any((row["training"], row["seed"]) == (name, seed) for row in rows):
             continue

@@ -1,8 +1,9 @@
 """Build `docs/few-labels.md` from recorded runs: `python -m experiments.few_labels [--record outputs]`.
 
 The text comes from `page.template.md`, in which `$name` stands for a table of the runs in `name.zip` in
-`experiments/results/few_labels`. `--record` first packs the finished runs below a folder's `name/` into these archives,
-without their weights. The runs in `unfinished/name` in the same folder count as far as they are.
+`experiments/results/few_labels`, and `$checkpoints` for that of `checkpoints.csv` there (`experiments.checkpoints`).
+`--record` first packs the finished runs below a folder's `name/` into these archives, without their weights. The runs
+in `unfinished/name` in the same folder count as far as they are.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from string import Template
 
 import numpy as np
 
+from experiments.checkpoints import __main__ as checkpoints
 from hsi_al.errors import HsiAlError
 from hsi_al.files import replacing
 from hsi_al.report.archive import pack, unpacked
@@ -63,6 +65,8 @@ TABLES = {
     "salinas_a": Table("few_labels/salinas_a", "oa_heldout", BUDGETS),
     "pavia": Table("few_labels/pavia", "oa_heldout", BUDGETS),
     "new_ground": Table("new_ground/indian_pines", "kappa_heldout"),
+    "noise": Table("noise/indian_pines", "oa_heldout", BUDGETS),
+    "noise_new_ground": Table("noise_new_ground/indian_pines", "kappa_heldout"),
     "proxy": Table("proxy/indian_pines", "oa_heldout", (160, 240, 480)),
     "queries": Table("queries/indian_pines", "oa_heldout", (480, 490, 500, 530, 580)),
     "queries_anew": Table("queries/indian_pines", "oa_heldout", (2, 12, 22, 52, 102)),
@@ -103,6 +107,7 @@ def record(outputs: Path) -> None:
 def page(recorded: Path) -> str:
     """Return the page with the tables of the runs in `recorded`; one without runs says so."""
     tables = {name: markdown(rows(table, runs_by_name(table, recorded))) for name, table in TABLES.items()}
+    tables["checkpoints"] = checkpoints.table(checkpoints.read_rows(recorded / "checkpoints.csv"))
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(tables)
 
 
