@@ -34,13 +34,7 @@ Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 SALINAS, SALINAS_LABELLED = (512, 217, 204), 54_129
 N_CLASSES, DISTANCE = 16, 8
-# Principal components take no function of this package, so that the plain script can have the same features.
-LEARNER = (
-    "learner=profile_trees",
-    "learner.transform=pca",
-    "acquisition=margin",
-    f"acquisition.min_distance={DISTANCE}",
-)
+LEARNER = ("learner=profile_trees", "acquisition=margin", f"acquisition.min_distance={DISTANCE}")
 
 
 def measure(
@@ -116,7 +110,7 @@ def rounds_on(
     assert isinstance(learner, FeatureLearner) and isinstance(cube, np.ndarray)
     none = np.empty(0, np.int64)
 
-    def our_features(settings: ProfileTreesConfig = settings) -> Floats:
+    def our_features() -> Floats:
         extractor = ProfileExtractor(cube, settings, config.dataset.memory_gb, threads)
         extractor.fit(none, none, np.random.default_rng(0))
         return extractor.features(np.arange(cube.shape[0] * cube.shape[1]))
@@ -146,8 +140,7 @@ def rounds_on(
     busy = partial(medians, repeats=repeats, clock=time.process_time)
     features_busy = busy(partial(plain_features, cube, settings), our_features)
     round_busy = busy(partial(plain, threads), our_round)
-    by_default = partial(our_features, replace(settings, transform="mnf"))
-    feature_seconds, round_seconds = medians(by_default, our_round, repeats)
+    feature_seconds, round_seconds = medians(our_features, our_round, repeats)
     first = feature_seconds + round_seconds
     size = "x".join(map(str, cube.shape))
     what = f"a round, {scene}, {n_labels} labels"

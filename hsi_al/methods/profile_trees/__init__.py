@@ -18,10 +18,10 @@ class ProfileTreesConfig(LearnerConfig):
     """Keys of the profiles and the trees."""
 
     transform: str = option(
-        "mnf",
-        "axes of the components: of the largest ratio of variance to noise (minimum noise fraction), or of the largest "
-        "variance",
-        choices=("mnf", "pca"),
+        "pca",
+        "axes of the components: of the largest variance, or of the largest ratio of variance to noise (minimum noise "
+        "fraction)",
+        choices=("pca", "mnf"),
     )
     components: int = option(20, "number of components; fewer if fewer bands vary", low=1, most=10**4)
     sigmas: list[float] = option(

@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 MOST_SPECTRA = 2**17  # of a scene, evenly spread, from which its components come
 MOST_SCALED = 2**18  # pixels, in whole strips evenly spread, from which noise, mean and deviation of the features come
-AXES = {"mnf": "minimum noise fraction", "pca": "principal components"}
+AXES = {"pca": "principal components", "mnf": "minimum noise fraction"}
 ROUNDING = 1e-6  # of a standard deviation in float32: a smaller one is none
 
 

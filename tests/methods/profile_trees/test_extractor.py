@@ -64,7 +64,7 @@ def test_features_are_components_gaussians_openings_and_closings() -> None:
     components = PCA(3, svd_solver="full").fit_transform(StandardScaler().fit_transform(flat)).T
     kernel = np.exp(-0.5 * np.arange(-4, 5) ** 2)
     kernel /= kernel.sum()
-    for number, found in enumerate(features_of(cube, transform="pca").T[:3]):
+    for number, found in enumerate(features_of(cube).T[:3]):
         assert found.mean() == pytest.approx(0, abs=1e-5) and found.std() == pytest.approx(1, rel=1e-5)
         sign = np.sign(found @ components[number])
         map_ = sign * components[number].reshape(height, width)
@@ -77,9 +77,7 @@ def test_features_are_components_gaussians_openings_and_closings() -> None:
                 expected.append((6 + 4 * number + 2 * place, by_hand(map_, radius, np.min, np.max)))
                 expected.append((7 + 4 * number + 2 * place, by_hand(map_, radius, np.max, np.min)))
         for column, map_expected in expected:
-            np.testing.assert_allclose(
-                features_of(cube, transform="pca")[:, column], standard(map_expected[None])[0], atol=2e-4
-            )
+            np.testing.assert_allclose(features_of(cube)[:, column], standard(map_expected[None])[0], atol=2e-4)
 
 
 @pytest.mark.parametrize("shape", [(30, 41), (5, 3), (1, 20), (20, 1), (1, 1)])
@@ -118,7 +116,7 @@ def test_an_interrupt_cancels_the_features_of_a_strip(monkeypatch: pytest.Monkey
 def test_features_are_the_same_wherever_the_cube_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row_bytes: int, keys: dict[str, Any]
 ) -> None:
-    cube, keys = fake_cube(40), {"transform": "pca"} | keys
+    cube = fake_cube(40)
     whole = features_of(cube, **keys)
     monkeypatch.setattr(strips, "STRIP_BYTES", row_bytes)
     np.save(tmp_path / "cube.npy", cube)
@@ -128,7 +126,7 @@ def test_features_are_the_same_wherever_the_cube_is(
         for place in (cube, stored)
         for memory, threads in ((0.0, 2), (1.0, 1))
     ]
-    if keys["transform"] == "pca":  # the noise is that of pairs within a strip, and strips are others here
+    if keys.get("transform") != "mnf":  # the noise is that of pairs within a strip, and strips are others here
         np.testing.assert_allclose(found[0], whole, atol=1e-4)  # sums in another order
     assert all(np.array_equal(found[0], other) for other in found[1:])
 
@@ -168,7 +166,7 @@ def noisy_cube() -> Floats:
 def test_axes_have_the_largest_ratio_of_variance_to_noise() -> None:
     cube = noisy_cube()
     flat = cube.reshape(-1, 4).astype(np.float64)
-    mean, axes = component_axes(cube, settings(components=4))
+    mean, axes = component_axes(cube, settings(components=4, transform="mnf"))
     components = ((flat - mean) @ axes).reshape(30, 24, 4)
     ratios = components.reshape(-1, 4).var(axis=0)
     assert (np.diff(ratios) < 0).all() and ratios[0] > 20 > 5 > ratios[1]
@@ -180,10 +178,12 @@ def test_axes_have_the_largest_ratio_of_variance_to_noise() -> None:
     noise = pairs.T @ pairs / len(pairs) / 2
     expected = np.linalg.eigvals(np.linalg.inv(noise) @ np.cov(bands.reshape(-1, 4).T, bias=True)).real
     np.testing.assert_allclose(ratios, sorted(expected)[::-1], rtol=1e-4)
-    rescaled = component_axes(cube * np.array([1, 100, 0.01, 7], np.float32), settings(components=4))[1]
+    rescaled = component_axes(cube * np.array([1, 100, 0.01, 7], np.float32), settings(components=4, transform="mnf"))[
+        1
+    ]
     np.testing.assert_allclose(rescaled * [[1], [100], [0.01], [7]], axes, atol=1e-4)
     assert abs(np.corrcoef(components[:, :, 0].ravel(), np.arange(720) % 24 >= 12)[0, 1]) > 0.9
-    by_variance = flat @ component_axes(cube, settings(components=4, transform="pca"))[1][:, 0]
+    by_variance = flat @ component_axes(cube, settings(components=4))[1][:, 0]
     assert abs(np.corrcoef(by_variance, np.arange(720) % 24 >= 12)[0, 1]) < 0.3
 
 
