@@ -2,7 +2,7 @@
 
     python -m experiments.checkpoints OUT.csv [--seeds 0,1,2] [--dataset indian_pines] [--backbone densenet121]
                                       [--stem s2_pool] [--labels 480] [--epochs 200] [--every 10]
-                                      [--labels-from RUN] [--loss-prediction] [--threads 1]
+                                      [--labels-from RUN] [--round 0] [--loss-prediction] [--threads 1]
 
 The labels and the training are those of `python -m hsi_al.run protocol=paper acquisition=none protocol.rounds=0` with
 the same seed, and the last epoch is what that run reports: OA of all labelled pixels, the trained ones included.
@@ -68,12 +68,12 @@ class Watcher:
 
 
 def trained(
-    scene: Scene, settings: DeepSettings, needs: frozenset[str], ids: Ids, seed: int, every: int
+    scene: Scene, settings: DeepSettings, needs: frozenset[str], ids: Ids, rng: np.random.Generator, every: int
 ) -> dict[int, float]:
-    """Train once on labelled pixel ids (n,) and return OA (a fraction) by epoch."""
+    """Train once on labelled pixel ids (n,), with random choices of `rng`, and return OA (a fraction) by epoch."""
     learner = DeepLearner(scene.cube, scene.n_classes, scene.labelled_ids, settings, needs)
     learner.progress = watcher = Watcher(learner, scene, every)
-    learner.fit(ids, scene.labels_of(ids), 0, generator(seed, "learner"))
+    learner.fit(ids, scene.labels_of(ids), 0, rng)
     return watcher.accuracies
 
 
@@ -124,6 +124,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=480, help="labelled pixels of a training")
     parser.add_argument("--labels-from", metavar="RUN", help="run directory whose first --labels labels are taken")
     parser.add_argument("--loss-prediction", action="store_true", help="train the loss prediction module, too")
+    parser.add_argument("--round", type=int, default=0, help="round of a run whose weights and shuffling are drawn")
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--every", type=int, default=10, help="epochs between two measurements")
     parser.add_argument("--threads", type=int, help="threads of torch (default: all cores)")
@@ -137,6 +138,7 @@ def main() -> None:
         inherited = labels_of_run(given.labels_from, given.labels, scene, everything)
     source = f"labels that {inherited.source['asked_by']} asked" if inherited else "random labels"
     name = f"{given.labels} {source}" + (", with loss prediction" if given.loss_prediction else "")
+    name += f", drawn as in round {given.round}" if given.round else ""
     rows = read_rows(given.out)
     for seed in given.seeds.split(","):
         if any((row["training"], row["seed"]) == (name, seed) for row in rows):
@@ -146,7 +148,7 @@ def main() -> None:
         else:
             rng = generator(int(seed), "initial")
             ids = draw_initial(everything, scene.labels_of(everything), given.labels, "uniform", rng)
-        found = trained(scene, settings, needs, ids, int(seed), given.every)
+        found = trained(scene, settings, needs, ids, generator(int(seed), "learner", given.round), given.every)
         rows += [
             {"training": name, "seed": seed, "epoch": str(epoch), "oa_all": f"{oa:.6f}"} for epoch, oa in found.items()
         ]
