@@ -96,7 +96,9 @@ def report_html(session: Session, map_: Map, classes: Mapping[int, LabelClass]) 
         f"{sum(counts.values())} pixels labelled, {skipped} could not be told, {len(queries)} queries"
         + (f", by {', '.join(people)}" if people else "")
         + (f", from {times[0][:16]} to {times[-1][:16]} UTC." if times else "."),
-        f"Map by {method_of(session.config).title} from {map_.n_labelled} labels; pixels were proposed by "
+        f"Map by {method_of(session.config).title} from {map_.n_labelled} labels"
+        + (", before the latest answers or corrections" if session.due else "")
+        + "; pixels were proposed by "
         f"{session.config.acquisition.name}.",
         *([f"Agreement of the last two maps: kappa {agreements[-1]:.3f}."] if agreements else []),
         f"hsi_al {__version__}, {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC.",

@@ -121,6 +121,18 @@ def test_the_report_needs_nothing_else_and_escapes_names(session: Session) -> No
     assert "Not assessed" in text and "8 pixels labelled" in text and "data:image/png;base64," in text
 
 
+def test_the_report_says_that_the_map_is_older_than_a_correction(session: Session) -> None:
+    def report() -> str:
+        return next(path for path in export(session) if path.name == "report.html").read_text()
+
+    assert "before the latest answers or corrections" not in report()
+    pixel, value = next((pixel, found.value) for pixel, found in session.answers.given.items() if found.value)
+    session.answer(pixel, 1 if value != 1 else 2)
+    assert "labels, before the latest answers or corrections; pixels" in report()
+    session.learn()
+    assert "before the latest answers or corrections" not in report()
+
+
 def test_the_report_names_the_map_that_was_assessed(session: Session) -> None:
     session.start_assessment(24)
     while session.answers.running is not None:

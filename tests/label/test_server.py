@@ -49,6 +49,7 @@ def test_an_answer_is_stored_and_the_next_pixel_comes_with_the_state(client: Cli
     pixel = before["query"]["pixel_id"]
     assert before["query"] == {"pixel_id": pixel, "row": pixel // SIDE, "column": pixel % SIDE}
     after = client.post("/api/labels", pixel_id=pixel, value=int(TRUTH[pixel])).json()
+    assert before["map_current"] and not after["map_current"]
     assert after["n_labelled"] == 9 and after["map_labels"] == 8 and after["version"] == before["version"] + 1
     assert after["query"]["pixel_id"] != pixel and after["can_undo"] and not after["can_redo"]
     skipped = client.post("/api/labels", pixel_id=after["query"]["pixel_id"], value=None).json()
@@ -58,7 +59,11 @@ def test_an_answer_is_stored_and_the_next_pixel_comes_with_the_state(client: Cli
     assert client.post("/api/redo").json()["n_skipped"] == 1
     session.learn()
     state = client("GET", "/api/state").json()
-    assert state["map_labels"] == 9 and state["map_version"] == 2 and state["busy"] is False
+    assert state["map_labels"] == 9 and state["map_version"] == 2 and state["busy"] is False and state["map_current"]
+    other = 3 - int(TRUTH[pixel]) if TRUTH[pixel] in (1, 2) else 1
+    corrected = client.post("/api/labels", pixel_id=pixel, value=other).json()
+    assert corrected["n_labelled"] == corrected["map_labels"] == 9 and not corrected["map_current"]
+    client.post("/api/undo")
     assert sum(found["share"] for found in state["classes"]) == pytest.approx(1)
     assert [found["key"] for found in state["classes"]] == ["1", "2", "3", "4"]
 

@@ -313,7 +313,7 @@ function showProgress() {
   const behind = state.n_labelled - state.map_labels;
   const map = !state.map_version ? "none yet" : `${state.map_labels.toLocaleString("en")} labels`
     + (state.map_seconds === null ? "" : `, ${duration(state.map_seconds)} old`);
-  parts.push(["Map", map + (state.busy ? ", updating" : behind > 0 && state.map_version ? `, ${behind} behind` : ""), state.busy ? "map busy" : "map"]);
+  parts.push(["Map", map + (state.busy ? ", updating" : state.map_current || !state.map_version ? "" : behind > 0 ? `, ${behind} behind` : ", older than the last answer"), state.busy ? "map busy" : "map"]);
   parts.push(["Round", String(state.round), "round"]);
   if (state.agreement !== null) parts.push(["Agreement", state.agreement.toFixed(2), "agreement"]);
   const help = { agreement: "Kappa between the last two maps: 1 means that the newest labels changed nothing",
