@@ -11,6 +11,7 @@ OUT.csv gets a row for every scored epoch after each training; trainings that it
 
 import argparse
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,7 @@ def table(rows: list[dict[str, str]]) -> str:
         late = [[oa for epoch, oa in curve.items() if epoch >= LATE * max(curve)] for curve in curves]
         lines.append(
             [
-                name,
+                re.sub(r" [0-9a-f]{8} asked", " asked", name),  # without the digest of the asking run's settings
                 str(len(curves)),
                 over_seeds([curve[max(curve)] for curve in curves]),
                 over_seeds([float(np.mean(values)) for values in late]),

@@ -55,9 +55,16 @@ def read(path: Path) -> list[dict[str, str]]:
 def test_table_tells_the_last_epoch_from_the_late_ones_and_the_best() -> None:
     curves = {"0": {4: 0.9, 6: 0.5, 8: 0.7}, "1": {4: 0.6, 6: 0.7, 8: 0.9}}
     rows = [
-        {"training": "random", "seed": seed, "epoch": str(epoch), "oa_all": str(oa)}
+        {"training": "9 labels that lda few a30e0f90 asked", "seed": seed, "epoch": str(epoch), "oa_all": str(oa)}
         for seed, curve in curves.items()
         for epoch, oa in curve.items()
     ]
     cells = [cell.strip() for cell in checkpoints.table(rows).splitlines()[-1].strip("|").split("|")]
-    assert cells == ["random", "2", "80.00 ± 14.14", "70.00 ± 14.14", "60.00 ± 14.14", "90.00 ± 0.00"]
+    assert cells == [
+        "9 labels that lda few asked",
+        "2",
+        "80.00 ± 14.14",
+        "70.00 ± 14.14",
+        "60.00 ± 14.14",
+        "90.00 ± 0.00",
+    ]
