@@ -112,13 +112,14 @@ def page(recorded: Path) -> str:
 
 
 def draw(recorded: Path) -> None:
-    """Draw the pictures of the page beside it."""
+    """Draw the pictures of the page beside it, of the seeds that all of their curves have."""
     for name, (ending, title, shown) in PICTURES.items():
         table = TABLES[name]
+        found = {words: runs for words, runs in runs_by_name(table, recorded).items() if re.search(shown, words)}
+        seeds = set.intersection(*({run.trial.seed for run in runs} for runs in found.values())) if found else set()
         curves = [
-            Curve(words, points_of([run.rows for run in runs]))
-            for words, runs in runs_by_name(table, recorded).items()
-            if re.search(shown, words)
+            Curve(words, points_of([run.rows for run in runs if run.trial.seed in seeds]))
+            for words, runs in found.items()
         ]
         if curves:
             save(comparison_figure(curves, table.measure, title), PAGE.with_name(f"{PAGE.stem}{ending}.png"))
