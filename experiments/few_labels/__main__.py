@@ -53,8 +53,6 @@ WORDING = (
     (r"^protocol one_training, .*protocol\.labels_from=(\w+) .*", r"labels that \1 asked"),
     (r"^(none, )?protocol (one_training|random)_\d+$", "random labels"),
     (r"^none, protocol cosine_.*", "random labels, learning rate falling by a cosine"),
-    (r"^none, protocol augment_.*", "random labels, flips and rotations"),
-    (r"^none, protocol averaged_.*", "random labels, weights averaged"),
     (r"^loss_prediction, protocol paper$", "asked by predicted loss, as in the paper"),
     (r"^margin, protocol paper, acquisition.min_distance=8$", "asked by margin, 8 pixels apart"),
 )

@@ -11,7 +11,7 @@ from hsi_al.config.schema import Config, SpectraConfig
 from hsi_al.errors import ConfigurationError, LearnerError
 from hsi_al.methods.noise import noise_covariance
 from hsi_al.methods.room import settings_in
-from hsi_al.methods.strips import ByStrips, StripFeatures, strips_of
+from hsi_al.methods.strips import ByStrips, StripFeatures, spread, strips_of
 from hsi_al.scenes.stored import Cube
 
 Ids = NDArray[np.int64]
@@ -152,7 +152,9 @@ class SpectraExtractor(ByStrips):
         The means over windows of side w around two neighbours share all but one of w columns, so that they differ by
         less than two means without a pixel in common; the covariance is w times as large.
         """
-        found = noise_covariance(strips.some(MOST_NOISY), self.cube.shape[0] * self.cube.shape[1])
+        chosen = spread(strips.strips, strips.width, MOST_NOISY)
+        n_pixels = sum(strip.last - strip.first for strip in chosen) * strips.width
+        found = noise_covariance(strips.some(MOST_NOISY), n_pixels)
         sides = np.repeat(self.settings.windows, self.n_features // len(self.settings.windows))
         return found * np.sqrt(np.outer(sides, sides))
 

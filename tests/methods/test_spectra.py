@@ -146,6 +146,23 @@ def test_noise_is_that_of_the_features_by_the_side_of_their_windows(
     assert "noise" not in fitted(scene.astype(np.float32)[:11, :8]).state()
 
 
+def test_noise_of_a_large_scene_comes_from_many_pairs_of_a_few_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strips, "STRIP_BYTES", 1)  # a row each
+    monkeypatch.setattr("hsi_al.methods.spectra.MOST_NOISY", 10 * 60)
+    monkeypatch.setattr(noise, "MOST_PAIRS", 2 * 10 * 60)
+    pairs: list[int] = []
+
+    def quantile(values: NDArray[Any], part: float) -> float:
+        pairs.append(len(values))
+        return float(np.sort(values)[int(part * len(values))])
+
+    monkeypatch.setattr("numpy.quantile", quantile)
+    scene = np.random.default_rng(0).normal(size=(80, 60, 2))
+    extractor = SpectraExtractor(scene, SpectraConfig(), 1.0, with_noise=True)
+    extractor.fit(np.array([3, 80]), np.array([0, 1]), np.random.default_rng(0))
+    assert pairs == [10 * 59]  # every pair of ten rows, none of which touches another
+
+
 @pytest.mark.parametrize(
     ("windows", "message"),
     [
