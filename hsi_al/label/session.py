@@ -27,6 +27,7 @@ from hsi_al.label.assessment import drawn, report
 from hsi_al.label.mapping import AT_ONCE, Map
 from hsi_al.label.planning import Outlook, Planner
 from hsi_al.label.polygons import pixels_inside
+from hsi_al.label.predicted import keep_predicted, kept_predicted
 from hsi_al.pool.answers import ANSWERS, KEYS, Answers, LabelClass, replayed
 from hsi_al.pool.journal import Journal
 from hsi_al.randomness import generator
@@ -117,6 +118,8 @@ class Session:
         self._learnt = -1  # `labels_version` of the answers that the latest model was fitted to
         self._spare: list[int] = []
         self._shown: int | None = None  # of the queries, what a person may be looking at
+        # Label value of every candidate by the model of the latest query.
+        self._before = kept_predicted(folder, self._asked_by_models, len(self.planner.candidates))
 
     # What is asked.
 
@@ -463,7 +466,11 @@ class Session:
         """
         queries = self.answers.queries
         unanswered = bool(queries) and queries[-1].by_model and self.answers.given.keys().isdisjoint(queries[-1].pixels)
-        return sum(query.by_model for query in queries) - unanswered
+        return self._asked_by_models - unanswered
+
+    @property
+    def _asked_by_models(self) -> int:
+        return sum(query.by_model for query in self.answers.queries)
 
     def doubt(self) -> None:
         """Find out how much the other labels doubt each label, where the learner can tell."""
@@ -517,10 +524,12 @@ class Session:
             return
         with self.lock:
             labelled = self.answers.labelled()[0]
-        agreement = self.planner.agreement(outlook, labelled)
+        agreement = self.planner.agreement(self._before, outlook, labelled)
         about = {"by_model": True, "agreement": agreement, "n_labelled": n_labelled}
+        keep_predicted(self.folder, self._asked_by_models + 1, outlook.values)
         with self.lock:  # not before: choosing takes a while, and answers don't wait
             self._keep({"event": "query", "pixels": pixels, **about})
+        self._before = outlook.values
 
     def _fill_spare(self, outlook: Outlook) -> None:
         """Choose what can be asked while the next model is fitted: what follows in the present ranking."""

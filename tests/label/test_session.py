@@ -310,6 +310,46 @@ def test_agreement_of_successive_maps_says_when_to_stop(tmp_path: Path) -> None:
     assert session_in(tmp_path / "s").agreements == session.agreements  # kept
 
 
+@pytest.mark.parametrize("answered", [0, 2, 4])
+def test_the_agreement_of_maps_goes_on_after_a_restart(tmp_path: Path, answered: int) -> None:
+    whole, broken = taught(tmp_path / "whole", 3), taught(tmp_path / "broken", 2)
+    for pixel in broken.open_pixels[:answered]:
+        broken.answer(pixel, int(TRUTH[pixel]))
+    again = session_in(tmp_path / "broken")
+    again.learn()
+    while len(again.answers.queries) < len(whole.answers.queries):
+        answer_all(again)
+        again.learn()
+    assert len(whole.agreements) == 2 and again.agreements == whole.agreements
+    kept = sorted(path.name for path in (tmp_path / "broken").glob("predicted_*"))
+    assert kept == ["predicted_2.h5", "predicted_3.h5"]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_query_that_was_not_kept_leaves_the_model_before_to_compare_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarted: bool
+) -> None:
+    whole, broken = taught(tmp_path / "whole", 3), taught(tmp_path / "broken", 2)
+    answer_all(broken)
+
+    def fails(_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(broken.journal, "append", fails)
+    with pytest.raises(OSError, match="No space"):
+        broken.learn()
+    monkeypatch.undo()
+    again = session_in(tmp_path / "broken") if restarted else broken
+    again.learn()
+    assert again.agreements == whole.agreements
+    (tmp_path / "broken" / "predicted_3.h5").write_bytes(b"damaged")
+    unknown = session_in(tmp_path / "broken")
+    unknown.learn()
+    answer_all(unknown)
+    unknown.learn()
+    assert unknown.agreements == whole.agreements  # none is better than a wrong one
+
+
 def test_a_wrong_label_is_doubted(tmp_path: Path) -> None:
     session = taught(tmp_path / "s", 3)
     wrong = next(pixel for pixel, answer in session.answers.given.items() if answer.value == 1)
