@@ -10,6 +10,7 @@ import heapq
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.util import find_spec
@@ -42,6 +43,7 @@ MOST_SPECTRA = 20_000  # of labelled pixels that are remembered of a cube in its
 SPARE = 40  # pixels that can be asked while a model is fitted
 LATEST = 30  # answers that tell whether what is asked can be told
 STABLE = 0.99  # kappa between successive maps
+REQUEST: ContextVar[str | None] = ContextVar("request", default=None)  # what this thread makes a change for
 
 
 class Refused(SessionError):
@@ -105,6 +107,8 @@ class Session:
         self.changed = threading.Condition(self.lock)
         self.computing = threading.Lock()
         self._beginning = threading.Lock()  # held while the sample of an assessment is drawn
+        self._going: set[str] = set()  # ids of the requests that are being carried out
+        self._gone = threading.Condition()  # notified when one of them has been
         self.journal = Journal(folder / ANSWERS)
         self.answers: Answers = replayed(self.journal)
         self.has_data: NDArray[np.bool_] | None = None if scene.no_data is None else ~scene.no_data.ravel()
@@ -560,9 +564,42 @@ class Session:
 
     # Keeping.
 
+    def once(self, request: str, content: str, change: Callable[[], object]) -> None:
+        """Make a change for a request, unless it was made before: one whose reply is lost comes again.
+
+        Since the id is kept with the change, that holds for a process that was killed in between, too.
+
+        Args:
+            request: Id of the request, chosen by who sends it; without spaces.
+            content: Checksum of what it asks.
+            change: Makes the change, which keeps one event.
+
+        Raises:
+            Refused: The id was that of a request for something else, or as `change` does; then nothing is remembered.
+            OSError: As `change` does.
+        """
+        with self._gone:
+            while request in self._going:
+                self._gone.wait()
+            if request in self.answers.requests:
+                if self.answers.requests[request] != content:
+                    raise Refused("This id was that of another request; every change needs a new one.")
+                return
+            self._going.add(request)
+        before = REQUEST.set(f"{request} {content}")
+        try:
+            change()
+        finally:
+            REQUEST.reset(before)
+            with self._gone:
+                self._going.remove(request)
+                self._gone.notify_all()
+
     def _keep(self, event: dict[str, Any]) -> None:
         """Write an event to the journal, then take it into the state."""
         stamped = {"time": self.now().isoformat(timespec="milliseconds"), "who": self.who, **event}
+        if (request := REQUEST.get()) is not None:
+            stamped["request"] = request
         self.journal.append(stamped)
         self.answers.apply(stamped)
         self.changed.notify_all()

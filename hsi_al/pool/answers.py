@@ -4,7 +4,8 @@ An event is a JSON object with `event`, `time` (UTC, ISO 8601) and `who`; only t
 their times. `label`: `pixels` got `value`, null = can't tell; `asked` says whether they were proposed, `taken` whether
 a file said so. `taken`: a file said what was known already. `query`: `pixels` were proposed together. `class`: a class
 with `value`, `name`, `colour` and `key` is new, or was changed. `undo` and `redo`. `assessment`: `pixels`, a sample of
-a frozen map, are asked blind; `assessed`: a pixel of it got a value; `assessment_stopped`.
+a frozen map, are asked blind; `assessed`: a pixel of it got a value; `assessment_stopped`. What a request with an id of
+its own has changed says so as `request`: the id, a space, and a checksum of what was asked.
 """
 
 import json
@@ -126,6 +127,7 @@ class Answers:
         assessments: All assessments so far.
         taken: Pixel id -> label value that a file said last.
         again: Pixels whose answer was undone, to be asked again first, the latest last.
+        requests: Id of every request that had one -> checksum of what it asked.
         version: Number of events so far.
         labels_version: Number of events so far that changed `given`.
     """
@@ -138,6 +140,7 @@ class Answers:
         self.assessments: list[Assessment] = []
         self.taken: dict[int, int | None] = {}
         self.again: list[int] = []
+        self.requests: dict[str, str] = {}
         self.version = self.labels_version = 0
         self._counts: Counter[int | None] = Counter()  # of the values in `given`
         self._done: list[Step] = []
@@ -227,6 +230,9 @@ class Answers:
             self._done, self._undone = [], []
         else:
             raise ValueError(f"there is no event {kind!r}")
+        if "request" in event:
+            request, _, content = str(event["request"]).partition(" ")
+            self.requests[request] = content
         self.version += 1
 
     def _label(self, book: dict[int, Answer], event: dict[str, Any], pixels: list[int]) -> None:

@@ -368,6 +368,38 @@ def test_server_that_goes_comes_back_and_is_followed_by_another(page: Page) -> N
     assert page.text("alerts") == ""
 
 
+LOSE_ONE_REPLY = """
+  const real = window.fetch;
+  window.fetch = async (path, options) => {
+    const answer = await real(path, options);
+    if (options.method === "GET") return answer;
+    window.fetch = real;
+    throw new TypeError("Failed to fetch");
+  };
+"""
+
+
+def test_reply_that_is_lost_lets_nothing_be_done_twice(page: Page) -> None:
+    first, second, third = (page.answer() for _ in range(3))
+    page.driver.execute_script(LOSE_ONE_REPLY)
+    page.keys(Keys.BACKSPACE)
+    page.until(lambda: "Not done: undo, as far as this page knows" in page.text("alerts"))
+    assert set(page.given()) == {first, second}
+    page.find("alert-try-again").click()
+    page.until(lambda: page.text("alerts") == "" and page.asked() == third)
+    assert set(page.given()) == {first, second}
+
+    page.click(10.5, 47.5)
+    assert page.asked() == 10 * WIDTH + 47
+    page.driver.execute_script(LOSE_ONE_REPLY)
+    page.keys("1")
+    page.until(lambda: "Not done: corn for row 10" in page.text("alerts"))
+    page.find("alert-try-again").click()
+    page.until(lambda: page.asked() == third)  # as after any answer: back to what is asked
+    page.keys(Keys.BACKSPACE)  # one step
+    page.until(lambda: set(page.given()) == {first, second})
+
+
 def test_full_disk_refuses_the_answer_on_the_page_and_keeps_the_question(
     page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
