@@ -150,13 +150,13 @@ class Answers:
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is a step to take back."""
-        return bool(self._done)
+        """Whether there is a step to take back; while an assessment runs, one of its answers alone."""
+        return self._may_move(self._done)
 
     @property
     def can_redo(self) -> bool:
-        """Whether there is a step taken back."""
-        return bool(self._undone)
+        """Whether there is a step taken back, as for `can_undo`."""
+        return self._may_move(self._undone)
 
     @property
     def assessment(self) -> Assessment | None:
@@ -256,6 +256,10 @@ class Answers:
             for found, change in ((before, -1), (answer, 1)):
                 if found is not None:
                     self._counts[found.value] += change
+
+    def _may_move(self, steps: list[Step]) -> bool:
+        # Who is asked blind sees no labels: those that a program or a file gave meanwhile are none to take back.
+        return bool(steps) and (self.running is None or steps[-1][0] is self.running.answers)
 
     def _move(self, back: bool) -> None:
         source, target = (self._done, self._undone) if back else (self._undone, self._done)
