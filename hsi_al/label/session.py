@@ -77,7 +77,7 @@ class Session:
     Attributes:
         answers: The state by the journal.
         planner: Learner, map and acquisition function, which only the thread that learns uses.
-        map: The latest map; None before the first.
+        map: The latest map; None while there is no model.
         problem: What went wrong in the background, as a sentence; None = nothing.
         busy: Whether a model is being fitted.
         lock: Held while the state changes or is read.
@@ -433,8 +433,8 @@ class Session:
         """Fit the model to the present labels, map the scene, and ask the next query if the latest one is answered.
 
         Returns:
-            Whether a model was fitted; with labels of fewer than two classes there is none, and what is asked next are
-            more pixels typical of the scene.
+            Whether a model was fitted; with labels of fewer than two classes there is none, and no map, and what is
+            asked next are more pixels typical of the scene.
 
         Raises:
             HsiAlError: The learner fails.
@@ -449,8 +449,10 @@ class Session:
         if len(np.unique(values)) < 2:
             if first or complete:
                 self._ask_typical()
+            self.planner.mapper.forget()
             with self.lock:
-                self._learnt, self.problem = stamp, None
+                # Without a model there is no map: one of labels that were taken back is not that of the present ones.
+                self._learnt, self.problem, self.map = stamp, None, None
             return False
         outlook, found = self.planner.learn(ids, values, classes, rounds)
         with self.lock:

@@ -141,6 +141,20 @@ def test_an_assessment_waits_for_the_whole_map(tmp_path: Path, scene: Scene) -> 
     assert session.map.n_labelled == 12
 
 
+def test_no_map_comes_of_a_model_whose_labels_were_taken_back(tmp_path: Path, scene: Scene) -> None:
+    session = session_in(tmp_path / "s", "a", "b", scene=scene, config=config(), at_once=1)
+    for pixel, value in ((20 * WIDTH, 1), (20 * WIDTH + 200, 2)):
+        session.answer(pixel, value)
+    session.learn()
+    session.refine()
+    session.undo()
+    session.learn()
+    assert session.map is None and not session.refine() and not session.planner.mapper.behind
+    session.redo()
+    session.learn()
+    assert (finished(session).classes > 0).any()
+
+
 @pytest.mark.parametrize("in_windows", [False, True])
 def test_candidates_of_a_large_scene_are_some_with_data(in_windows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mapping, "MOST_CANDIDATES", 640)

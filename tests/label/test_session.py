@@ -507,6 +507,24 @@ def test_the_same_file_again_leaves_what_was_corrected(tmp_path: Path) -> None:
     assert again.take([(10, 4), *file[1:]]) == 1 and again.answers.given[10].value == 4  # what the file says now
 
 
+def test_labels_that_are_taken_back_to_one_class_leave_no_map(tmp_path: Path) -> None:
+    session = session_in(tmp_path / "s", "corn", "oats")
+    for pixel, value in ((0, 1), (SIDE - 1, 2)):
+        session.answer(pixel, value)
+    session.learn()
+    assert session.map is not None
+    session.undo()
+    assert Client(session)("GET", "/api/state").json()["map_current"] is False
+    assert not session.learn()
+    state = Client(session)("GET", "/api/state").json()
+    assert (state["map_version"], state["map_labels"], state["map_current"]) == (0, 0, False)
+    with pytest.raises(Refused, match="no map"):
+        session.start_assessment(20)
+    session.redo()
+    session.learn()
+    assert session.map is not None and session.map.number == 2 and not session.due
+
+
 def test_a_problem_is_over_when_typical_pixels_are_asked_again(tmp_path: Path) -> None:
     session = session_in(tmp_path / "s", "corn")
     session.problem = "No new map: the disk is full."
