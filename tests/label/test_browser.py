@@ -329,6 +329,34 @@ def test_next_pixel_is_there_at_once_and_a_held_key_answers_one(page: Page) -> N
     assert len(page.given()) == before
 
 
+def test_double_click_answers_one_pixel_and_two_clicks_two(page: Page) -> None:
+    def click(number: int) -> None:
+        """As a hand does: the browser is told which click of several this is."""
+        box = page.find("class-1").rect
+        place = {"x": box["x"] + 9, "y": box["y"] + 9, "button": "left", "clickCount": number}
+        for kind in ("mousePressed", "mouseReleased"):
+            page.driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": kind, **place})
+
+    script = """
+      const [button, done] = arguments;
+      const click = (detail) => button.dispatchEvent(new MouseEvent("click", { detail, bubbles: true }));
+      click(1);
+      setTimeout(() => { click(2); done(); }, 150);
+    """
+    first = page.asked()
+    page.driver.execute_async_script(script, page.find("class-1"))
+    page.until(lambda: page.text("status") == "A double click answers one pixel.")
+    page.until(lambda: page.asked() != first)
+    assert list(page.given()) == [first]
+    time.sleep(0.4)
+    second = page.asked()
+    click(2)  # a second look was possible in between
+    page.until(lambda: set(page.given()) == {first, second})
+    third = page.asked()
+    page.find("class-1").click()
+    page.until(lambda: set(page.given()) == {first, second, third})
+
+
 def test_two_tabs_show_the_same(page: Page) -> None:
     first = page.driver.current_window_handle
     page.asked()
