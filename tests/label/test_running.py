@@ -17,7 +17,7 @@ import pytest
 from hsi_al.active.parts import build_scene
 from hsi_al.errors import ConfigurationError, SessionError
 from hsi_al.label import __main__ as command
-from hsi_al.label.running import begin_assessment, configuration, opened
+from hsi_al.label.running import Command, begin_assessment, configuration, opened
 from hsi_al.pool.answers import ANSWERS, session_labels
 from tests.label.fakes import answer_all, config_of, scene_of, taught
 
@@ -134,6 +134,15 @@ def test_an_assessment_may_be_begun_at_once(tmp_path: Path) -> None:
     assert session.answers.running is not None and session.answers.running.n_labelled == 12
     with pytest.raises(SessionError, match="too small"):
         begin_assessment(taught(tmp_path / "t", 1), 2)
+
+
+def test_options_with_several_values_may_be_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Command] = []
+    monkeypatch.setattr("hsi_al.label.running.label", given.append)
+    argv = ["field.npy", "--classes", "corn, oats", "--labels", "a.npy", "--classes=rye", "--labels", "b.npy"]
+    assert command.main(argv) == 0 and command.main(["field.npy"]) == 0
+    assert [list(one.classes) for one in given] == [["corn", "oats", "rye"], []]
+    assert [list(map(str, one.labels)) for one in given] == [["a.npy", "b.npy"], []]
 
 
 @contextmanager
