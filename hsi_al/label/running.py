@@ -32,7 +32,7 @@ from hsi_al.label.exchange import is_query, read_query
 from hsi_al.label.exporting import export
 from hsi_al.label.guard import Guard
 from hsi_al.label.server import build_app
-from hsi_al.label.session import MOST_CLASSES, Session, written
+from hsi_al.label.session import MOST_CLASSES, Session, require_sample, written
 from hsi_al.methods.registry import check_method, settings_of
 from hsi_al.scenes.catalogue import CATALOGUE
 from hsi_al.scenes.checksums import data_checksums
@@ -218,6 +218,14 @@ def label(command: Command) -> None:
     expect_few_labels()
     if command.who is not None and not command.who.isprintable():
         raise ConfigurationError(f"--who {command.who!r} is no name that can be written down; take printable letters.")
+    if command.label_field is not None and not command.labels:
+        raise ConfigurationError(
+            f"--label-field {command.label_field!r} is about the labels of --labels; name their file."
+        )
+    if command.key is not None and command.scene in CATALOGUE:
+        raise ConfigurationError(f"--key is about a file; the scene {command.scene!r} of the catalogue has its own.")
+    if command.assess is not None:
+        require_sample(command.assess)  # before minutes go into the map of a large scene
     config = configuration(command.scene, command.overrides, command.key)
     scene = build_scene(config)
     for notice in scene.notices:

@@ -122,6 +122,18 @@ def test_what_is_missing_or_wrong_is_said_in_a_sentence(
     assert "--port 99999" in capsys.readouterr().err
     assert command.main(["indian_pines", "--who", "\udcff", "--no-browser"]) == 2
     assert "--who" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    for n, told in (
+        ("10001", "10,000 or fewer"),
+        ("1000000000", "10,000 or fewer"),
+        ("0", "or more"),
+        ("-5", "or more"),
+    ):
+        assert command.main(["nothing.npy", f"--assess={n}", "--no-browser"]) == 2  # before the scene is read
+        assert told in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert command.main(["nothing.npy", "--label-field=crop", "--no-browser"]) == 2
+    assert "name their file" in capsys.readouterr().err
+    assert command.main(["indian_pines", "--key=cube", "--no-browser"]) == 2
+    assert "of the catalogue has its own" in capsys.readouterr().err and not list(tmp_path.iterdir())
     monkeypatch.setattr(command, "find_spec", lambda name: None if name == "fastapi" else object())
     assert command.main(["indian_pines"]) == 2
     assert "needs fastapi" in capsys.readouterr().err

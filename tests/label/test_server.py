@@ -164,6 +164,9 @@ def test_an_assessment_from_the_page(client: Client, session: Session) -> None:
     assert client("DELETE", "/api/assessment").status_code == 409
     client.post("/api/assessment", n=12)
     assert client("DELETE", "/api/assessment").json()["assessment"] is None
+    assert "10,000 or fewer" in error_of(client.post("/api/assessment", n=10**9))
+    whole = client.post("/api/assessment", n=10_000).json()["assessment"]
+    assert whole["n"] == SIDE**2 - 1  # all of a small map
 
 
 def test_two_tabs_stay_consistent(client: Client, session: Session) -> None:
@@ -456,6 +459,9 @@ def test_keys_that_an_address_does_not_take_are_refused(
         ("/api/classes", {"name": "corn"}),
         ("/api/assessment", {}),
         ("/api/assessment", {"n": 1}),
+        ("/api/assessment", {"n": -40}),
+        ("/api/assessment", {"n": 10_001}),
+        ("/api/assessment", {"n": 10**9}),
         ("/api/assessment", {"n": "40"}),
     ],
 )

@@ -46,7 +46,7 @@ export async function openAssessment() {
 }
 
 function showStart() {
-  const number = build("input", { id: "sample", type: "number", min: 2, max: 100000, value: 100, required: true, "data-testid": "sample" });
+  const number = build("input", { id: "sample", type: "number", min: 2, max: 10000, value: 100, required: true, "data-testid": "sample" });
   number.setAttribute("autofocus", "");
   const begin = async (event) => {
     event.preventDefault();
