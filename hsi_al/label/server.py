@@ -390,7 +390,7 @@ def state_of(session: Session) -> dict[str, Any]:
             "n_skipped": len(answers.given) - sum(counts.values()),
             "map_labels": 0 if map_ is None else map_.n_labelled,
             "map_version": 0 if map_ is None else map_.number,
-            "map_current": map_ is not None and not session.due,
+            "map_current": session.map_current,
             "map_complete": map_ is not None and map_.complete,
             "map_seconds": None if map_ is None else round(time.monotonic() - map_.made, 1),
             "busy": session.busy,

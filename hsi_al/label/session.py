@@ -121,6 +121,7 @@ class Session:
         self.superseded: Callable[[], bool] = lambda: False
         self._spectra: dict[int, NDArray[Any]] = {}
         self._learnt = -1  # `labels_version` of the answers that the latest model was fitted to
+        self._mapped = -1  # the same of the model whose map is shown
         self._spare: list[int] = []
         self._shown: int | None = None  # of the queries, what a person may be looking at
         # Label value of every candidate by the model of the latest query.
@@ -157,6 +158,12 @@ class Session:
         """Whether `learn` would change anything."""
         with self.lock:
             return self._learnt != self.answers.labels_version or not self.answers.queries
+
+    @property
+    def map_current(self) -> bool:
+        """Whether the map, or what is new in that of a large scene, has learnt from the present answers."""
+        with self.lock:
+            return self.map is not None and self._mapped == self.answers.labels_version
 
     @property
     def complete(self) -> bool:
@@ -461,6 +468,7 @@ class Session:
             self._learnt, self.problem = stamp, None
             # The tiles of a large scene are predicted in place: from now on its map is of two models.
             self.map = found or (self.map and replace(self.map, complete=False))
+            self._mapped = self._mapped if found is None else stamp
         if (self.complete and complete) or first:
             self._ask(outlook, rounds, len(ids))
         self._fill_spare(outlook)
@@ -523,7 +531,7 @@ class Session:
         found = self.planner.refine()
         if found is not None:
             with self.lock:
-                self.map = found
+                self.map, self._mapped = found, self._learnt
         return self.planner.mapper.pending
 
     def _ask(self, outlook: Outlook, rounds: int, n_labelled: int) -> None:
