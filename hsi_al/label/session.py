@@ -10,10 +10,8 @@ import heapq
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import replace
 from datetime import datetime, timezone
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from hsi_al.errors import SessionError
 from hsi_al.files import replacing_hdf5
 from hsi_al.label.assessment import LEAST, drawn, report
 from hsi_al.label.mapping import AT_ONCE, Map
+from hsi_al.label.once import REQUEST, Once
 from hsi_al.label.planning import Outlook, Planner
 from hsi_al.label.polygons import pixels_inside
 from hsi_al.label.predicted import keep_predicted, kept_predicted
@@ -33,7 +32,7 @@ from hsi_al.pool.answers import ANSWERS, KEYS, Answers, LabelClass, replayed
 from hsi_al.pool.journal import Journal
 from hsi_al.randomness import generator
 from hsi_al.report.palette import colour_of
-from hsi_al.scenes.georeference import Georeference
+from hsi_al.scenes.georeference import hectares
 from hsi_al.scenes.scene import Scene
 
 Ids = NDArray[np.int64]
@@ -44,7 +43,6 @@ SPARE = 40  # pixels that can be asked while a model is fitted
 LATEST = 30  # answers that tell whether what is asked can be told
 STABLE = 0.99  # kappa between successive maps
 MOST_SAMPLE = 10_000  # pixels of an assessment: they tell the overall accuracy to 1 point, whatever the map
-REQUEST: ContextVar[str | None] = ContextVar("request", default=None)  # what this thread makes a change for
 
 
 class Refused(SessionError):
@@ -77,6 +75,7 @@ class Session:
 
     Attributes:
         answers: The state by the journal.
+        once: Makes a change for a request that may come again.
         planner: Learner, map and acquisition function, which only the thread that learns uses.
         map: The latest map; None while there is no model.
         problem: What went wrong in the background, as a sentence; None = nothing.
@@ -108,10 +107,9 @@ class Session:
         self.changed = threading.Condition(self.lock)
         self.computing = threading.Lock()
         self._beginning = threading.Lock()  # held while the sample of an assessment is drawn
-        self._going: set[str] = set()  # ids of the requests that are being carried out
-        self._gone = threading.Condition()  # notified when one of them has been
         self.journal = Journal(folder / ANSWERS)
         self.answers: Answers = replayed(self.journal)
+        self.once = Once(self.answers.requests)
         self.has_data: NDArray[np.bool_] | None = None if scene.no_data is None else ~scene.no_data.ravel()
         self.planner = Planner(scene, config, candidates, len(self.answers.classes), self._progress, at_once)
         self.map: Map | None = None
@@ -576,37 +574,6 @@ class Session:
 
     # Keeping.
 
-    def once(self, request: str, content: str, change: Callable[[], object]) -> None:
-        """Make a change for a request, unless it was made before: one whose reply is lost comes again.
-
-        Since the id is kept with the change, that holds for a process that was killed in between, too.
-
-        Args:
-            request: Id of the request, chosen by who sends it; without spaces.
-            content: Checksum of what it asks.
-            change: Makes the change, which keeps one event.
-
-        Raises:
-            Refused: The id was that of a request for something else, or as `change` does; then nothing is remembered.
-            OSError: As `change` does.
-        """
-        with self._gone:
-            while request in self._going:
-                self._gone.wait()
-            if request in self.answers.requests:
-                if self.answers.requests[request] != content:
-                    raise Refused("This id was that of another request; every change needs a new one.")
-                return
-            self._going.add(request)
-        before = REQUEST.set(f"{request} {content}")
-        try:
-            change()
-        finally:
-            REQUEST.reset(before)
-            with self._gone:
-                self._going.remove(request)
-                self._gone.notify_all()
-
     def _keep(self, event: dict[str, Any]) -> None:
         """Write an event to the journal, then take it into the state."""
         stamped = {"time": self.now().isoformat(timespec="milliseconds"), "who": self.who, **event}
@@ -649,20 +616,6 @@ def require_sample(n: int) -> None:
             f"A sample of {n:,} pixels is more than a person can check; take {MOST_SAMPLE:,} or fewer. 400 tell the "
             "overall accuracy to about 5 points or better, 1,000 to 3, 10,000 to 1."
         )
-
-
-def hectares(where: Georeference | None) -> float | None:
-    """Return the area of a pixel in hectares; None unless the system is a projected one."""
-    if where is None or not where.crs or find_spec("rasterio") is None:
-        return None
-    from rasterio.crs import CRS
-
-    system = CRS.from_wkt(where.crs)
-    a, b, _, d, e, _ = where.transform
-    if not system.is_projected:
-        return None
-    metres = float(system.linear_units_factor[1])  # of a unit, which has many names: metre, Meter, US survey foot
-    return abs(a * e - b * d) * metres**2 / 1e4
 
 
 def written(name: str) -> str:

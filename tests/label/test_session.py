@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from hsi_al.errors import SessionError
-from hsi_al.label.session import LATEST, Refused, Superseded, hectares
+from hsi_al.label.session import LATEST, Refused, Superseded
 from hsi_al.pool.answers import ANSWERS
 from hsi_al.randomness import generator
-from hsi_al.scenes.georeference import Georeference
+from hsi_al.scenes.georeference import Georeference, hectares
 from hsi_al.scenes.stored import stored_cube
 from tests.label.fakes import (
     MASKED,
