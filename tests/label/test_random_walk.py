@@ -121,7 +121,7 @@ def test_a_session_is_what_a_plain_model_of_it_says(tmp_path: Path, seed: int) -
     for number in range(200):
         act = acts[int(rng.integers(len(acts)))]
         value = [None, *range(1, n_classes + 1)][int(rng.integers(n_classes + 1))]
-        pixel = int(rng.choice([0, SIDE - 1, SIDE**2 - 1, rng.integers(SIDE**2)]))  # corners, too
+        pixel = int(rng.choice(np.array([0, SIDE - 1, SIDE**2 - 1, rng.integers(SIDE**2)])))  # corners, too
         if act == "correct" and model.given:
             pixel = list(model.given)[int(rng.integers(len(model.given)))]
         if act == "asked" and session.query is not None:
@@ -156,7 +156,7 @@ def test_a_session_is_what_a_plain_model_of_it_says(tmp_path: Path, seed: int) -
             else:
                 assert refused(getattr(session, act))
         elif act == "file":
-            file = {int(place): 1 + int(place) % 2 for place in rng.integers(SIDE, SIDE**2, 4)}
+            file: Book = {int(place): 1 + int(place) % 2 for place in rng.integers(SIDE, SIDE**2, 4)}
             assert session.take(list(file.items())) == model.take(file)
             assert session.take(list(file.items())) == 0
         elif act == "assess":
