@@ -23,8 +23,16 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("scene", metavar="SCENE", help="file of the scene, or name of a scene of the catalogue")
     found.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="keys of python -m hsi_al.run --help")
     found.add_argument("--key", help="key of the cube in its file; default: the only array in the file")
-    found.add_argument("--classes", default="", help="names of the classes, separated by commas; more on the page")
-    found.add_argument("--labels", type=Path, help="labels to begin with: query.gpkg, points, polygons, a raster")
+    found.add_argument(
+        "--classes", action="append", default=[], help="names of the classes, separated by commas; more on the page"
+    )
+    found.add_argument(
+        "--labels",
+        type=Path,
+        action="append",
+        default=[],
+        help="labels to begin with: query.gpkg, points, polygons, a raster; again for each file",
+    )
     found.add_argument("--label-field", help="field with the classes in a file of points and polygons")
     found.add_argument("--assess", type=int, metavar="N", help="begin with an assessment of the map by N pixels")
     found.add_argument("--session", type=Path, help="folder of the session; default: sessions/<name of the scene>")
@@ -70,7 +78,7 @@ def serve(argv: Sequence[str]) -> None:
             given.scene,
             given.overrides,
             given.key,
-            [name.strip() for name in given.classes.split(",") if name.strip()],
+            [name.strip() for names in given.classes for name in names.split(",") if name.strip()],
             given.labels,
             given.label_field,
             given.session,

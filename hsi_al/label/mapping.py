@@ -97,6 +97,10 @@ class Mapper:
             self.overview_step = 2 ** max(1, math.ceil(math.log2(math.sqrt(self.n_pixels / OVERVIEW))))
             self._known = np.zeros(n_tiles, bool)
 
+    def forget(self) -> None:
+        """Make no map until there is another model."""
+        self._model = None
+
     def want(self, window: Window) -> None:
         """Note that a tile of the page is looked at."""
         with self._lock:

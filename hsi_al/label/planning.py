@@ -94,7 +94,6 @@ class Planner:
         self.learner = self._built(self._n_classes)
         probable = "probabilities_NC" in self.needs
         self.mapper = Mapper(shape, has_data, self.candidates, self.acquisition, probable, at_once)
-        self._before: Ids | None = None  # label values of the candidates by the model of the latest query
 
     def learn(self, ids: Ids, values: Ids, classes: Ids, rounds: int) -> tuple[Outlook, Map | None]:
         """Fit the learner.
@@ -186,17 +185,17 @@ class Planner:
         ).tolist()
         return found
 
-    def agreement(self, outlook: Outlook, labelled: Ids) -> float | None:
+    def agreement(self, before: Ids | None, outlook: Outlook, labelled: Ids) -> float | None:
         """Return kappa between this model and the one asked about before, on candidates that have no label.
 
         Args:
+            before: Label value of every candidate by the model before, (N,); None = there was none.
             outlook: How the model sees the candidates.
             labelled: Pixel ids with a label.
 
         Returns:
             Kappa; None if there was no model before, or it can't be told.
         """
-        before, self._before = self._before, outlook.values
         if before is None:
             return None
         open_ = ~np.isin(self.candidates, labelled)

@@ -32,7 +32,7 @@ from hsi_al.label.exchange import is_query, read_query
 from hsi_al.label.exporting import export
 from hsi_al.label.guard import Guard
 from hsi_al.label.server import build_app
-from hsi_al.label.session import MOST_CLASSES, Session, written
+from hsi_al.label.session import MOST_CLASSES, Session, require_sample, written
 from hsi_al.methods.registry import check_method, settings_of
 from hsi_al.scenes.catalogue import CATALOGUE
 from hsi_al.scenes.checksums import data_checksums
@@ -181,7 +181,7 @@ class Command:
         overrides: Keys of the configuration as `key=value`.
         key: Key of the cube in its file; None = the only array.
         classes: Names of classes.
-        labels: File of labels to begin with; None = none.
+        labels: Files of labels to begin with.
         label_field: Field with the classes in a file of points and polygons.
         folder: Folder of the session; None = `sessions/<name>`.
         port: Port on 127.0.0.1; 0 = a free one.
@@ -194,7 +194,7 @@ class Command:
     overrides: Sequence[str] = ()
     key: str | None = None
     classes: Sequence[str] = ()
-    labels: Path | None = None
+    labels: Sequence[Path] = ()
     label_field: str | None = None
     folder: Path | None = None
     port: int = 0
@@ -218,6 +218,14 @@ def label(command: Command) -> None:
     expect_few_labels()
     if command.who is not None and not command.who.isprintable():
         raise ConfigurationError(f"--who {command.who!r} is no name that can be written down; take printable letters.")
+    if command.label_field is not None and not command.labels:
+        raise ConfigurationError(
+            f"--label-field {command.label_field!r} is about the labels of --labels; name their file."
+        )
+    if command.key is not None and command.scene in CATALOGUE:
+        raise ConfigurationError(f"--key is about a file; the scene {command.scene!r} of the catalogue has its own.")
+    if command.assess is not None:
+        require_sample(command.assess)  # before minutes go into the map of a large scene
     config = configuration(command.scene, command.overrides, command.key)
     scene = build_scene(config)
     for notice in scene.notices:
@@ -227,9 +235,9 @@ def label(command: Command) -> None:
         listening_socket(command.port) as bound,
         opened(folder, scene, config, command.classes, command.who) as session,
     ):
-        if command.labels is not None:
+        if command.labels:
             n = take_labels(session, command.labels, command.label_field)
-            print(f"{n} labels are new in {printable(str(command.labels))}.")
+            print(f"{n} labels are new in {printable(', '.join(map(str, command.labels)))}.")
         if command.assess is not None and session.answers.running is None:
             begin_assessment(session, command.assess)
         port, token, began = bound.getsockname()[1], secrets.token_urlsafe(32), time.monotonic()
@@ -275,8 +283,29 @@ def map_whole(session: Session) -> None:
         interrupts.check()
 
 
-def take_labels(session: Session, path: Path, label_field: str | None) -> int:
-    """Take the labels of a file into a session, and return how many are new.
+def take_labels(session: Session, paths: Sequence[Path], label_field: str | None) -> int:
+    """Take the labels of files into a session, and return how many are new.
+
+    They are taken together, what a later file says about a pixel before what an earlier one does: one after the other,
+    files that differ would undo a person's corrections at every start.
+
+    Args:
+        session: The session.
+        paths: Files as for `labels_in`.
+        label_field: Field with the classes in a file of points and polygons; None = the only one.
+
+    Raises:
+        HsiAlError: A file can't be read, or doesn't fit the scene.
+        OSError: The labels can't be kept.
+    """
+    found: dict[int, int | None] = {}
+    for path in paths:
+        found.update(labels_in(session, path, label_field))
+    return session.take(list(found.items()))
+
+
+def labels_in(session: Session, path: Path, label_field: str | None) -> Sequence[tuple[int, int | None]]:
+    """Return pixel ids and label values of a file, None = can't tell; classes that the session lacks are added.
 
     Args:
         session: The session.
@@ -292,7 +321,7 @@ def take_labels(session: Session, path: Path, label_field: str | None) -> int:
     scene = session.scene
     shape = scene.height, scene.width
     if is_query(path):
-        return session.take(read_query(path, session.answers.classes, shape, scene.georeference))
+        return read_query(path, session.answers.classes, shape, scene.georeference)
     if is_vector(path):
         truth = vector_truth(path, None, label_field, scene.georeference, shape)
     else:
@@ -309,9 +338,7 @@ def take_labels(session: Session, path: Path, label_field: str | None) -> int:
         free = value if value not in session.answers.classes and value <= MOST_CLASSES else None
         chosen[value] = session.add_class(name, value=free).value if same is None else same
     ids = np.flatnonzero(found)
-    return session.take(
-        [(int(pixel), chosen[int(value)]) for pixel, value in zip(ids, found.ravel()[ids], strict=True)]
-    )
+    return [(int(pixel), chosen[int(value)]) for pixel, value in zip(ids, found.ravel()[ids], strict=True)]
 
 
 def export_session(folder: Path, output: Path | None = None) -> list[Path]:

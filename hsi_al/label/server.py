@@ -6,6 +6,7 @@ import math
 import mimetypes
 import re
 import time
+import zlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from heapq import nsmallest
@@ -107,11 +108,19 @@ def build_app(session: Session, web: Path = WEB) -> FastAPI:
         return JSONResponse(all_labels(session))
 
     def changing(path: str, keys: str, change: Callable[[dict[str, Any]], object], method: str = "POST") -> None:
-        """Add an address whose body, of these keys, changes the session, and which answers with the new state."""
+        """Add an address whose body, of these keys, changes the session, and which answers with the new state.
 
-        def handle(given: dict[str, Any] = Depends(body_of)) -> JSONResponse:  # noqa: B008
-            require_keys(given, keys)
-            change(given)
+        With an `id` of its own a request may be sent again without changing anything twice.
+        """
+
+        def handle(request: Request, given: dict[str, Any] = Depends(body_of)) -> JSONResponse:  # noqa: B008
+            require_keys(given, f"{keys} id")
+            made = partial(change, given | request.path_params)
+            name = request_id(given)
+            if name is None:
+                made()
+            else:
+                session.once(name, content_of(request, given), made)
             return JSONResponse(state_of(session))
 
         app.add_api_route(path, handle, methods=[method], response_model=None)
@@ -132,6 +141,12 @@ def build_app(session: Session, web: Path = WEB) -> FastAPI:
     changing("/api/redo", "", lambda given: session.redo())
     changing("/api/classes", CLASS, lambda given: session.add_class(text(given, "name") or "", *look(given)))
 
+    def change_class(given: dict[str, Any]) -> None:
+        if not re.fullmatch(r"\d{1,3}", given["value"]):
+            raise Refused("A class is named by its value, a whole number.")
+        session.change_class(int(given["value"]), text(given, "name"), *look(given))
+
+    changing("/api/classes/{value}", CLASS, change_class, "PATCH")
     changing("/api/assessment", "n", lambda given: session.start_assessment(whole(given, "n")))
     changing("/api/assessment", "", lambda given: session.stop_assessment(), "DELETE")
 
@@ -144,14 +159,6 @@ def build_app(session: Session, web: Path = WEB) -> FastAPI:
         require_keys(given, "")
         files = export(session)
         return JSONResponse({"folder": str(files[0].parent.resolve()), "files": [path.name for path in files]})
-
-    @app.patch("/api/classes/{value}", response_model=None)
-    def change_class(value: str, given: dict[str, Any] = Depends(body_of)) -> JSONResponse:  # noqa: B008
-        if not re.fullmatch(r"\d{1,3}", value):
-            raise Refused("A class is named by its value, a whole number.")
-        require_keys(given, CLASS)
-        session.change_class(int(value), text(given, "name"), *look(given))
-        return JSONResponse(state_of(session))
 
     handlers: dict[Any, Any] = {
         HsiAlError: partial(answer_error, 400),
@@ -212,6 +219,25 @@ def require_keys(given: dict[str, Any], keys: str) -> None:
     if other := sorted(given.keys() - keys.split()):
         there = f"it takes {', '.join(keys.split())}" if keys else "it takes none"
         raise Refused(f"The request has a key {other[0][:40]!r}, but {there}.")
+
+
+def request_id(given: dict[str, Any]) -> str | None:
+    """Return the id of a request; None if it has none.
+
+    Raises:
+        Refused: It is none that is sure to be new.
+    """
+    found = text(given, "id")
+    if found is not None and not re.fullmatch(r"[A-Za-z0-9_-]{8,64}", found):
+        raise Refused("The id of a request is 8 to 64 letters, digits, - or _, drawn at random for every change.")
+    return found
+
+
+def content_of(request: Request, given: dict[str, Any]) -> str:
+    """Return a checksum of what a request asks, whatever its id."""
+    asked = {name: value for name, value in given.items() if name != "id"}
+    told = f"{request.method} {request.url.path} {json.dumps(asked, sort_keys=True)}"
+    return f"{zlib.crc32(told.encode()):08x}"
 
 
 def whole(given: dict[str, Any], name: str) -> int:
@@ -364,7 +390,7 @@ def state_of(session: Session) -> dict[str, Any]:
             "n_skipped": len(answers.given) - sum(counts.values()),
             "map_labels": 0 if map_ is None else map_.n_labelled,
             "map_version": 0 if map_ is None else map_.number,
-            "map_current": map_ is not None and not session.due,
+            "map_current": session.map_current,
             "map_complete": map_ is not None and map_.complete,
             "map_seconds": None if map_ is None else round(time.monotonic() - map_.made, 1),
             "busy": session.busy,

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,17 @@ from hsi_al.active.stopping import STABLE_ROUNDS
 from hsi_al.config.schema import Config
 from hsi_al.errors import SessionError
 from hsi_al.files import replacing_hdf5
-from hsi_al.label.assessment import drawn, report
+from hsi_al.label.assessment import LEAST, drawn, report
 from hsi_al.label.mapping import AT_ONCE, Map
+from hsi_al.label.once import REQUEST, Once
 from hsi_al.label.planning import Outlook, Planner
 from hsi_al.label.polygons import pixels_inside
+from hsi_al.label.predicted import keep_predicted, kept_predicted
 from hsi_al.pool.answers import ANSWERS, KEYS, Answers, LabelClass, replayed
 from hsi_al.pool.journal import Journal
 from hsi_al.randomness import generator
 from hsi_al.report.palette import colour_of
-from hsi_al.scenes.georeference import Georeference
+from hsi_al.scenes.georeference import hectares
 from hsi_al.scenes.scene import Scene
 
 Ids = NDArray[np.int64]
@@ -41,6 +42,7 @@ MOST_SPECTRA = 20_000  # of labelled pixels that are remembered of a cube in its
 SPARE = 40  # pixels that can be asked while a model is fitted
 LATEST = 30  # answers that tell whether what is asked can be told
 STABLE = 0.99  # kappa between successive maps
+MOST_SAMPLE = 10_000  # pixels of an assessment: they tell the overall accuracy to 1 point, whatever the map
 
 
 class Refused(SessionError):
@@ -73,8 +75,9 @@ class Session:
 
     Attributes:
         answers: The state by the journal.
+        once: Makes a change for a request that may come again.
         planner: Learner, map and acquisition function, which only the thread that learns uses.
-        map: The latest map; None before the first.
+        map: The latest map; None while there is no model.
         problem: What went wrong in the background, as a sentence; None = nothing.
         busy: Whether a model is being fitted.
         lock: Held while the state changes or is read.
@@ -106,6 +109,7 @@ class Session:
         self._beginning = threading.Lock()  # held while the sample of an assessment is drawn
         self.journal = Journal(folder / ANSWERS)
         self.answers: Answers = replayed(self.journal)
+        self.once = Once(self.answers.requests)
         self.has_data: NDArray[np.bool_] | None = None if scene.no_data is None else ~scene.no_data.ravel()
         self.planner = Planner(scene, config, candidates, len(self.answers.classes), self._progress, at_once)
         self.map: Map | None = None
@@ -115,8 +119,11 @@ class Session:
         self.superseded: Callable[[], bool] = lambda: False
         self._spectra: dict[int, NDArray[Any]] = {}
         self._learnt = -1  # `labels_version` of the answers that the latest model was fitted to
+        self._mapped = -1  # the same of the model whose map is shown
         self._spare: list[int] = []
         self._shown: int | None = None  # of the queries, what a person may be looking at
+        # Label value of every candidate by the model of the latest query.
+        self._before = kept_predicted(folder, self._asked_by_models, len(self.planner.candidates))
 
     # What is asked.
 
@@ -149,6 +156,12 @@ class Session:
         """Whether `learn` would change anything."""
         with self.lock:
             return self._learnt != self.answers.labels_version or not self.answers.queries
+
+    @property
+    def map_current(self) -> bool:
+        """Whether the map, or what is new in that of a large scene, has learnt from the present answers."""
+        with self.lock:
+            return self.map is not None and self._mapped == self.answers.labels_version
 
     @property
     def complete(self) -> bool:
@@ -295,12 +308,13 @@ class Session:
         """Begin to ask a sample of the present map, which is kept in the session's folder.
 
         Args:
-            n: Pixels of the sample.
+            n: Pixels of the sample; of a map with fewer all are taken.
 
         Raises:
-            Refused: One is running, there is no map, or the sample is too small for its classes.
+            Refused: One is running, there is no map, or the sample is too small for its classes or too large.
             OSError: The map can't be kept; nothing has changed.
         """
+        require_sample(n)
         with self._beginning:
             with self.lock:
                 if self.answers.running is not None:
@@ -426,8 +440,8 @@ class Session:
         """Fit the model to the present labels, map the scene, and ask the next query if the latest one is answered.
 
         Returns:
-            Whether a model was fitted; with labels of fewer than two classes there is none, and what is asked next are
-            more pixels typical of the scene.
+            Whether a model was fitted; with labels of fewer than two classes there is none, and no map, and what is
+            asked next are more pixels typical of the scene.
 
         Raises:
             HsiAlError: The learner fails.
@@ -442,14 +456,17 @@ class Session:
         if len(np.unique(values)) < 2:
             if first or complete:
                 self._ask_typical()
+            self.planner.mapper.forget()
             with self.lock:
-                self._learnt, self.problem = stamp, None
+                # Without a model there is no map: one of labels that were taken back is not that of the present ones.
+                self._learnt, self.problem, self.map = stamp, None, None
             return False
         outlook, found = self.planner.learn(ids, values, classes, rounds)
         with self.lock:
             self._learnt, self.problem = stamp, None
             # The tiles of a large scene are predicted in place: from now on its map is of two models.
             self.map = found or (self.map and replace(self.map, complete=False))
+            self._mapped = self._mapped if found is None else stamp
         if (self.complete and complete) or first:
             self._ask(outlook, rounds, len(ids))
         self._fill_spare(outlook)
@@ -463,7 +480,11 @@ class Session:
         """
         queries = self.answers.queries
         unanswered = bool(queries) and queries[-1].by_model and self.answers.given.keys().isdisjoint(queries[-1].pixels)
-        return sum(query.by_model for query in queries) - unanswered
+        return self._asked_by_models - unanswered
+
+    @property
+    def _asked_by_models(self) -> int:
+        return sum(query.by_model for query in self.answers.queries)
 
     def doubt(self) -> None:
         """Find out how much the other labels doubt each label, where the learner can tell."""
@@ -508,7 +529,7 @@ class Session:
         found = self.planner.refine()
         if found is not None:
             with self.lock:
-                self.map = found
+                self.map, self._mapped = found, self._learnt
         return self.planner.mapper.pending
 
     def _ask(self, outlook: Outlook, rounds: int, n_labelled: int) -> None:
@@ -517,10 +538,12 @@ class Session:
             return
         with self.lock:
             labelled = self.answers.labelled()[0]
-        agreement = self.planner.agreement(outlook, labelled)
+        agreement = self.planner.agreement(self._before, outlook, labelled)
         about = {"by_model": True, "agreement": agreement, "n_labelled": n_labelled}
+        keep_predicted(self.folder, self._asked_by_models + 1, outlook.values)
         with self.lock:  # not before: choosing takes a while, and answers don't wait
             self._keep({"event": "query", "pixels": pixels, **about})
+        self._before = outlook.values
 
     def _fill_spare(self, outlook: Outlook) -> None:
         """Choose what can be asked while the next model is fitted: what follows in the present ranking."""
@@ -554,6 +577,8 @@ class Session:
     def _keep(self, event: dict[str, Any]) -> None:
         """Write an event to the journal, then take it into the state."""
         stamped = {"time": self.now().isoformat(timespec="milliseconds"), "who": self.who, **event}
+        if (request := REQUEST.get()) is not None:
+            stamped["request"] = request
         self.journal.append(stamped)
         self.answers.apply(stamped)
         self.changed.notify_all()
@@ -580,18 +605,17 @@ class Session:
             self.busy = False
 
 
-def hectares(where: Georeference | None) -> float | None:
-    """Return the area of a pixel in hectares; None unless the system is a projected one."""
-    if where is None or not where.crs or find_spec("rasterio") is None:
-        return None
-    from rasterio.crs import CRS
-
-    system = CRS.from_wkt(where.crs)
-    a, b, _, d, e, _ = where.transform
-    if not system.is_projected:
-        return None
-    metres = float(system.linear_units_factor[1])  # of a unit, which has many names: metre, Meter, US survey foot
-    return abs(a * e - b * d) * metres**2 / 1e4
+def require_sample(n: int) -> None:
+    """Raise Refused if no map can be assessed by so many pixels, or no person would ever have answered them."""
+    if n < LEAST:
+        raise Refused(
+            f"A sample of {n} pixels tells nothing; it takes {LEAST} or more of each class, such as 200 in all."
+        )
+    if n > MOST_SAMPLE:
+        raise Refused(
+            f"A sample of {n:,} pixels is more than a person can check; take {MOST_SAMPLE:,} or fewer. 400 tell the "
+            "overall accuracy to about 5 points or better, 1,000 to 3, 10,000 to 1."
+        )
 
 
 def written(name: str) -> str:

@@ -4,7 +4,8 @@ An event is a JSON object with `event`, `time` (UTC, ISO 8601) and `who`; only t
 their times. `label`: `pixels` got `value`, null = can't tell; `asked` says whether they were proposed, `taken` whether
 a file said so. `taken`: a file said what was known already. `query`: `pixels` were proposed together. `class`: a class
 with `value`, `name`, `colour` and `key` is new, or was changed. `undo` and `redo`. `assessment`: `pixels`, a sample of
-a frozen map, are asked blind; `assessed`: a pixel of it got a value; `assessment_stopped`.
+a frozen map, are asked blind; `assessed`: a pixel of it got a value; `assessment_stopped`. What a request with an id of
+its own has changed says so as `request`: the id, a space, and a checksum of what was asked.
 """
 
 import json
@@ -126,6 +127,7 @@ class Answers:
         assessments: All assessments so far.
         taken: Pixel id -> label value that a file said last.
         again: Pixels whose answer was undone, to be asked again first, the latest last.
+        requests: Id of every request that had one -> checksum of what it asked.
         version: Number of events so far.
         labels_version: Number of events so far that changed `given`.
     """
@@ -138,6 +140,7 @@ class Answers:
         self.assessments: list[Assessment] = []
         self.taken: dict[int, int | None] = {}
         self.again: list[int] = []
+        self.requests: dict[str, str] = {}
         self.version = self.labels_version = 0
         self._counts: Counter[int | None] = Counter()  # of the values in `given`
         self._done: list[Step] = []
@@ -147,13 +150,13 @@ class Answers:
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is a step to take back."""
-        return bool(self._done)
+        """Whether there is a step to take back; while an assessment runs, one of its answers alone."""
+        return self._may_move(self._done)
 
     @property
     def can_redo(self) -> bool:
-        """Whether there is a step taken back."""
-        return bool(self._undone)
+        """Whether there is a step taken back, as for `can_undo`."""
+        return self._may_move(self._undone)
 
     @property
     def assessment(self) -> Assessment | None:
@@ -227,6 +230,9 @@ class Answers:
             self._done, self._undone = [], []
         else:
             raise ValueError(f"there is no event {kind!r}")
+        if "request" in event:
+            request, _, content = str(event["request"]).partition(" ")
+            self.requests[request] = content
         self.version += 1
 
     def _label(self, book: dict[int, Answer], event: dict[str, Any], pixels: list[int]) -> None:
@@ -250,6 +256,10 @@ class Answers:
             for found, change in ((before, -1), (answer, 1)):
                 if found is not None:
                     self._counts[found.value] += change
+
+    def _may_move(self, steps: list[Step]) -> bool:
+        # Who is asked blind sees no labels: those that a program or a file gave meanwhile are none to take back.
+        return bool(steps) and (self.running is None or steps[-1][0] is self.running.answers)
 
     def _move(self, back: bool) -> None:
         source, target = (self._done, self._undone) if back else (self._undone, self._done)

@@ -329,6 +329,41 @@ def test_next_pixel_is_there_at_once_and_a_held_key_answers_one(page: Page) -> N
     assert len(page.given()) == before
 
 
+def test_double_click_answers_one_pixel_and_two_clicks_two(page: Page) -> None:
+    def click(number: int) -> None:
+        """As a hand does: the browser is told which click of several this is."""
+        box = page.find("class-1").rect
+        place = {"x": box["x"] + 9, "y": box["y"] + 9, "button": "left", "clickCount": number}
+        for kind in ("mousePressed", "mouseReleased"):
+            page.driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": kind, **place})
+
+    script = """
+      const [button, done] = arguments;
+      const clicks = [1, 2].map((detail) => new MouseEvent("click", { detail, bubbles: true }));
+      const query = document.querySelector("[data-testid=query]");
+      const first = query.dataset.pixelId;
+      button.dispatchEvent(clicks[0]);
+      const timer = setInterval(() => { // the second one comes when the next pixel is there already
+        if (query.dataset.pixelId === first) return;
+        clearInterval(timer);
+        button.dispatchEvent(clicks[1]);
+        done();
+      }, 10);
+    """
+    first = page.asked()
+    page.driver.execute_async_script(script, page.find("class-1"))
+    page.until(lambda: page.text("status") == "A double click answers one pixel.")
+    page.until(lambda: page.asked() != first)
+    assert list(page.given()) == [first]
+    time.sleep(0.4)
+    second = page.asked()
+    click(2)  # a second look was possible in between
+    page.until(lambda: set(page.given()) == {first, second})
+    third = page.asked()
+    page.find("class-1").click()
+    page.until(lambda: set(page.given()) == {first, second, third})
+
+
 def test_two_tabs_show_the_same(page: Page) -> None:
     first = page.driver.current_window_handle
     page.asked()
@@ -366,6 +401,38 @@ def test_server_that_goes_comes_back_and_is_followed_by_another(page: Page) -> N
     page.open()
     page.until(lambda: page.find(f"label-{pixel}") and page.find(f"label-{kept}"))
     assert page.text("alerts") == ""
+
+
+LOSE_ONE_REPLY = """
+  const real = window.fetch;
+  window.fetch = async (path, options) => {
+    const answer = await real(path, options);
+    if (options.method === "GET") return answer;
+    window.fetch = real;
+    throw new TypeError("Failed to fetch");
+  };
+"""
+
+
+def test_reply_that_is_lost_lets_nothing_be_done_twice(page: Page) -> None:
+    first, second, third = (page.answer() for _ in range(3))
+    page.driver.execute_script(LOSE_ONE_REPLY)
+    page.keys(Keys.BACKSPACE)
+    page.until(lambda: "Not done: undo, as far as this page knows" in page.text("alerts"))
+    assert set(page.given()) == {first, second}
+    page.find("alert-try-again").click()
+    page.until(lambda: page.text("alerts") == "" and page.asked() == third)
+    assert set(page.given()) == {first, second}
+
+    page.click(10.5, 47.5)
+    assert page.asked() == 10 * WIDTH + 47
+    page.driver.execute_script(LOSE_ONE_REPLY)
+    page.keys("1")
+    page.until(lambda: "Not done: corn for row 10" in page.text("alerts"))
+    page.find("alert-try-again").click()
+    page.until(lambda: page.asked() == third)  # as after any answer: back to what is asked
+    page.keys(Keys.BACKSPACE)  # one step
+    page.until(lambda: set(page.given()) == {first, second})
 
 
 def test_full_disk_refuses_the_answer_on_the_page_and_keeps_the_question(

@@ -176,8 +176,8 @@ def test_an_edited_query_comes_back(session: Session, tmp_path: Path) -> None:
     assert read_query(path, [1, 2], SHAPE, WHERE) == []  # nothing answered
     edited = rewritten(path, class_=[2.0, 0.0, np.nan, 4.0])
     assert read_query(edited, [1, 2, 3, 4], SHAPE, WHERE) == [(pixels[0], 2), (pixels[1], None), (pixels[3], 4)]
-    assert take_labels(session, edited, None) == 3 and session.answers.given[pixels[1]].value is None
-    assert take_labels(session, edited, None) == 0 and session.open_pixels == [pixels[2]]
+    assert take_labels(session, [edited], None) == 3 and session.answers.given[pixels[1]].value is None
+    assert take_labels(session, [edited], None) == 0 and session.open_pixels == [pixels[2]]
     own = rewritten(
         path,
         [0, 1, 2, 3, 0],
@@ -207,7 +207,7 @@ def test_an_edit_that_cannot_be_meant_is_one_sentence(session: Session, edit: di
     edited = rewritten(session.folder / "export" / "query.gpkg", **edit)
     version = session.answers.version
     with pytest.raises(SessionError, match=says) as error:
-        take_labels(session, edited, None)
+        take_labels(session, [edited], None)
     assert str(error.value).count("\n") == 0 and session.answers.version == version
 
 
@@ -215,7 +215,7 @@ def test_other_label_files_bring_their_classes(session: Session, tmp_path: Path)
     labels = np.zeros(SHAPE, np.uint8)
     labels[20, :3], labels[0, MASKED], labels[21, 0] = 2, 2, 9
     np.save(tmp_path / "labels.npy", labels)
-    assert take_labels(session, tmp_path / "labels.npy", None) == 4
+    assert take_labels(session, [tmp_path / "labels.npy"], None) == 4
     assert session.answers.given[20 * SIDE].value == 2 and session.answers.given[21 * SIDE].value == 9
     assert session.answers.classes[9].name == "class 9" and len(session.answers.classes) == 5
     fields = [np.array(["oats", "barley"], object)]
@@ -229,17 +229,30 @@ def test_other_label_files_bring_their_classes(session: Session, tmp_path: Path)
         geometry_type="Point",
         crs=UTM,
     )
-    assert take_labels(session, tmp_path / "known.gpkg", "crop") == 2
+    assert take_labels(session, [tmp_path / "known.gpkg"], "crop") == 2
     found = session.answers
     assert found.classes[found.given[12 * SIDE + 3].value or 0].name == "oats"
     assert found.classes[found.given[13 * SIDE + 3].value or 0].name == "barley" and len(found.classes) == 6
     given = dict(found.given)
     session.change_class(found.named["barley"], "winter barley")  # the same command again, after a change on the page
-    assert take_labels(session, tmp_path / "known.gpkg", "crop") == 0
+    assert take_labels(session, [tmp_path / "known.gpkg"], "crop") == 0
     assert found.given == given and len(found.classes) == 6
     np.save(tmp_path / "wrong.npy", labels[:5])
     with pytest.raises(HsiAlError, match="does not fit"):
-        take_labels(session, tmp_path / "wrong.npy", None)
+        take_labels(session, [tmp_path / "wrong.npy"], None)
+
+
+def test_files_that_differ_are_taken_together(session: Session, tmp_path: Path) -> None:
+    files = [tmp_path / "first.npy", tmp_path / "second.npy"]
+    for value, file in enumerate(files, 1):
+        labels = np.zeros(SHAPE, np.uint8)
+        labels[20, value : value + 2] = value
+        np.save(file, labels)
+    assert take_labels(session, files, None) == 3
+    given = session.answers.given
+    assert [given[20 * SIDE + column].value for column in (1, 2, 3)] == [1, 2, 2]
+    session.answer(20 * SIDE + 2, 1)
+    assert take_labels(session, files, None) == 0 and given[20 * SIDE + 2].value == 1  # the same command again
 
 
 def test_a_session_is_exported_from_its_folder(

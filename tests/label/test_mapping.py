@@ -9,6 +9,7 @@ import pytest
 from hsi_al.label import mapping
 from hsi_al.label.features import TileFeatures
 from hsi_al.label.mapping import Map, some_candidates
+from hsi_al.label.server import state_of
 from hsi_al.label.session import Refused, Session
 from hsi_al.label.tiles import window_of
 from hsi_al.scenes.scene import Scene
@@ -121,6 +122,20 @@ def test_a_whole_scene_in_view_is_mapped_from_the_grid_that_is_known(tmp_path: P
     assert np.array_equal(session.map.classes[grid], session.planner.learner.predict(grid).predicted_class + 1)
 
 
+def test_a_map_is_not_current_before_the_first_part_of_the_new_one(tmp_path: Path, scene: Scene) -> None:
+    session = begun(tmp_path / "s", scene)
+    finished(session)
+    assert state_of(session)["map_current"]
+    session.answer(20 * WIDTH, int(CLASSES[20, 0]))
+    assert not state_of(session)["map_current"]
+    session.learn()
+    state = state_of(session)
+    assert (state["map_labels"], state["n_labelled"], state["map_current"]) == (12, 13, False)
+    finished(session)
+    state = state_of(session)
+    assert (state["map_labels"], state["n_labelled"], state["map_current"]) == (13, 13, True)
+
+
 def test_an_assessment_waits_for_the_whole_map(tmp_path: Path, scene: Scene) -> None:
     session = begun(tmp_path / "s", scene)
     session.refine()
@@ -139,6 +154,20 @@ def test_an_assessment_waits_for_the_whole_map(tmp_path: Path, scene: Scene) -> 
     with pytest.raises(Refused, match="not complete"):
         session.start_assessment(20)
     assert session.map.n_labelled == 12
+
+
+def test_no_map_comes_of_a_model_whose_labels_were_taken_back(tmp_path: Path, scene: Scene) -> None:
+    session = session_in(tmp_path / "s", "a", "b", scene=scene, config=config(), at_once=1)
+    for pixel, value in ((20 * WIDTH, 1), (20 * WIDTH + 200, 2)):
+        session.answer(pixel, value)
+    session.learn()
+    session.refine()
+    session.undo()
+    session.learn()
+    assert session.map is None and not session.refine() and not session.planner.mapper.behind
+    session.redo()
+    session.learn()
+    assert (finished(session).classes > 0).any()
 
 
 @pytest.mark.parametrize("in_windows", [False, True])

@@ -17,7 +17,7 @@ import pytest
 from hsi_al.active.parts import build_scene
 from hsi_al.errors import ConfigurationError, SessionError
 from hsi_al.label import __main__ as command
-from hsi_al.label.running import begin_assessment, configuration, opened
+from hsi_al.label.running import Command, begin_assessment, configuration, opened
 from hsi_al.pool.answers import ANSWERS, session_labels
 from tests.label.fakes import answer_all, config_of, scene_of, taught
 
@@ -122,6 +122,18 @@ def test_what_is_missing_or_wrong_is_said_in_a_sentence(
     assert "--port 99999" in capsys.readouterr().err
     assert command.main(["indian_pines", "--who", "\udcff", "--no-browser"]) == 2
     assert "--who" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    for n, told in (
+        ("10001", "10,000 or fewer"),
+        ("1000000000", "10,000 or fewer"),
+        ("0", "or more"),
+        ("-5", "or more"),
+    ):
+        assert command.main(["nothing.npy", f"--assess={n}", "--no-browser"]) == 2  # before the scene is read
+        assert told in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert command.main(["nothing.npy", "--label-field=crop", "--no-browser"]) == 2
+    assert "name their file" in capsys.readouterr().err
+    assert command.main(["indian_pines", "--key=cube", "--no-browser"]) == 2
+    assert "of the catalogue has its own" in capsys.readouterr().err and not list(tmp_path.iterdir())
     monkeypatch.setattr(command, "find_spec", lambda name: None if name == "fastapi" else object())
     assert command.main(["indian_pines"]) == 2
     assert "needs fastapi" in capsys.readouterr().err
@@ -134,6 +146,15 @@ def test_an_assessment_may_be_begun_at_once(tmp_path: Path) -> None:
     assert session.answers.running is not None and session.answers.running.n_labelled == 12
     with pytest.raises(SessionError, match="too small"):
         begin_assessment(taught(tmp_path / "t", 1), 2)
+
+
+def test_options_with_several_values_may_be_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Command] = []
+    monkeypatch.setattr("hsi_al.label.running.label", given.append)
+    argv = ["field.npy", "--classes", "corn, oats", "--labels", "a.npy", "--classes=rye", "--labels", "b.npy"]
+    assert command.main(argv) == 0 and command.main(["field.npy"]) == 0
+    assert [list(one.classes) for one in given] == [["corn", "oats", "rye"], []]
+    assert [list(map(str, one.labels)) for one in given] == [["a.npy", "b.npy"], []]
 
 
 @contextmanager

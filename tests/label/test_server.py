@@ -4,6 +4,8 @@ import asyncio
 import errno
 import io
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from hsi_al.label.assessment import drawn
 from hsi_al.label.guard import MOST_BODY
 from hsi_al.label.session import Session
 from tests.label.fakes import HEADERS, MASKED, PORT, SIDE, TOKEN, TRUTH, Client, scene_of, session_in, taught
@@ -161,6 +164,9 @@ def test_an_assessment_from_the_page(client: Client, session: Session) -> None:
     assert client("DELETE", "/api/assessment").status_code == 409
     client.post("/api/assessment", n=12)
     assert client("DELETE", "/api/assessment").json()["assessment"] is None
+    assert "10,000 or fewer" in error_of(client.post("/api/assessment", n=10**9))
+    whole = client.post("/api/assessment", n=10_000).json()["assessment"]
+    assert whole["n"] == SIDE**2 - 1  # all of a small map
 
 
 def test_two_tabs_stay_consistent(client: Client, session: Session) -> None:
@@ -173,6 +179,93 @@ def test_two_tabs_stay_consistent(client: Client, session: Session) -> None:
     assert second["query"] == first["query"]
     client.post("/api/undo")
     assert session.answers.given[pixel].value == 1
+
+
+SQUARE = [[10, 10], [10, 12], [12, 12.0], [12, 10]]
+CHANGES = [
+    ("POST", "/api/labels", {"pixel_id": 3, "value": 1}),
+    ("POST", "/api/labels", {"pixel_id": 3, "value": None}),
+    ("POST", "/api/polygon", {"points": SQUARE, "value": 2}),
+    ("POST", "/api/undo", {}),
+    ("POST", "/api/redo", {}),
+    ("POST", "/api/classes", {"name": "rye"}),
+    ("PATCH", "/api/classes/2", {"name": "barley"}),
+    ("POST", "/api/assessment", {"n": 12}),
+    ("DELETE", "/api/assessment", {}),
+]
+
+
+@pytest.mark.parametrize(("method", "address", "given"), CHANGES)
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_request_that_comes_again_changes_nothing_twice(
+    client: Client, session: Session, method: str, address: str, given: dict[str, Any], restarted: bool
+) -> None:
+    if method == "DELETE":
+        client.post("/api/assessment", n=12)
+    else:  # steps to take back, and to give again
+        for pixel in (7, 8, 9, 10):
+            client.post("/api/labels", pixel_id=pixel, value=1)
+        client.post("/api/undo")
+        client.post("/api/undo")
+    before = client("GET", "/api/state").json()
+    once = client(method, address, json={**given, "id": "request-of-a-page"})
+    assert once.status_code == 200 and once.json()["version"] == before["version"] + 1
+    if restarted:  # as after kill -9 before the reply: nothing but the files
+        session = session_in(session.folder)
+        client = Client(session)
+    again = client(method, address, json={**given, "id": "request-of-a-page"})
+    changing = {"query", "classes", "n_labelled", "n_skipped", "version", "can_undo", "can_redo", "assessment"}
+    parts = changing - {"classes", "query"} if restarted else changing  # without a map there are no shares
+    assert again.status_code == 200
+    assert {name: again.json()[name] for name in parts} == {name: once.json()[name] for name in parts}
+    assert len(session.journal.events) == before["version"] + 1
+    if method != "DELETE" and "undo" in address:  # another one is carried out
+        assert (
+            client(method, address, json={**given, "id": "another-request"}).json()["version"] > again.json()["version"]
+        )
+
+
+def test_a_refused_request_may_come_again_and_an_id_stands_for_one_request(
+    client: Client, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    label = {"pixel_id": 3, "value": 1, "id": "a-random-text"}
+    monkeypatch.setattr("hsi_al.pool.journal.os.write", full)
+    assert client.post("/api/labels", **label).status_code == 507
+    monkeypatch.undo()
+    assert client.post("/api/labels", **label).json()["n_labelled"] == 9
+    version = session.answers.version
+    for address, given in (("/api/labels", {**label, "value": 2}), ("/api/undo", {"id": label["id"]})):
+        other = client.post(address, **given)
+        assert other.status_code == 400 and "every change needs a new one" in error_of(other)
+    for wrong in ("1", "", "with a space", "x" * 65, "ümläut-8", 12345678, ["a-random-text"], True):
+        response = client.post("/api/undo", id=wrong)
+        assert response.status_code == 400 and error_of(response)
+    assert session.answers.version == version
+    assert client.post("/api/undo", id=None).json()["version"] == version + 1  # as without one
+
+
+def test_a_request_that_comes_again_waits_for_the_first_one(
+    client: Client, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawing, go = threading.Event(), threading.Event()
+
+    def slow(*arguments: Any) -> Any:
+        drawing.set()
+        assert go.wait(20)
+        return drawn(*arguments)
+
+    monkeypatch.setattr("hsi_al.label.session.drawn", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(client.post, "/api/assessment", n=12, id="one-request")
+        assert drawing.wait(20)
+        second = pool.submit(client.post, "/api/assessment", n=12, id="one-request")
+        assert client.post("/api/labels", pixel_id=3, value=1, id="other-one").status_code == 200  # nobody else waits
+        go.set()
+        assert first.result().status_code == second.result().status_code == 200
+    assert len(session.answers.assessments) == 1
 
 
 # What is refused.
@@ -366,6 +459,9 @@ def test_keys_that_an_address_does_not_take_are_refused(
         ("/api/classes", {"name": "corn"}),
         ("/api/assessment", {}),
         ("/api/assessment", {"n": 1}),
+        ("/api/assessment", {"n": -40}),
+        ("/api/assessment", {"n": 10_001}),
+        ("/api/assessment", {"n": 10**9}),
         ("/api/assessment", {"n": "40"}),
     ],
 )

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from hsi_al.errors import SessionError
-from hsi_al.label.session import LATEST, Refused, Superseded, hectares
+from hsi_al.label.session import LATEST, Refused, Superseded
 from hsi_al.pool.answers import ANSWERS
 from hsi_al.randomness import generator
-from hsi_al.scenes.georeference import Georeference
+from hsi_al.scenes.georeference import Georeference, hectares
 from hsi_al.scenes.stored import stored_cube
 from tests.label.fakes import (
     MASKED,
@@ -310,6 +310,46 @@ def test_agreement_of_successive_maps_says_when_to_stop(tmp_path: Path) -> None:
     assert session_in(tmp_path / "s").agreements == session.agreements  # kept
 
 
+@pytest.mark.parametrize("answered", [0, 2, 4])
+def test_the_agreement_of_maps_goes_on_after_a_restart(tmp_path: Path, answered: int) -> None:
+    whole, broken = taught(tmp_path / "whole", 3), taught(tmp_path / "broken", 2)
+    for pixel in broken.open_pixels[:answered]:
+        broken.answer(pixel, int(TRUTH[pixel]))
+    again = session_in(tmp_path / "broken")
+    again.learn()
+    while len(again.answers.queries) < len(whole.answers.queries):
+        answer_all(again)
+        again.learn()
+    assert len(whole.agreements) == 2 and again.agreements == whole.agreements
+    kept = sorted(path.name for path in (tmp_path / "broken").glob("predicted_*"))
+    assert kept == ["predicted_2.h5", "predicted_3.h5"]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_query_that_was_not_kept_leaves_the_model_before_to_compare_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarted: bool
+) -> None:
+    whole, broken = taught(tmp_path / "whole", 3), taught(tmp_path / "broken", 2)
+    answer_all(broken)
+
+    def fails(_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(broken.journal, "append", fails)
+    with pytest.raises(OSError, match="No space"):
+        broken.learn()
+    monkeypatch.undo()
+    again = session_in(tmp_path / "broken") if restarted else broken
+    again.learn()
+    assert again.agreements == whole.agreements
+    (tmp_path / "broken" / "predicted_3.h5").write_bytes(b"damaged")
+    unknown = session_in(tmp_path / "broken")
+    unknown.learn()
+    answer_all(unknown)
+    unknown.learn()
+    assert unknown.agreements == whole.agreements  # none is better than a wrong one
+
+
 def test_a_wrong_label_is_doubted(tmp_path: Path) -> None:
     session = taught(tmp_path / "s", 3)
     wrong = next(pixel for pixel, answer in session.answers.given.items() if answer.value == 1)
@@ -465,6 +505,24 @@ def test_the_same_file_again_leaves_what_was_corrected(tmp_path: Path) -> None:
         again.take(file) == 0 and again.answers.given == before and len(again.journal.events) == session.answers.version
     )
     assert again.take([(10, 4), *file[1:]]) == 1 and again.answers.given[10].value == 4  # what the file says now
+
+
+def test_labels_that_are_taken_back_to_one_class_leave_no_map(tmp_path: Path) -> None:
+    session = session_in(tmp_path / "s", "corn", "oats")
+    for pixel, value in ((0, 1), (SIDE - 1, 2)):
+        session.answer(pixel, value)
+    session.learn()
+    assert session.map is not None
+    session.undo()
+    assert Client(session)("GET", "/api/state").json()["map_current"] is False
+    assert not session.learn()
+    state = Client(session)("GET", "/api/state").json()
+    assert (state["map_version"], state["map_labels"], state["map_current"]) == (0, 0, False)
+    with pytest.raises(Refused, match="no map"):
+        session.start_assessment(20)
+    session.redo()
+    session.learn()
+    assert session.map is not None and session.map.number == 2 and not session.due
 
 
 def test_a_problem_is_over_when_typical_pixels_are_asked_again(tmp_path: Path) -> None:

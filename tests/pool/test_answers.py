@@ -91,6 +91,18 @@ def test_an_assessment_has_a_book_of_its_own() -> None:
     assert answers.assessment is None and not answers.can_undo and len(answers.assessments) == 1
 
 
+def test_while_an_assessment_runs_its_answers_alone_are_taken_back() -> None:
+    begin = event("assessment", pixels=[4, 8], classes=[1, 2], mapped={"1": 50, "2": 50}, map_file="m.h5")
+    answers = Answers([*START, begin, event("assessed", pixel=4, value=2)])
+    assert answers.can_undo
+    answers.apply(label(5, value=1, asked=False))  # of a program, or of a file after a restart
+    assert not answers.can_undo
+    answers.apply(event("assessed", pixel=8, value=1))
+    assert answers.can_undo  # it is over
+    answers.apply(event("undo"))
+    assert not answers.can_undo and answers.can_redo and values(answers) == {5: 1}
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

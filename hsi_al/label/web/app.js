@@ -107,8 +107,19 @@ function drawWindow() {
 
 // Answers
 
+const DOUBLE = 300; // ms between two clicks at one place, in which nobody has looked at the next pixel
+let clicked = -Infinity;
+
 async function answer(value, event) {
   const started = event?.timeStamp ?? performance.now();
+  if (event?.type === "click") {
+    const double = event.detail > 1 && started - clicked < DOUBLE;
+    clicked = started;
+    if (double) {
+      say("A double click answers one pixel.");
+      return;
+    }
+  }
   if (shape) {
     await answerShape(value);
     return;

@@ -2,7 +2,7 @@
 
 import { ask, Refused } from "./api.js";
 import { $, build, closeDialog, percent, say, showDialog } from "./dom.js";
-import { change, session } from "./session.js";
+import { change, session, settled } from "./session.js";
 
 export const running = () => Boolean(session.state?.assessment && !session.state.assessment.done);
 
@@ -29,6 +29,8 @@ export function updateAssessment(before) {
 }
 
 async function stop() {
+  await settled();
+  if (!running()) return; // a second click
   if (await change("DELETE", "/api/assessment", undefined, "stopping the check")) say("The check is stopped. Its answers are kept apart from your labels.");
 }
 
@@ -44,7 +46,7 @@ export async function openAssessment() {
 }
 
 function showStart() {
-  const number = build("input", { id: "sample", type: "number", min: 2, max: 100000, value: 100, required: true, "data-testid": "sample" });
+  const number = build("input", { id: "sample", type: "number", min: 2, max: 10000, value: 100, required: true, "data-testid": "sample" });
   number.setAttribute("autofocus", "");
   const begin = async (event) => {
     event.preventDefault();

@@ -78,6 +78,7 @@ function editClass(value) {
 
 /** The form that adds a class. */
 export function startClasses() {
+  let adding = null; // the name that is on its way: Enter may be pressed twice
   $("add").addEventListener("submit", async (event) => {
     event.preventDefault();
     const name = $("new-class").value.trim();
@@ -86,7 +87,11 @@ export function startClasses() {
       say(session.state?.classes.length ? "Keys answer again." : "Type the name of a class first.");
       return;
     }
-    if (await change("POST", "/api/classes", { name }, `adding the class ${name}`)) {
+    if (session.busy && adding === name) return;
+    adding = name;
+    const done = await change("POST", "/api/classes", { name }, `adding the class ${name}`);
+    adding = null;
+    if (done) {
       $("new-class").value = "";
       const added = session.state.classes.find((one) => one.name === name);
       say(`${name} is added${added?.key ? `: key ${added.key}` : ""}. Type another, or press Escape and answer by key.`);

@@ -40,28 +40,33 @@ export function clearAlert(key) {
 }
 
 const sentenceOf = (error) => (error instanceof Refused ? error.message
-  : "The program did not answer. Is it still running in its terminal?");
+  : "The program did not answer. Is it still running in its terminal? Trying again does nothing twice.");
 
 /**
  * Send a change and take the state that it answers with. A refusal stays on the page with a button to try again.
- * `what` says what was to be done ("Corn for row 3, column 4"); returns the answer, or null when it was refused.
+ * `what` says what was to be done ("Corn for row 3, column 4"); returns the answer, or null when the person gives it up.
+ * A reply may be lost after the change was made: by its `id` the program knows a request that comes again.
  */
-export async function change(method, path, body, what, { state = true, seconds } = {}) {
+export async function change(method, path, body, what, { state = true, seconds, id = crypto.randomUUID() } = {}) {
   await settled();
   let finished;
   session.busy = new Promise((resolve) => { finished = resolve; });
   changes += 1;
   try {
-    const answer = await ask(method, path, body, seconds);
+    const answer = await ask(method, path, state ? { ...body, id } : body, seconds);
     clearAlert("refused");
     changes += 1;
     if (state) take(answer);
     return answer;
   } catch (error) {
     if (error instanceof NoAnswer) lost(error);
-    alert("refused", `Not done: ${what}. ${sentenceOf(error)}`,
-      ["Try again", () => change(method, path, body, what, { state, seconds })], ["Dismiss", () => clearAlert("refused")]);
-    return null;
+    const unknown = error instanceof NoAnswer ? ", as far as this page knows" : "";
+    // What follows the answer follows it after another try, too.
+    return new Promise((resolve) => {
+      alert("refused", `Not done: ${what}${unknown}. ${sentenceOf(error)}`,
+        ["Try again", () => resolve(change(method, path, body, what, { state, seconds, id }))],
+        ["Dismiss", () => { clearAlert("refused"); resolve(null); }]);
+    });
   } finally {
     session.busy = null;
     changes += 1;
