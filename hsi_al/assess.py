@@ -214,21 +214,18 @@ def assessed(map_: ClassMap, answers: Path) -> dict[str, Any]:
             f"{answers} asks other pixels than {answers.with_name(FROZEN)} says; put the two files of one check into "
             "one folder."
         )
-    if added := found.answers.keys() - sample.keys():
+    answered = {pixel: value for pixel, value in found.answers.items() if pixel in sample}
+    if added := len(found.answers) - len(answered):
         complain(
-            f"Warning: {len(added)} points that were added to {answers} are left out: only pixels drawn at random tell "
-            "how accurate a map is."
+            f"Warning: {added} points that were added to {answers} are left out: only pixels drawn at random tell how "
+            "accurate a map is."
         )
     named = {name.casefold(): value for value, (name, _) in classes.items()}
-    for text in sorted({value for value in found.answers.values() if isinstance(value, str)}):
+    for text in sorted({value for value in answered.values() if isinstance(value, str)}):
         if text.casefold() not in named:  # a class that the map missed
             named[text.casefold()] = max(classes) + 1
             classes[max(classes) + 1] = text, UNMAPPED
-    given = {
-        pixel: named[value.casefold()] if isinstance(value, str) else value
-        for pixel, value in found.answers.items()
-        if pixel in sample
-    }
+    given = {pixel: named[value.casefold()] if isinstance(value, str) else value for pixel, value in answered.items()}
     if not any(given.values()):
         raise SessionError(
             f"No point of {answers} has a class yet ({len(given)} can't be told); open it in QGIS and choose the class "

@@ -320,7 +320,7 @@ class Experiment:
                 self.ranks.from_first(lambda: self.write_georeferenced(values[-1], uncertainty))
 
     def write_georeferenced(self, class_map: Labels, uncertainty: NDArray[np.float32] | None) -> None:
-        """Write the map, filtered if that is wanted, the labels for QGIS and other software, and a page about the map."""
+        """Write the map, filtered if that is wanted, the labels for QGIS and others, and a page about the map."""
         from hsi_al.report.georeferenced import write_georeferenced, write_labels
         from hsi_al.report.map_report import REPORT, write_run_report
 
