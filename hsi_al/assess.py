@@ -10,6 +10,7 @@ import argparse
 import json
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -44,6 +45,7 @@ POINTS, FROZEN = "check.gpkg", "check.json"
 RESULTS = ("accuracy.json", "report.html")
 UNMAPPED = "#888888"  # colour of classes that the map doesn't have
 READ_BYTES = 2**26
+MOST_CLASSES = 1000
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,19 @@ def read_map(path: Path, key: str | None = None) -> ClassMap:
         counts = class_counts(values)
         if not counts:
             raise SceneError(f"{path} maps no pixel: all of them are 0 or without data, so there is nothing to assess.")
+        if len(counts) > MOST_CLASSES:
+            raise SceneError(
+                f"{path} is no class map: it holds {len(counts):,} different values, and at most {MOST_CLASSES} "
+                "classes can be checked; name the file of the map."
+            )
         return ClassMap(path, values, counts, classes_of(rows, sorted(counts)), rows.georeference)
 
 
 def classes_of(rows: Rows, values: Sequence[int]) -> list[LabelClass]:
     """Return names and colours of label values, as the file says, or `class 3` and the colours of other pictures."""
     told = {value: written((rows.class_names or {}).get(value, "")) or f"class {value}" for value in values}
-    names = {value: name if [*told.values()].count(name) == 1 else f"{name} ({value})" for value, name in told.items()}
+    owners = Counter(name.casefold() for name in told.values())  # of two classes of a name an answer could mean either
+    names = {value: f"{name} ({value})" if owners[name.casefold()] > 1 else name for value, name in told.items()}
     kept = {value: rgb for value, rgb in (rows.class_colours or {}).items() if value in told}
     colours = kept if len({*kept.values()}) == len(values) else colour_of(values)  # alike ones can't be told apart
     return [LabelClass(value, names[value], "", "#{:02x}{:02x}{:02x}".format(*colours[value])) for value in values]
@@ -286,10 +294,21 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("map", type=Path, metavar="MAP", help="class map: map.tif, or another raster of whole numbers")
     found.add_argument("--key", help="key of the map in its file; default: the only array in the file")
     found.add_argument("--n", type=int, default=200, help="pixels to draw (default: 200)")
-    found.add_argument("--seed", type=int, default=0, help="another one draws other pixels (default: 0)")
+    found.add_argument("--seed", type=natural, default=0, help="another one draws other pixels (default: 0)")
     found.add_argument("--output", type=Path, help="folder of the check; default: MAP-check beside the map")
     found.add_argument("--answers", type=Path, metavar="check.gpkg", help="the answered points; results go beside them")
     return found
+
+
+def natural(text: str) -> int:
+    """Parse a whole number from 0.
+
+    Raises:
+        ValueError: It is anything else; argparse turns this into its error message.
+    """
+    if (number := int(text)) < 0:
+        raise ValueError(text)
+    return number
 
 
 def main(argv: Sequence[str] | None = None) -> int:

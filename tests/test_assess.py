@@ -14,12 +14,12 @@ from hsi_al.label.assessment import allocated
 from hsi_al.manifest import read_sealed, sealed
 from hsi_al.scenes.georaster import write_class_map
 from hsi_al.scenes.georeference import Georeference
-from tests.label.fakes import UTM
 
 rasterio = pytest.importorskip("rasterio", reason="the extra geo is not installed")
 pyogrio = pytest.importorskip("pyogrio", reason="the extra geo is not installed")
 shapely = pytest.importorskip("shapely", reason="the extra geo is not installed")
 
+UTM = rasterio.crs.CRS.from_epsg(32632).to_wkt()
 WHERE = Georeference(UTM, (20.0, 0.0, 500000.0, 0.0, -20.0, 5400000.0))  # pixels of 0.04 ha
 NAMES = {1: "corn", 4: "<script>alert(1)</script> & 'Ko'", 7: "pond"}
 COLOURS = {1: (255, 200, 0), 4: (0, 120, 0), 7: (0, 0, 255)}
@@ -198,9 +198,9 @@ def test_names_and_colours_of_the_map_are_taken(folder: Path) -> None:
     found = read_map(folder / "map.tif")
     assert [(one.value, one.name) for one in found.classes] == [*NAMES.items()]
     assert [one.colour for one in found.classes] == ["#ffc800", "#007800", "#0000ff"]
-    write_class_map(folder / "b.tif", CLASS_MAP, WHERE, {1: "a", 4: "a", 7: "b"}, dict.fromkeys(NAMES, (1, 2, 3)))
+    write_class_map(folder / "b.tif", CLASS_MAP, WHERE, {1: "a", 4: "A", 7: "b"}, dict.fromkeys(NAMES, (1, 2, 3)))
     found = read_map(folder / "b.tif")
-    assert [one.name for one in found.classes] == ["a (1)", "a (4)", "b"]  # else answers could mean either
+    assert [one.name for one in found.classes] == ["a (1)", "A (4)", "b"]  # else answers could mean either
     assert len({one.colour for one in found.classes}) == 3
     (folder / "map.tif.aux.xml").write_text('<!DOCTYPE a [<!ENTITY b "c">]><PAMDataset>&b;</PAMDataset>')
     assert [one.name for one in read_map(folder / "map.tif").classes] == ["class 1", "class 4", "class 7"]
@@ -332,6 +332,10 @@ def test_what_is_no_class_map_is_refused(folder: Path, capsys: pytest.CaptureFix
     assert "shares.npy is no class map" in refused(capsys, "shares.npy")
     np.save("cube.npy", np.ones((4, 5, 6), np.uint8))
     assert "cube.npy has shape (4, 5, 6)" in refused(capsys, "cube.npy")
+    np.save("band.npy", np.arange(3000).reshape(50, 60))
+    assert "band.npy is no class map: it holds 2,999 different values" in refused(capsys, "band.npy")
+    with pytest.raises(SystemExit):
+        main(["map.tif", "--seed", "-1"])
     np.save("empty.npy", np.zeros((4, 5), np.uint8))
     assert "maps no pixel" in refused(capsys, "empty.npy")
     assert "too small to assess a map of 3 classes; take 6" in refused(capsys, "map.tif", "--n", "5")

@@ -14,9 +14,11 @@ import yaml
 from hsi_al.config.schema import QUESTIONS
 from hsi_al.report.map_report import write_prediction_report, write_run_report
 from hsi_al.scenes.georeference import Georeference
-from tests.label.fakes import UTM
 from tests.report.fakes import write_h5, write_run
 
+rasterio = pytest.importorskip("rasterio", reason="the extra geo is not installed")
+
+UTM = rasterio.crs.CRS.from_epsg(32632).to_wkt()
 WHERE = Georeference(UTM, (50.0, 0.0, 500000.0, 0.0, -50.0, 5400000.0))  # pixels of 0.25 ha
 HOSTILE = "<script>alert('x')</script>"
 CELL = re.compile(r"<td>(?:<span[^>]*></span>)?([^<]*)</td>")
@@ -47,7 +49,6 @@ def report(run: Path) -> str:
 
 
 def test_the_page_says_what_the_files_say(tmp_path: Path) -> None:
-    pytest.importorskip("rasterio")
     text = report(run_of(tmp_path / "run"))
     with h5py.File(tmp_path / "run" / "predictions.h5") as file:
         values, counts = np.unique(file["class_map"], return_counts=True)
@@ -97,7 +98,6 @@ def test_a_filtered_map_is_the_one_that_is_shown(tmp_path: Path) -> None:
 
 
 def test_the_page_about_a_prediction_knows_no_accuracy(tmp_path: Path) -> None:
-    pytest.importorskip("rasterio")
     run = run_of(tmp_path / "run")
     class_map = np.array([[0, 2, 3, 3]], np.uint8)
     path = write_prediction_report(tmp_path / "report.html", Path("a") / HOSTILE, run, class_map, WHERE, [HOSTILE])
