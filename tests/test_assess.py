@@ -316,12 +316,16 @@ def test_another_map_or_a_damaged_check_is_refused(folder: Path, capsys: pytest.
     kept = frozen.read_text()
     frozen.write_text(kept.replace('"1": 100', '"1": 900'))
     assert "is damaged or of another version" in refused(capsys, "map.tif", "--answers", str(path))
+    content = json.loads(kept)
+    del content["checksum"]
+    frozen.write_text(json.dumps(content))  # somebody has taken the seal off
+    assert "is damaged or of another version" in refused(capsys, "map.tif", "--answers", str(path))
     frozen.write_text("[]")
     assert "is damaged or of another version" in refused(capsys, "map.tif", "--answers", str(path))
     frozen.write_text(kept)
-    content = read_sealed(frozen)
-    assert content is not None and content["seed"] == 0
-    frozen.write_text(sealed(content | {"format": "hsi_al check 99"}))
+    sound = read_sealed(frozen)
+    assert sound is not None and sound["seed"] == 0
+    frozen.write_text(sealed(sound | {"format": "hsi_al check 99"}))
     assert "is damaged or of another version" in refused(capsys, "map.tif", "--answers", str(path))
     frozen.unlink()
     assert "check.json is missing" in refused(capsys, "map.tif", "--answers", str(path))
