@@ -10,6 +10,7 @@ COMMANDS = {
     "run": "learns a scene in rounds of labels, and records accuracies and maps",
     "label": "asks a person for labels in the browser, maps the scene, checks the map",
     "predict": "applies a finished run to another cube",
+    "assess": "draws pixels of a map to check, and tells its accuracy and areas from the answers",
     "report": "tables, comparisons and pictures of runs",
     "scenes": "describes a file of a scene, and says how to run it",
 }

@@ -1,8 +1,8 @@
 """Apply a finished run's model to a scene: `python -m hsi_al.predict RUN_DIRECTORY CUBE_FILE`.
 
 Writes `class_map.h5` (label values, H x W) and `map.png`; for a georeferenced cube also `map.tif` with its style
-`map.qml`, and `uncertainty.tif`. The cube needs the bands of the training scene; they are matched by wavelength where
-both have them. It is scaled as the training scene was. For exit codes see `hsi_al.cli.console`.
+`map.qml`, `uncertainty.tif` and `report.html`. The cube needs the bands of the training scene; they are matched by
+wavelength where both have them. It is scaled as the training scene was. For exit codes see `hsi_al.cli.console`.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al.active.experiment import use_threads
+from hsi_al.active.meta import command_line, git_commit
 from hsi_al.cli.console import complain, guarded
 from hsi_al.config.kept import load_kept
 from hsi_al.errors import SceneError, left_out
@@ -30,6 +31,8 @@ from hsi_al.methods.registry import build_learner, require_network, settings_of
 from hsi_al.methods.room import Task
 from hsi_al.report.figures import draw_map
 from hsi_al.report.georeferenced import write_georeferenced
+from hsi_al.report.map_report import REPORT, write_prediction_report
+from hsi_al.report.pages import Html, code, made_by
 from hsi_al.report.run_checks import finished_run
 from hsi_al.report.run_files import thinned, thinning
 from hsi_al.scenes.arrays import Rows
@@ -305,11 +308,15 @@ def write_prediction(
     names = {int(value): name for value, name in meta["class_names"].items()}
     title = f"{cube_file.stem}, by {meta['title']}"
     written = [output / "class_map.h5"]
+    on_grid, uncertainty, where = class_map, found.uncertainty, found.georeference
     if table is not None:
-        uncertainty = None if found.uncertainty is None else table.placed(found.uncertainty, np.nan)
-        written += write_georeferenced(output, table.placed(class_map, 0), uncertainty, table.georeference, names)
-    elif found.georeference is not None:
-        written += write_georeferenced(output, class_map, found.uncertainty, found.georeference, names)
+        on_grid, where = table.placed(class_map, 0), table.georeference
+        uncertainty = None if uncertainty is None else table.placed(uncertainty, np.nan)
+    if where is not None:
+        written += write_georeferenced(output, on_grid, uncertainty, where, names)
+        done = [Html(f"Command: {code(command_line('hsi_al.predict'))}"), made_by(git_commit())]
+        with left_out(str(output / REPORT), warn):
+            written.append(write_prediction_report(output / REPORT, cube_file, run_directory, on_grid, where, done))
     with left_out(str(output / "map.png"), warn):
         shown, shape = thinned(class_map), (class_map.shape[0], class_map.shape[1])
         written.append(

@@ -26,7 +26,7 @@ LAYERS = (
     {"methods"},
     {"report"},
     {"active"},
-    {"__init__", "cli", "interface", "label", "predict", "run", "__main__"},
+    {"__init__", "assess", "cli", "interface", "label", "predict", "run", "__main__"},
 )
 TOP = len(LAYERS) - 1
 TENSORS = {"torch", "torchvision", "torchmetrics", "lightning", "pytorch_lightning"}

@@ -18,7 +18,8 @@ def test_every_command_has_a_line(argv: list[str], capsys: pytest.CaptureFixture
     assert main(argv) == 0
     out, err = capsys.readouterr()
     names = [line.split()[2] for line in out.splitlines() if line.startswith("  python -m ")]
-    there = {f"hsi_al.{path.parent.name}" for path in PACKAGE.glob("*/__main__.py")} | {"hsi_al.run", "hsi_al.predict"}
+    there = {f"hsi_al.{path.parent.name}" for path in PACKAGE.glob("*/__main__.py")}
+    there |= {"hsi_al.run", "hsi_al.predict", "hsi_al.assess"}
     assert len(names) == len(set(names)) and set(names) == there and all(map(find_spec, names))
     assert "--help" in out and max(map(len, out.splitlines())) <= 110 and not err
 

@@ -1,11 +1,13 @@
 """docs/own-scene.md, line by line, on an ENVI file and a shapefile made from Indian Pines."""
 
+import json
 import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hsi_al.assess import main as assess
 from hsi_al.predict import main as predict
 from hsi_al.scenes.catalogue import load_catalogue_scene
 from tests.conftest import CommandLine
@@ -60,8 +62,9 @@ def test_every_command_of_the_page(
     tmp_path: Path, command_line: CommandLine, capfd: pytest.CaptureFixture[str]
 ) -> None:
     made = write_field(tmp_path)
-    look, run, apply = commands()
+    look, run, apply, check, tell = commands()
     assert [given[0] for given in (look, run, apply)] == ["hsi_al.scenes", "hsi_al.run", "hsi_al.predict"]
+    assert check[0] == tell[0] == "hsi_al.assess"
     from hsi_al.scenes.__main__ import main as describe
 
     assert describe(look[1:]) == 0
@@ -88,6 +91,8 @@ def test_every_command_of_the_page(
     with rasterio.open(folder / "uncertainty.tif") as raster:
         uncertainty = raster.read(1)
     assert (uncertainty[:3] == -1).all() and (uncertainty[3:] >= 0).all() and uncertainty.max() <= 1
+    report = (folder / "report.html").read_text()
+    assert f"{np.count_nonzero(class_map == 9):,}</td>" in report and "complete this map" in report
     meta, _, _, (values, texts) = pyogrio.raw.read(folder / "labels.gpkg", columns=["value", "name"])
     assert len(values) == 40 and meta["crs"] == "EPSG:32616"
     assert [names[value - 1] for value in values] == texts.tolist()
@@ -99,3 +104,24 @@ def test_every_command_of_the_page(
         assert np.array_equal(raster.read(1), class_map)
     with rasterio.open(tmp_path / "outputs" / "field-map" / "uncertainty.tif") as raster:
         assert np.allclose(raster.read(1), uncertainty)
+    assert "Unknown: no label of this image" in (tmp_path / "outputs" / "field-map" / "report.html").read_text()
+    assert assess(check[1:]) == 0
+    path = tmp_path / tell[-1]
+    meta, _, places, columns = pyogrio.raw.read(path)
+    fields = dict(zip(meta["fields"], columns, strict=True))
+    rows, columns = fields["row"], fields["column"]
+    fields["class"] = expected[rows, columns].astype(float)  # 0 where nobody has been: can't tell
+    pyogrio.raw.write(
+        path, places, [*fields.values()], [*fields], layer="check", geometry_type="Point", crs=meta["crs"]
+    )
+    assert assess(tell[1:]) == 0
+    found = json.loads((path.parent / "accuracy.json").read_text())
+    known = expected[rows, columns] > 0
+    assert found["n"] == len(rows) == 200 and found["skipped"] == np.count_nonzero(~known)
+    pairs = list(zip(class_map[rows, columns][known], expected[rows, columns][known], strict=True))
+    shares = [
+        np.mean([true == value for shown, true in pairs if shown == value]) * np.mean(class_map[class_map > 0] == value)
+        for value in range(1, 10)
+    ]
+    assert found["overall"]["estimate"] == pytest.approx(sum(shares))
+    assert found["classes"][8]["name"] == names[8] == "Woods"

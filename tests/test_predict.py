@@ -192,6 +192,10 @@ def test_a_map_of_emit_is_placed_on_the_ground(tmp_path: Path, command_line: Com
         assert np.array_equal(raster.read(1), np.where(empty, 0, class_map[rows, columns]))
     with rasterio.open("out/uncertainty.tif") as raster:
         assert np.array_equal(raster.read(1) == -1, empty)
+    pages = [Path("run/report.html"), Path("out/report.html")]
+    assert [page.exists() for page in pages] == [False, True]  # the run itself lies nowhere
+    on_ground = np.where(empty, 0, class_map[rows, columns])
+    assert f"<td>{np.count_nonzero(on_ground == 5)}</td>" in pages[1].read_text()
     assert main(["run", "truth.npy", "--on-ground"]) == 2
 
 

@@ -320,8 +320,9 @@ class Experiment:
                 self.ranks.from_first(lambda: self.write_georeferenced(values[-1], uncertainty))
 
     def write_georeferenced(self, class_map: Labels, uncertainty: NDArray[np.float32] | None) -> None:
-        """Write the map, filtered if that is wanted, and the labels for QGIS and other software."""
+        """Write the map, filtered if that is wanted, the labels for QGIS and others, and a page about the map."""
         from hsi_al.report.georeferenced import write_georeferenced, write_labels
+        from hsi_al.report.map_report import REPORT, write_run_report
 
         scene = self.parts.scene
         assert scene.georeference is not None
@@ -339,6 +340,9 @@ class Experiment:
             scene.width,
             scene.class_names,
         )
+        self.meta.write("running")  # with the accuracies of the filtered map, which the page reads
+        with left_out(str(self.path / REPORT), warn):
+            write_run_report(self.path)
 
     def write_profile(self, seconds: dict[str, float]) -> None:
         """Write the seconds per phase of this call to `profile.md` and print them."""

@@ -62,7 +62,7 @@ class MetaFile:
                 "labels_from": parts.labels_from,
                 "asker": None if parts.asker is None else parts.asker.learner.describe(),
                 "test_pixels_in_training_patches": parts.overlap(),
-                "command": shlex.join([Path(sys.executable).name, "-m", "hsi_al.run", *sys.argv[1:]]),
+                "command": command_line("hsi_al.run"),
                 "git_commit": git_commit(),
                 "versions": {name: version(name) for name in ("hsi_al", "torch", "lightning", "numpy")}
                 | {"python": platform.python_version()},
@@ -75,6 +75,11 @@ class MetaFile:
                 "peak_memory_mb": max(earlier.get("peak_memory_mb") or 0, peak_memory_mb() or 0) or None,
             }
         )
+
+
+def command_line(module: str) -> str:
+    """Return the command that this process was started with, given the module of the package that it runs."""
+    return shlex.join([Path(sys.executable).name, "-m", module, *sys.argv[1:]])
 
 
 def device_name(device: object) -> str:

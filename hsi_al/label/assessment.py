@@ -26,6 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al.errors import SessionError
+from hsi_al.report.run_files import class_counts
+from hsi_al.scenes.arrays import blocks
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -33,6 +35,7 @@ QUANTILE = 1.96  # of the normal distribution, for 95 %
 PSEUDO = 4.0  # pixels that every stratum's counts are increased by for variances, as in Agresti and Coull (1998)
 MOST_EQUAL = 25  # pixels that every class gets before the rest is shared in proportion
 LEAST = 2  # pixels of a class: a variance needs two
+BLOCK = 2**20  # pixels of a map looked through at once
 
 
 @dataclass(frozen=True)
@@ -238,22 +241,30 @@ def allocated(mapped: Ids, n: int) -> Ids:
     return shares
 
 
-def drawn(classes: NDArray[np.uint8], n: int, rng: np.random.Generator) -> Ids:
+def drawn(classes: NDArray[np.unsignedinteger[Any]], n: int, rng: np.random.Generator) -> Ids:
     """Draw a stratified random sample of a map (N,), 0 = not mapped; pixel ids in random order.
 
     Raises:
         SessionError: It is too small for the classes of the map, or nothing is mapped.
     """
-    mapped = np.bincount(classes, minlength=256).astype(np.int64)
-    mapped[0] = 0
-    if not mapped.any():
+    mapped = class_counts(classes)
+    if not mapped:
         raise SessionError("There is no map to assess yet; label pixels of two classes or more.")
-    parts = [
-        rng.choice(np.flatnonzero(classes == value), share, replace=False)
-        for value, share in enumerate(allocated(mapped, n).tolist())
-        if share
-    ]
-    return rng.permutation(np.concatenate(parts)).astype(np.int64)
+    shares = allocated(np.array([*mapped.values()], np.int64), n).tolist()
+    # Of each class the numbers of its drawn pixels, counted in the order of the map: ids of all pixels take too much.
+    wanted = {
+        value: np.sort(rng.choice(count, share, replace=False))
+        for (value, count), share in zip(mapped.items(), shares, strict=True)
+    }
+    found, seen = [], dict.fromkeys(mapped, 0)
+    for first, last in blocks(len(classes), BLOCK):
+        part = classes[first:last]
+        for value, count in class_counts(part).items():
+            low, high = np.searchsorted(wanted[value], (seen[value], seen[value] + count))
+            if low < high:
+                found.append(first + np.flatnonzero(part == value)[wanted[value][low:high] - seen[value]])
+            seen[value] += count
+    return rng.permutation(np.concatenate(found)).astype(np.int64)
 
 
 def report(

@@ -3,11 +3,12 @@
 `query.gpkg` has a point for every pixel that is asked, with the fields `pixel_id`, `row`, `column`, `class` (empty),
 and `points`, the number of points in the file. The style beside it makes `class` a drop-down list with the names of
 the classes, and 0 for "can't tell". Points that a person adds have no `pixel_id`, and label the pixel that they lie in.
+In a file with the text field `other` a person can name a class that isn't in the list.
 """
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
@@ -23,6 +24,7 @@ from hsi_al.scenes.readers import existing_file
 LAYER = "query"
 UNSURE = 0  # the class "can't tell" in a file
 FIELDS = ("pixel_id", "class", "points")
+OTHER = "other"  # field with the name of a class that isn't in the list
 
 
 def write_labels(
@@ -58,9 +60,27 @@ def write_labels(
 
 
 def write_query(
-    path: Path, pixels: Sequence[int], classes: Sequence[LabelClass], width: int, where: Georeference | None
+    path: Path,
+    pixels: Sequence[int],
+    classes: Sequence[LabelClass],
+    width: int,
+    where: Georeference | None,
+    layer: str = LAYER,
+    has_other: bool = False,
 ) -> list[Path]:
     """Write the pixels that are asked as points to be answered in QGIS, with a style.
+
+    Args:
+        path: Such as `query.gpkg`.
+        pixels: Pixel ids, in the order of the points.
+        classes: The classes to choose from.
+        width: Columns of the scene.
+        where: Where the scene lies; None = unknown.
+        layer: Name of the layer.
+        has_other: Whether to add the empty text field `other`.
+
+    Returns:
+        The files written.
 
     Raises:
         OSError: A file can't be written.
@@ -68,12 +88,13 @@ def write_query(
     ids = np.array(pixels, np.int64)
     write_points(
         path,
-        LAYER,
+        layer,
         ids,
         width,
         where,
         pixel_id=ids,
         **{"class": np.full(len(ids), np.nan)},
+        **({OTHER: np.full(len(ids), None, object)} if has_other else {}),
         points=np.full(len(ids), len(ids), np.int32),
     )
     return [path, write_style(path.with_suffix(".qml"), classes)]
@@ -95,10 +116,23 @@ def is_query(path: Path) -> bool:
         raise SessionError(f"{path} can't be read ({str(error).splitlines()[0]}); export it again.") from error
 
 
+class Returned(NamedTuple):
+    """What an edited file of questions says.
+
+    Attributes:
+        asked: The pixels that the file asks.
+        answers: Pixel id -> label value of every answered point, None = can't tell; a text names a class that isn't
+            in the list. Points that were added are among them.
+    """
+
+    asked: frozenset[int]
+    answers: dict[int, int | str | None]
+
+
 def read_query(
     path: Path, classes: Collection[int], shape: tuple[int, int], where: Georeference | None
 ) -> list[tuple[int, int | None]]:
-    """Read an edited `query.gpkg`.
+    """Read an edited `query.gpkg`: pixel id and label value of every answered point, None = can't tell.
 
     Args:
         path: The file.
@@ -106,29 +140,60 @@ def read_query(
         shape: Rows and columns of the scene.
         where: Where the scene lies; None = unknown.
 
-    Returns:
-        Pixel id and label value of every answered point, None = can't tell.
+    Raises:
+        SessionError: As for `returned`.
+        SceneError: As for `returned`.
+    """
+    found = returned(path, classes, shape, where)
+    return [(pixel, value) for pixel, value in found.answers.items() if not isinstance(value, str)]
+
+
+def returned(
+    path: Path,
+    classes: Collection[int],
+    shape: tuple[int, int],
+    where: Georeference | None,
+    layer: str = LAYER,
+    has_other: bool = False,
+) -> Returned:
+    """Read an edited file of questions.
+
+    Args:
+        path: The file.
+        classes: Label values that the file lets choose from.
+        shape: Rows and columns of the scene.
+        where: Where the scene lies; None = unknown.
+        layer: Layer of the file.
+        has_other: Whether its field `other` names classes.
 
     Raises:
-        SessionError: A class is unknown, a point was moved or deleted, or two points of a pixel differ.
+        SessionError: The file has other layers or fields, a class is unknown, a point was moved or deleted, or two
+            points of a pixel differ.
         SceneError: A library is missing, or the file can't be read.
     """
     require_geo(f"{path} holds points, which")
     existing_file(path)
     import shapely
+    from pyogrio.errors import DataLayerError
     from pyogrio.raw import read
 
+    fields = [*FIELDS, *([OTHER] if has_other else [])]
     with reading(path):
-        meta, fids, geometries, columns = read(path, layer=LAYER, columns=list(FIELDS), force_2d=True, return_fids=True)
+        try:
+            meta, fids, geometries, columns = read(path, layer=layer, columns=fields, force_2d=True, return_fids=True)
+        except DataLayerError as error:
+            raise SessionError(f"{path} has no layer {layer!r}; take the file that was written for answers.") from error
     if where is not None and where.crs and meta["crs"] and not same_crs(where.crs, wkt_of(meta["crs"])):
         raise SessionError(
             f"{path} is in another coordinate reference system than the scene; save it in that of the scene."
         )
     values = dict(zip(map(str, meta["fields"]), columns, strict=True))
-    for name, column in values.items():
-        if np.asarray(column).dtype.kind not in "fiu":
+    texts = [" ".join(str(text).split()) if text else "" for text in values.pop(OTHER, [None] * len(fids))]
+    for name in FIELDS:
+        if name not in values or np.asarray(values[name]).dtype.kind not in "fiu":
+            lacks = "holds no numbers" if name in values else "is missing"
             raise SessionError(
-                f"{path}: the field {name} holds no numbers; export the query again, and keep its fields."
+                f"{path}: the field {name} {lacks}; take the file as it was written, and keep its fields."
             )
     ids, given, points = (np.asarray(values[name], np.float64) for name in FIELDS)
     expected = points[np.isfinite(points)]
@@ -136,30 +201,49 @@ def read_query(
     if len(expected) and int(asked.sum()) != int(expected[0]):
         raise SessionError(
             f"{path} has {int(asked.sum())} of its {int(expected[0])} points; points were deleted or copied. Leave the "
-            "class of a point empty instead, and export the query again."
+            "class of a point empty instead, and take the file as it was written."
         )
     shapes = shapely.from_wkb(geometries)
-    found: dict[int, int | None] = {}
+    found: dict[int, int | str | None] = {}
     for number, fid in enumerate(np.asarray(fids).tolist()):
-        if not np.isfinite(given[number]):
+        if not np.isfinite(given[number]) and not texts[number]:
             continue
         name = f"{path}: the point with fid {fid}"
         pixel = pixel_at(shapes[number], shape, where)
         if asked[number] and pixel != int(ids[number]):
-            raise SessionError(f"{name} was moved from its pixel {int(ids[number])}; export the query again.")
+            row, column = divmod(int(ids[number]), shape[1])
+            raise SessionError(
+                f"{name} was moved from its pixel {int(ids[number])} (row {row}, column {column}); move it back."
+            )
         if pixel is None:
             raise SessionError(f"{name} lies outside of the scene; delete it, or move it inside.")
-        value = float(given[number])
-        if value != UNSURE and (not value.is_integer() or int(value) not in classes):
-            raise SessionError(
-                f"{name} has the class {value:g}, which the session doesn't know; it has "
-                f"{', '.join(map(str, sorted(classes)))}, and {UNSURE} for can't tell."
-            )
-        label = None if value == UNSURE else int(value)
+        label = answer_of(name, given[number], texts[number], classes)
         if pixel in found and found[pixel] != label:
             raise SessionError(f"{name} gives pixel {pixel} another class than a point before it; delete one of them.")
         found[pixel] = label
-    return list(found.items())
+    return Returned(frozenset(ids[asked].astype(np.int64).tolist()), found)
+
+
+def answer_of(name: str, given: float, text: str, classes: Collection[int]) -> int | str | None:
+    """Return the answer of a point, given its class (NaN = none) and the text of its field `other`.
+
+    Raises:
+        SessionError: The class is unknown, or there is a text beside it.
+    """
+    if text and np.isfinite(given):
+        raise SessionError(
+            f"{name} has the class {given:g} and {text!r} in the field {OTHER}; leave one of them empty."
+        )
+    if text:
+        return text
+    if given == UNSURE:
+        return None
+    if not float(given).is_integer() or int(given) not in classes:
+        raise SessionError(
+            f"{name} has the class {given:g}, which there isn't; there are {', '.join(map(str, sorted(classes)))}, and "
+            f"{UNSURE} for can't tell."
+        )
+    return int(given)
 
 
 def pixel_at(point: Any, shape: tuple[int, int], where: Georeference | None) -> int | None:  # noqa: ANN401

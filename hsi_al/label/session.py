@@ -32,7 +32,6 @@ from hsi_al.pool.answers import ANSWERS, KEYS, Answers, LabelClass, replayed
 from hsi_al.pool.journal import Journal
 from hsi_al.randomness import generator
 from hsi_al.report.palette import colour_of
-from hsi_al.scenes.georeference import hectares
 from hsi_al.scenes.scene import Scene
 
 Ids = NDArray[np.int64]
@@ -373,7 +372,8 @@ class Session:
                 if pixel in found.answers
             ]
             names = {value: (one.name, one.colour) for value, one in self.answers.classes.items()}
-            return report(found.mapped, sample, len(found.pixels), names, hectares(self.scene.georeference))
+            where = self.scene.georeference
+            return report(found.mapped, sample, len(found.pixels), names, where.hectares if where else None)
 
     # Classes.
 

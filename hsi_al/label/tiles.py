@@ -5,9 +5,7 @@ Level `max_level` has the full resolution, every lower one half of it. Tile x_y 
 """
 
 import math
-import struct
 import threading
-import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hsi_al.report.pages import png
 from hsi_al.scenes.preparation import sampled
 from hsi_al.scenes.scene import Scene
 from hsi_al.scenes.stored import StoredCube
@@ -68,20 +67,6 @@ def window_of(height: int, width: int, level: int, x: int, y: int) -> Window | N
     if first >= height or left >= width:
         return None
     return Window(first, min(height, first + SIDE * step), left, min(width, left + SIDE * step), step)
-
-
-def png(pixels: Bytes) -> bytes:
-    """Return a picture (h, w, 3) or (h, w, 4), 8 bits a channel, as a PNG file."""
-    height, width, channels = pixels.shape
-    lines = np.zeros((height, 1 + width * channels), np.uint8)  # a line begins with its filter, 0 = none
-    lines[:, 1:] = pixels.reshape(height, -1)
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, {3: 2, 4: 6}[channels], 0, 0, 0)
-    packed = chunk(b"IDAT", zlib.compress(lines.tobytes(), 1))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + packed + chunk(b"IEND", b"")
 
 
 class ScenePictures:

@@ -1,6 +1,7 @@
 """Readers of the files of a run directory that reports need; contents are checked."""
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -387,6 +388,19 @@ def thinned(picture: Any) -> npt.NDArray[Any]:  # noqa: ANN401
         return np.asarray(picture[()])
     rows = step * max(1, MOST_PIXELS // (step * width))  # read in parts, since HDF5 is slow at strided reads
     return np.concatenate([picture[first : first + rows][::step, ::step] for first in range(0, height, rows)])
+
+
+def class_counts(class_map: Any) -> dict[int, int]:  # noqa: ANN401
+    """Return label value -> pixels of a map (H, W) or (N,), an array or an HDF5 data set; 0 = not mapped is no class.
+
+    Part by part, so that the memory doesn't grow with the map.
+    """
+    found: Counter[int] = Counter()
+    rows = max(1, MOST_PIXELS // math.prod(class_map.shape[1:]))
+    for first in range(0, len(class_map), rows):
+        values, counts = np.unique(class_map[first : first + rows], return_counts=True)
+        found.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+    return {value: found[value] for value in sorted(found) if value}
 
 
 def whole(data: h5py.Dataset) -> npt.NDArray[Any]:

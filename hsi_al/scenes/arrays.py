@@ -70,6 +70,7 @@ class Rows:
         georeference: Where the grid lies; None = the file doesn't say.
         is_raster: Whether the format itself orders the axes: rows, columns, bands (also with a single band).
         class_names: Names of the values of a classification, as the file says; None = it says nothing.
+        class_colours: Red, green and blue (0 to 255) of the values of a classification; None = it says nothing.
     """
 
     path: Path
@@ -85,6 +86,7 @@ class Rows:
     georeference: Georeference | None = None
     is_raster: bool = False
     class_names: dict[int, str] | None = None
+    class_colours: dict[int, tuple[int, int, int]] | None = None
 
     def read(self, first: int, last: int, left: int = 0, right: int | None = None) -> NDArray[Any]:
         """Read rows `first` to `last` - 1 and columns `left` to `right` - 1, by default all columns.

@@ -64,6 +64,20 @@ class Georeference:
         return math.hypot(a, d) * float(units[-1]) if units else None
 
     @property
+    def hectares(self) -> float | None:
+        """The area of a pixel in hectares; None unless the system is a projected one, or rasterio is missing."""
+        if not self.crs or find_spec("rasterio") is None:
+            return None
+        from rasterio.crs import CRS
+
+        system = CRS.from_wkt(self.crs)
+        if not system.is_projected:
+            return None
+        a, b, _, d, e, _ = self.transform
+        metres = float(system.linear_units_factor[1])  # of a unit, which has many names: metre, US survey foot
+        return abs(a * e - b * d) * metres**2 / 1e4
+
+    @property
     def north(self) -> tuple[float, float]:
         """Direction of north on the grid, as columns to the right and rows downward, of length 1."""
         _, right, _, _, down, _ = self.inverse
@@ -125,17 +139,3 @@ def require_geo(what: str) -> None:
     for name in ("rasterio", "pyogrio", "shapely"):
         if find_spec(name) is None:
             raise SceneError(f"{what} needs {name}, which is not installed; pip install 'hsi_al[geo]'.")
-
-
-def hectares(where: Georeference | None) -> float | None:
-    """Return the area of a pixel in hectares; None unless the system is a projected one."""
-    if where is None or not where.crs or find_spec("rasterio") is None:
-        return None
-    from rasterio.crs import CRS
-
-    system = CRS.from_wkt(where.crs)
-    a, b, _, d, e, _ = where.transform
-    if not system.is_projected:
-        return None
-    metres = float(system.linear_units_factor[1])  # of a unit, which has many names: metre, Meter, US survey foot
-    return abs(a * e - b * d) * metres**2 / 1e4

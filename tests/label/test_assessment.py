@@ -151,6 +151,23 @@ def test_a_drawn_sample_is_of_the_map_in_random_order(seed: int) -> None:
         drawn(np.zeros(9, np.uint8), 5, np.random.default_rng(0))
 
 
+def test_every_pixel_of_a_class_is_drawn_equally_often_across_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps are looked through part by part; 12 pixels of a class lie in several parts, values may be large."""
+    monkeypatch.setattr("hsi_al.label.assessment.BLOCK", 7)
+    classes = np.array([0, 9, 9, 70_000, 9, 0, 70_000, 9] * 3, np.uint32)
+    rng, hits = np.random.default_rng(0), np.zeros(24)
+    for _ in range(2000):
+        ids = drawn(classes, 6, rng)
+        assert len(set(ids.tolist())) == 6
+        hits[ids] += 1
+    shares = allocated(np.array([12, 6]), 6)  # draws of each class, in ascending order of the values
+    assert not hits[classes == 0].any()
+    for value, share, count in ((9, shares[0], 12), (70_000, shares[1], 6)):
+        expected = 2000 * share / count
+        assert np.abs(hits[classes == value] - expected).max() < 4.5 * math.sqrt(expected)
+    assert sorted(drawn(classes, 18, rng).tolist()) == np.flatnonzero(classes).tolist()
+
+
 @pytest.mark.parametrize("reference", [1, 2])
 def test_an_interval_has_width_where_no_or_every_pixel_was_wrong(reference: int) -> None:
     names = {1: ("corn", "#111111"), 2: ("oats", "#222222")}

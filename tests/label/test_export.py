@@ -13,7 +13,7 @@ import pytest
 from hsi_al.errors import HsiAlError, SessionError
 from hsi_al.label import __main__ as command
 from hsi_al.label.exchange import read_query
-from hsi_al.label.exporting import amount, export
+from hsi_al.label.exporting import export
 from hsi_al.label.running import opened, take_labels
 from hsi_al.label.session import Refused, Session
 from hsi_al.pool.answers import session_labels
@@ -324,10 +324,3 @@ def test_qgis_opens_and_edits_the_questions(session: Session) -> None:
     assert "renderer categorizedSymbol 6" in done.stdout and "saved True" in done.stdout
     pixels = session.open_pixels
     assert read_query(path, [1, 2, 3, 4], SHAPE, WHERE) == [(pixels[0], 1), (pixels[1], 2)]
-
-
-def test_small_areas_are_told_apart() -> None:
-    assert amount(None) == ""
-    assert amount({"estimate": 21157.7, "interval": [14999.6, 27315.8]}) == "21,157.7 (14,999.6 to 27,315.8)"
-    assert amount({"estimate": 0.03, "interval": [0.0, 0.0612]}) == "0.0300 (0.0000 to 0.0612)"
-    assert amount({"estimate": 0.03, "interval": None}) == "0.0300"

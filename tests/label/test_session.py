@@ -13,7 +13,7 @@ from hsi_al.errors import SessionError
 from hsi_al.label.session import LATEST, Refused, Superseded
 from hsi_al.pool.answers import ANSWERS
 from hsi_al.randomness import generator
-from hsi_al.scenes.georeference import Georeference, hectares
+from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.stored import stored_cube
 from tests.label.fakes import (
     MASKED,
@@ -542,10 +542,10 @@ def test_a_problem_is_over_when_typical_pixels_are_asked_again(tmp_path: Path) -
 )
 def test_hectares_of_a_pixel(old: str, new: str, expected: float) -> None:
     pytest.importorskip("rasterio")
-    assert hectares(Georeference(UTM.replace(old, new), WHERE.transform)) == pytest.approx(expected)
+    assert Georeference(UTM.replace(old, new), WHERE.transform).hectares == pytest.approx(expected)
     degrees = UTM[UTM.index("GEOGCS") : UTM.index(",PROJECTION")]
-    assert hectares(Georeference(degrees, WHERE.transform)) is None
-    assert hectares(Georeference("", WHERE.transform)) is None and hectares(None) is None
+    assert Georeference(degrees, WHERE.transform).hectares is None
+    assert Georeference("", WHERE.transform).hectares is None
 
 
 def test_pixels_that_probably_cannot_be_told_are_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.image import imread
 
 from hsi_al.label import tiles
-from hsi_al.label.tiles import ScenePictures, map_tile, max_level, png, uncertainty_tile, window_of
+from hsi_al.label.tiles import ScenePictures, map_tile, max_level, uncertainty_tile, window_of
 from hsi_al.scenes.scene import Scene
 from hsi_al.scenes.stored import stored_cube
 
@@ -18,12 +18,6 @@ def decoded(packed: bytes | None) -> np.ndarray:
     assert packed is not None
     found: np.ndarray = np.rint(255 * imread(io.BytesIO(packed))).astype(np.uint8)
     return found
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 3), (3, 5, 4), (256, 256, 3), (7, 1, 4)])
-def test_a_picture_comes_back_from_its_file(shape: tuple[int, int, int]) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-    assert (decoded(png(pixels)) == pixels).all()
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 2), (300, 700), (512, 217), (257, 256)])

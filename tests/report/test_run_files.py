@@ -1,14 +1,24 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hsi_al.errors import RunDirectoryError
 from hsi_al.report.compare import summary
-from hsi_al.report.run_files import Overlap, read_meta
+from hsi_al.report.run_files import Overlap, class_counts, read_meta
 from tests.report.fakes import write_run
 
 KEY = "test_pixels_in_training_patches"
+
+
+def test_the_pixels_of_a_map_are_counted_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    class_map = np.array([[0, 7, 7], [300, 7, 0], [1, 1, 300], [7, 0, 0]], np.uint16)
+    for most in (1, 5, 100):
+        monkeypatch.setattr("hsi_al.report.run_files.MOST_PIXELS", most)
+        assert list(class_counts(class_map).items()) == [(1, 2), (7, 4), (300, 2)]
+        assert class_counts(class_map.ravel()) == class_counts(class_map)
+    assert class_counts(np.zeros((2, 2), np.uint8)) == {}
 
 
 def write_overlap(run: Path, entry: object) -> Path:

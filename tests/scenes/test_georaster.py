@@ -13,6 +13,7 @@ from hsi_al.methods.base import uncertainty_of
 from hsi_al.scenes.geopoints import write_points
 from hsi_al.scenes.georaster import write_class_map, write_uncertainty
 from hsi_al.scenes.georeference import Georeference
+from hsi_al.scenes.readers import opened_rows
 
 rasterio = pytest.importorskip("rasterio", reason="the extra geo is not installed")
 
@@ -115,3 +116,24 @@ def test_a_full_disk_leaves_the_file_before(tmp_path: Path, limit: int) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert refused.value.errno == errno.EFBIG
     assert path.read_bytes() == before and [found.name for found in tmp_path.iterdir()] == ["u.tif"]
+
+
+def test_names_and_colours_of_classes_are_read_again(tmp_path: Path) -> None:
+    write_class_map(tmp_path / "map.tif", np.full((9, 9), 4, np.uint8), WHERE, NAMES, COLOURS)
+    with opened_rows(tmp_path / "map.tif") as rows:
+        assert rows.class_names == {1: NAMES[1], 4: "bare soil"}
+        assert rows.class_colours is not None and rows.class_colours[4] == (200, 100, 0)
+    (tmp_path / "map.tif.aux.xml").write_text("<PAMDataset>")  # damaged: GDAL leaves it out, too
+    with opened_rows(tmp_path / "map.tif") as rows:
+        assert rows.class_names is None
+    write_uncertainty(tmp_path / "uncertainty.tif", np.zeros((9, 9), np.float32), WHERE)
+    with opened_rows(tmp_path / "uncertainty.tif") as rows:
+        assert rows.class_names is None and rows.class_colours is None
+
+
+@pytest.mark.parametrize(("code", "expected"), [(32632, 0.01), (2277, 100 * (1200 / 3937) ** 2 / 1e4), (4326, None)])
+def test_hectares_of_a_pixel_of_ten_units(code: int, expected: float | None) -> None:
+    """Metres, US survey feet (1200 / 3937 m), degrees."""
+    where = Georeference(rasterio.crs.CRS.from_epsg(code).to_wkt(), WHERE.transform)
+    assert where.hectares == (None if expected is None else pytest.approx(expected))
+    assert Georeference("", WHERE.transform).hectares is None

@@ -158,7 +158,7 @@ def few_test_pixels(n_test: int, n_labelled: int) -> str:
 
 
 def print_report(path: Path, console: Console) -> None:
-    """Print the table of rounds of a finished run and the paths of its pictures."""
+    """Print the table of rounds of a finished run, and the paths of its pictures and its report."""
     meta = read_meta(path)
     console.print(meta.title)
     print_table(format_rounds(read_curve(path)))
@@ -176,8 +176,8 @@ def print_report(path: Path, console: Console) -> None:
         }
         numbers = [f"{text} {100 * meta.filtered[key]:.2f} %" for key, text in names.items() if key in meta.filtered]
         console.print(f"The filtered map, which is no part of the method: {', '.join(numbers)}.")
-    for picture in sorted((path / "figures").glob("*.png")):
-        console.print(short_path(picture))
+    for file in (*sorted((path / "figures").glob("*.png")), *path.glob("report.html")):
+        console.print(short_path(file))
 
 
 def short_path(path: Path) -> str:

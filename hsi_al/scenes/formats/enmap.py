@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import ANY, Format, Rows
 from hsi_al.scenes.formats.raster import Described, Values, library, opened, raster_rows, with_no_data
+from hsi_al.scenes.plain_xml import DAMAGE, tree_in
 from hsi_al.scenes.wavelengths import in_nm
 
 METADATA = re.compile(r"ENMAP.*METADATA\.XML$", re.IGNORECASE)
@@ -32,14 +33,6 @@ BACKGROUND = -32768.0
 PACKED = (".zip", ".tar")
 ARCHIVES = (*PACKED, ".gz", ".tgz", ".bz2", ".xz", ".7z")
 MOST_MEMBERS = 10_000  # of an archive
-
-
-class _Plain(ElementTree.TreeBuilder):
-    """Builds a tree, but refuses definitions, with which a small file can claim any amount of memory."""
-
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> NoReturn:
-        """Refuse."""
-        raise ValueError(f"it defines a document type {name!r}")
 
 
 def files_in(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -151,8 +144,8 @@ def tree_of(path: Path, content: bytes | None) -> ElementTree.Element:
     if content is None:
         raise SceneError(f"{path} has more than {MOST_XML:,} bytes, so it is no EnMAP metadata; download it again.")
     try:
-        return ElementTree.fromstring(content, ElementTree.XMLParser(target=_Plain()))
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        return tree_in(content)
+    except DAMAGE as error:
         cause = " ".join(str(error).split())
         raise SceneError(f"{path} is no readable XML ({cause}); download it again.") from error
 

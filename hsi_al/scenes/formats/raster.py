@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from hsi_al.errors import SceneError, system_error
 from hsi_al.scenes.arrays import ANY, Format, Rows, require_memory, require_real
 from hsi_al.scenes.georeference import Georeference
+from hsi_al.scenes.plain_xml import DAMAGE, tree_in
 from hsi_al.scenes.wavelengths import Centres, in_nm, named_in
 
 # Formats whose pixels lie in the file; those of lists and links (VRT, ERS, PCIDSK, WMS, ...) could name any other file.
@@ -45,6 +46,7 @@ CACHE_BYTES = 2**27
 OPTIONS = {"GDAL_CACHEMAX": CACHE_BYTES, "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none", "VSI_CACHE": False}
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PIECE_BYTES = 2**25
+MOST_XML = 2**22  # bytes of class names
 MOST_BANDS = 2**16
 MISSING = "needs rasterio to be read: pip install 'hsi_al[geo]'"
 
@@ -157,6 +159,7 @@ class Described:
     class_names: dict[int, str] | None = None
     notices: tuple[str, ...] = ()
     values: Values = field(default_factory=Values)
+    class_colours: dict[int, tuple[int, int, int]] | None = None
 
 
 def opened(path: Path, place: Path | None = None, drivers: Sequence[str] = tuple(DRIVERS)) -> Any:  # noqa: ANN401
@@ -256,6 +259,7 @@ def raster_rows(path: Path, dataset: Any, bands: Sequence[int], about: Described
         georeference=where,
         is_raster=True,
         class_names=about.class_names,
+        class_colours=about.class_colours,
     )
 
 
@@ -369,7 +373,32 @@ def described(path: Path, dataset: Any) -> tuple[list[int], Described]:  # noqa:
     no_data, values = with_no_data(numbers, values)
     tags = [{key.lower(): value for key, value in dataset.tags(band + 1).items()} for band in bands]
     bad = tuple(place for place, tag in enumerate(tags) if tag.get("bbl", "1").strip() in ("0", "0.0"))
-    return bands, Described(centres.values, bad, rgb, no_data, None, (*notices, *centres.notices), values)
+    names, colours = (class_names(path), class_colours(dataset)) if len(bands) == 1 else (None, None)
+    return bands, Described(centres.values, bad, rgb, no_data, names, (*notices, *centres.notices), values, colours)
+
+
+def class_names(path: Path) -> dict[int, str] | None:
+    """Return the names of the values of a raster's only band, which GDAL keeps in the file `.aux.xml` beside it.
+
+    A file that can't be understood says nothing, as for GDAL.
+    """
+    beside = path.with_name(f"{path.name}.aux.xml")
+    try:
+        if not beside.is_file() or beside.stat().st_size > MOST_XML:
+            return None
+        listed = tree_in(beside.read_bytes()).findall("PAMRasterBand[@band='1']/CategoryNames/Category")
+    except (OSError, *DAMAGE):
+        return None
+    return {value: one.text for value, one in enumerate(listed) if one.text} or None
+
+
+def class_colours(dataset: Any) -> dict[int, tuple[int, int, int]] | None:  # noqa: ANN401
+    """Return the colour table of a raster's only band; None without one."""
+    try:
+        table = dataset.colormap(1)
+    except ValueError:  # there is none
+        return None
+    return {value: (red, green, blue) for value, (red, green, blue, _) in table.items()}
 
 
 def no_data_of(path: Path, dataset: Any, bands: Sequence[int], notices: list[str]) -> list[float | None]:  # noqa: ANN401

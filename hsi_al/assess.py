@@ -1,0 +1,342 @@
+"""How accurate a class map is, and how large its classes are: `python -m hsi_al.assess MAP`.
+
+Draws pixels at random from every class of the map and writes them as points into `check.gpkg`, to be answered in QGIS
+without seeing the map. With `--answers check.gpkg` it reads the answers and writes `accuracy.json` and `report.html`:
+accuracies and areas with 95 % intervals. Any raster of classes will do; 0 = not mapped. Needs the extra `geo`. For exit
+codes see `hsi_al.cli.console`.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hsi_al.cli.console import complain, guarded
+from hsi_al.errors import SceneError, SessionError
+from hsi_al.files import replacing
+from hsi_al.label.assessment import drawn, report
+from hsi_al.label.exchange import OTHER, returned, write_query
+from hsi_al.manifest import read_sealed, sealed
+from hsi_al.pool.answers import LabelClass
+from hsi_al.randomness import generator
+from hsi_al.report.pages import bullets, estimates, heading, made_by, page, percent, picture
+from hsi_al.report.palette import colour_of, rgb_of
+from hsi_al.report.run_files import class_counts
+from hsi_al.scenes.arrays import Rows
+from hsi_al.scenes.checks import whole_labels
+from hsi_al.scenes.checksums import checksum
+from hsi_al.scenes.georeference import Georeference, require_geo
+from hsi_al.scenes.readers import opened_rows
+from hsi_al.scenes.stored import is_any_of
+from hsi_al.terminal import printable
+
+LAYER = "check"
+FORMAT = "hsi_al check 1"
+POINTS, FROZEN = "check.gpkg", "check.json"
+RESULTS = ("accuracy.json", "report.html")
+UNMAPPED = "#888888"  # colour of classes that the map doesn't have
+READ_BYTES = 2**26
+MOST_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """A map of classes.
+
+    Attributes:
+        path: Its file.
+        values: Label values, (H, W), in the smallest unsigned integer type; 0 = not mapped.
+        counts: Label value -> pixels.
+        classes: Names and colours of the classes that the map has.
+        where: Where it lies; None = unknown.
+    """
+
+    path: Path
+    values: NDArray[np.unsignedinteger[Any]]
+    counts: dict[int, int]
+    classes: list[LabelClass]
+    where: Georeference | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        height, width = self.values.shape
+        return height, width
+
+
+def read_map(path: Path, key: str | None = None) -> ClassMap:
+    """Read a class map part by part.
+
+    Args:
+        path: A raster, HDF5 file or array of whole numbers, (H, W) or (H, W, 1).
+        key: Key of the map; None = the only array of the file.
+
+    Raises:
+        SceneError: The file can't be read, or is no class map.
+    """
+    with opened_rows(path, key) as rows:
+        if len(rows.shape) not in (2, 3) or rows.shape[2:] not in ((), (1,)):
+            raise SceneError(
+                f"{path} has shape {rows.shape}, but a class map has one value a pixel; name the file of the map."
+            )
+        for notice in rows.notices:
+            complain(notice)
+        absent = () if rows.no_data is None else (rows.no_data,)
+        parts = []
+        for first, last in rows.blocks(READ_BYTES):
+            part = rows.read(first, last).reshape(last - first, rows.shape[1])
+            try:
+                parts.append(whole_labels(path.name, np.where(is_any_of(part, absent), part.dtype.type(0), part)))
+            except SceneError as error:
+                raise SceneError(
+                    f"{path} is no class map: it holds values that are no whole numbers from 0; name the file of the "
+                    "map."
+                ) from error
+        values = np.concatenate(parts)
+        counts = class_counts(values)
+        if not counts:
+            raise SceneError(f"{path} maps no pixel: all of them are 0 or without data, so there is nothing to assess.")
+        if len(counts) > MOST_CLASSES:
+            raise SceneError(
+                f"{path} is no class map: it holds {len(counts):,} different values, and at most {MOST_CLASSES} "
+                "classes can be checked; name the file of the map."
+            )
+        return ClassMap(path, values, counts, classes_of(rows, sorted(counts)), rows.georeference)
+
+
+def classes_of(rows: Rows, values: Sequence[int]) -> list[LabelClass]:
+    """Return names and colours of label values, as the file says, or `class 3` and the colours of other pictures."""
+    told = {value: written((rows.class_names or {}).get(value, "")) or f"class {value}" for value in values}
+    owners = Counter(name.casefold() for name in told.values())  # of two classes of a name an answer could mean either
+    names = {value: f"{name} ({value})" if owners[name.casefold()] > 1 else name for value, name in told.items()}
+    kept = {value: rgb for value, rgb in (rows.class_colours or {}).items() if value in told}
+    colours = kept if len({*kept.values()}) == len(values) else colour_of(values)  # alike ones can't be told apart
+    return [LabelClass(value, names[value], "", "#{:02x}{:02x}{:02x}".format(*colours[value])) for value in values]
+
+
+def written(name: str) -> str:
+    """Return a name without what can't be printed, and with single spaces."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
+
+
+def draw(map_: ClassMap, n: int, seed: int, folder: Path) -> list[Path]:
+    """Draw a sample of a map, and write the files of its check.
+
+    Args:
+        map_: The map.
+        n: Pixels of the sample.
+        seed: Another one draws other pixels.
+        folder: Folder of the files; created if missing.
+
+    Returns:
+        The files written: `check.gpkg` with its style, and `check.json`, which says what was drawn.
+
+    Raises:
+        SessionError: There is a check already, or the sample is too small for the classes of the map.
+        OSError: A file can't be written.
+    """
+    if there := [name for name in (POINTS, FROZEN, *RESULTS) if (folder / name).exists()]:
+        raise SessionError(
+            f"{folder / there[0]} exists, and a check never replaces files that may hold answers; name another "
+            "--output, or move it away."
+        )
+    values = map_.values.ravel()
+    pixels = drawn(values, n, generator(seed, "assessment", 0))
+    content = {
+        "format": FORMAT,
+        "map": map_.path.name,
+        "map_sha256": checksum(map_.values),
+        "shape": list(map_.shape),
+        "seed": seed,
+        "mapped": {str(value): count for value, count in map_.counts.items()},
+        "classes": {str(one.value): [one.name, one.colour] for one in map_.classes},
+        "pixels": pixels.tolist(),
+        "values": values[pixels].tolist(),
+        "hsi_al": version("hsi_al"),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    points = folder / POINTS
+    try:
+        with replacing(folder / FROZEN) as temporary:  # which replaces last
+            temporary.write_text(sealed(content), encoding="utf-8")
+            files = write_query(points, pixels.tolist(), map_.classes, map_.shape[1], map_.where, LAYER, has_other=True)
+    except BaseException:
+        for path in (points, points.with_suffix(".qml")):
+            path.unlink(missing_ok=True)
+        raise
+    return [*files, folder / FROZEN]
+
+
+def frozen(path: Path, map_: ClassMap) -> dict[str, Any]:
+    """Read what `draw` kept of the check of a map.
+
+    Raises:
+        SessionError: The file is missing or damaged, or is about another map.
+    """
+    try:
+        kept = read_sealed(path, needs_seal=True)
+        damaged = kept is not None and kept.get("format") != FORMAT
+    except (ValueError, AttributeError, TypeError):
+        kept, damaged = None, True
+    if damaged:
+        raise SessionError(f"{path} is damaged or of another version; restore it from a copy, or draw a new check.")
+    if kept is None:
+        raise SessionError(
+            f"{path} is missing: it was written with {POINTS} and says what was drawn; put both into one folder."
+        )
+    if kept["shape"] != list(map_.shape) or kept["map_sha256"] != checksum(map_.values):
+        raise SessionError(
+            f"{map_.path} is not the map that {path} was drawn from ({kept['map']}, {kept['shape'][0]} x "
+            f"{kept['shape'][1]} pixels): its values differ; name that map, or draw a new check of this one."
+        )
+    return kept
+
+
+def assessed(map_: ClassMap, answers: Path) -> dict[str, Any]:
+    """Return what the answers to a check say about its map, see `label.assessment.report`.
+
+    Args:
+        map_: The map.
+        answers: The edited `check.gpkg`; `check.json` lies beside it.
+
+    Raises:
+        SessionError: No point has a class, the file belongs to another check, or as for `frozen` and
+            `label.exchange.returned`.
+        SceneError: A library is missing, or the file can't be read.
+    """
+    kept = frozen(answers.with_name(FROZEN), map_)
+    classes = {int(value): (name, colour) for value, (name, colour) in kept["classes"].items()}
+    found = returned(answers, classes, map_.shape, map_.where, LAYER, has_other=True)
+    sample = dict(zip(kept["pixels"], kept["values"], strict=True))
+    if found.asked != sample.keys():
+        raise SessionError(
+            f"{answers} asks other pixels than {answers.with_name(FROZEN)} says; put the two files of one check into "
+            "one folder."
+        )
+    answered = {pixel: value for pixel, value in found.answers.items() if pixel in sample}
+    if added := len(found.answers) - len(answered):
+        complain(
+            f"Warning: {added} points that were added to {answers} are left out: only pixels drawn at random tell how "
+            "accurate a map is."
+        )
+    named = {name.casefold(): value for value, (name, _) in classes.items()}
+    for text in sorted({value for value in answered.values() if isinstance(value, str)}):
+        if text.casefold() not in named:  # a class that the map missed
+            named[text.casefold()] = max(classes) + 1
+            classes[max(classes) + 1] = text, UNMAPPED
+    given = {pixel: named[value.casefold()] if isinstance(value, str) else value for pixel, value in answered.items()}
+    if not any(given.values()):
+        raise SessionError(
+            f"No point of {answers} has a class yet ({len(given)} can't be told); open it in QGIS and choose the class "
+            "of each point."
+        )
+    mapped = {int(value): count for value, count in kept["mapped"].items()}
+    hectares = None if map_.where is None else map_.where.hectares
+    pairs = [(sample[pixel], value) for pixel, value in given.items()]
+    accuracy = report(mapped, pairs, len(sample), classes, hectares)
+    accuracy["notes"] += notes_of(map_, hectares)
+    return {"map": kept["map"], "map_sha256": kept["map_sha256"], "seed": kept["seed"], **accuracy}
+
+
+def notes_of(map_: ClassMap, hectares: float | None) -> list[str]:
+    """Return what else the numbers about a map mean, in sentences."""
+    notes = []
+    if left := map_.values.size - sum(map_.counts.values()):
+        notes.append(f"{left:,} pixels of {map_.values.size:,} are not mapped; no number is about them.")
+    if hectares is None:
+        notes.append(
+            "Areas are shares of the pixels: the map's file doesn't say how large a pixel is, or gives its place in "
+            "degrees, where pixels are smaller towards the poles."
+        )
+    return notes
+
+
+def write_results(map_: ClassMap, accuracy: dict[str, Any], folder: Path) -> list[Path]:
+    """Write `accuracy.json` and `report.html`, each as a whole; earlier ones are replaced.
+
+    Raises:
+        OSError: A file can't be written.
+    """
+    done = [
+        f"Map {map_.path.name}: {map_.shape[0]} x {map_.shape[1]} pixels.",
+        f"{accuracy['n']} pixels drawn (seed {accuracy['seed']}), {accuracy['answered'] - accuracy['skipped']} with a "
+        f"class, {accuracy['skipped']} that could not be told.",
+        "Estimates after P. Olofsson et al., Remote Sensing of Environment 148 (2014) 42-57.",
+        made_by(),
+    ]
+    text = page(
+        f"{map_.path.name}: accuracy",
+        picture(map_.values, {one.value: rgb_of(one.colour) for one in map_.classes}),
+        heading("Accuracy"),
+        *estimates(accuracy),
+        heading("What was done"),
+        bullets(done),
+    )
+    written = [folder / name for name in RESULTS]
+    for path, content in zip(written, (json.dumps(accuracy, indent=2) + "\n", text), strict=True):
+        with replacing(path) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    return written
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    found = argparse.ArgumentParser(prog="python -m hsi_al.assess", description=__doc__)
+    found.add_argument("map", type=Path, metavar="MAP", help="class map: map.tif, or another raster of whole numbers")
+    found.add_argument("--key", help="key of the map in its file; default: the only array in the file")
+    found.add_argument("--n", type=int, default=200, help="pixels to draw (default: 200)")
+    found.add_argument("--seed", type=natural, default=0, help="another one draws other pixels (default: 0)")
+    found.add_argument("--output", type=Path, help="folder of the check; default: MAP-check beside the map")
+    found.add_argument("--answers", type=Path, metavar="check.gpkg", help="the answered points; results go beside them")
+    return found
+
+
+def natural(text: str) -> int:
+    """Parse a whole number from 0.
+
+    Raises:
+        ValueError: It is anything else; argparse turns this into its error message.
+    """
+    if (number := int(text)) < 0:
+        raise ValueError(text)
+    return number
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    given = parser().parse_args(argv)
+
+    def work() -> None:
+        require_geo("A check of a map")
+        map_ = read_map(given.map, given.key)
+        if given.answers is None:
+            folder = given.output or given.map.with_name(f"{given.map.stem}-check")
+            files = draw(map_, given.n, given.seed, folder)
+            again = shlex.join(["python", "-m", "hsi_al.assess", str(given.map), "--answers", str(files[0])])
+            lines = [
+                *map(str, files),
+                f"Open {POINTS} in QGIS over an image of the ground, not over the map. Choose the class of each point, "
+                f"or can't tell; name one that isn't in the list in the field {OTHER}. Save, then:",
+                f"  {again}",
+            ]
+        else:
+            accuracy = assessed(map_, given.answers)
+            files = write_results(map_, accuracy, given.answers.parent)
+            lines = [f"Overall accuracy: {percent(accuracy['overall'])}", *map(str, files)]
+        for line in lines:
+            print(printable(line))
+
+    return guarded(work, way_out="run the same command again")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,348 @@
+"""`python -m hsi_al.assess`: a sample of any class map, and what its answers say."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from hsi_al.assess import main, read_map
+from hsi_al.label.assessment import allocated
+from hsi_al.manifest import read_sealed, sealed
+from hsi_al.scenes.georaster import write_class_map
+from hsi_al.scenes.georeference import Georeference
+
+rasterio = pytest.importorskip("rasterio", reason="the extra geo is not installed")
+pyogrio = pytest.importorskip("pyogrio", reason="the extra geo is not installed")
+shapely = pytest.importorskip("shapely", reason="the extra geo is not installed")
+
+UTM = rasterio.crs.CRS.from_epsg(32632).to_wkt()
+WHERE = Georeference(UTM, (20.0, 0.0, 500000.0, 0.0, -20.0, 5400000.0))  # pixels of 0.04 ha
+NAMES = {1: "corn", 4: "<script>alert(1)</script> & 'Ko'", 7: "pond"}
+COLOURS = {1: (255, 200, 0), 4: (0, 120, 0), 7: (0, 0, 255)}
+# 10 rows of 20 columns: 20 pixels are not mapped, 100 are corn, 60 the hostile class, 20 pond.
+CLASS_MAP = np.repeat([0, 1, 4, 7], [20, 100, 60, 20]).astype(np.uint8).reshape(10, 20)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_class_map(tmp_path / "map.tif", CLASS_MAP, WHERE, NAMES, COLOURS)
+    return tmp_path
+
+
+def points_of(path: Path) -> tuple[Any, dict[str, np.ndarray]]:
+    meta, _, places, columns = pyogrio.raw.read(path)
+    return places, {str(name): column.copy() for name, column in zip(meta["fields"], columns, strict=True)}
+
+
+def save(path: Path, places: Any, fields: dict[str, np.ndarray], layer: str = "check", crs: str | None = UTM) -> None:
+    path.unlink(missing_ok=True)
+    options = {"layer": layer, "driver": "GPKG", "geometry_type": "Point", "crs": crs}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is no CRS
+        pyogrio.raw.write(path, places, [*fields.values()], [*fields], **options)
+
+
+def answer(path: Path, answers: dict[int, float | str | None], **options: Any) -> None:
+    """Answer some pixels: a class, a text in `other`, or None for an empty class."""
+    places, fields = points_of(path)
+    for number, pixel in enumerate(fields["pixel_id"].astype(int).tolist()):
+        given = answers.get(pixel)
+        fields["class"][number] = given if isinstance(given, int | float) else np.nan
+        fields["other"][number] = given if isinstance(given, str) else None
+    save(path, places, fields, **options)
+
+
+def drawn_check(*arguments: str) -> tuple[Path, dict[int, int]]:
+    """Draw a check of map.tif; return its file and the class of the map of every pixel."""
+    assert main(["map.tif", *arguments]) == 0
+    path = Path("map-check/check.gpkg")
+    pixels = points_of(path)[1]["pixel_id"].astype(int)
+    return path, dict(zip(pixels.tolist(), CLASS_MAP.ravel()[pixels].tolist(), strict=True))
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a command says that ends with exit code 2 and one sentence."""
+    capsys.readouterr()
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1 and not out, err
+    return err
+
+
+def test_the_points_are_a_blind_sample_in_random_order(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, shown = drawn_check("--n", "40")
+    out = capsys.readouterr().out
+    assert "python -m hsi_al.assess map.tif --answers map-check/check.gpkg" in out
+    places, fields = points_of(path)
+    assert list(fields) == ["row", "column", "pixel_id", "class", "other", "points"]
+    assert np.isnan(fields["class"]).all() and set(fields["other"]) == {None} and (fields["points"] == 40).all()
+    assert len(shown) == 40 and [*shown.values()].count(0) == 0
+    n_of = [[*shown.values()].count(value) for value in NAMES]
+    assert n_of == allocated(np.array([100, 60, 20]), 40).tolist()
+    assert [*shown.values()] != sorted(shown.values())
+    for pixel, point in zip(shown, shapely.from_wkb(places), strict=True):
+        assert (point.x, point.y) == WHERE.at(pixel // 20 + 0.5, pixel % 20 + 0.5)
+    style = path.with_suffix(".qml").read_text()
+    assert 'name="&lt;script&gt;' in style and 'label="pond"' in style and 'value="255,200,0,255"' in style
+    assert {one.name for one in folder.glob("map-check/*")} == {"check.gpkg", "check.qml", "check.json"}
+
+
+def test_a_seed_draws_the_same_pixels_and_another_one_others(folder: Path) -> None:
+    samples = []
+    for name, *seed in (("a",), ("b", "--seed", "0"), ("c", "--seed", "1")):
+        assert main(["map.tif", "--n", "40", "--output", name, *seed]) == 0
+        samples.append(points_of(folder / name / "check.gpkg")[1]["pixel_id"].tolist())
+    assert samples[0] == samples[1] != samples[2]
+
+
+def test_estimates_are_those_of_a_calculation_by_hand(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of 180 mapped pixels 100, 60 and 20 are the strata; answers are set so that shares within them are round."""
+    path, shown = drawn_check("--n", "40")
+    strata = {value: [pixel for pixel in shown if shown[pixel] == value] for value in NAMES}
+    n = {value: len(pixels) for value, pixels in strata.items()}
+    answers: dict[int, float | str | None] = {pixel: value for pixel, value in shown.items()}
+    answers[strata[1][0]] = "Road"  # a class that the map missed
+    answers[strata[1][1]] = "  rOAD "
+    answers[strata[1][2]] = " POND"  # one that it has, by its name
+    answers[strata[4][0]] = 0  # can't tell
+    answers[strata[4][1]] = None  # not answered
+    answers[strata[7][0]] = 1
+    answer(path, answers)
+    places, fields = points_of(path)
+    order = np.random.default_rng(0).permutation(40)  # somebody sorts the table
+    save(path, places[order], {name: column[order] for name, column in fields.items()})
+    assert main(["map.tif", "--answers", str(path)]) == 0
+    out = capsys.readouterr().out
+    found = json.loads((folder / "map-check/accuracy.json").read_text())
+    corn, hostile, pond, road = found["classes"]
+    right = 100 * (n[1] - 3) / n[1] + 60 + 20 * (n[7] - 1) / n[7]
+    assert found["overall"]["estimate"] == pytest.approx(right / 180)
+    low, high = found["overall"]["interval"]
+    assert 0 < low < right / 180 < high <= 1
+    assert f"Overall accuracy: {100 * right / 180:.1f} % ({100 * low:.1f} to {100 * high:.1f})" in out
+    assert corn["users"]["estimate"] == pytest.approx((n[1] - 3) / n[1])
+    assert hostile["users"]["estimate"] == 1 and hostile["name"] == NAMES[4] and hostile["n"] == n[4] - 2
+    pond_area = 20 * (n[7] - 1) / n[7] + 100 / n[1]
+    assert pond["producers"]["estimate"] == pytest.approx(20 * (n[7] - 1) / n[7] / pond_area)
+    assert pond["area"]["estimate"] == pytest.approx(pond_area / 180)
+    assert pond["hectares"]["estimate"] == pytest.approx(pond_area * 0.04)
+    assert road["name"] in ("Road", "rOAD") and road["value"] == 8 and road["users"] is None
+    assert road["producers"]["estimate"] == 0 and road["area"]["estimate"] == pytest.approx(200 / n[1] / 180)
+    assert (found["n"], found["answered"], found["skipped"]) == (40, 39, 1)
+    notes = " ".join(found["notes"])
+    assert (
+        "20 pixels of 200 are not mapped" in notes and "Only 39 of 40" in notes and "1 pixels that could not" in notes
+    )
+    text = (folder / "map-check/report.html").read_text()
+    assert "<script" not in text and "&lt;script&gt;alert(1)&lt;/script&gt; &amp; 'Ko'" in text and "http" not in text
+    assert f"Overall accuracy: {100 * right / 180:.1f} % (" in text and "data:image/png;base64," in text
+    assert "background:#ffc800" in text and f"{pond_area * 0.04:.2f} (" in text
+
+
+def test_a_map_of_one_class(folder: Path) -> None:
+    write_class_map(folder / "map.tif", np.full((9, 9), 3, np.uint8), WHERE, {3: "snow"}, {3: (1, 2, 3)})
+    assert main(["map.tif", "--n", "8"]) == 0
+    path = folder / "map-check/check.gpkg"
+    pixels = points_of(path)[1]["pixel_id"].astype(int).tolist()
+    answer(path, {pixel: "ice" if number < 2 else 3 for number, pixel in enumerate(pixels)})
+    assert main(["map.tif", "--answers", str(path)]) == 0
+    found = json.loads((folder / "map-check/accuracy.json").read_text())
+    assert found["overall"]["estimate"] == found["classes"][0]["users"]["estimate"] == pytest.approx(0.75)
+    assert found["classes"][1]["name"] == "ice"
+    assert found["classes"][1]["hectares"]["estimate"] == pytest.approx(81 * 0.04 / 4)
+
+
+def test_a_map_that_lies_nowhere_has_shares_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """x is the column and y the negative row, as QGIS shows a picture without a place."""
+    with h5py.File("map.h5", "w") as file:
+        file["class_map"] = CLASS_MAP.astype(np.uint16) * 100
+    assert main(["map.h5", "--n", "12"]) == 0
+    path = folder / "map-check/check.gpkg"
+    places, fields = points_of(path)
+    pixels = fields["pixel_id"].astype(int)
+    assert [(point.x, point.y) for point in shapely.from_wkb(places)] == [
+        (pixel % 20 + 0.5, -(pixel // 20) - 0.5) for pixel in pixels.tolist()
+    ]
+    answer(path, dict(zip(pixels.tolist(), CLASS_MAP.ravel()[pixels] * 100.0, strict=True)), crs=None)
+    assert main(["map.h5", "--answers", str(path)]) == 0
+    found = json.loads((folder / "map-check/accuracy.json").read_text())
+    assert found["overall"]["estimate"] == 1 and [one["name"] for one in found["classes"]] == [
+        *("class 100", "class 400", "class 700")
+    ]
+    assert all(one["hectares"] is None for one in found["classes"])
+    assert any("Areas are shares of the pixels" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "no_data", "values"), [("float32", None, {1, 4, 7}), ("int16", 7, {1, 4}), ("float64", np.nan, {1, 4, 7})]
+)
+def test_masked_pixels_and_number_types(folder: Path, kind: str, no_data: float | None, values: set[int]) -> None:
+    content = CLASS_MAP.astype(kind)
+    if no_data is not None and np.isnan(no_data):
+        content[content == 0] = np.nan
+    place = {"crs": "EPSG:4326", "transform": rasterio.Affine(0.1, 0, 9, 0, -0.1, 50)}
+    with rasterio.open("other.tif", "w", "GTiff", 20, 10, 1, dtype=kind, nodata=no_data, **place) as file:
+        file.write(content, 1)
+    found = read_map(folder / "other.tif")
+    assert set(found.counts) == values and found.values.dtype == np.uint8
+    assert [one.name for one in found.classes] == [f"class {value}" for value in sorted(values)]
+    assert len({one.colour for one in found.classes}) == len(values)
+
+
+def test_names_and_colours_of_the_map_are_taken(folder: Path) -> None:
+    found = read_map(folder / "map.tif")
+    assert [(one.value, one.name) for one in found.classes] == [*NAMES.items()]
+    assert [one.colour for one in found.classes] == ["#ffc800", "#007800", "#0000ff"]
+    write_class_map(folder / "b.tif", CLASS_MAP, WHERE, {1: "a", 4: "A", 7: "b"}, dict.fromkeys(NAMES, (1, 2, 3)))
+    found = read_map(folder / "b.tif")
+    assert [one.name for one in found.classes] == ["a (1)", "A (4)", "b"]  # else answers could mean either
+    assert len({one.colour for one in found.classes}) == 3
+    (folder / "map.tif.aux.xml").write_text('<!DOCTYPE a [<!ENTITY b "c">]><PAMDataset>&b;</PAMDataset>')
+    assert [one.name for one in read_map(folder / "map.tif").classes] == ["class 1", "class 4", "class 7"]
+
+
+def test_nothing_that_may_hold_answers_is_replaced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, _ = drawn_check("--n", "12")
+    kept = path.read_bytes()
+    assert "check.gpkg exists" in refused(capsys, "map.tif", "--n", "14")
+    assert path.read_bytes() == kept
+    path.rename(folder / "map-check/anna.gpkg")  # answers under another name still need what was drawn
+    assert "check.json exists" in refused(capsys, "map.tif", "--n", "14")
+    (folder / "run").mkdir()
+    (folder / "run" / "report.html").write_text("the report of the run")
+    assert "report.html exists" in refused(capsys, "map.tif", "--n", "14", "--output", "run")
+
+
+def test_nothing_half_written_stays(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "check.qml")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hsi_al.label.exchange.write_style", full)
+        assert "No space left" in refused(capsys, "map.tif", "--n", "12")
+    assert not any((folder / "map-check").iterdir())
+    path, shown = drawn_check("--n", "12")
+    answer(path, dict(shown))
+    assert main(["map.tif", "--answers", str(path)]) == 0
+    before = (folder / "map-check/report.html").read_bytes()
+    answer(path, {**shown, next(iter(shown)): "road"})
+    with monkeypatch.context() as patched:
+        patched.setattr("hsi_al.files.os.fsync", full)
+        assert "No space left" in refused(capsys, "map.tif", "--answers", str(path))
+    assert (folder / "map-check/report.html").read_bytes() == before
+    assert len([*(folder / "map-check").iterdir()]) == 5
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        ({"class": 9.0}, "has the class 9, which there isn't; there are 1, 4, 7, and 0 for can't tell"),
+        ({"class": 1.5}, "has the class 1.5, which there isn't"),
+        ({"class": 1.0, "other": "road"}, "has the class 1 and 'road' in the field other; leave one of them empty"),
+        ({"place": (0.0, 0.0), "class": 1.0}, "was moved from its pixel"),
+        ({"place": (0.0, 0.0), "other": "road"}, "was moved from its pixel"),
+        ({"deleted": True}, "has 11 of its 12 points"),
+        ({"layer": "query"}, "has no layer 'check'"),
+        ({"without": "points"}, "the field points is missing"),
+        ({"crs": "EPSG:4326"}, "in another coordinate reference system"),
+        ({"pixel": 21}, "asks other pixels than map-check/check.json says"),
+        ({"empty": True}, "No point of map-check/check.gpkg has a class yet (0 can't be told)"),
+        ({"empty": True, "class": 0.0}, "has a class yet (1 can't be told)"),
+    ],
+)
+def test_answers_that_cannot_be_meant_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], edit: dict[str, Any], says: str
+) -> None:
+    path, shown = drawn_check("--n", "12")
+    if "empty" not in edit:
+        answer(path, dict(shown))
+    places, fields = points_of(path)
+    if "class" in edit or "other" in edit:
+        fields["class"][0], fields["other"][0] = edit.get("class", np.nan), edit.get("other")
+    if "place" in edit:
+        places[0] = shapely.to_wkb(shapely.Point(edit["place"]))
+    if "pixel" in edit:  # a point of another check of this map, at its own place
+        assert edit["pixel"] not in shown
+        fields["pixel_id"] = np.r_[edit["pixel"], fields["pixel_id"][1:]]
+        places[0] = shapely.to_wkb(shapely.Point(WHERE.at(1.5, 1.5)))
+    fields.pop(edit.get("without", ""), None)
+    keep = slice(1 if "deleted" in edit else 0, None)
+    fields = {name: column[keep] for name, column in fields.items()}
+    save(path, places[keep], fields, edit.get("layer", "check"), edit.get("crs", UTM))
+    assert says in refused(capsys, "map.tif", "--answers", str(path))
+    assert not (folder / "map-check/accuracy.json").exists() and not (folder / "map-check/report.html").exists()
+
+
+def test_points_that_were_added_are_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, shown = drawn_check("--n", "12")
+    answer(path, dict(shown))
+    places, fields = points_of(path)
+    row, column = next(divmod(pixel, 20) for pixel in range(20, 200) if pixel not in shown)
+    fields = {name: np.r_[values, values[:1]] for name, values in fields.items()}
+    fields["pixel_id"], fields["points"] = (fields[name].astype(float) for name in ("pixel_id", "points"))
+    fields["pixel_id"][-1] = fields["points"][-1] = np.nan
+    fields["class"][-1] = np.nan
+    fields["other"][-1] = "road"
+    save(path, np.r_[places, [shapely.to_wkb(shapely.Point(WHERE.at(row + 0.5, column + 0.5)))]], fields)
+    assert main(["map.tif", "--answers", str(path)]) == 0
+    assert "1 points that were added to map-check/check.gpkg are left out" in capsys.readouterr().err
+    found = json.loads((folder / "map-check/accuracy.json").read_text())
+    assert found["overall"]["estimate"] == 1 and found["answered"] == 12
+    assert [one["name"] for one in found["classes"]] == [*NAMES.values()]
+
+
+def test_another_map_or_a_damaged_check_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, shown = drawn_check("--n", "12")
+    answer(path, dict(shown))
+    with rasterio.open("map.tif", "r+") as raster:  # as QGIS does; the map is the same
+        raster.build_overviews([2], rasterio.enums.Resampling.nearest)
+        raster.update_tags(note="looked at")
+    assert main(["map.tif", "--answers", str(path)]) == 0
+    changed = CLASS_MAP.copy()
+    changed[9, 19] = 4
+    write_class_map(folder / "map.tif", changed, WHERE, NAMES, COLOURS)
+    assert "is not the map that map-check/check.json was drawn from" in refused(
+        capsys, "map.tif", "--answers", str(path)
+    )
+    write_class_map(folder / "map.tif", CLASS_MAP, WHERE, NAMES, COLOURS)
+    frozen = folder / "map-check/check.json"
+    kept = frozen.read_text()
+    frozen.write_text(kept.replace('"1": 100', '"1": 900'))
+    assert "is damaged or of another version" in refused(capsys, "map.tif", "--answers", str(path))
+    content = json.loads(kept)
+    del content["checksum"]
+    frozen.write_text(json.dumps(content))  # somebody has taken the seal off
+    assert "is damaged or of another version" in refused(capsys, "map.tif", "--answers", str(path))
+    frozen.write_text("[]")
+    assert "is damaged or of another version" in refused(capsys, "map.tif", "--answers", str(path))
+    frozen.write_text(kept)
+    sound = read_sealed(frozen)
+    assert sound is not None and sound["seed"] == 0
+    frozen.write_text(sealed(sound | {"format": "hsi_al check 99"}))
+    assert "is damaged or of another version" in refused(capsys, "map.tif", "--answers", str(path))
+    frozen.unlink()
+    assert "check.json is missing" in refused(capsys, "map.tif", "--answers", str(path))
+
+
+def test_what_is_no_class_map_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("shares.npy", np.full((4, 5), 0.5))
+    assert "shares.npy is no class map" in refused(capsys, "shares.npy")
+    np.save("cube.npy", np.ones((4, 5, 6), np.uint8))
+    assert "cube.npy has shape (4, 5, 6)" in refused(capsys, "cube.npy")
+    np.save("band.npy", np.arange(3000).reshape(50, 60))
+    assert "band.npy is no class map: it holds 2,999 different values" in refused(capsys, "band.npy")
+    with pytest.raises(SystemExit):
+        main(["map.tif", "--seed", "-1"])
+    np.save("empty.npy", np.zeros((4, 5), np.uint8))
+    assert "maps no pixel" in refused(capsys, "empty.npy")
+    assert "too small to assess a map of 3 classes; take 6" in refused(capsys, "map.tif", "--n", "5")
+    assert "nowhere.tif does not exist" in refused(capsys, "nowhere.tif")
+    assert "check.json is missing" in refused(capsys, "map.tif", "--answers", "nowhere/check.gpkg")
+    assert not any(folder.glob("*-check"))
