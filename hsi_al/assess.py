@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from hsi_al.cli.console import complain, guarded
 from hsi_al.errors import SceneError, SessionError
 from hsi_al.files import replacing
-from hsi_al.label.assessment import drawn, report
+from hsi_al.label.assessment import drawn, report, require_sample
 from hsi_al.label.exchange import OTHER, returned, write_query
 from hsi_al.manifest import read_sealed, sealed
 from hsi_al.pool.answers import LabelClass
@@ -317,6 +317,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         require_geo("A check of a map")
+        require_sample(given.n)
         map_ = read_map(given.map, given.key)
         if given.answers is None:
             folder = given.output or given.map.with_name(f"{given.map.stem}-check")

@@ -343,6 +343,8 @@ def test_what_is_no_class_map_is_refused(folder: Path, capsys: pytest.CaptureFix
     np.save("empty.npy", np.zeros((4, 5), np.uint8))
     assert "maps no pixel" in refused(capsys, "empty.npy")
     assert "too small to assess a map of 3 classes; take 6" in refused(capsys, "map.tif", "--n", "5")
+    assert "200 in all" in refused(capsys, "map.tif", "--n", "1")
+    assert "more than a person can check" in refused(capsys, "map.tif", "--n", "10001")
     assert "nowhere.tif does not exist" in refused(capsys, "nowhere.tif")
     assert "check.json is missing" in refused(capsys, "map.tif", "--answers", "nowhere/check.gpkg")
     assert not any(folder.glob("*-check"))

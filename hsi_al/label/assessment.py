@@ -35,6 +35,7 @@ QUANTILE = 1.96  # of the normal distribution, for 95 %
 PSEUDO = 4.0  # pixels that every stratum's counts are increased by for variances, as in Agresti and Coull (1998)
 MOST_EQUAL = 25  # pixels that every class gets before the rest is shared in proportion
 LEAST = 2  # pixels of a class: a variance needs two
+MOST_SAMPLE = 10_000  # pixels of an assessment: they tell the overall accuracy to 1 point, whatever the map
 BLOCK = 2**20  # pixels of a map looked through at once
 
 
@@ -205,6 +206,19 @@ def wilson(shares: Floats, n: Floats) -> tuple[Floats, Floats]:
     centre = (shares + z2 / (2 * n)) / (1 + z2 / n)
     half = QUANTILE / (1 + z2 / n) * np.sqrt(shares * (1 - shares) / n + z2 / (4 * n * n))
     return np.minimum(np.maximum(centre - half, 0.0), shares), np.maximum(np.minimum(centre + half, 1.0), shares)
+
+
+def require_sample(n: int) -> None:
+    """Raise SessionError if so many pixels assess no map, or no person would ever have answered them."""
+    if n < LEAST:
+        raise SessionError(
+            f"A sample of {n} pixels tells nothing; it takes {LEAST} or more of each class, such as 200 in all."
+        )
+    if n > MOST_SAMPLE:
+        raise SessionError(
+            f"A sample of {n:,} pixels is more than a person can check; take {MOST_SAMPLE:,} or fewer. 400 tell the "
+            "overall accuracy to about 5 points or better, 1,000 to 3, 10,000 to 1."
+        )
 
 
 def allocated(mapped: Ids, n: int) -> Ids:

@@ -27,12 +27,13 @@ from hsi_al.config.kept import differing_keys, load_kept, to_yaml
 from hsi_al.config.schema import Config
 from hsi_al.errors import ConfigurationError, SessionError
 from hsi_al.files import replacing
+from hsi_al.label.assessment import require_sample
 from hsi_al.label.background import Background
 from hsi_al.label.exchange import is_query, read_query
 from hsi_al.label.exporting import export
 from hsi_al.label.guard import Guard
 from hsi_al.label.server import build_app
-from hsi_al.label.session import MOST_CLASSES, Session, require_sample, written
+from hsi_al.label.session import MOST_CLASSES, Session, written
 from hsi_al.methods.registry import check_method, settings_of
 from hsi_al.scenes.catalogue import CATALOGUE
 from hsi_al.scenes.checksums import data_checksums

@@ -22,7 +22,7 @@ from hsi_al.active.stopping import STABLE_ROUNDS
 from hsi_al.config.schema import Config
 from hsi_al.errors import SessionError
 from hsi_al.files import replacing_hdf5
-from hsi_al.label.assessment import LEAST, drawn, report
+from hsi_al.label.assessment import drawn, report, require_sample
 from hsi_al.label.mapping import AT_ONCE, Map
 from hsi_al.label.once import REQUEST, Once
 from hsi_al.label.planning import Outlook, Planner
@@ -41,7 +41,6 @@ MOST_SPECTRA = 20_000  # of labelled pixels that are remembered of a cube in its
 SPARE = 40  # pixels that can be asked while a model is fitted
 LATEST = 30  # answers that tell whether what is asked can be told
 STABLE = 0.99  # kappa between successive maps
-MOST_SAMPLE = 10_000  # pixels of an assessment: they tell the overall accuracy to 1 point, whatever the map
 
 
 class Refused(SessionError):
@@ -310,7 +309,8 @@ class Session:
             n: Pixels of the sample; of a map with fewer all are taken.
 
         Raises:
-            Refused: One is running, there is no map, or the sample is too small for its classes or too large.
+            Refused: One is running, or there is no map.
+            SessionError: The sample is too small for the classes of the map, or too large.
             OSError: The map can't be kept; nothing has changed.
         """
         require_sample(n)
@@ -603,19 +603,6 @@ class Session:
             yield
         finally:
             self.busy = False
-
-
-def require_sample(n: int) -> None:
-    """Raise Refused if no map can be assessed by so many pixels, or no person would ever have answered them."""
-    if n < LEAST:
-        raise Refused(
-            f"A sample of {n} pixels tells nothing; it takes {LEAST} or more of each class, such as 200 in all."
-        )
-    if n > MOST_SAMPLE:
-        raise Refused(
-            f"A sample of {n:,} pixels is more than a person can check; take {MOST_SAMPLE:,} or fewer. 400 tell the "
-            "overall accuracy to about 5 points or better, 1,000 to 3, 10,000 to 1."
-        )
 
 
 def written(name: str) -> str:
