@@ -165,7 +165,8 @@ def estimates(accuracy: Mapping[str, Any]) -> list[str]:
         if any(row)
     ]
     return [
-        paragraph(f"Overall accuracy: {percent(accuracy['overall'])}"),
+        paragraph(strong(f"Overall accuracy: {percent(accuracy['overall'])}")),
+        paragraph("In brackets: 95 % intervals."),
         table(columns, rows),
         paragraph("The sampled pixels: what the map says (rows), and what was answered (columns)."),
         table(("mapped as", *(found["name"] for found in classes)), matrix),
