@@ -2,11 +2,13 @@
 
     python -m experiments.checkpoints OUT.csv [--seeds 0,1,2] [--dataset indian_pines] [--backbone densenet121]
                                       [--stem s2_pool] [--labels 480] [--epochs 200] [--every 10]
-                                      [--labels-from RUN] [--round 0] [--loss-prediction] [--threads 1]
+                                      [--labels-from RUN] [--round 0] [--loss-prediction] [--average 0.99] [--threads 1]
 
 The labels and the training are those of `python -m hsi_al.run protocol=paper acquisition=none protocol.rounds=0` with
 the same seed, and the last epoch is what that run reports: OA of all labelled pixels, the trained ones included.
-OUT.csv gets a row for every scored epoch after each training; trainings that it already holds are not repeated.
+OUT.csv gets a row for every scored epoch after each training; trainings that it already holds are not repeated. With
+`--average` the same training is also scored with an exponential moving average of its weights, with which a run predicts
+under protocol.average_weights.
 """
 
 import argparse
@@ -17,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hsi_al.active.experiment import use_threads
 from hsi_al.active.inherited import labels_of_run
@@ -40,22 +43,44 @@ class Watcher:
         learner: Learner in training; set its `progress` to this object.
         scene: Scene that it learns.
         every: Epochs between two measurements; the last epoch is measured, too.
+        decay: That of the moving average of the weights, per step; None = there is none.
 
     Attributes:
         accuracies: OA (a fraction) by the number of finished epochs.
+        averaged: The same with the averaged weights; empty without them.
     """
 
-    def __init__(self, learner: DeepLearner, scene: Scene, every: int) -> None:
-        self.learner, self.scene, self.every = learner, scene, every
+    def __init__(self, learner: DeepLearner, scene: Scene, every: int, decay: float | None = None) -> None:
+        self.learner, self.scene, self.every, self.decay = learner, scene, every, decay
         self.truth = scene.labels_of(scene.labelled_ids)
         self.accuracies: dict[int, float] = {}
+        self.averaged: dict[int, float] = {}
+        self.mean: dict[str, Tensor] = {}  # of weights and of BN statistics, as Lightning's EMAWeightAveraging has it
 
     def __call__(self, text: str, part: float) -> None:
         """Measure if `part` of the training steps is a whole number of epochs that is to be measured."""
         epochs = self.learner.epochs(0)
         done = round(part * epochs)
+        if self.decay is not None:
+            self.average(self.decay)
         if abs(part * epochs - done) < 1e-9 and (done % self.every == 0 or done == epochs):
             self.accuracies[done] = float(np.mean(self.predicted() == self.truth))
+            if self.decay is not None:
+                module = self.learner.module
+                before = {name: value.clone() for name, value in module.state_dict().items()}
+                module.load_state_dict(before | self.mean)
+                self.averaged[done] = float(np.mean(self.predicted() == self.truth))
+                module.load_state_dict(before)
+
+    def average(self, decay: float) -> None:
+        """Take the weights of this step into the moving average."""
+        for name, value in self.learner.module.state_dict().items():
+            if not value.is_floating_point():
+                continue
+            if name in self.mean:
+                self.mean[name].lerp_(value, 1 - decay)
+            else:
+                self.mean[name] = value.clone()
 
     def predicted(self) -> Ids:
         """Return the predicted classes of all labelled pixels; mode and BN statistics stay those of training."""
@@ -69,13 +94,23 @@ class Watcher:
 
 
 def trained(
-    scene: Scene, settings: DeepSettings, needs: frozenset[str], ids: Ids, rng: np.random.Generator, every: int
-) -> dict[int, float]:
-    """Train once on labelled pixel ids (n,), with random choices of `rng`, and return OA (a fraction) by epoch."""
+    scene: Scene,
+    settings: DeepSettings,
+    needs: frozenset[str],
+    ids: Ids,
+    rng: np.random.Generator,
+    every: int,
+    decay: float | None,
+) -> tuple[dict[int, float], dict[int, float]]:
+    """Train once on labelled pixel ids (n,), with random choices of `rng`.
+
+    Returns:
+        OA (a fraction) by epoch, and the same with averaged weights.
+    """
     learner = DeepLearner(scene.cube, scene.n_classes, scene.labelled_ids, settings, needs)
-    learner.progress = watcher = Watcher(learner, scene, every)
+    learner.progress = watcher = Watcher(learner, scene, every, decay)
     learner.fit(ids, scene.labels_of(ids), 0, rng)
-    return watcher.accuracies
+    return watcher.accuracies, watcher.averaged
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -128,6 +163,7 @@ def main() -> None:
     parser.add_argument("--round", type=int, default=0, help="round of a run whose weights and shuffling are drawn")
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--every", type=int, default=10, help="epochs between two measurements")
+    parser.add_argument("--average", type=float, metavar="DECAY", help="score a moving average of the weights, too")
     parser.add_argument("--threads", type=int, help="threads of torch (default: all cores)")
     given = parser.parse_args()
     use_threads(given.threads)
@@ -140,18 +176,23 @@ def main() -> None:
     source = f"labels that {inherited.source['asked_by']} asked" if inherited else "random labels"
     name = f"{given.labels} {source}" + (", with loss prediction" if given.loss_prediction else "")
     name += f", drawn as in round {given.round}" if given.round else ""
+    averaged_name = f"{name}, weights averaged with decay {given.average:g}" if given.average else name
     rows = read_rows(given.out)
     for seed in given.seeds.split(","):
-        if any((row["training"], row["seed"]) == (name, seed) for row in rows):
+        if any((row["training"], row["seed"]) == (averaged_name, seed) for row in rows):
             continue
         if inherited:
             ids = inherited.pixel_ids
         else:
             rng = generator(int(seed), "initial")
             ids = draw_initial(everything, scene.labels_of(everything), given.labels, "uniform", rng)
-        found = trained(scene, settings, needs, ids, generator(int(seed), "learner", given.round), given.every)
+        rng = generator(int(seed), "learner", given.round)
+        found, averaged = trained(scene, settings, needs, ids, rng, given.every, given.average)
+        rows = [row for row in rows if (row["training"], row["seed"]) != (name, seed)]
         rows += [
-            {"training": name, "seed": seed, "epoch": str(epoch), "oa_all": f"{oa:.6f}"} for epoch, oa in found.items()
+            {"training": training, "seed": seed, "epoch": str(epoch), "oa_all": f"{oa:.6f}"}
+            for training, curve in ((name, found), (averaged_name, averaged))
+            for epoch, oa in curve.items()
         ]
         given.out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(given.out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

@@ -19,7 +19,7 @@ import numpy as np
 from experiments.checkpoints import __main__ as checkpoints
 from hsi_al.errors import HsiAlError
 from hsi_al.files import replacing
-from hsi_al.report.archive import pack, unpacked
+from hsi_al.report.archive import RUN_FILES, pack, unpacked
 from hsi_al.report.canvas import save
 from hsi_al.report.compare import Curve, comparison_figure, points_of
 from hsi_al.report.contest_tables import markdown, percent
@@ -30,6 +30,7 @@ RECORDED = ROOT / "experiments" / "results" / "few_labels"
 TEMPLATE = Path(__file__).with_name("page.template.md")
 PAGE = ROOT / "docs" / "few-labels.md"
 FILES = ("meta.json", "config.yaml", "curve.csv")  # of each run: comparisons need no more
+LONG = "claim"  # experiment whose runs take hours: their labels are kept, so that others can begin with them
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ WORDING = (
     (r", protocol queries(_2)?$", ""),
     (r"^protocol one_training, .*protocol\.labels_from=(\w+) .*", r"labels that \1 asked"),
     (r"^(none, )?protocol (one_training|random)_\d+$", "random labels"),
+    (r"^none, protocol augment_.*", "random labels, flips and rotations"),
+    (r"^none, protocol averaged_.*", "random labels, weights averaged"),
     (r"^none, protocol cosine_.*", "random labels, learning rate falling by a cosine"),
     (r"^loss_prediction, protocol paper$", "asked by predicted loss, as in the paper"),
     (r"^margin, protocol paper, acquisition.min_distance=8$", "asked by margin, 8 pixels apart"),
@@ -99,7 +102,7 @@ def record(outputs: Path) -> None:
     RECORDED.mkdir(parents=True, exist_ok=True)
     for name in sorted({table.folder.partition("/")[0] for table in TABLES.values()}):
         if (outputs / name).is_dir():
-            pack(outputs / name, RECORDED / f"{name}.zip", FILES)
+            pack(outputs / name, RECORDED / f"{name}.zip", RUN_FILES if name == LONG else FILES)
 
 
 def page(recorded: Path) -> str:

@@ -47,6 +47,36 @@ def test_watching_changes_nothing_and_the_last_epoch_is_that_of_a_run(
     assert "12 random labels" in capfd.readouterr().out
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_averaged_weights_are_those_that_a_run_predicts_with(
+    command_line: CommandLine, tiny_scene: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["patch_size=32", "backbone=densenet121", "backbone.stem=s2_pool", "protocol=paper", "acquisition=none"]
+    arguments += ["protocol.rounds=0", "protocol.epochs=4", "protocol.initial_size=12", "protocol.full_map=false"]
+    outcome = command_line(*(tiny_scene + arguments), "protocol.average_weights=0.8")
+    assert outcome.code == 0, outcome.err
+    (run,) = Path("outputs").glob("**/seed=0")
+    with (run / "curve.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    monkeypatch.setattr(checkpoints, "load_catalogue_scene", lambda *_: tiny())
+    out = tmp_path / "rows.csv"
+    called = ["checkpoints", str(out), "--epochs=4", "--every=2", "--labels=12", "--seeds=0", "--threads=1"]
+    monkeypatch.setattr("sys.argv", [*called, "--average=0.8"])
+    checkpoints.main()
+    found = {(one["training"], one["epoch"]): one["oa_all"] for one in read(out)}
+    averaged = "12 random labels, weights averaged with decay 0.8"
+    assert sorted(found) == [*(("12 random labels", epoch) for epoch in "24"), *((averaged, epoch) for epoch in "24")]
+    assert float(found[averaged, "4"]) == pytest.approx(float(row["oa_all"]), abs=1e-6)
+    # The same training without the average, which changes nothing.
+    plain = tmp_path / "plain.csv"
+    monkeypatch.setattr("sys.argv", ["checkpoints", str(plain), *called[2:]])
+    checkpoints.main()
+    assert [one["oa_all"] for one in read(plain)] == [found["12 random labels", epoch] for epoch in "24"]
+    assert (
+        found[averaged, "2"] != found["12 random labels", "2"] or found[averaged, "4"] != found["12 random labels", "4"]
+    )
+
+
 def read(path: Path) -> list[dict[str, str]]:
     with path.open() as file:
         return list(csv.DictReader(file))
