@@ -7,7 +7,7 @@
 The labels and the training are those of `python -m hsi_al.run protocol=paper acquisition=none protocol.rounds=0` with
 the same seed, and the last epoch is what that run reports: OA of all labelled pixels, the trained ones included.
 OUT.csv gets a row for every scored epoch after each training; trainings that it already holds are not repeated. With
-`--average` the same training is also scored with an exponential moving average of its weights, with which a run predicts
+`--average` the same training is also scored with an exponential moving average of its weights, as a run predicts
 under protocol.average_weights.
 """
 
