@@ -51,7 +51,7 @@ def test_watching_changes_nothing_and_the_last_epoch_is_that_of_a_run(
 def test_averaged_weights_are_those_that_a_run_predicts_with(
     command_line: CommandLine, tiny_scene: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ["patch_size=32", "backbone=densenet121", "backbone.stem=s2_pool", "protocol=paper", "acquisition=none"]
+    arguments = ["patch_size=32", "backbone=resnet18", "backbone.stem=s2_pool", "protocol=paper", "acquisition=none"]
     arguments += ["protocol.rounds=0", "protocol.epochs=4", "protocol.initial_size=12", "protocol.full_map=false"]
     outcome = command_line(*(tiny_scene + arguments), "protocol.average_weights=0.8")
     assert outcome.code == 0, outcome.err
@@ -60,7 +60,16 @@ def test_averaged_weights_are_those_that_a_run_predicts_with(
         (row,) = csv.DictReader(file)
     monkeypatch.setattr(checkpoints, "load_catalogue_scene", lambda *_: tiny())
     out = tmp_path / "rows.csv"
-    called = ["checkpoints", str(out), "--epochs=4", "--every=2", "--labels=12", "--seeds=0", "--threads=1"]
+    called = [
+        "checkpoints",
+        str(out),
+        "--epochs=4",
+        "--every=2",
+        "--labels=12",
+        "--seeds=0",
+        "--threads=1",
+        "--backbone=resnet18",
+    ]
     monkeypatch.setattr("sys.argv", [*called, "--average=0.8"])
     checkpoints.main()
     found = {(one["training"], one["epoch"]): one["oa_all"] for one in read(out)}
