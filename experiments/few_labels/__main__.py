@@ -51,10 +51,10 @@ class Table:
 # Settings that the text around a table says already, and what stands in their place.
 WORDING = (
     (r", protocol queries(_2)?$", ""),
+    (r"^protocol one_training, .*protocol\.labels_from=densenet121 margin.*", "labels that its own margin asked"),
+    (r"^protocol one_training, .*protocol\.labels_from=densenet121 loss_.*", "labels that its predicted loss asked"),
     (r"^protocol one_training, .*protocol\.labels_from=(\w+) .*", r"labels that \1 asked"),
     (r"^(none, )?protocol (one_training|random)_\d+$", "random labels"),
-    (r"^none, protocol augment_.*", "random labels, flips and rotations"),
-    (r"^none, protocol averaged_.*", "random labels, weights averaged"),
     (r"^none, protocol cosine_.*", "random labels, learning rate falling by a cosine"),
     (r"^loss_prediction, protocol paper$", "asked by predicted loss, as in the paper"),
     (r"^margin, protocol paper, acquisition.min_distance=8$", "asked by margin, 8 pixels apart"),
