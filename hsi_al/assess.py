@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hsi_al import interrupts
 from hsi_al.cli.console import complain, guarded
 from hsi_al.errors import SceneError, SessionError
 from hsi_al.files import replacing
@@ -93,6 +94,7 @@ def read_map(path: Path, key: str | None = None) -> ClassMap:
         absent = () if rows.no_data is None else (rows.no_data,)
         parts = []
         for first, last in rows.blocks(READ_BYTES):
+            interrupts.check()
             part = rows.read(first, last).reshape(last - first, rows.shape[1])
             try:
                 parts.append(whole_labels(path.name, np.where(is_any_of(part, absent), part.dtype.type(0), part)))
@@ -166,6 +168,7 @@ def draw(map_: ClassMap, n: int, seed: int, folder: Path) -> list[Path]:
         with replacing(folder / FROZEN) as temporary:  # which replaces last
             temporary.write_text(sealed(content), encoding="utf-8")
             files = write_query(points, pixels.tolist(), map_.classes, map_.shape[1], map_.where, LAYER, has_other=True)
+            interrupts.check()  # while the same command still does it all
     except BaseException:
         for path in (points, points.with_suffix(".qml")):
             path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import signal
 import warnings
 from pathlib import Path
 from typing import Any
@@ -295,6 +296,26 @@ def test_nothing_half_written_stays(
         assert "No space left" in refused(capsys, "map.tif", "--answers", str(path))
     assert (folder / "map-check/report.html").read_bytes() == before
     assert len([*(folder / "map-check").iterdir()]) == 5
+
+
+@pytest.mark.parametrize("place", ["hsi_al.assess.whole_labels", "hsi_al.label.exchange.write_style"])
+def test_an_interrupted_draw_is_done_by_the_same_command(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    from hsi_al.assess import whole_labels
+    from hsi_al.label.exchange import write_style
+
+    def interrupted(*arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return (write_style if place.endswith("write_style") else whole_labels)(*arguments)  # type: ignore[operator]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(place, interrupted)
+        patched.setattr("hsi_al.assess.READ_BYTES", 20)  # a row
+        assert main(["map.tif", "--n", "12"]) == 130
+    assert "interrupted; run the same command again" in capsys.readouterr().err
+    assert not [*folder.rglob("check.*")]
+    assert main(["map.tif", "--n", "12"]) == 0
 
 
 @pytest.mark.parametrize(
