@@ -265,6 +265,7 @@ def write_results(map_: ClassMap, accuracy: dict[str, Any], folder: Path) -> lis
     """Write `accuracy.json` and `report.html`, each as a whole; earlier ones are replaced.
 
     Raises:
+        SessionError: There is a `report.html` of something else, such as a run.
         OSError: A file can't be written.
     """
     done = [
@@ -276,13 +277,17 @@ def write_results(map_: ClassMap, accuracy: dict[str, Any], folder: Path) -> lis
     ]
     text = page(
         f"{map_.path.name}: accuracy",
-        picture(map_.values, {one.value: rgb_of(one.colour) for one in map_.classes}),
+        picture(map_.values, {one["value"]: rgb_of(one["colour"]) for one in accuracy["classes"]}),
         heading("Accuracy"),
         *estimates(accuracy),
         heading("What was done"),
         bullets(done),
     )
     written = [folder / name for name in RESULTS]
+    if [path.exists() for path in written] == [False, True]:
+        raise SessionError(
+            f"{written[1]} is not of this check; move the answers and {FROZEN} into a folder of their own."
+        )
     for path, content in zip(written, (json.dumps(accuracy, indent=2) + "\n", text), strict=True):
         with replacing(path) as temporary:
             temporary.write_text(content, encoding="utf-8")

@@ -1,5 +1,7 @@
 """`python -m hsi_al.assess`: a sample of any class map, and what its answers say."""
 
+import base64
+import io
 import json
 import shlex
 import signal
@@ -10,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from hsi_al.assess import main, read_map
 from hsi_al.label.assessment import allocated
@@ -264,6 +267,19 @@ def test_names_and_colours_of_the_map_are_taken(folder: Path) -> None:
     assert [one.name for one in read_map(folder / "map.tif").classes] == ["class 1", "class 4", "class 7"]
 
 
+def test_the_picture_has_the_colours_of_the_table(folder: Path) -> None:
+    path, shown = drawn_check("--n", "12")
+    answer(path, dict(shown))
+    write_class_map(folder / "map.tif", CLASS_MAP, WHERE, NAMES, {1: (9, 9, 9), 4: (8, 8, 8), 7: (7, 7, 7)})
+    assert main(["map.tif", "--answers", str(path)]) == 0
+    text = (folder / "map-check/report.html").read_text()
+    assert "background:#ffc800" in text
+    packed = text.partition("base64,")[2].partition('"')[0]
+    picture = np.rint(255 * imread(io.BytesIO(base64.b64decode(packed)))).astype(int)
+    colours = {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}
+    assert {*COLOURS.values()} < colours and len(colours) == 4
+
+
 def test_nothing_that_may_hold_answers_is_replaced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, _ = drawn_check("--n", "12")
     kept = path.read_bytes()
@@ -274,6 +290,13 @@ def test_nothing_that_may_hold_answers_is_replaced(folder: Path, capsys: pytest.
     (folder / "run").mkdir()
     (folder / "run" / "report.html").write_text("the report of the run")
     assert "report.html exists" in refused(capsys, "map.tif", "--n", "14", "--output", "run")
+    moved = folder / "run" / "anna.gpkg"  # beside the run's map
+    (folder / "map-check/anna.gpkg").rename(moved)
+    (folder / "map-check/check.json").rename(folder / "run" / "check.json")
+    answer(moved, dict.fromkeys(points_of(moved)[1]["pixel_id"].astype(int).tolist(), 1))
+    assert "run/report.html is not of this check" in refused(capsys, "map.tif", "--answers", str(moved))
+    assert (folder / "run" / "report.html").read_text() == "the report of the run"
+    assert not (folder / "run" / "accuracy.json").exists()
 
 
 def test_nothing_half_written_stays(
