@@ -325,12 +325,12 @@ def test_nothing_half_written_stays(
 def test_an_interrupted_draw_is_done_by_the_same_command(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    from hsi_al.assess import whole_labels
     from hsi_al.label.exchange import write_style
+    from hsi_al.scenes.checks import whole_labels
 
     def interrupted(*arguments: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
-        return (write_style if place.endswith("write_style") else whole_labels)(*arguments)  # type: ignore[operator]
+        return (write_style if place.endswith("write_style") else whole_labels)(*arguments)
 
     with monkeypatch.context() as patched:
         patched.setattr(place, interrupted)
