@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hsi_al import interrupts
 from hsi_al.cli.console import complain, guarded
 from hsi_al.errors import SceneError, SessionError
 from hsi_al.files import replacing
 from hsi_al.label.assessment import drawn, report, require_sample
-from hsi_al.label.exchange import OTHER, returned, write_query
+from hsi_al.label.exchange import OTHER, folded, returned, write_query, written
 from hsi_al.manifest import read_sealed, sealed
 from hsi_al.pool.answers import LabelClass
 from hsi_al.randomness import generator
@@ -35,7 +36,7 @@ from hsi_al.scenes.arrays import Rows
 from hsi_al.scenes.checks import whole_labels
 from hsi_al.scenes.checksums import checksum
 from hsi_al.scenes.georeference import Georeference, require_geo
-from hsi_al.scenes.readers import opened_rows
+from hsi_al.scenes.readers import existing_file, opened_rows
 from hsi_al.scenes.stored import is_any_of
 from hsi_al.terminal import printable
 
@@ -93,6 +94,7 @@ def read_map(path: Path, key: str | None = None) -> ClassMap:
         absent = () if rows.no_data is None else (rows.no_data,)
         parts = []
         for first, last in rows.blocks(READ_BYTES):
+            interrupts.check()
             part = rows.read(first, last).reshape(last - first, rows.shape[1])
             try:
                 parts.append(whole_labels(path.name, np.where(is_any_of(part, absent), part.dtype.type(0), part)))
@@ -116,16 +118,13 @@ def read_map(path: Path, key: str | None = None) -> ClassMap:
 def classes_of(rows: Rows, values: Sequence[int]) -> list[LabelClass]:
     """Return names and colours of label values, as the file says, or `class 3` and the colours of other pictures."""
     told = {value: written((rows.class_names or {}).get(value, "")) or f"class {value}" for value in values}
-    owners = Counter(name.casefold() for name in told.values())  # of two classes of a name an answer could mean either
-    names = {value: f"{name} ({value})" if owners[name.casefold()] > 1 else name for value, name in told.items()}
+    names, owners = told, Counter(map(folded, told.values()))
+    while len(owners) < len(names):  # of two classes of a name an answer could mean either
+        names = {value: f"{name} ({value})" if owners[folded(name)] > 1 else name for value, name in names.items()}
+        owners = Counter(map(folded, names.values()))
     kept = {value: rgb for value, rgb in (rows.class_colours or {}).items() if value in told}
     colours = kept if len({*kept.values()}) == len(values) else colour_of(values)  # alike ones can't be told apart
     return [LabelClass(value, names[value], "", "#{:02x}{:02x}{:02x}".format(*colours[value])) for value in values]
-
-
-def written(name: str) -> str:
-    """Return a name without what can't be printed, and with single spaces."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
 
 
 def draw(map_: ClassMap, n: int, seed: int, folder: Path) -> list[Path]:
@@ -169,6 +168,7 @@ def draw(map_: ClassMap, n: int, seed: int, folder: Path) -> list[Path]:
         with replacing(folder / FROZEN) as temporary:  # which replaces last
             temporary.write_text(sealed(content), encoding="utf-8")
             files = write_query(points, pixels.tolist(), map_.classes, map_.shape[1], map_.where, LAYER, has_other=True)
+            interrupts.check()  # while the same command still does it all
     except BaseException:
         for path in (points, points.with_suffix(".qml")):
             path.unlink(missing_ok=True)
@@ -213,6 +213,7 @@ def assessed(map_: ClassMap, answers: Path) -> dict[str, Any]:
             `label.exchange.returned`.
         SceneError: A library is missing, or the file can't be read.
     """
+    existing_file(answers)
     kept = frozen(answers.with_name(FROZEN), map_)
     classes = {int(value): (name, colour) for value, (name, colour) in kept["classes"].items()}
     found = returned(answers, classes, map_.shape, map_.where, LAYER, has_other=True)
@@ -228,12 +229,12 @@ def assessed(map_: ClassMap, answers: Path) -> dict[str, Any]:
             f"Warning: {added} points that were added to {answers} are left out: only pixels drawn at random tell how "
             "accurate a map is."
         )
-    named = {name.casefold(): value for value, (name, _) in classes.items()}
+    named = {folded(name): value for value, (name, _) in classes.items()}
     for text in sorted({value for value in answered.values() if isinstance(value, str)}):
-        if text.casefold() not in named:  # a class that the map missed
-            named[text.casefold()] = max(classes) + 1
+        if folded(text) not in named:  # a class that the map missed
+            named[folded(text)] = max(classes) + 1
             classes[max(classes) + 1] = text, UNMAPPED
-    given = {pixel: named[value.casefold()] if isinstance(value, str) else value for pixel, value in answered.items()}
+    given = {pixel: named[folded(value)] if isinstance(value, str) else value for pixel, value in answered.items()}
     if not any(given.values()):
         raise SessionError(
             f"No point of {answers} has a class yet ({len(given)} can't be told); open it in QGIS and choose the class "
@@ -255,7 +256,7 @@ def notes_of(map_: ClassMap, hectares: float | None) -> list[str]:
     if hectares is None:
         notes.append(
             "Areas are shares of the pixels: the map's file doesn't say how large a pixel is, or gives its place in "
-            "degrees, where pixels are smaller towards the poles."
+            "degrees or a Mercator projection, where pixels are smaller towards the poles."
         )
     return notes
 
@@ -264,6 +265,7 @@ def write_results(map_: ClassMap, accuracy: dict[str, Any], folder: Path) -> lis
     """Write `accuracy.json` and `report.html`, each as a whole; earlier ones are replaced.
 
     Raises:
+        SessionError: There is a `report.html` of something else, such as a run.
         OSError: A file can't be written.
     """
     done = [
@@ -275,13 +277,17 @@ def write_results(map_: ClassMap, accuracy: dict[str, Any], folder: Path) -> lis
     ]
     text = page(
         f"{map_.path.name}: accuracy",
-        picture(map_.values, {one.value: rgb_of(one.colour) for one in map_.classes}),
+        picture(map_.values, {one["value"]: rgb_of(one["colour"]) for one in accuracy["classes"]}),
         heading("Accuracy"),
         *estimates(accuracy),
         heading("What was done"),
         bullets(done),
     )
     written = [folder / name for name in RESULTS]
+    if [path.exists() for path in written] == [False, True]:
+        raise SessionError(
+            f"{written[1]} is not of this check; move the answers and {FROZEN} into a folder of their own."
+        )
     for path, content in zip(written, (json.dumps(accuracy, indent=2) + "\n", text), strict=True):
         with replacing(path) as temporary:
             temporary.write_text(content, encoding="utf-8")
@@ -311,9 +317,17 @@ def natural(text: str) -> int:
     return number
 
 
+def typed(path: Path) -> str:
+    """Return a path as it is typed where it must not be taken for an option."""
+    return f"./{path}" if str(path).startswith("-") else str(path)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    given = parser().parse_args(argv)
+    options = parser()
+    given = options.parse_args(argv)
+    if given.answers and given.output:
+        options.error("results go beside the --answers; leave --output out")
 
     def work() -> None:
         require_geo("A check of a map")
@@ -322,7 +336,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if given.answers is None:
             folder = given.output or given.map.with_name(f"{given.map.stem}-check")
             files = draw(map_, given.n, given.seed, folder)
-            again = shlex.join(["python", "-m", "hsi_al.assess", str(given.map), "--answers", str(files[0])])
+            key = [] if given.key is None else [f"--key={given.key}"]
+            again = shlex.join(["python", "-m", "hsi_al.assess", typed(given.map), *key, "--answers", typed(files[0])])
             lines = [
                 *map(str, files),
                 f"Open {POINTS} in QGIS over an image of the ground, not over the map. Choose the class of each point, "

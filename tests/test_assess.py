@@ -1,6 +1,10 @@
 """`python -m hsi_al.assess`: a sample of any class map, and what its answers say."""
 
+import base64
+import io
 import json
+import shlex
+import signal
 import warnings
 from pathlib import Path
 from typing import Any
@@ -8,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from hsi_al.assess import main, read_map
 from hsi_al.label.assessment import allocated
@@ -70,7 +75,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     capsys.readouterr()
     assert main(arguments) == 2
     out, err = capsys.readouterr()
-    assert err.count("\n") == 1 and not out, err
+    assert err.count("\n") == 1 and not out and "SessionError" not in err, err
     return err
 
 
@@ -144,6 +149,60 @@ def test_estimates_are_those_of_a_calculation_by_hand(folder: Path, capsys: pyte
     assert "background:#ffc800" in text and f"{pond_area * 0.04:.2f} (" in text
 
 
+def test_what_was_typed_is_taken_as_it_was_meant(folder: Path) -> None:
+    """A name in another case or Unicode form; "can't tell" in the field `other`; a field of numbers that is empty."""
+    names = {1: "A\u0308cker", 4: "\u0645\u06cc\u200c\u0631", 7: "Stra\u00dfe"}  # two code points, ZWNJ, eszett
+    write_class_map(folder / "map.tif", CLASS_MAP, WHERE, names, COLOURS)
+    path, shown = drawn_check("--n", "20")
+    typed: dict[int, float | str | None] = {1: "\u00c4CKER", 4: names[4], 7: "STRASSE"}
+    answer(path, {pixel: typed[value] for pixel, value in shown.items()} | {next(iter(shown)): "Can\u2019t  TELL"})
+    assert main(["map.tif", "--answers", str(path)]) == 0
+    found = json.loads((folder / "map-check/accuracy.json").read_text())
+    assert found["overall"]["estimate"] == 1 and len(found["classes"]) == 3
+    assert (found["answered"], found["skipped"]) == (20, 1)
+    answer(path, dict(shown))
+    places, fields = points_of(path)
+    save(path, places, fields | {"other": np.full(len(places), np.nan)})
+    assert main(["map.tif", "--answers", str(path)]) == 0
+    assert json.loads((folder / "map-check/accuracy.json").read_text())["answered"] == 20
+
+
+def test_points_that_a_tool_has_made_collections_of_one(folder: Path) -> None:
+    path, shown = drawn_check("--n", "12")
+    answer(path, dict(shown))
+    places, fields = points_of(path)
+    several = shapely.to_wkb(shapely.multipoints(shapely.from_wkb(places)[:, None]))
+    path.unlink()
+    options = {"layer": "check", "driver": "GPKG", "geometry_type": "MultiPoint", "crs": UTM}
+    pyogrio.raw.write(path, several, [*fields.values()], [*fields], **options)
+    assert main(["map.tif", "--answers", str(path)]) == 0
+    assert json.loads((folder / "map-check/accuracy.json").read_text())["answered"] == 12
+
+
+@pytest.mark.parametrize("name", ["-n.tif", "two words' end.tif", "$(ls).tif", "two.h5"])
+def test_the_printed_command_can_be_pasted(folder: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    key = []
+    if name.endswith(".h5"):
+        key = ["--key", "b"]
+        with h5py.File(name, "w") as file:
+            file["a"], file["b"] = np.eye(3), CLASS_MAP
+    else:
+        (folder / "map.tif").rename(folder / name)
+    assert main([f"./{name}", "--n", "12", *key]) == 0
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert command[:3] == ["python", "-m", "hsi_al.assess"]
+    assert "has a class yet" in refused(capsys, *command[3:])
+    with pytest.raises(SystemExit):  # results go beside the answers
+        main([*command[3:], "--output", "elsewhere"])
+
+
+@pytest.mark.parametrize(("code", "hectares"), [(3857, None), (4087, None), (4326, None), (6933, 0.04), (3035, 0.04)])
+def test_a_pixel_has_an_area_where_it_is_about_the_same_everywhere(code: int, hectares: float | None) -> None:
+    """At 50 degrees north a pixel of 20 m of Web Mercator is 0.017 ha on the ground, not 0.04."""
+    where = Georeference(rasterio.crs.CRS.from_epsg(code).to_wkt(), WHERE.transform)
+    assert where.hectares == (None if hectares is None else pytest.approx(hectares))
+
+
 def test_a_map_of_one_class(folder: Path) -> None:
     write_class_map(folder / "map.tif", np.full((9, 9), 3, np.uint8), WHERE, {3: "snow"}, {3: (1, 2, 3)})
     assert main(["map.tif", "--n", "8"]) == 0
@@ -202,8 +261,23 @@ def test_names_and_colours_of_the_map_are_taken(folder: Path) -> None:
     found = read_map(folder / "b.tif")
     assert [one.name for one in found.classes] == ["a (1)", "A (4)", "b"]  # else answers could mean either
     assert len({one.colour for one in found.classes}) == 3
+    write_class_map(folder / "b.tif", CLASS_MAP, WHERE, {1: "a", 4: "a", 7: "a (1)"}, COLOURS)
+    assert len({one.name for one in read_map(folder / "b.tif").classes}) == 3
     (folder / "map.tif.aux.xml").write_text('<!DOCTYPE a [<!ENTITY b "c">]><PAMDataset>&b;</PAMDataset>')
     assert [one.name for one in read_map(folder / "map.tif").classes] == ["class 1", "class 4", "class 7"]
+
+
+def test_the_picture_has_the_colours_of_the_table(folder: Path) -> None:
+    path, shown = drawn_check("--n", "12")
+    answer(path, dict(shown))
+    write_class_map(folder / "map.tif", CLASS_MAP, WHERE, NAMES, {1: (9, 9, 9), 4: (8, 8, 8), 7: (7, 7, 7)})
+    assert main(["map.tif", "--answers", str(path)]) == 0
+    text = (folder / "map-check/report.html").read_text()
+    assert "background:#ffc800" in text
+    packed = text.partition("base64,")[2].partition('"')[0]
+    picture = np.rint(255 * imread(io.BytesIO(base64.b64decode(packed)))).astype(int)
+    colours = {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}
+    assert {*COLOURS.values()} < colours and len(colours) == 4
 
 
 def test_nothing_that_may_hold_answers_is_replaced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -216,6 +290,13 @@ def test_nothing_that_may_hold_answers_is_replaced(folder: Path, capsys: pytest.
     (folder / "run").mkdir()
     (folder / "run" / "report.html").write_text("the report of the run")
     assert "report.html exists" in refused(capsys, "map.tif", "--n", "14", "--output", "run")
+    moved = folder / "run" / "anna.gpkg"  # beside the run's map
+    (folder / "map-check/anna.gpkg").rename(moved)
+    (folder / "map-check/check.json").rename(folder / "run" / "check.json")
+    answer(moved, dict.fromkeys(points_of(moved)[1]["pixel_id"].astype(int).tolist(), 1))
+    assert "run/report.html is not of this check" in refused(capsys, "map.tif", "--answers", str(moved))
+    assert (folder / "run" / "report.html").read_text() == "the report of the run"
+    assert not (folder / "run" / "accuracy.json").exists()
 
 
 def test_nothing_half_written_stays(
@@ -240,6 +321,26 @@ def test_nothing_half_written_stays(
     assert len([*(folder / "map-check").iterdir()]) == 5
 
 
+@pytest.mark.parametrize("place", ["hsi_al.assess.whole_labels", "hsi_al.label.exchange.write_style"])
+def test_an_interrupted_draw_is_done_by_the_same_command(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    from hsi_al.label.exchange import write_style
+    from hsi_al.scenes.checks import whole_labels
+
+    def interrupted(*arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return (write_style if place.endswith("write_style") else whole_labels)(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(place, interrupted)
+        patched.setattr("hsi_al.assess.READ_BYTES", 20)  # a row
+        assert main(["map.tif", "--n", "12"]) == 130
+    assert "interrupted; run the same command again" in capsys.readouterr().err
+    assert not [*folder.rglob("check.*")]
+    assert main(["map.tif", "--n", "12"]) == 0
+
+
 @pytest.mark.parametrize(
     ("edit", "says"),
     [
@@ -249,7 +350,10 @@ def test_nothing_half_written_stays(
         ({"place": (0.0, 0.0), "class": 1.0}, "was moved from its pixel"),
         ({"place": (0.0, 0.0), "other": "road"}, "was moved from its pixel"),
         ({"deleted": True}, "has 11 of its 12 points"),
-        ({"layer": "query"}, "has no layer 'check'"),
+        ({"layer": "query"}, "check.gpkg has no layer 'check'; take the file"),
+        ({"class": 1234567.0}, "has the class 1234567, which there isn't"),
+        ({"class": np.inf}, "has the class inf, which there isn't"),
+        ({"place": [(1, 1), (2, 2)], "class": 1.0}, "was moved from its pixel"),
         ({"without": "points"}, "the field points is missing"),
         ({"crs": "EPSG:4326"}, "in another coordinate reference system"),
         ({"pixel": 21}, "asks other pixels than map-check/check.json says"),
@@ -267,7 +371,7 @@ def test_answers_that_cannot_be_meant_are_refused(
     if "class" in edit or "other" in edit:
         fields["class"][0], fields["other"][0] = edit.get("class", np.nan), edit.get("other")
     if "place" in edit:
-        places[0] = shapely.to_wkb(shapely.Point(edit["place"]))
+        places[0] = shapely.to_wkb(shapely.MultiPoint(np.reshape(edit["place"], (-1, 2))))
     if "pixel" in edit:  # a point of another check of this map, at its own place
         assert edit["pixel"] not in shown
         fields["pixel_id"] = np.r_[edit["pixel"], fields["pixel_id"][1:]]
@@ -346,5 +450,7 @@ def test_what_is_no_class_map_is_refused(folder: Path, capsys: pytest.CaptureFix
     assert "200 in all" in refused(capsys, "map.tif", "--n", "1")
     assert "more than a person can check" in refused(capsys, "map.tif", "--n", "10001")
     assert "nowhere.tif does not exist" in refused(capsys, "nowhere.tif")
-    assert "check.json is missing" in refused(capsys, "map.tif", "--answers", "nowhere/check.gpkg")
+    assert "nowhere/check.gpkg does not exist" in refused(capsys, "map.tif", "--answers", "nowhere/check.gpkg")
+    for here in (".", "nowhere.gpkg/.."):
+        assert main(["map.tif", "--answers", here]) == 2
     assert not any(folder.glob("*-check"))

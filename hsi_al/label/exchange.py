@@ -6,6 +6,7 @@ the classes, and 0 for "can't tell". Points that a person adds have no `pixel_id
 In a file with the text field `other` a person can name a class that isn't in the list.
 """
 
+import unicodedata
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from hsi_al.errors import SessionError
+from hsi_al.errors import SceneError, SessionError
 from hsi_al.files import replacing
 from hsi_al.pool.answers import Answer, LabelClass
 from hsi_al.scenes.arrays import reading
@@ -22,7 +23,7 @@ from hsi_al.scenes.georeference import Georeference, require_geo, same_crs
 from hsi_al.scenes.readers import existing_file
 
 LAYER = "query"
-UNSURE = 0  # the class "can't tell" in a file
+UNSURE, UNSURE_NAME = 0, "can't tell"  # a class in a file
 FIELDS = ("pixel_id", "class", "points")
 OTHER = "other"  # field with the name of a class that isn't in the list
 
@@ -178,17 +179,19 @@ def returned(
     from pyogrio.raw import read
 
     fields = [*FIELDS, *([OTHER] if has_other else [])]
-    with reading(path):
-        try:
+    try:
+        with reading(path):
             meta, fids, geometries, columns = read(path, layer=layer, columns=fields, force_2d=True, return_fids=True)
-        except DataLayerError as error:
+    except SceneError as error:
+        if isinstance(error.__cause__, DataLayerError):
             raise SessionError(f"{path} has no layer {layer!r}; take the file that was written for answers.") from error
+        raise
     if where is not None and where.crs and meta["crs"] and not same_crs(where.crs, wkt_of(meta["crs"])):
         raise SessionError(
             f"{path} is in another coordinate reference system than the scene; save it in that of the scene."
         )
     values = dict(zip(map(str, meta["fields"]), columns, strict=True))
-    texts = [" ".join(str(text).split()) if text else "" for text in values.pop(OTHER, [None] * len(fids))]
+    texts = [text_of(value) for value in values.pop(OTHER, [None] * len(fids))]
     for name in FIELDS:
         if name not in values or np.asarray(values[name]).dtype.kind not in "fiu":
             lacks = "holds no numbers" if name in values else "is missing"
@@ -206,7 +209,7 @@ def returned(
     shapes = shapely.from_wkb(geometries)
     found: dict[int, int | str | None] = {}
     for number, fid in enumerate(np.asarray(fids).tolist()):
-        if not np.isfinite(given[number]) and not texts[number]:
+        if np.isnan(given[number]) and not texts[number]:
             continue
         name = f"{path}: the point with fid {fid}"
         pixel = pixel_at(shapes[number], shape, where)
@@ -230,27 +233,46 @@ def answer_of(name: str, given: float, text: str, classes: Collection[int]) -> i
     Raises:
         SessionError: The class is unknown, or there is a text beside it.
     """
-    if text and np.isfinite(given):
+    if text and not np.isnan(given):
         raise SessionError(
-            f"{name} has the class {given:g} and {text!r} in the field {OTHER}; leave one of them empty."
+            f"{name} has the class {given:.15g} and {text!r} in the field {OTHER}; leave one of them empty."
         )
+    if given == UNSURE or folded(text) == UNSURE_NAME:
+        return None
     if text:
         return text
-    if given == UNSURE:
-        return None
     if not float(given).is_integer() or int(given) not in classes:
         raise SessionError(
-            f"{name} has the class {given:g}, which there isn't; there are {', '.join(map(str, sorted(classes)))}, and "
-            f"{UNSURE} for can't tell."
+            f"{name} has the class {given:.15g}, which there isn't; there are {', '.join(map(str, sorted(classes)))}, "
+            f"and {UNSURE} for can't tell."
         )
     return int(given)
+
+
+def text_of(value: object) -> str:
+    """Return what is written in a field, with single spaces; nothing if it is empty, which is NaN among numbers."""
+    return "" if not value or value != value else written(str(value))
+
+
+def written(name: str) -> str:
+    """Return a name without what can't be printed, and with single spaces."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
+
+
+def folded(name: str) -> str:
+    """Return a name as it is compared: upper and lower case, and the ways to type a letter or an apostrophe, agree."""
+    plain = unicodedata.normalize("NFKC", name).casefold().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    return unicodedata.normalize("NFKC", plain)
 
 
 def pixel_at(point: Any, shape: tuple[int, int], where: Georeference | None) -> int | None:  # noqa: ANN401
     """Return the id of the pixel that a point lies in; None if it lies in none."""
     import shapely
 
-    if point is None or shapely.is_empty(point) or shapely.get_type_id(point) != 0:
+    if point is None or shapely.get_num_geometries(point) != 1:
+        return None
+    point = shapely.get_geometry(point, 0)  # tools of QGIS make each point a collection of one
+    if shapely.is_empty(point) or shapely.get_type_id(point) != 0:
         return None
     x, y = shapely.get_x(point), shapely.get_y(point)
     a, b, c, d, e, f = (Georeference("", PIXELS) if where is None else where).inverse
@@ -273,7 +295,7 @@ def write_style(path: Path, classes: Sequence[LabelClass]) -> Path:
     Raises:
         OSError: The file can't be written.
     """
-    entries = [*((one.value, one.name, one.colour) for one in classes), (UNSURE, "can't tell", "#888888")]
+    entries = [*((one.value, one.name, one.colour) for one in classes), (UNSURE, UNSURE_NAME, "#888888")]
     categories = "".join(
         f'      <category render="true" value="{value}" type="integer" symbol="{number}" label={quoteattr(name)}/>\n'
         for number, (value, name, _) in enumerate(entries)

@@ -117,7 +117,7 @@ def write_run_report(run_dir: Path) -> Path:
     kind, new_ground = settings.get("split.kind", ""), settings.get("split.new_ground", "None") not in OFF
     question = question_of(kind, new_ground)
     labels = sum(read_label_counts(run_dir).values())
-    asked = settings.get("acquisition.name", "")
+    asked = settings.get("acquisition.name", "") if len(read_curve(run_dir)) > 1 else ""
     done = [
         f"Scene {settings.get('dataset.name', '')}: {' x '.join(map(str, predictions.shape))} pixels, "
         f"{entries.get('n_bands')} bands.",
@@ -162,7 +162,7 @@ def accuracy_of_run(run_dir: Path, question: str, settings: Mapping[str, str]) -
         paragraph(
             f"On {counts.sum():,} labelled pixels that were not learnt from: overall accuracy (OA) "
             f"{share(scores['OA'])}, mean of the producer's accuracies (AA) {share(scores['AA'])}, Cohen's kappa "
-            f"{scores['kappa']:.3f}."
+            f"{'unknown' if np.isnan(scores['kappa']) else format(scores['kappa'], '.3f')}."
         ),
         paragraph(strong(f"The question is: {question}. {MEANINGS.get(question, '')}")),
     ]

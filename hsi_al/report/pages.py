@@ -201,5 +201,7 @@ def amount(found: Mapping[str, Any] | None) -> str:
     interval = found["interval"]
     largest = max([found["estimate"], *(interval or [])])
     digits = 1 if largest >= 10 else 2 if largest >= 1 else 4
+    if 0 < largest < 0.01:  # pixels of a drone are centimetres wide
+        digits = 2 - math.floor(math.log10(largest))
     text = f"{found['estimate']:,.{digits}f}"
     return text if interval is None else f"{text} ({interval[0]:,.{digits}f} to {interval[1]:,.{digits}f})"

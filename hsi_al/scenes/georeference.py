@@ -10,6 +10,8 @@ from typing import Any
 from hsi_al.errors import SceneError
 
 METRES_PER_DEGREE = 111_320.0  # of a sphere with the equator's length
+# Projections, as PROJ names them, in which pixels of one size are on the ground the smaller the nearer to a pole.
+STRETCHED = ("merc", "webmerc", "eqc")
 Transform = tuple[float, float, float, float, float, float]
 
 
@@ -65,13 +67,13 @@ class Georeference:
 
     @property
     def hectares(self) -> float | None:
-        """The area of a pixel in hectares; None unless the system is a projected one, or rasterio is missing."""
+        """The area of a pixel in hectares; None where it isn't known, or differs much within a grid, as in degrees."""
         if not self.crs or find_spec("rasterio") is None:
             return None
         from rasterio.crs import CRS
 
         system = CRS.from_wkt(self.crs)
-        if not system.is_projected:
+        if not system.is_projected or system.to_dict().get("proj") in STRETCHED:
             return None
         a, b, _, d, e, _ = self.transform
         metres = float(system.linear_units_factor[1])  # of a unit, which has many names: metre, US survey foot

@@ -86,6 +86,20 @@ def test_a_run_without_test_pixels_has_no_accuracy(tmp_path: Path) -> None:
     assert "(OA)" not in text
 
 
+def test_a_run_without_queries_says_that_nothing_was_asked(tmp_path: Path) -> None:
+    """Its configuration names an acquisition function all the same. A kappa of one class alone is undefined."""
+    run = run_of(tmp_path / "run")
+    lines = (run / "curve.csv").read_text().splitlines()
+    column = lines[0].split(",").index("kappa_heldout")
+    first = lines[1].split(",")
+    (run / "curve.csv").write_text(
+        "\n".join([lines[0], ",".join([*first[:column], "nan", *first[column + 1 :]])]) + "\n"
+    )
+    text = report(run)
+    assert "none was asked for" in text and "proposed" not in text
+    assert "kappa unknown." in text
+
+
 def test_a_filtered_map_is_the_one_that_is_shown(tmp_path: Path) -> None:
     run = run_of(tmp_path / "run", more={"filtered_map": {"oa_all": 0.9, "oa_heldout": 0.8765, "changed": 0.1}})
     with h5py.File(run / "predictions.h5", "r+") as file:

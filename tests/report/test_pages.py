@@ -80,6 +80,9 @@ def test_small_areas_are_told_apart() -> None:
     assert amount({"estimate": 21157.7, "interval": [14999.6, 27315.8]}) == "21,157.7 (14,999.6 to 27,315.8)"
     assert amount({"estimate": 0.03, "interval": [0.0, 0.0612]}) == "0.0300 (0.0000 to 0.0612)"
     assert amount({"estimate": 0.03, "interval": None}) == "0.0300"
+    # 100 and 240 pixels of 5 cm, as a drone sees them.
+    assert amount({"estimate": 2.5e-5, "interval": [0.0, 6e-5]}) == "0.0000250 (0.0000000 to 0.0000600)"
+    assert amount({"estimate": 0.0, "interval": None}) == "0.0000"
 
 
 def test_an_unknown_share_is_named_so() -> None:
