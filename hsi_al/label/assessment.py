@@ -13,7 +13,7 @@ many:
 - A share p of a stratified sample has the interval of Wilson (1927) for n = p (1 - p) / v pixels, where v is its
   variance (the effective sample size of Korn and Graubard, Survey Methodology 24 (1998) 193-201). So that v is right
   where a stratum shows no error, it is that of the counts after `PSEUDO` more pixels in every stratum, of which the
-  share that is right is that of the whole sample.
+  share that is right is that of the whole sample, (right + 1) / (sampled + 2).
 - An area is what is mapped as the class, less what of that is wrong, more what is missing. The intervals of the latter
   two are joined as Zou and Donner do (Statistics in Medicine 27 (2008) 1693-1702).
 """
@@ -346,7 +346,8 @@ def notes_of(sample: Sequence[tuple[int, int | None]], n: int, without: Sequence
         "map was made from are not counted.",
         "User's accuracy: of the pixels mapped as a class, the share that is. Producer's accuracy: of the pixels that "
         "are a class, the share mapped as it. The area is corrected for the errors found.",
-        "In about 95 of 100 samples the interval holds the true value. That is the accuracy of this map of this scene, "
+        "In about 95 of 100 samples the interval holds the true value, less often for the producer's accuracy of a "
+        "rare class that the map mostly misses. That is the accuracy of this map of this scene, "
         "not of another map or place; an error in an answer counts as one of the map.",
     ]
     unsure = sum(reference is None for _, reference in sample)
