@@ -4,7 +4,7 @@ import copy
 import gc
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 import scipy.io
 import yaml
 
+from hsi_al.garbage import garbage
 from hsi_al.manifest import read_sealed, sealed
 from hsi_al.run import main
 
@@ -47,10 +48,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-def pytest_collection_finish() -> None:
-    """Everything is imported by now: the garbage collector, which the loop calls every round, need not look at it."""
+@pytest.fixture(autouse=True, scope="module")
+def old_things_are_no_garbage(session_of_garbage: None) -> None:
+    """The loop collects garbage every round, and need not look at what came before this file."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def session_of_garbage() -> Iterator[None]:
+    """No run puts the old things back."""
+    with garbage.leaving_out_the_old():
+        yield
 
 
 @dataclass

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from experiments.benchmarks.measure import resident_memory
 from hsi_al.active.meta import forget_peak_memory, peak_memory_mb
 from hsi_al.active.observers.console import guard_sentence
 from hsi_al.active.parts import build_split
@@ -253,10 +254,12 @@ def test_pairs_train_the_steps_that_they_say(steps: list[int], least_steps: int)
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux can start to count anew")
 def test_the_peak_of_memory_is_that_of_one_run() -> None:
-    np.ones(2**25)  # 256 MiB that an earlier job of a sweep has used
+    np.ones(2**26)  # 512 MiB that an earlier job of a sweep has used
     before = peak_memory_mb() or 0
     forget_peak_memory()
-    after = peak_memory_mb() or 0
-    assert after < before - 100
     kept = np.ones(2**24)
-    assert after + 100 < (peak_memory_mb() or 0) < before and len(kept)
+    after = peak_memory_mb() or 0
+    assert after < before - 256 and len(kept)
+    # Compared with now, since the system may take back pages of libraries at any moment.
+    del kept
+    assert resident_memory() + 100 < (peak_memory_mb() or 0)

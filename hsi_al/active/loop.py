@@ -1,6 +1,5 @@
 """The active learning loop (Fig. 1 of the paper): fit, predict once, record, query, label, commit."""
 
-import gc
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from hsi_al.active.observers.base import Observer
 from hsi_al.active.querying import chosen, kept_of
 from hsi_al.active.records import Records
 from hsi_al.active.stopping import Stopping, agreement_of
+from hsi_al.garbage import garbage
 from hsi_al.methods.base import Learner, in_parts
 from hsi_al.outputs import Outputs
 from hsi_al.pool.label_pool import LabelPool
@@ -38,20 +38,6 @@ def timed(seconds: defaultdict[str, float], phase: str) -> Iterator[None]:
         yield
     finally:
         seconds[phase] += time.perf_counter() - start
-
-
-@contextmanager
-def only_new_garbage() -> Iterator[None]:
-    """Exclude existing objects from garbage collection inside: scanning all imported modules takes 0.2 s per round."""
-    if gc.get_freeze_count():
-        yield
-        return
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 @dataclass
@@ -102,7 +88,7 @@ class ActiveLearningLoop:
 
     def run(self, first_round: int = 0) -> None:
         """Run the rounds from `first_round` on; a warm-started learner must hold the state of the previous round."""
-        with only_new_garbage():
+        with garbage.leaving_out_the_old():
             self.play_rounds(first_round)
 
     def play_rounds(self, first_round: int) -> None:
@@ -122,7 +108,7 @@ class ActiveLearningLoop:
         with timed(self.seconds, "logging"):
             for observer in self.observers:
                 observer.on_round(record)
-        gc.collect()  # a Trainer and its optimiser form a reference cycle: memory would grow every round
+        garbage.collect()
         return last
 
     def play(self, round_: int) -> RoundRecord:

@@ -61,12 +61,13 @@ def parsed_overrides(given: Namespace) -> list[Override]:
     """
     parser = OverridesParser.create()
     overrides = [readable(argument, parser) for argument in given.overrides]
+    known = list(defaults())
     for override in overrides:
         if override.is_sweep_override() and not given.multirun:
             raise ConfigurationError(several_values(override.input_line or ""))
         check_group(override, given.config_dir)
-        check_place(override)
-        check_boolean(override)
+        check_place(override, known)
+        check_boolean(override, known)
     return overrides
 
 
@@ -143,20 +144,20 @@ def check_group(override: Override, config_dir: str | None) -> None:
         raise ConfigurationError(no_option(key, "null" if value is None else str(value), options))
 
 
-def check_place(override: Override) -> None:
+def check_place(override: Override, known: Sequence[tuple[str, Any]]) -> None:
     """Raise ConfigurationError for a key below one that holds a value: OmegaConf would fail."""
     key = override.key_or_group
-    for known, _ in defaults():
-        if key.startswith(f"{known}."):
-            raise ConfigurationError(f"There is no key {cut(key)}: {known} holds a value; --cfg job lists all keys.")
+    for above, _ in known:
+        if key.startswith(f"{above}."):
+            raise ConfigurationError(f"There is no key {cut(key)}: {above} holds a value; --cfg job lists all keys.")
 
 
-def check_boolean(override: Override) -> None:
+def check_boolean(override: Override, known: Sequence[tuple[str, Any]]) -> None:
     """Raise ConfigurationError for a number as the value of a boolean, but for 0 and 1: OmegaConf takes any."""
     value = override.value()
     if isinstance(value, bool) or not isinstance(value, int) or value in (0, 1):
         return
-    if any(override.key_or_group == key and isinstance(default, bool) for key, default in defaults()):
+    if any(override.key_or_group == key and isinstance(default, bool) for key, default in known):
         raise ConfigurationError(f"{cut(override.input_line or '')} is no boolean; write true or false.")
 
 

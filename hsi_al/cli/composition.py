@@ -1,5 +1,6 @@
 """Composing the configuration with Hydra from the files in conf/."""
 
+from functools import cache
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -31,13 +32,21 @@ def register() -> None:
     Raises:
         ConfigurationError: A learner that another package adds can't be used.
     """
+    schemas = {f"{name}_schema": method.settings for name, method in all_methods().items()}
+    added = {name: method.settings for name, method in added_methods().items()}
+    store_once(tuple(schemas.items()), tuple(added.items()))
+
+
+@cache
+def store_once(schemas: tuple[tuple[str, type], ...], added: tuple[tuple[str, type], ...]) -> None:
+    """Store the schemas of learners, and the learners that other packages add, unless they are stored."""
     OmegaConf.register_new_resolver("compared_learners", compared_learners, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
-    for name, method in all_methods().items():
-        store.store(group="learner", name=f"{name}_schema", node=method.settings)
-    for name, method in added_methods().items():
-        store.store(group="learner", name=name, node=method.settings(name=name, method=name))
+    for name, settings in schemas:
+        store.store(group="learner", name=name, node=settings)
+    for name, settings in added:
+        store.store(group="learner", name=name, node=settings(name=name, method=name))
 
 
 def compared_learners() -> str:

@@ -11,11 +11,11 @@ from threadpoolctl import threadpool_limits
 
 from hsi_al.acquisition.base import Acquisition, PoolView, Scores
 from hsi_al.acquisition.ranking import Score
-from hsi_al.active.loop import only_new_garbage
 from hsi_al.active.parts import Own, assembled, check_budget, divided, initial_size, require_labels
 from hsi_al.active.records import Records
 from hsi_al.active.scene_maps import class_indices, label_map
 from hsi_al.errors import ConfigurationError, LearnerError, PoolError
+from hsi_al.garbage import garbage
 from hsi_al.interface.choices import AcquisitionChoice, LearnerChoice, as_acquisition, as_learner
 from hsi_al.interface.curve import Curve
 from hsi_al.interface.scenes import load_scene
@@ -199,7 +199,7 @@ class Experiment:
             )
         before = loop.pool.labelled_at.copy(), loop.pool.label.copy(), records.predicted, loop.predicted_class
         try:
-            with limited_threads(self.config.trainer.threads), only_new_garbage():
+            with limited_threads(self.config.trainer.threads):
                 self._finished = loop.advance(self._next_round)
         except BaseException:
             loop.pool.labelled_at, loop.pool.label, records.predicted, loop.predicted_class = before
@@ -216,9 +216,10 @@ class Experiment:
         Raises:
             HsiAlError: As `step`.
         """
-        while not self._finished and rounds != 0:
-            self.step()
-            rounds = None if rounds is None else rounds - 1
+        with garbage.leaving_out_the_old():
+            while not self._finished and rounds != 0:
+                self.step()
+                rounds = None if rounds is None else rounds - 1
         return self.curve
 
     def __iter__(self) -> Iterator[dict[str, float]]:

@@ -18,12 +18,6 @@ from tests.conftest import CommandLine, tiny_arrays, unfinish
 NAN = float("nan")
 
 
-@pytest.fixture(autouse=True)
-def without_collecting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Most of the time of a tiny round; tests/active/test_loop.py looks at it."""
-    monkeypatch.setattr("hsi_al.active.loop.gc.collect", lambda: 0)
-
-
 def rows(*agreements: float, accuracy: float = 0.5) -> list[dict[str, float]]:
     return [{"oa_heldout": accuracy, "agreement": value} for value in agreements]
 

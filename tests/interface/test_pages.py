@@ -9,6 +9,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pytest
 
+from tests.processes import forked_run
+
 ROOT = Path(__file__).parents[2]
 CODE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
@@ -58,7 +60,10 @@ def test_there_are_notebooks() -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebooks_run_from_top_to_bottom(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_notebooks_run_from_top_to_bottom(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("subprocess.run", forked_run)
     book = json.loads(path.read_text(encoding="utf-8"))
     assert book["nbformat"] == 4 and path.stat().st_size < 400_000
     names: dict[str, Any] = {"display": print}
