@@ -11,7 +11,7 @@ import json
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -47,6 +47,7 @@ RESULTS = ("accuracy.json", "report.html")
 UNMAPPED = "#888888"  # colour of classes that the map doesn't have
 READ_BYTES = 2**26
 MOST_CLASSES = 1000
+LARGEST = (255, 65535, 2**32 - 1)  # of number types: files often use them for pixels without data
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,13 @@ class ClassMap:
         return height, width
 
 
-def read_map(path: Path, key: str | None = None) -> ClassMap:
+def read_map(path: Path, key: str | None = None, no_data: Sequence[float] = ()) -> ClassMap:
     """Read a class map part by part.
 
     Args:
         path: A raster, HDF5 file or array of whole numbers, (H, W) or (H, W, 1).
         key: Key of the map; None = the only array of the file.
+        no_data: Values that mean that a pixel is not mapped, beside 0 and what the file says.
 
     Raises:
         SceneError: The file can't be read, or is no class map.
@@ -91,7 +93,7 @@ def read_map(path: Path, key: str | None = None) -> ClassMap:
             )
         for notice in rows.notices:
             complain(notice)
-        absent = () if rows.no_data is None else (rows.no_data,)
+        absent = [*no_data] if rows.no_data is None else [*no_data, rows.no_data]
         parts = []
         for first, last in rows.blocks(READ_BYTES):
             interrupts.check()
@@ -112,7 +114,19 @@ def read_map(path: Path, key: str | None = None) -> ClassMap:
                 f"{path} is no class map: it holds {len(counts):,} different values, and at most {MOST_CLASSES} "
                 "classes can be checked; name the file of the map."
             )
+        for notice in filter(None, (suspected(path, value, counts, rows.class_names or {}) for value in LARGEST)):
+            complain(notice)
         return ClassMap(path, values, counts, classes_of(rows, sorted(counts)), rows.georeference)
+
+
+def suspected(path: Path, value: int, counts: dict[int, int], names: Mapping[int, str]) -> str | None:
+    """Return a warning if a value, which files often use for pixels without data, counts as a class of the map."""
+    if value not in counts or value in names or value - 1 in counts:
+        return None
+    return (
+        f"Warning: {path} has {value} in {counts[value]:,} of {sum(counts.values()):,} pixels, and doesn't say that it "
+        f"means no data; it counts as a class. If it is none, add --no-data {value}."
+    )
 
 
 def classes_of(rows: Rows, values: Sequence[int]) -> list[LabelClass]:
@@ -299,6 +313,14 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(prog="python -m hsi_al.assess", description=__doc__)
     found.add_argument("map", type=Path, metavar="MAP", help="class map: map.tif, or another raster of whole numbers")
     found.add_argument("--key", help="key of the map in its file; default: the only array in the file")
+    found.add_argument(
+        "--no-data",
+        type=float,
+        action="append",
+        default=[],
+        metavar="VALUE",
+        help="value of pixels that are not mapped, beside 0 and what the file says; may be given several times",
+    )
     found.add_argument("--n", type=int, default=200, help="pixels to draw (default: 200)")
     found.add_argument("--seed", type=natural, default=0, help="another one draws other pixels (default: 0)")
     found.add_argument("--output", type=Path, help="folder of the check; default: MAP-check beside the map")
@@ -332,12 +354,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> None:
         require_geo("A check of a map")
         require_sample(given.n)
-        map_ = read_map(given.map, given.key)
+        map_ = read_map(given.map, given.key, given.no_data)
         if given.answers is None:
             folder = given.output or given.map.with_name(f"{given.map.stem}-check")
             files = draw(map_, given.n, given.seed, folder)
-            key = [] if given.key is None else [f"--key={given.key}"]
-            again = shlex.join(["python", "-m", "hsi_al.assess", typed(given.map), *key, "--answers", typed(files[0])])
+            how = [] if given.key is None else [f"--key={given.key}"]
+            how += [f"--no-data={value:g}" for value in given.no_data]
+            again = shlex.join(["python", "-m", "hsi_al.assess", typed(given.map), *how, "--answers", typed(files[0])])
             lines = [
                 *map(str, files),
                 f"Open {POINTS} in QGIS over an image of the ground, not over the map. Choose the class of each point, "

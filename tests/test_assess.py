@@ -253,6 +253,49 @@ def test_masked_pixels_and_number_types(folder: Path, kind: str, no_data: float 
     assert len({one.colour for one in found.classes}) == len(values)
 
 
+@pytest.mark.parametrize(("kind", "value"), [("uint8", 255), ("uint16", 65535), ("int16", -9999), ("float32", 255)])
+def test_pixels_without_data_of_which_the_file_says_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str], kind: str, value: int
+) -> None:
+    content = CLASS_MAP.astype(kind)
+    content[content == 0] = value
+    write(folder / "rim.tif", content)
+    if value < 0:
+        assert "holds values that are no whole numbers from 0" in refused(capsys, "rim.tif")
+    else:
+        assert main(["rim.tif", "--n", "40", "--output", "all"]) == 0
+        assert capsys.readouterr().err == (
+            f"Warning: rim.tif has {value} in 20 of 200 pixels, and doesn't say that it means no data; it counts as a "
+            f"class. If it is none, add --no-data {value}.\n"
+        )
+    assert main(["rim.tif", "--n", "12", "--no-data", str(value)]) == 0
+    out, err = capsys.readouterr()
+    command = out.splitlines()[-1].split()[3:]
+    assert f"--no-data={value}" in command and not err
+    path = folder / "rim-check/check.gpkg"
+    pixels = points_of(path)[1]["pixel_id"].astype(int)
+    answer(path, dict(zip(pixels.tolist(), CLASS_MAP.ravel()[pixels] * 1.0, strict=True)))
+    assert main(command) == 0
+    found = json.loads((path.parent / "accuracy.json").read_text())
+    assert [one["value"] for one in found["classes"]] == [1, 4, 7] and found["overall"]["estimate"] == 1
+    assert any("20 pixels of 200 are not mapped" in note for note in found["notes"])
+
+
+def test_the_largest_value_may_be_a_class(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder / "all.tif", np.resize([1, 254, 255], (10, 20)).astype(np.uint8))
+    write_class_map(folder / "named.tif", np.where(CLASS_MAP == 7, 255, CLASS_MAP), WHERE, {255: "pond"}, {255: (0, 0, 255)})
+    for name in ("all.tif", "named.tif"):
+        assert 255 in read_map(Path(name)).counts
+    assert not capsys.readouterr().err
+
+
+def write(path: Path, content: np.ndarray) -> None:
+    """A class map as others write it: without names and without a value for no data."""
+    place = {"crs": UTM, "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000)}
+    with rasterio.open(path, "w", "GTiff", 20, 10, 1, dtype=content.dtype, **place) as file:
+        file.write(content, 1)
+
+
 def test_names_and_colours_of_the_map_are_taken(folder: Path) -> None:
     found = read_map(folder / "map.tif")
     assert [(one.value, one.name) for one in found.classes] == [*NAMES.items()]

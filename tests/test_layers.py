@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "hsi_al"
 LAYERS = (
     {
         *("accuracy", "errors", "files", "interrupts", "manifest", "options", "outputs", "randomness"),
-        *("memory", "terminal"),
+        *("garbage", "memory", "terminal"),
     },
     {"config"},
     {"scenes", "pool", "acquisition"},
