@@ -283,7 +283,9 @@ def test_pixels_without_data_of_which_the_file_says_nothing(
 
 def test_the_largest_value_may_be_a_class(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(folder / "all.tif", np.resize([1, 254, 255], (10, 20)).astype(np.uint8))
-    write_class_map(folder / "named.tif", np.where(CLASS_MAP == 7, 255, CLASS_MAP), WHERE, {255: "pond"}, {255: (0, 0, 255)})
+    write_class_map(
+        folder / "named.tif", np.where(CLASS_MAP == 7, 255, CLASS_MAP), WHERE, {255: "pond"}, {255: (0, 0, 255)}
+    )
     for name in ("all.tif", "named.tif"):
         assert 255 in read_map(Path(name)).counts
     assert not capsys.readouterr().err

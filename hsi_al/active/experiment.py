@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +14,14 @@ from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 from hsi_al import interrupts
-from hsi_al.active.loop import ActiveLearningLoop, timed
-from hsi_al.active.map_filter import filtered_accuracies, majority
+from hsi_al.active.loop import timed
+from hsi_al.active.map_files import write_maps
 from hsi_al.active.meta import MetaFile, forget_peak_memory
 from hsi_al.active.observers.base import Logger
 from hsi_al.active.observers.console import announce, announce_scene, print_report, short_path
 from hsi_al.active.observers.progress import ProgressDisplay
 from hsi_al.active.parts import build_parts, build_scene
 from hsi_al.active.run_directory import discard_uncommitted, exists, locked, refuse_foreign_files, remove_stale
-from hsi_al.active.scene_maps import class_indices, label_map
 from hsi_al.config.kept import differing_keys, keep_scaling, to_dict, to_yaml
 from hsi_al.config.schema import Config, name_with_labels, name_with_wrappers
 from hsi_al.errors import HsiAlError, RunDirectoryError, SceneError, left_out
@@ -36,7 +34,6 @@ from hsi_al.report.run_checks import check_data, check_labels, check_queries, ch
 from hsi_al.report.run_files import meta_entries
 from hsi_al.report.tables import PlainConsole, print_table
 from hsi_al.scenes.catalogue import CATALOGUE, data_folder, is_at_hand
-from hsi_al.scenes.checks import Labels
 from hsi_al.scenes.checksums import data_checksums
 from hsi_al.scenes.scene import Scene
 from hsi_al.terminal import warn
@@ -234,7 +231,7 @@ class Experiment:
             if loop.stopped is not None:
                 parts.stop(loop.stopped)
             if config.protocol.full_map:
-                self.write_maps(loop)
+                write_maps(parts, self.meta, loop.predicted_class, loop.seconds)
             with timed(loop.seconds, "logging"):
                 self.ranks.from_first(lambda: self.show_results(loggers))
         interrupts.check()
@@ -299,50 +296,6 @@ class Experiment:
             config=to_dict(config),
         )
         return wandb_observer(about, parts.records, parts.scene.class_names)
-
-    def write_maps(self, loop: ActiveLearningLoop) -> None:
-        """Predict the pixels that the last round did not predict, and write the maps of the whole scene."""
-        scene = self.parts.scene
-        mapped = scene.georeference is not None and find_spec("rasterio") is not None
-        # Where the learner gives no probabilities, known pixels need not be predicted again.
-        told = self.parts.asker is None and "probabilities_NC" in self.parts.acquisition.needs
-        uncertainty = np.full(scene.height * scene.width, np.nan, np.float32) if mapped and told else None
-        maps = [class_indices(self.parts, loop.predicted_class, uncertainty)]
-        if self.config.map.filter == "majority":
-            maps.append(majority(maps[0], scene.n_classes, self.config.map.side, scene.no_data))
-            scored, heldout = loop.split.scored_ids, loop.split.heldout(loop.pool.labelled_ids)
-            self.meta.filtered = filtered_accuracies(maps[0], maps[1], loop.truth, scored, heldout, scene.n_classes)
-        values = [label_map(scene, map_) for map_ in maps]
-        with timed(loop.seconds, "I/O"):
-            write = self.parts.records.write_predictions
-            self.ranks.from_first(lambda: write(values[0], scene.ground_truth, scene.false_colour(), *values[1:]))
-            if mapped:
-                self.ranks.from_first(lambda: self.write_georeferenced(values[-1], uncertainty))
-
-    def write_georeferenced(self, class_map: Labels, uncertainty: NDArray[np.float32] | None) -> None:
-        """Write the map, filtered if that is wanted, the labels for QGIS and others, and a page about the map."""
-        from hsi_al.report.georeferenced import write_georeferenced, write_labels
-        from hsi_al.report.map_report import REPORT, write_run_report
-
-        scene = self.parts.scene
-        assert scene.georeference is not None
-        known = None if uncertainty is None else uncertainty.reshape(class_map.shape)
-        if known is not None and scene.no_data is not None:
-            known[scene.no_data] = np.nan
-        write_georeferenced(self.path, class_map, known, scene.georeference, scene.class_names)
-        pool = self.parts.pool
-        write_labels(
-            self.path / "labels.gpkg",
-            pool.labelled_ids,
-            scene.ground_truth.ravel()[pool.labelled_ids],
-            pool.labelled_at[pool.is_labelled],
-            scene.georeference,
-            scene.width,
-            scene.class_names,
-        )
-        self.meta.write("running")  # with the accuracies of the filtered map, which the page reads
-        with left_out(str(self.path / REPORT), warn):
-            write_run_report(self.path)
 
     def write_profile(self, seconds: dict[str, float]) -> None:
         """Write the seconds per phase of this call to `profile.md` and print them."""

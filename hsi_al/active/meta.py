@@ -25,10 +25,12 @@ class MetaFile:
         parts: The parts of the run.
         threads: Number of CPU threads that it uses.
         began: Start of this call, in seconds of `time.monotonic`.
+        command: How the run was started; None = by the command line of this process.
     """
 
-    def __init__(self, parts: Parts[RunDirectory], threads: int, began: float) -> None:
+    def __init__(self, parts: Parts[RunDirectory], threads: int, began: float, command: str | None = None) -> None:
         self.parts, self.threads, self.began = parts, threads, began
+        self.command = command or command_line("hsi_al.run")
         self.earlier = meta_entries(parts.records.path)
         self.filtered: dict[str, float] | None = self.earlier.get("filtered_map")
         self.wandb_id: str = self.earlier.get("wandb_id") or secrets.token_hex(4)
@@ -62,7 +64,7 @@ class MetaFile:
                 "labels_from": parts.labels_from,
                 "asker": None if parts.asker is None else parts.asker.learner.describe(),
                 "test_pixels_in_training_patches": parts.overlap(),
-                "command": command_line("hsi_al.run"),
+                "command": self.command,
                 "git_commit": git_commit(),
                 "versions": {name: version(name) for name in ("hsi_al", "torch", "lightning", "numpy")}
                 | {"python": platform.python_version()},

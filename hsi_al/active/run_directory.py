@@ -102,18 +102,22 @@ class RunDirectory(Records):
             OSError: The disk is full or the folder can't be written.
         """
         super().commit(record, pool, learner, last)
-        weights = self.weights(record.round)
+        self.write_round(record.round, record.n_labelled, pool, learner, last)
+
+    def write_round(self, round_: int, n_labelled: int, pool: LabelPool, learner: Learner, last: bool) -> None:
+        """Write the rounds in memory, of which `round_` is the latest and had `n_labelled` labels, see `commit`."""
+        weights = self.weights(round_)
         if learner.warm or last:
             learner.save(weights)
         files = self._listed() | listing(weights)
         contents: dict[str, bytes | memoryview] = {
             "confusion.h5": self._confusions(),
             "curve.csv": self._curve(),
-            "pool.h5": self._pool(pool, record.round + 1),
+            "pool.h5": self._pool(pool, round_ + 1),
         }
-        counts = [[record.round + 1, pool.n_labelled], [record.round, record.n_labelled]]
+        counts = [[round_ + 1, pool.n_labelled], [round_, n_labelled]]
         replace_files(self.path, contents, files, counts=counts)
-        self.remove_leftovers(record.round + 1)
+        self.remove_leftovers(round_ + 1)
 
     def weights(self, round_: int) -> Path:
         """Return the path of the learner's state after a round."""

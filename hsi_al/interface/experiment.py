@@ -1,8 +1,12 @@
 """An experiment in memory: the loop of the command line, round by round or whole, without files."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +39,7 @@ Ids = NDArray[np.int64]
 class Experiment:
     """Active learning on a scene: fit, predict, record, query, label, as `python -m hsi_al.run` plays it.
 
-    The same settings and seed give the same labels and accuracies as there. Nothing is written.
+    The same settings and seed give the same labels and accuracies as there. Nothing is written but by `save`.
 
     Args:
         scene: A scene with labels, or the name of one in the catalogue.
@@ -75,6 +79,7 @@ class Experiment:
         threads: int | None = None,
         **options: Any,  # noqa: ANN401
     ) -> None:
+        self._began = time.monotonic()
         scene = load_scene(scene) if isinstance(scene, str) else scene
         require_labels(scene)
         (keys, method), asks = as_learner(learner).settled(), as_acquisition(acquisition)
@@ -97,8 +102,11 @@ class Experiment:
         )
         if not own_learner and asks.own is None and asks.whole is None:
             check_method(config)
+        config.dataset = replace(scene.settings or config.dataset, name=scene.name)
         if isinstance(split, str):
             split = divided(config, scene, method)
+        else:
+            config.split = split.settings or config.split
         if config.protocol.labels_from is None:
             check_budget(config, scene, split, _initial_labels(config, scene, split))
         own = Own(method, asks.built(config), None if oracle is None else _ValueOracle(oracle, scene.label_values))
@@ -108,6 +116,7 @@ class Experiment:
         self._next_round = 0
         self._finished = False
         self._lost = False
+        self._own_learner = own_learner
 
     def __repr__(self) -> str:
         return f"<Experiment {self._parts.title()}: {self._next_round} of {self._loop.rounds + 1} rounds played>"
@@ -226,6 +235,38 @@ class Experiment:
         """Play the remaining rounds one by one, and yield the row of each."""
         while not self._finished:
             yield self.step()
+
+    def save(self, folder: str | PathLike[str]) -> Path:
+        """Write the rounds so far as a run directory, as the command line leaves a finished one.
+
+        `load_run`, `python -m hsi_al.predict` and `python -m hsi_al.report` read it. Where the scene has a place, the
+        map is there for geographic information systems, too. The experiment goes on as if it weren't saved.
+
+        Args:
+            folder: A folder that doesn't exist, or is empty.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ConfigurationError: No round was played yet.
+            LearnerError: The learner is one of the caller's own, which no file can name.
+            RunDirectoryError: The folder isn't empty.
+            OSError: A file can't be written.
+        """
+        from hsi_al.active.saved import save
+
+        self._require_a_round()
+        if self._own_learner:
+            raise LearnerError(
+                f"{self.config.learner.name} is a learner of your own, which the files of a run can't hold; keep "
+                "curve, labelled and class_map yourself."
+            )
+        path, played = Path(folder), self._next_round
+        stopped = self.stopped or (None if self._finished else f"saved after round {played - 1} of {self._loop.rounds}")
+        with limited_threads(self.config.trainer.threads):
+            save(self._parts, self._loop.predicted_class, stopped, self._began, path)
+        return path
 
     def plot_curve(self, ax: "Axes | None" = None, column: str = "oa_heldout") -> "Axes":
         """Draw the learning curve."""

@@ -98,7 +98,8 @@ def _of_files(
     mapping = isinstance(class_names, Mapping)
     if class_names is not None and not mapping:
         chosen["dataset.class_names"] = list(class_names)
-    scene = build_scene(configured(chosen | keys))
+    config = configured(chosen | keys)
+    scene = replace(build_scene(config), settings=config.dataset)
     if mapping:
         assert isinstance(class_names, Mapping)
         scene = replace(scene, class_names=scene.class_names | dict(class_names))
@@ -132,9 +133,10 @@ def _of_arrays(
     keys = {key: value for key, value in {**given, **options}.items() if value is not None}
     dataset = configured(chosen | in_group("dataset", keys)).dataset
     reading = reading_of(dataset, in_memory=True)
-    return scene_of_arrays(
+    scene = scene_of_arrays(
         name, cube, ground_truth, dataset.classes, class_names, dataset.rgb_bands, wavelengths, reading
     )
+    return replace(scene, settings=dataset)
 
 
 def make_split(
@@ -171,4 +173,5 @@ def make_split(
             )
         scene = replace(scene, test_pixels=mask)
     keys = chosen | option_keys("split", kind) | in_group("split", options)
-    return divided(configured(keys | {"dataset.name": scene.name}, method), scene, method)
+    config = configured(keys | {"dataset.name": scene.name}, method)
+    return replace(divided(config, scene, method), settings=config.split)

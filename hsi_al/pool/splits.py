@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from hsi_al.config.schema import SplitConfig
 from hsi_al.errors import PoolError
 
 Ids = NDArray[np.int64]
@@ -28,6 +29,7 @@ class Split:
         missing_in_test: Class indices without a test pixel; empty if there are no test pixels.
         new_ground: Candidates on the side of the test pixels, ascending: queries ask these alone, and no initial label
             is drawn among them. None = every candidate may be drawn and asked.
+        settings: The keys by which `make_split` has made it; None = it came otherwise.
     """
 
     kind: str
@@ -36,6 +38,7 @@ class Split:
     missing_in_candidates: tuple[int, ...] = ()
     missing_in_test: tuple[int, ...] = ()
     new_ground: Ids | None = None
+    settings: SplitConfig | None = None
 
     def __repr__(self) -> str:
         return f"<Split {self.kind}: {len(self.candidates):,} candidates, {len(self.test):,} test pixels>"

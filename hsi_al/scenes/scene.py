@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hsi_al.config.schema import DatasetConfig
 from hsi_al.errors import SceneError
 from hsi_al.files import replacing_hdf5
 from hsi_al.scenes.arrays import blocks, reading
@@ -55,6 +56,7 @@ class Scene:
         bands: Numbers (from 0) of the file's bands that the cube holds, followed by the number of all bands of the
             file; None = all, in the file's order.
         test_pixels: Pixels (H, W) whose labels only test the learner, as a file of them says; None = no file does.
+        settings: The keys by which `load_scene` has loaded it; None = it came otherwise.
 
     Raises:
         SceneError: An array is invalid, the arrays do not fit together, or two classes have the same name.
@@ -75,6 +77,7 @@ class Scene:
     georeference: Georeference | None = None
     bands: tuple[int, ...] | None = None
     test_pixels: NDArray[np.bool_] | None = None
+    settings: DatasetConfig | None = None
 
     def __post_init__(self) -> None:
         source = self.source if isinstance(self.source, StoredCube) else checked_cube(self.name, self.source)
