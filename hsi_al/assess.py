@@ -359,7 +359,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             folder = given.output or given.map.with_name(f"{given.map.stem}-check")
             files = draw(map_, given.n, given.seed, folder)
             how = [] if given.key is None else [f"--key={given.key}"]
-            how += [f"--no-data={value:g}" for value in given.no_data]
+            how += [f"--no-data={value:.17g}" for value in given.no_data]
             again = shlex.join(["python", "-m", "hsi_al.assess", typed(given.map), *how, "--answers", typed(files[0])])
             lines = [
                 *map(str, files),

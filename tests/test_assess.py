@@ -253,7 +253,9 @@ def test_masked_pixels_and_number_types(folder: Path, kind: str, no_data: float 
     assert len({one.colour for one in found.classes}) == len(values)
 
 
-@pytest.mark.parametrize(("kind", "value"), [("uint8", 255), ("uint16", 65535), ("int16", -9999), ("float32", 255)])
+@pytest.mark.parametrize(
+    ("kind", "value"), [("uint8", 255), ("uint16", 65535), ("uint32", 2**32 - 1), ("int16", -9999), ("float32", 255)]
+)
 def test_pixels_without_data_of_which_the_file_says_nothing(
     folder: Path, capsys: pytest.CaptureFixture[str], kind: str, value: int
 ) -> None:
