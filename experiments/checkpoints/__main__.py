@@ -2,18 +2,21 @@
 
     python -m experiments.checkpoints OUT.csv [--seeds 0,1,2] [--dataset indian_pines] [--backbone densenet121]
                                       [--stem s2_pool] [--labels 480] [--epochs 200] [--every 10]
-                                      [--labels-from RUN] [--round 0] [--loss-prediction] [--average 0.99] [--threads 1]
+                                      [--labels-from RUN] [--round 0] [--loss-prediction] [--augment] [--standardise]
+                                      [--average 0.99] [--threads 1]
 
 The labels and the training are those of `python -m hsi_al.run protocol=paper acquisition=none protocol.rounds=0` with
 the same seed, and the last epoch is what that run reports: OA of all labelled pixels, the trained ones included.
 OUT.csv gets a row for every scored epoch after each training; trainings that it already holds are not repeated. With
 `--average` the same training is also scored with an exponential moving average of its weights, as a run predicts
-under protocol.average_weights.
+under protocol.average_weights. `--augment` flips and rotates as protocol.augment does; `--standardise` gives every band
+mean 0 and standard deviation 1, where a run scales all bands by the minimum and maximum of the cube.
 """
 
 import argparse
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +68,7 @@ class Watcher:
             self.average(self.decay)
         if abs(part * epochs - done) < 1e-9 and (done % self.every == 0 or done == epochs):
             self.accuracies[done] = float(np.mean(self.predicted() == self.truth))
+            print(f"epoch {done}: {100 * self.accuracies[done]:.2f} %", flush=True)
             if self.decay is not None:
                 module = self.learner.module
                 before = {name: value.clone() for name, value in module.state_dict().items()}
@@ -101,16 +105,27 @@ def trained(
     rng: np.random.Generator,
     every: int,
     decay: float | None,
+    limits: tuple[float, float] | None = None,
 ) -> tuple[dict[int, float], dict[int, float]]:
     """Train once on labelled pixel ids (n,), with random choices of `rng`.
+
+    Values are scaled by `limits`, or by the smallest and the largest one of the cube.
 
     Returns:
         OA (a fraction) by epoch, and the same with averaged weights.
     """
-    learner = DeepLearner(scene.cube, scene.n_classes, scene.labelled_ids, settings, needs)
+    learner = DeepLearner(scene.cube, scene.n_classes, scene.labelled_ids, settings, needs, limits)
     learner.progress = watcher = Watcher(learner, scene, every, decay)
     learner.fit(ids, scene.labels_of(ids), 0, rng)
     return watcher.accuracies, watcher.averaged
+
+
+def standardised(scene: Scene) -> Scene:
+    """Return the scene with every band at mean 0 and standard deviation 1 over all pixels; a constant band is 0."""
+    cube = np.asarray(scene.cube, np.float64)
+    deviation = cube.std(axis=(0, 1))
+    cube = (cube - cube.mean(axis=(0, 1))) / np.where(deviation > 0, deviation, 1)
+    return replace(scene, source=cube.astype(np.float32))
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -161,6 +176,8 @@ def main() -> None:
     parser.add_argument("--labels-from", metavar="RUN", help="run directory whose first --labels labels are taken")
     parser.add_argument("--loss-prediction", action="store_true", help="train the loss prediction module, too")
     parser.add_argument("--round", type=int, default=0, help="round of a run whose weights and shuffling are drawn")
+    parser.add_argument("--augment", action="store_true", help="flip and rotate every patch anew in every epoch")
+    parser.add_argument("--standardise", action="store_true", help="give every band mean 0 and standard deviation 1")
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--every", type=int, default=10, help="epochs between two measurements")
     parser.add_argument("--average", type=float, metavar="DECAY", help="score a moving average of the weights, too")
@@ -168,14 +185,21 @@ def main() -> None:
     given = parser.parse_args()
     use_threads(given.threads)
     settings = DeepSettings().having(backbone=given.backbone, stem=given.stem, epochs=given.epochs, accelerator="cpu")
+    settings = settings.having(augment=given.augment)
     needs = frozenset({"predicted_loss_N"}) if given.loss_prediction else frozenset[str]()
     scene = load_catalogue_scene(given.dataset, None)
     everything, inherited = scene.labelled_ids, None
     if given.labels_from:
         inherited = labels_of_run(given.labels_from, given.labels, scene, everything)
+    limits = None
+    if given.standardise:
+        scene, limits = standardised(scene), (0.0, 1.0)
     source = f"labels that {inherited.source['asked_by']} asked" if inherited else "random labels"
     name = f"{given.labels} {source}" + (", with loss prediction" if given.loss_prediction else "")
     name += f", drawn as in round {given.round}" if given.round else ""
+    name += f", stem {given.stem}" if given.stem != parser.get_default("stem") else ""
+    name += ", flipped and rotated" if given.augment else ""
+    name += ", every band standardised" if given.standardise else ""
     averaged_name = f"{name}, weights averaged with decay {given.average:g}" if given.average else name
     rows = read_rows(given.out)
     for seed in given.seeds.split(","):
@@ -187,7 +211,7 @@ def main() -> None:
             rng = generator(int(seed), "initial")
             ids = draw_initial(everything, scene.labels_of(everything), given.labels, "uniform", rng)
         rng = generator(int(seed), "learner", given.round)
-        found, averaged = trained(scene, settings, needs, ids, rng, given.every, given.average)
+        found, averaged = trained(scene, settings, needs, ids, rng, given.every, given.average, limits=limits)
         rows = [row for row in rows if (row["training"], row["seed"]) != (name, seed)]
         rows += [
             {"training": training, "seed": seed, "epoch": str(epoch), "oa_all": f"{oa:.6f}"}
