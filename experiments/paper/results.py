@@ -120,14 +120,16 @@ def comparisons(recorded: Path) -> dict[str, list[Path]]:
 
 
 def compared(runs: Sequence[Path], folder: Path, path: str) -> str:
-    """Write the comparison of runs into `folder`/`path` and return it as Markdown: curves, tables, differences."""
+    """Write the comparison of runs into `folder`/`path` and return what the page shows of it, as Markdown.
+
+    That are the curves, the table of the methods and the picture of their differences; the rest is in the files.
+    """
     done = write_comparison(runs, folder / path)
-    tables = [section for section in done.sections[1:] if "beats" not in section.title]
-    shown = "\n".join(f"{section.title}\n\n{markdown(section.table)}" for section in tables)
-    notes = "\n".join(f"- {note}" for note in done.notes)
+    first, *others = done.sections[1:]
     files = ", ".join(f"[{file.name}]({path}/{file.name})" for file in sorted(done.paths) if file.suffix != ".png")
     curves, differences = (f"![{what}]({path}/{name}.png)\n" for what, name in PICTURES.items())
-    return f"{curves}\n{shown}\n{differences}\n{notes}\n- Files: {files}"
+    more = f"{len(others)} more tables (labels that each method saves, tests of every pair, wins by seed) and all notes"
+    return f"{curves}\n{first.title}\n\n{markdown(first.table)}\n{differences}\n- {more}: {files}"
 
 
 def page(recorded: Path, folder: Path) -> str:
