@@ -137,7 +137,10 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def table(rows: list[dict[str, str]]) -> str:
-    """Format a Markdown table of each kind of training: OA of the last epoch, of the late ones and of the best one."""
+    """Format a Markdown table of each kind of training: OA of the last epoch, of the late ones and of the best one.
+
+    Where a training was watched at its last epoch alone, or hardly before, the others are "-".
+    """
     lines = [
         ["training", "seeds", "last epoch", "late epochs, mean", "late epochs, worst", "best epoch by test accuracy"]
     ]
@@ -151,14 +154,15 @@ def table(rows: list[dict[str, str]]) -> str:
             for seed in dict.fromkeys(row["seed"] for row in rows if row["training"] == name)
         ]
         late = [[oa for epoch, oa in curve.items() if epoch >= LATE * max(curve)] for curve in curves]
+        watched = min(map(len, late)) > 1  # one late epoch tells nothing of the others
         lines.append(
             [
                 re.sub(r" [0-9a-f]{8} asked", " asked", name),  # without the digest of the asking run's settings
                 str(len(curves)),
                 over_seeds([curve[max(curve)] for curve in curves]),
-                over_seeds([float(np.mean(values)) for values in late]),
-                over_seeds([min(values) for values in late]),
-                over_seeds([max(curve.values()) for curve in curves]),
+                over_seeds([float(np.mean(values)) for values in late]) if watched else "-",
+                over_seeds([min(values) for values in late]) if watched else "-",
+                over_seeds([max(curve.values()) for curve in curves]) if watched else "-",
             ]
         )
     return markdown(lines)

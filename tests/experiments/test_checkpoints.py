@@ -149,3 +149,6 @@ def test_table_tells_the_last_epoch_from_the_late_ones_and_the_best() -> None:
         "60.00 ± 14.14",
         "90.00 ± 0.00",
     ]
+    hardly_watched = [{**row, "epoch": str(int(row["epoch"]) // 3 * 4)} for row in rows]  # epochs 4 and 8 of 8
+    cells = [cell.strip() for cell in checkpoints.table(hardly_watched).splitlines()[-1].strip("|").split("|")]
+    assert cells[1:] == ["2", "80.00 ± 14.14", "-", "-", "-"]
