@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from experiments.checkpoints import __main__ as checkpoints
+from hsi_al.methods.deep.learner import DeepSettings
 from hsi_al.scenes.scene import Scene
 from hsi_al.training.patches import PatchGatherer
 from tests.conftest import CommandLine
@@ -105,9 +106,12 @@ def test_standardised_bands_reach_the_network_as_they_are(tmp_path: Path, monkey
 
     taken = []
 
+    augmented = []
+
     def trained(
-        scene: Scene, *_: object, limits: tuple[float, float] | None = None
+        scene: Scene, settings: DeepSettings, *_: object, limits: tuple[float, float] | None = None
     ) -> tuple[dict[int, float], dict[int, float]]:
+        augmented.append(settings.protocol.augment)
         taken.append((PatchGatherer(scene.cube, 1, limits)(torch.tensor([3])), scene))
         return {4: 0.5}, {}
 
@@ -115,11 +119,12 @@ def test_standardised_bands_reach_the_network_as_they_are(tmp_path: Path, monkey
     monkeypatch.setattr(checkpoints, "load_catalogue_scene", lambda *_: tiny())
     monkeypatch.setattr("sys.argv", ["checkpoints", str(tmp_path / "rows.csv"), "--labels=12", "--seeds=0"])
     checkpoints.main()
-    monkeypatch.setattr("sys.argv", [*sys.argv, "--standardise"])
+    monkeypatch.setattr("sys.argv", [*sys.argv, "--standardise", "--augment"])
     checkpoints.main()
+    assert augmented == [False, True]
     assert [row["training"] for row in read(tmp_path / "rows.csv")] == [
         "12 random labels",
-        "12 random labels, every band standardised",
+        "12 random labels, flipped and rotated, every band standardised",
     ]
     (plain, _), (seen, kept) = taken
     pixel = np.unravel_index(3, kept.cube.shape[:2])
