@@ -26,8 +26,10 @@ from torch import Tensor
 
 from hsi_al.active.experiment import use_threads
 from hsi_al.active.inherited import labels_of_run
+from hsi_al.config.schema import SpectraConfig
 from hsi_al.files import replacing
 from hsi_al.methods.deep.learner import DeepLearner, DeepSettings
+from hsi_al.methods.spectra import statistics
 from hsi_al.pool.initial import draw_initial
 from hsi_al.randomness import generator
 from hsi_al.report.contest_tables import markdown, over_seeds
@@ -122,9 +124,8 @@ def trained(
 
 def standardised(scene: Scene) -> Scene:
     """Return the scene with every band at mean 0 and standard deviation 1 over all pixels; a constant band is 0."""
-    cube = np.asarray(scene.cube, np.float64)
-    deviation = cube.std(axis=(0, 1))
-    cube = (cube - cube.mean(axis=(0, 1))) / np.where(deviation > 0, deviation, 1)
+    mean, deviation = statistics(scene.source, SpectraConfig(name="bands"))
+    cube = (np.asarray(scene.cube, np.float64) - mean) / np.where(deviation > 0, deviation, 1)
     return replace(scene, source=cube.astype(np.float32))
 
 
@@ -188,8 +189,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="threads of torch (default: all cores)")
     given = parser.parse_args()
     use_threads(given.threads)
-    settings = DeepSettings().having(backbone=given.backbone, stem=given.stem, epochs=given.epochs, accelerator="cpu")
-    settings = settings.having(augment=given.augment)
+    settings = DeepSettings().having(
+        backbone=given.backbone, stem=given.stem, epochs=given.epochs, augment=given.augment, accelerator="cpu"
+    )
     needs = frozenset({"predicted_loss_N"}) if given.loss_prediction else frozenset[str]()
     scene = load_catalogue_scene(given.dataset, None)
     everything, inherited = scene.labelled_ids, None

@@ -122,14 +122,14 @@ def comparisons(recorded: Path) -> dict[str, list[Path]]:
 def compared(runs: Sequence[Path], folder: Path, path: str) -> str:
     """Write the comparison of runs into `folder`/`path` and return what the page shows of it, as Markdown.
 
-    That are the curves, the table of the methods and the picture of their differences; the rest is in the files.
+    These are the curves, the table of the methods and the picture of their differences; the rest is in the files.
     """
     done = write_comparison(runs, folder / path)
     first, *others = done.sections[1:]
     files = ", ".join(f"[{file.name}]({path}/{file.name})" for file in sorted(done.paths) if file.suffix != ".png")
     curves, differences = (f"![{what}]({path}/{name}.png)\n" for what, name in PICTURES.items())
-    more = f"{len(others)} more tables (labels that each method saves, tests of every pair, wins by seed) and all notes"
-    return f"{curves}\n{first.title}\n\n{markdown(first.table)}\n{differences}\n- {more}: {files}"
+    more = "more tables (labels that each method saves, tests of the differences, wins by seed) and all notes"
+    return f"{curves}\n{first.title}\n\n{markdown(first.table)}\n{differences}\n- {len(others)} {more}: {files}"
 
 
 def page(recorded: Path, folder: Path) -> str:

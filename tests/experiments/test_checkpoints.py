@@ -104,9 +104,7 @@ def test_standardised_bands_reach_the_network_as_they_are(tmp_path: Path, monkey
     assert not bands[:, 1].any()
     assert np.corrcoef(bands[:, 0], cube[..., 0].ravel())[0, 1] == pytest.approx(1)
 
-    taken = []
-
-    augmented = []
+    taken, augmented = [], []
 
     def trained(
         scene: Scene, settings: DeepSettings, *_: object, limits: tuple[float, float] | None = None
