@@ -38,6 +38,7 @@ from hsi_al.scenes.checksums import checksum
 from hsi_al.scenes.georeference import Georeference, require_geo
 from hsi_al.scenes.readers import existing_file, opened_rows
 from hsi_al.scenes.stored import is_any_of
+from hsi_al.scenes.truth import zero_warnings
 from hsi_al.terminal import printable
 
 LAYER = "check"
@@ -94,10 +95,11 @@ def read_map(path: Path, key: str | None = None, no_data: Sequence[float] = ()) 
         for notice in rows.notices:
             complain(notice)
         absent = [*no_data] if rows.no_data is None else [*no_data, rows.no_data]
-        parts = []
+        parts, zeros = [], 0
         for first, last in rows.blocks(READ_BYTES):
             interrupts.check()
             part = rows.read(first, last).reshape(last - first, rows.shape[1])
+            zeros += int(np.count_nonzero(part == 0))
             try:
                 parts.append(whole_labels(path.name, np.where(is_any_of(part, absent), part.dtype.type(0), part)))
             except SceneError as error:
@@ -115,6 +117,8 @@ def read_map(path: Path, key: str | None = None, no_data: Sequence[float] = ()) 
                 "classes can be checked; name the file of the map."
             )
         for notice in filter(None, (suspected(path, value, counts, rows.class_names or {}) for value in LARGEST)):
+            complain(notice)
+        for notice in zero_warnings(rows, zeros, "give its pixels another number first"):
             complain(notice)
         return ClassMap(path, values, counts, classes_of(rows, sorted(counts)), rows.georeference)
 

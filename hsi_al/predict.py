@@ -225,13 +225,13 @@ def check_values(
         SceneError: The values lie outside of the limits, or are many times smaller or larger in every band.
     """
     least, most = np.percentile(spectra, (1, 99)).tolist()
-    inside = max(0.0, min(most, limits[1]) - max(least, limits[0])) / ((most - least) or 1.0)
-    inside = 1.0 if limits[0] <= least == most <= limits[1] else inside
+    apart = most < limits[0] or least > limits[1]
+    inside = float(np.mean((spectra >= limits[0]) & (spectra <= limits[1])))
     where = (
         f"{cube_file}: the values from {least:.4g} to {most:.4g} (1st to 99th percentile) lie {{}} the range of the "
         f"run's scene, {limits[0]:.4g} to {limits[1]:.4g}: is it in another unit?"
     )
-    if not inside and not force:
+    if apart and not force:
         raise SceneError(f"{where.format('outside of')} Convert it, or map it all the same with --force.")
     if (times := times_the_run(spectra, meta)) is not None:
         other = (

@@ -459,10 +459,12 @@ def check_budget(config: Config, scene: Scene, split: Split, initial: int) -> No
         n = len(split.candidates)
         free = initial_key(config) == "protocol.initial_size" and split.new_ground is None
         all_at_once = f", or learn from all at once with protocol.initial_size={n} protocol.rounds=0" if free else ""
+        fitting = max(0, n - initial) // protocol.query_size
+        rounds = f"protocol.rounds (to {fitting} or fewer)" if fitting else "protocol.rounds"
         raise PoolExhaustedError(
             f"The protocol asks for {initial} + {protocol.rounds} x {protocol.query_size} = {budget} "
             f"labels, but {scene.name} with split={split.kind}{thinned} has {len(split.candidates)} candidates; "
-            f"{raise_it}lower {initial_key(config)}, protocol.rounds or protocol.query_size{all_at_once}."
+            f"{raise_it}lower {rounds}, {initial_key(config)} or protocol.query_size{all_at_once}."
         )
 
 

@@ -102,10 +102,14 @@ def is_key(text: str, parser: OverridesParser) -> bool:
 
 
 def quoted(key: str, value: str) -> str:
-    """Return an argument whose value Hydra reads as just this text; in brackets, as a list of texts."""
-    if not (value.startswith("[") and value.endswith("]")):
-        return f"{key}={text(value)}"
-    return f"{key}=[{','.join(element(part.strip()) for part in value[1:-1].split(','))}]"
+    """Return an argument whose value Hydra reads as just this text; in brackets or braces, as texts in such."""
+    ends, inside = value[:1] + value[-1:], value[1:-1]
+    if ends == "[]":
+        return f"{key}=[{','.join(element(part.strip()) for part in inside.split(','))}]"
+    pairs = [part.partition(":") for part in re.findall(r"(?:\"[^\"]*\"|[^,\"])+", inside)]
+    if ends == "{}" and pairs and all(colon for _, colon, _ in pairs):
+        return f"{key}={{{', '.join(f'{name.strip()}: {element(of.strip())}' for name, _, of in pairs)}}}"
+    return f"{key}={text(value)}"
 
 
 def element(part: str) -> str:

@@ -52,6 +52,13 @@ def are_bands(value: Any) -> bool:  # noqa: ANN401
     )
 
 
+def are_names(value: Any) -> bool:  # noqa: ANN401
+    """Return whether a value of `dataset.class_names` is None, a list of names, or label values and their names."""
+    if isinstance(value, dict):
+        return all(type(key) is int and key >= 0 for key in value) and are_names(list(value.values()))
+    return value is None or (isinstance(value, list) and all(isinstance(name, str) and name for name in value))
+
+
 def check_combinations(config: Config) -> None:
     """Raise ConfigurationError for values that exclude each other."""
     protocol = config.protocol
@@ -107,6 +114,11 @@ def check_combinations(config: Config) -> None:
         raise ConfigurationError(
             f"dataset.bands={config.dataset.bands} is no list of bands; give numbers from 0, such as [0,1,5], or "
             "ranges in nm, such as [[400,1340],[1460,1790]]."
+        )
+    if not are_names(config.dataset.class_names):
+        raise ConfigurationError(
+            f"dataset.class_names={config.dataset.class_names} names no classes; give a list of names, such as "
+            '[wheat,maize], or label values and names, such as "{3: wheat, 7: maize}".'
         )
     if config.split.fold and config.split.kind in ("paper", "given"):
         raise ConfigurationError(

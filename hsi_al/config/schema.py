@@ -78,8 +78,10 @@ class DatasetConfig:
     classes: list[int] | None = option(
         None, "label values to keep; default: the catalogue's choice, or all", low=0, most=2**31 - 1
     )
-    class_names: list[str] | None = option(
-        None, "names of the classes, in the order of dataset.classes; without it by ascending label value"
+    class_names: Any = option(
+        None,
+        "names of the classes, in the order of dataset.classes, without it by ascending label value; or of some of "
+        'them, such as "{3: wheat, 7: maize}"',
     )
     rgb_bands: list[int] | None = option(None, "three bands of the false-colour picture, zero-based", low=0, most=10**6)
     in_memory: Any = option(

@@ -19,10 +19,11 @@ from hsi_al.config.schema import Config
 from hsi_al.label.features import by_tiles, keep
 from hsi_al.label.mapping import AT_ONCE, Map, Mapper, some_candidates
 from hsi_al.label.telling import untellable
-from hsi_al.methods.base import HasFeatures
+from hsi_al.methods.base import HasDoubts, HasFeatures
 from hsi_al.methods.features import FeatureLearner
 from hsi_al.methods.registry import build_learner, method_of
 from hsi_al.methods.room import Task
+from hsi_al.methods.vote.learner import VoteLearner
 from hsi_al.outputs import Outputs, Progress
 from hsi_al.pool.cold_start import COLD_STARTS
 from hsi_al.randomness import generator
@@ -127,7 +128,7 @@ class Planner:
         return self.mapper.refine()
 
     def doubts(self, ids: Ids, values: Ids, classes: Ids) -> dict[int, tuple[int, float]] | None:
-        """Return label value and doubt about it by pixel id, see `FeatureLearner.doubts`.
+        """Return label value and doubt about it by pixel id, see `HasDoubts`.
 
         Args:
             ids: As for `learn`.
@@ -140,7 +141,7 @@ class Planner:
         Raises:
             HsiAlError: The learner fails.
         """
-        if not isinstance(self.learner, FeatureLearner) or len(np.unique(values)) < 2:
+        if not isinstance(self.learner, HasDoubts) or len(np.unique(values)) < 2:
             return None
         found = self.learner.doubts(ids, np.searchsorted(classes, values))
         if found is None:
@@ -242,7 +243,7 @@ class Planner:
 
     def _provide(self, n_classes: int) -> None:
         """Let the learner tell so many classes: features stay, all else is built anew."""
-        if isinstance(self.learner, FeatureLearner):
+        if isinstance(self.learner, (FeatureLearner, VoteLearner)):
             self.learner.n_classes = n_classes
         elif self._n_classes != n_classes:
             self.learner, self._looked_through = self._built(n_classes), False

@@ -32,9 +32,10 @@ from hsi_al.label.background import Background
 from hsi_al.label.exchange import is_query, read_query
 from hsi_al.label.exporting import export
 from hsi_al.label.guard import Guard
+from hsi_al.label.mapping import AT_ONCE
 from hsi_al.label.server import build_app
 from hsi_al.label.session import MOST_CLASSES, Session, written
-from hsi_al.methods.registry import check_method, settings_of
+from hsi_al.methods.registry import check_method, settings_of, with_learner
 from hsi_al.scenes.catalogue import CATALOGUE
 from hsi_al.scenes.checksums import data_checksums
 from hsi_al.scenes.scene import Scene
@@ -43,8 +44,9 @@ from hsi_al.scenes.vectors import is_vector
 from hsi_al.terminal import printable, warn
 
 FORMAT = "hsi_al session 1"
-# Few labels: typical pixels first, then where the trees are least sure.
-DEFAULTS = ("protocol=few", "learner=profile_trees", "acquisition=margin", "acquisition.min_distance=8")
+# Few labels: typical pixels first, then where the vote is least sure.
+DEFAULTS = ("protocol=few", "learner=vote", "acquisition=margin", "acquisition.min_distance=8")
+LARGE = "profile_trees"  # the learner of a large scene, whose map is made tile by tile
 
 
 def configuration(scene: str, overrides: Sequence[str], key: str | None = None) -> Config:
@@ -71,6 +73,12 @@ def configuration(scene: str, overrides: Sequence[str], key: str | None = None) 
     config, _ = composed([*about, *defaults, *given])
     check_method(config)
     return config
+
+
+def for_large_scene(config: Config, overrides: Sequence[str]) -> Config:
+    """Return the configuration with the learner of large scenes, unless the overrides choose one or set its keys."""
+    chosen = any(override.lstrip("+~").startswith("learner") for override in overrides)
+    return config if chosen else with_learner(config, LARGE)
 
 
 def quoted(value: str) -> str:
@@ -229,6 +237,8 @@ def label(command: Command) -> None:
         require_sample(command.assess)  # before minutes go into the map of a large scene
     config = configuration(command.scene, command.overrides, command.key)
     scene = build_scene(config)
+    if scene.height * scene.width > AT_ONCE:
+        config = for_large_scene(config, command.overrides)
     for notice in scene.notices:
         print(printable(notice), file=sys.stderr)
     folder = command.folder or Path("sessions") / scene.name
@@ -326,7 +336,7 @@ def labels_in(session: Session, path: Path, label_field: str | None) -> Sequence
     if is_vector(path):
         truth = vector_truth(path, None, label_field, scene.georeference, shape)
     else:
-        truth = read_labels(scene.name, path, None, (*shape, scene.n_bands))
+        truth = read_labels(scene.name, path, None, (*shape, scene.n_bands), session.config.dataset.unlabelled)
     for notice in truth.notices:
         print(printable(notice), file=sys.stderr)
     labels, names = truth.labels, truth.names

@@ -119,6 +119,15 @@ class HasFeatures(Protocol):
         ...
 
 
+@runtime_checkable
+class HasDoubts(Protocol):
+    """A learner that may know which of its labels the others don't support."""
+
+    def doubts(self, pixel_ids: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        """Return how much each label is doubted, (n,), NaN where that can't be told; None if it can't tell any."""
+        ...
+
+
 def require_finite(values: NDArray[np.floating], what: str) -> None:
     """Refuse numbers that no class can be told from: NaN and infinite ones would win or lose every comparison.
 

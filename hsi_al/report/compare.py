@@ -32,7 +32,7 @@ from hsi_al.report.palette import PALETTE
 from hsi_al.report.run_files import read_meta
 from hsi_al.report.series import Series, counted, listed, series_of
 from hsi_al.report.statistics import Floats
-from hsi_al.report.tables import CurveRow, read_curve, shortened
+from hsi_al.report.tables import CurveRow, number, read_curve, shortened
 from hsi_al.terminal import warn
 
 LEVELS = (90.0, 95.0, 98.0)
@@ -88,12 +88,15 @@ class Curve:
 def summary(runs: Sequence[Path]) -> list[list[str]]:
     """Return a table with a header and one row per run.
 
-    Columns: run, state, rounds, labels, last OA, part of the test pixels that lie in training patches, seconds.
+    Columns: run, state, rounds, labels, last OA of all pixels and of the held-out ones, part of the test pixels that
+    lie in training patches, seconds.
     """
-    table = [["run", "state", "rounds", "labels", "OA %", "test in patches %", "seconds"]]
+    table = [["run", "state", "rounds", "labels", "OA %", "OA held-out %", "test in patches %", "seconds"]]
     for run in runs:
         rows = read_curve(run) if (run / "curve.csv").exists() else []
-        last = [f"{rows[-1].n_labelled}", f"{100 * rows[-1].oa_all:.2f}"] if rows else ["-", "-"]
+        last = ["-", "-", "-"]
+        if rows:
+            last = [f"{rows[-1].n_labelled}", *(number(100 * oa, 2) for oa in (rows[-1].oa_all, rows[-1].oa_heldout))]
         seconds = sum(row.seconds_fit + row.seconds_predict + row.seconds_query for row in rows)
         meta = read_meta(run)
         overlap = meta.overlap.last_percent if meta.overlap else "-"

@@ -110,12 +110,13 @@ def _line(row: CurveRow) -> list[str]:
     return [
         str(row.round),
         str(row.n_labelled),
-        *(_number(100 * value, 2) for value in accuracies),
-        _number(seconds, 1),
+        *(number(100 * value, 2) for value in accuracies),
+        number(seconds, 1),
     ]
 
 
-def _number(value: float, decimals: int) -> str:
+def number(value: float, decimals: int) -> str:
+    """Return a number as text, `-` for NaN."""
     return "-" if math.isnan(value) else f"{value:.{decimals}f}"
 
 

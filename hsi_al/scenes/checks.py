@@ -160,12 +160,13 @@ def require_distinct(name: str, class_names: Mapping[int, str]) -> None:
         owner[label] = value
 
 
-def label_warnings(ground_truth: Labels, stored: np.dtype[Any]) -> list[str]:
+def label_warnings(ground_truth: Labels, stored: np.dtype[Any], zero: int = 0) -> list[str]:
     """Say which label values look like marks of unlabelled pixels.
 
     Args:
         ground_truth: Label values (H, W), 0 = unlabelled.
         stored: Type of the values in their file; its largest one is a usual mark.
+        zero: The value that stands for the file's class 0, which is no mark; 0 = that is no class.
     """
     marks = {255, 65535, int(np.iinfo(stored).max) if stored.kind in "iu" else 255}
     values, counts = np.unique(ground_truth[ground_truth > 0], return_counts=True)
@@ -173,6 +174,8 @@ def label_warnings(ground_truth: Labels, stored: np.dtype[Any]) -> list[str]:
     warnings = []
     for value, count in zip(values.tolist(), counts.tolist(), strict=True):
         share, on_rim = count / ground_truth.size, float(np.mean(rim == value))
+        if value == zero:
+            continue
         if value in marks:
             why = f"is a usual mark of unlabelled pixels, but {count:,} pixels count as a class of it"
         elif share > 0.5 and on_rim > 0.9:

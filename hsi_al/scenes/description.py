@@ -18,6 +18,7 @@ from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.readers import format_of, opened_rows
 from hsi_al.scenes.scene import RGB_WAVELENGTHS_NM, is_scene_file, load_scene
 from hsi_al.scenes.stored import BLOCK_BYTES, is_any_of, reordered
+from hsi_al.scenes.truth import zero_warnings
 from hsi_al.scenes.vectors import is_vector
 
 MOST_READ = 2**32  # bytes; of a larger cube evenly spaced blocks of rows are looked through
@@ -331,6 +332,7 @@ def of_labels(found: Description, path: Path, rows: Rows, key: str | None) -> No
     found.say("labels", classes_text(values, counts, rows.class_names))
     if rows.no_data is not None:
         found.say("no data", f"{rows.no_data:g}")
+    found.notices += zero_warnings(rows, int(counts[values == 0].sum()))
     step = math.ceil(max(height, width) / PICTURE)
     parts = [rows.read(row, row + 1)[:, ::step].reshape(1, -1) for row in range(0, height, step)]
     shown = np.concatenate(parts)

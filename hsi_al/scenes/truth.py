@@ -16,6 +16,8 @@ from hsi_al.scenes.readers import opened_rows
 from hsi_al.scenes.stored import BLOCK_BYTES, is_any_of
 from hsi_al.scenes.vectors import alike_notices, drawn_labels
 
+UNLABELLED = ("unlabel", "unclass", "background", "no data", "nodata", "none", "masked")  # first letters of names of 0
+
 
 @dataclass
 class Truth:
@@ -111,8 +113,30 @@ def labels_in(
         kind = np.min_scalar_type(max(truth.zero, largest))
         truth.labels = np.where(np.concatenate(zeros), kind.type(truth.zero), labels.astype(kind))
         truth.names[truth.zero] = names.get(0, "class 0")
-    truth.notices += label_warnings(truth.labels, stored)
+    elif zeros:
+        truth.notices += zero_warnings(opened, sum(int(part.sum()) for part in zeros))
+    truth.notices += label_warnings(truth.labels, stored, truth.zero)
     return truth
+
+
+def zero_warnings(rows: Rows, count: int, way_out: str = "") -> list[str]:
+    """Warn where pixels hold 0, which is no class, though their raster marks another value as no data.
+
+    Args:
+        rows: The raster.
+        count: Pixels that hold 0.
+        way_out: What to do if 0 is a class; default: the key that says so.
+    """
+    mark = rows.no_data if rows.is_raster else None
+    name = (rows.class_names or {}).get(0, "").strip()
+    if not count or not mark or name.casefold().startswith(UNLABELLED):
+        return []
+    # -1 stands for marks that the key can't hold, such as NaN: any value but 0 makes 0 a class.
+    value = int(mark) if float(mark).is_integer() and abs(mark) < 2**31 else -1
+    return [
+        f"Warning: {count:,} pixels of {rows.path} hold 0{f' ({name})' if name else ''} and count as no class, though "
+        f"the file marks {mark:g} as no data; if 0 is a class, {way_out or f'set dataset.unlabelled={value}'}."
+    ]
 
 
 def truth_shape(name: str, path: Path, key: str | None) -> tuple[int, ...]:

@@ -112,6 +112,12 @@ def test_a_list_stays_a_list(value: str, items: list[object]) -> None:
     assert meant(shlex.quote(quoted("key", value))) == items
 
 
+def test_a_mapping_stays_a_mapping() -> None:
+    value = '{3: wheat, 7: água, 40: "Forest, mixed", 41: Corn (till)}'
+    assert meant(shlex.quote(quoted("key", value))) == {3: "wheat", 7: "água", 40: "Forest, mixed", 41: "Corn (till)"}
+    assert meant(shlex.quote(quoted("key", "{no mapping}"))) == "{no mapping}"
+
+
 @pytest.mark.parametrize("value", NASTY)
 def test_what_cannot_be_read_is_said_with_what_can(value: str) -> None:
     argument = f"dataset.cube_file={value}"

@@ -17,7 +17,7 @@ import pytest
 from hsi_al.active.parts import build_scene
 from hsi_al.errors import ConfigurationError, SessionError
 from hsi_al.label import __main__ as command
-from hsi_al.label.running import Command, begin_assessment, configuration, opened
+from hsi_al.label.running import Command, begin_assessment, configuration, for_large_scene, opened
 from hsi_al.pool.answers import ANSWERS, session_labels
 from tests.label.fakes import answer_all, config_of, scene_of, taught
 
@@ -99,7 +99,10 @@ def test_other_data_settings_and_folders_are_refused(tmp_path: Path) -> None:
 
 def test_settings_of_the_command_line(tmp_path: Path) -> None:
     config = configuration("indian_pines", [])
-    assert config.learner.name == "profile_trees" and config.acquisition.name == "margin"
+    assert config.learner.name == "vote" and config.acquisition.name == "margin"
+    assert for_large_scene(config, ["seed=1"]).learner.name == "profile_trees"
+    assert for_large_scene(config, ["seed=1"]).acquisition == config.acquisition
+    assert for_large_scene(config, ["learner.full_at=50"]) is config
     assert (config.acquisition.min_distance, config.protocol.initial_size, config.protocol.query_size) == (8, 20, 10)
     config = configuration("indian_pines", ["learner=lda", "acquisition=random", "protocol.query_size=3"])
     assert (config.learner.name, config.acquisition.name, config.acquisition.min_distance) == ("lda", "random", None)

@@ -76,14 +76,16 @@ class ProgressDisplay:
 
     def on_round(self, record: RoundRecord) -> None:
         """Show the OA of a finished round and move on to the next."""
-        accuracy = 100 * overall_accuracy(record.confusion_all)
-        self.last_oa = f" · last OA {accuracy:.2f} %"
+        accuracy = f"OA {100 * overall_accuracy(record.confusion_all):.2f} %"
+        if record.confusion_heldout.any():
+            accuracy += f" (held-out {100 * overall_accuracy(record.confusion_heldout):.2f} %)"
+        self.last_oa = f" · last {accuracy}"
         self.round, self.n_labelled = record.round + 1, record.n_labelled + self.query_size
         if not self.console.is_terminal:
             elapsed = time.monotonic() - self.began
             left = elapsed / max(1e-9, self._seconds_before(self.round)) * self._seconds_from(self.round)
             self.console.print(
-                f"round {record.round}/{self.rounds}: {record.n_labelled} labels, OA {accuracy:.2f} %, "
+                f"round {record.round}/{self.rounds}: {record.n_labelled} labels, {accuracy}, "
                 f"{duration(elapsed)} elapsed, about {duration(left)} left",
                 highlight=False,
             )

@@ -27,6 +27,13 @@ class VoteConfig(SpectraConfig):
         low=0,
         most=1000,
     )
+    full_at: int = option(
+        100,
+        "members on spectra: the number of labels from which they count as much as the others; with fewer their weight "
+        "is that of their share of it; 0 = always",
+        low=0,
+        most=10**9,
+    )
     windows: list[int] = option([3], f"members on spectra: {WINDOWS}", low=1, most=10**4)
     unit_length: bool = option(False, "members on spectra: divide every spectrum by its Euclidean length")
     derivatives: bool = option(True, "members on spectra: append the differences between neighbouring bands")
@@ -92,9 +99,18 @@ def build(task: Task) -> "VoteLearner":
     from hsi_al.methods.vote.learner import Member, VoteLearner
 
     settings, height, width = settings_in(task.config, VoteConfig), *task.cube.shape[:2]
+    configs = members_of(task.config)
+    on_spectra = [isinstance(config.learner, SpectraConfig) for config in configs]
     members = [
-        Member(config.learner.name, build_learner(replace(task, config=config, needs=NEEDED)), sigma)  # type: ignore[arg-type]
-        for config, sigma in zip(members_of(task.config), settings.smooth, strict=True)
+        Member(
+            config.learner.name,
+            build_learner(replace(task, config=config, needs=NEEDED)),  # type: ignore[arg-type]
+            sigma,
+            # Such a member needs more labels than those that see places, and its many features would hide theirs.
+            full_at=settings.full_at if spectral and not all(on_spectra) else 0,
+            featured=not spectral or all(on_spectra),
+        )
+        for config, sigma, spectral in zip(configs, settings.smooth, on_spectra, strict=True)
     ]
     return VoteLearner(members, (height, width, task.n_classes), task.needs, task.config.dataset.memory_gb)
 

@@ -1,4 +1,4 @@
-"""The mean of several learners' probabilities, which may be smoothed over the image."""
+"""The weighted mean of several learners' probabilities, which may be smoothed over the image."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -28,16 +28,25 @@ class Member:
         name: Its name.
         learner: Gives probabilities.
         sigma: Standard deviation of the Gaussian that smooths them over the image, pixels; 0 = none.
+        full_at: Number of labels from which it counts fully; 0 = always.
+        featured: Whether its features are among those of the vote.
     """
 
     name: str
     learner: FeatureLearner
     sigma: float
+    full_at: int = 0
+    featured: bool = True
 
     def describe(self) -> str:
-        """Return learner and smoothing."""
+        """Return learner, smoothing and weight."""
         smoothed = f", probabilities smoothed over {self.sigma:g} pixels" if self.sigma else ""
-        return f"{self.learner.describe()}{smoothed}"
+        growing = f", counting fully from {self.full_at} labels on" if self.full_at else ""
+        return f"{self.learner.describe()}{smoothed}{growing}"
+
+    def weight(self, n_labelled: int) -> float:
+        """Return the weight for so many labels: their number / `full_at`, 1 at most."""
+        return min(1.0, n_labelled / self.full_at) if self.full_at else 1.0
 
 
 @dataclass(frozen=True)
@@ -61,13 +70,13 @@ class ProbabilityRows:
 
 
 class VoteLearner(RefittedLearner):
-    """Predicts the class with the highest mean of its members' probabilities, of equal ones the first.
+    """Predicts the class with the highest weighted mean of its members' probabilities, of equal ones the first.
 
     Smoothing replaces a member's probabilities by their Gaussian mean over the image, unlabelled pixels included, where
     the image is mirrored at its border. It helps members whose features reach few pixels. They are kept for the whole
     scene if they fit the memory granted, else computed strip by strip; either way they are the same to the last bit.
 
-    The embedding of a pixel is the features of all members, one after the other.
+    The embedding of a pixel is the features of its `featured` members, one after the other.
 
     Args:
         members: One or more, of different names.
@@ -81,7 +90,20 @@ class VoteLearner(RefittedLearner):
 
     def __init__(self, members: list[Member], shape: Shape, needs: frozenset[str], memory_gb: float) -> None:
         self.members, self.shape, self.needs, self.memory_gb = members, shape, needs, memory_gb
+        self.n_labelled = 0  # of the latest fit
         self.smoothed: dict[str, StripFeatures] = {}  # probabilities of members that are smoothed
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes that the members tell; when it is set, features stay, and the next fit tells so many."""
+        return self.shape[2]
+
+    @n_classes.setter
+    def n_classes(self, n: int) -> None:
+        self.shape = *self.shape[:2], n
+        for member in self.members:
+            member.learner.n_classes = n
+        self._forget()
 
     def describe(self) -> str:
         """Return the descriptions of the members."""
@@ -100,6 +122,7 @@ class VoteLearner(RefittedLearner):
         for number, member in enumerate(self.members):
             member.learner.progress = partial(self._report_member, number)
             member.learner.fit(pixel_ids, labels, round_, np.random.default_rng(int(rng.integers(2**63))))
+        self.n_labelled = len(pixel_ids)
         self._forget()
 
     def predict(self, pixel_ids: Ids) -> Outputs:
@@ -111,10 +134,11 @@ class VoteLearner(RefittedLearner):
         if len(pixel_ids) == 0:
             return Outputs(np.empty(0, np.int64))
         total = np.zeros((len(pixel_ids), self.shape[2]), np.float32)
-        for number, member in enumerate(self.members):
-            total += self._probabilities(number, member, pixel_ids)
+        weights = np.array([member.weight(self.n_labelled) for member in self.members], np.float32)
+        for number, (member, weight) in enumerate(zip(self.members, weights, strict=True)):
+            total += weight * self._probabilities(number, member, pixel_ids)
             self._report_member(number, "scoring", 1.0)
-        mean = total / np.float32(len(self.members))
+        mean = total / weights.sum()
         return Outputs(
             mean.argmax(axis=1),
             mean if "probabilities_NC" in self.needs else None,
@@ -122,14 +146,24 @@ class VoteLearner(RefittedLearner):
         )
 
     def unlabelled_features(self, pixel_ids: Ids) -> Floats | None:
-        """Return the features of all members side by side, (n, D); None if those of one depend on labels.
+        """Return the features of the `featured` members side by side, (n, D); None if those of one depend on labels.
 
         Raises:
             LearnerError: A feature is NaN or infinite.
         """
-        found = [member.learner.unlabelled_features(pixel_ids) for member in self.members]
+        found = [member.learner.unlabelled_features(pixel_ids) for member in self.members if member.featured]
         known = [features for features in found if features is not None]
         return np.concatenate(known, axis=1) if len(known) == len(found) else None
+
+    def doubts(self, pixel_ids: Ids, labels: Ids) -> Floats | None:
+        """Return the mean of the doubts of the `featured` members, see `FeatureLearner.doubts`, (n,).
+
+        Raises:
+            LearnerError: A feature is NaN or infinite.
+        """
+        found = [member.learner.doubts(pixel_ids, labels) for member in self.members if member.featured]
+        known = [doubts for doubts in found if doubts is not None]
+        return np.mean(known, axis=0, dtype=np.float32) if len(known) == len(found) else None
 
     def save(self, path: Path) -> None:
         """Write the state of every member to a group of its name in an HDF5 file, completely or not at all.
@@ -152,6 +186,8 @@ class VoteLearner(RefittedLearner):
         """
         for member in self.members:
             member.learner.load(path, member.name)
+            assert member.learner.fitted is not None
+            self.n_labelled = len(member.learner.fitted[1])
         self.memory_gb = 0.0  # maps ask once for each pixel: keeping all probabilities would gain nothing
         self._forget()
 

@@ -35,8 +35,10 @@ def scene() -> NDArray[np.float32]:
 SPECTRA: dict[str, Any] = {"windows": [3], "unit_length": True, "derivatives": True}
 
 
-def vote(members: list[str], smooth: list[float], memory_gb: float = 1.0, needs: frozenset[str] = EVERY) -> VoteLearner:
-    config = Config(learner=VoteConfig(name="vote", members=members, smooth=smooth, **SPECTRA))
+def vote(
+    members: list[str], smooth: list[float], memory_gb: float = 1.0, needs: frozenset[str] = EVERY, full_at: int = 0
+) -> VoteLearner:
+    config = Config(learner=VoteConfig(name="vote", members=members, smooth=smooth, full_at=full_at, **SPECTRA))
     config.dataset.memory_gb, config.trainer.threads = memory_gb, 1
     learner = build_learner(Task(config, scene(), 4, PIXELS, needs))
     assert isinstance(learner, VoteLearner)
@@ -92,6 +94,51 @@ def test_probabilities_are_the_mean_of_the_members_each_smoothed_as_asked(seed: 
     assert outputs.probabilities_NC is not None and not outputs.probabilities_NC[:, 3].any()  # a class without a label
     assert outputs.predicted_class.tolist() == outputs.probabilities_NC.argmax(axis=1).tolist()
     assert outputs.embeddings_ND is not None and outputs.embeddings_ND.shape == (len(PIXELS), 18)
+
+
+def trees_alone(seed: int) -> VoteLearner:
+    """A vote of one, fitted as the second member of a vote of this seed."""
+    learner = vote(["profile_trees"], [0])
+    drawn = int(np.random.default_rng(seed).integers(2**63, size=2)[1])
+    learner.members[0].learner.fit(LABELLED, LABELS, 0, np.random.default_rng(drawn))
+    learner.n_labelled = len(LABELLED)
+    return learner
+
+
+@pytest.mark.parametrize(("full_at", "weight"), [(0, 1.0), (1, 1.0), (30, 1.0), (31, 30 / 31), (120, 0.25)])
+def test_a_member_on_spectra_counts_as_its_labels_allow(full_at: int, weight: float, tmp_path: Path) -> None:
+    learner = fitted(vote(["lda", "profile_trees"], [0, 0], full_at=full_at))
+    expected = (weight * alone("lda", 0) + trees_alone(0).predict(PIXELS).probabilities_NC) / (1 + weight)
+    found = learner.predict(PIXELS).probabilities_NC
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    learner.save(tmp_path / "weights_0.h5")
+    loaded = vote(["lda", "profile_trees"], [0, 0], full_at=full_at)
+    loaded.load(tmp_path / "weights_0.h5")
+    np.testing.assert_allclose(loaded.predict(PIXELS).probabilities_NC, found, atol=1e-6)
+
+
+def test_members_on_spectra_alone_always_count_fully() -> None:
+    some, every = (fitted(vote(["lda", "svm"], [0, 1], full_at=full_at)) for full_at in (1000, 0))
+    np.testing.assert_array_equal(some.predict(PIXELS).probabilities_NC, every.predict(PIXELS).probabilities_NC)
+
+
+def test_the_features_are_those_of_members_that_see_places() -> None:
+    learner, trees = fitted(vote(["lda", "profile_trees"], [0, 0])), trees_alone(0)
+    np.testing.assert_array_equal(learner.predict(PIXELS).embeddings_ND, trees.unlabelled_features(PIXELS))
+    found = learner.doubts(LABELLED, LABELS)
+    assert found is not None and found.shape == LABELS.shape
+    np.testing.assert_array_equal(found, trees.members[0].learner.doubts(LABELLED, LABELS))
+
+
+def test_another_number_of_classes_keeps_the_features() -> None:
+    learner = fitted(vote(["lda", "profile_trees"], [1, 0]))
+    before = learner.predict(PIXELS).probabilities_NC
+    features = learner.members[1].learner.extractor.strips
+    learner.n_classes = 5
+    after = fitted(learner).predict(PIXELS).probabilities_NC
+    assert after is not None and after.shape == (len(PIXELS), 5) and not after[:, 4].any()
+    np.testing.assert_array_equal(after[:, :4], before)
+    assert features is not None and learner.members[1].learner.extractor.strips is features
 
 
 def test_a_single_member_without_smoothing_is_that_learner() -> None:
