@@ -293,9 +293,20 @@ def test_the_largest_value_may_be_a_class(folder: Path, capsys: pytest.CaptureFi
     assert not capsys.readouterr().err
 
 
-def write(path: Path, content: np.ndarray) -> None:
-    """A class map as others write it: without names and without a value for no data."""
-    place = {"crs": UTM, "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000)}
+def test_a_class_0_of_a_map_that_marks_another_value_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = np.where(CLASS_MAP == 0, 255, np.where(CLASS_MAP == 4, 0, CLASS_MAP)).astype(np.uint8)
+    write(folder / "zero.tif", content, nodata=255)
+    assert 0 not in read_map(Path("zero.tif")).counts
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"Warning: {np.count_nonzero(CLASS_MAP == 4):,} pixels of zero.tif hold 0 and count as no class"
+    )
+    assert line.endswith("if 0 is a class, give its pixels another number first.")
+
+
+def write(path: Path, content: np.ndarray, **profile: Any) -> None:
+    """A class map as others write it: without names, and without a value for no data unless it is given."""
+    place = {"crs": UTM, "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000), **profile}
     with rasterio.open(path, "w", "GTiff", 20, 10, 1, dtype=content.dtype, **place) as file:
         file.write(content, 1)
 

@@ -302,6 +302,12 @@ class FieldLayouts:
         return is_candidate
 
 
+def field_sizes(pixel_ids: Ids, labels: Ids, shape: tuple[int, int]) -> Ids:
+    """Return the pixels of the field that each labelled pixel is in, (N,); arguments as for `FieldLayouts`."""
+    layouts = FieldLayouts(pixel_ids, labels, shape)
+    return np.concatenate(layouts.by_class)[layouts.field]
+
+
 def smaller_part(sizes: Ids) -> int:
     """Return the largest sum of some of the sizes (R,) that is at most half of their sum: 0 for a single size."""
     half = int(sizes.sum()) // 2

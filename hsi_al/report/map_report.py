@@ -48,8 +48,8 @@ CHECK = Html(
 MEANINGS = {
     COMPLETE_MAP: "Labelled pixels lie next to the tested ones: this is how well the map is completed around its "
     "labels, not how well ground far from any label is mapped.",
-    NEW_GROUND: "The tested pixels lie apart from those that were learnt from: this is how well ground without labels "
-    "is mapped.",
+    NEW_GROUND: "The tested pixels lie in other fields or blocks than those that were learnt from: this is how well "
+    "ground without labels is mapped, of the same image.",
     NEW_LABELS: "The tested pixels lie on ground of which a few pixels were asked, apart from the initial labels.",
     GIVEN: "The tested pixels are those of the given test labels.",
 }

@@ -1,9 +1,11 @@
 """The split of a run: which pixels it is tested on, and what these do not depend on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from hsi_al.active.observers.console import few_test_pixels
+from hsi_al.active.observers.console import few_test_pixels, points_as_fields
 from hsi_al.active.parts import build_split, guard_of
 from hsi_al.cli import composition
 from hsi_al.config.schema import Config
@@ -84,6 +86,9 @@ def test_a_starved_test_side_gives_a_warning(scene: Scene) -> None:
     small = split_of(scene, "split=checkerboard", "split.block_size=24", "protocol=short")
     assert 0 < len(small.test) < 200 and len(small.missing_in_test) >= 5
     assert few_test_pixels(len(small.test), 9234).startswith(f"only {len(small.test)} of 9,234 labelled pixels test")
+    assert not points_as_fields(scene)
+    scattered = np.where(np.indices((145, 145)).sum(axis=0) % 2, scene.ground_truth, 0)  # no two share an edge
+    assert points_as_fields(replace(scene, ground_truth=scattered)).startswith("100% of the labelled pixels lie in")
     assert few_test_pixels(0, 10) and not few_test_pixels(5, 100) and few_test_pixels(4, 100)
     assert not few_test_pixels(len(split_of(scene, "split=fields", "protocol=short").test), 9234)
 

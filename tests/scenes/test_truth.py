@@ -1,5 +1,7 @@
 """Labels of a scene from arrays of several forms, and from two files."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,9 @@ import pytest
 
 from hsi_al.errors import SceneError
 from hsi_al.scenes.custom import Reading, load_custom_scene
+from hsi_al.scenes.readers import opened_rows
 from hsi_al.scenes.scene import Scene
-from hsi_al.scenes.truth import Truth, joined
+from hsi_al.scenes.truth import Truth, joined, labels_in
 from tests.conftest import CommandLine, tiny_arrays
 from tests.test_bad_input import check_refused
 
@@ -79,6 +82,35 @@ def test_a_class_0_is_the_same_in_both_files(tmp_path: Path) -> None:
     expected = np.where(expected == 0, zero, np.where(expected < 0, 0, expected))
     assert np.array_equal(scene.ground_truth, expected)
     assert scene.class_names[zero] == "class 0"
+
+
+@pytest.mark.parametrize(("mark", "value"), [(255, 255), (-1, -1), (math.nan, -1), (0, 0), (None, 0)])
+@pytest.mark.parametrize("name", ["wheat", "Unclassified"])
+def test_a_class_0_beside_another_mark_of_no_data_is_told(
+    tmp_path: Path, mark: float | None, value: int, name: str
+) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    truth = tiny_arrays()[1].astype(np.float64)
+    given = np.where(truth == 0, mark or 0, np.where(truth == 2, 0, truth))
+    kind = "int16" if mark == -1 else "float32" if mark is not None and math.isnan(mark) else "uint8"
+    height, width = truth.shape
+    place = {"crs": "EPSG:32632", "transform": rasterio.Affine(2, 0, 500000, 0, -2, 5000000)}
+    with rasterio.open(tmp_path / "t.tif", "w", "GTiff", width, height, 1, dtype=kind, nodata=mark, **place) as file:
+        file.write(given.astype(kind), 1)
+    with opened_rows(tmp_path / "t.tif", None) as rows:
+        named = replace(rows, class_names={0: name})
+        found = labels_in("field", named, (*truth.shape, 4))
+        kept = labels_in("field", named, (*truth.shape, 4), unlabelled=value)
+    warned = [notice for notice in found.notices if "count as no class" in notice]
+    if not value or name == "Unclassified":
+        assert not warned
+        return
+    (sentence,) = warned
+    assert sentence.startswith(f"Warning: {np.count_nonzero(truth == 2):,} pixels of") and "hold 0 (wheat)" in sentence
+    assert sentence.endswith(f"set dataset.unlabelled={value}.")
+    # What it says makes 0 a class, and nothing else suspicious.
+    assert not kept.notices and np.array_equal(kept.labels == kept.zero, truth == 2) and kept.names[kept.zero] == name
+    assert np.array_equal(kept.labels > 0, truth > 0)
 
 
 def test_labels_where_no_data_are(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from hsi_al.active.observers.progress import duration
@@ -10,6 +11,7 @@ from hsi_al.active.run_directory import RunDirectory
 from hsi_al.config.schema import COMPLETE_MAP, GIVEN, NEW_GROUND, NEW_LABELS, Config, question_of
 from hsi_al.methods.base import Estimate
 from hsi_al.methods.registry import method_of
+from hsi_al.pool.splits import field_sizes
 from hsi_al.report.classes import NAME, print_classes
 from hsi_al.report.run_files import read_meta
 from hsi_al.report.tables import format_rounds, print_table, read_curve, shortened
@@ -18,6 +20,7 @@ from hsi_al.terminal import warn
 
 MOST_CLASSES = 40  # that are listed
 SIDES = {"candidates": "candidates", "test": "test pixels"}
+POINT = 4  # pixels of a field that may as well be a point
 FEW = 0.05  # of the labelled pixels: a smaller test side gets a warning
 
 
@@ -74,6 +77,8 @@ def announce(console: Console, parts: Parts[RunDirectory], threads: int) -> Esti
         n_labelled = len(scene.labelled_ids)
         if few := few_test_pixels(len(parts.split.test), min(n_labelled, protocol.max_pixels or n_labelled)):
             warn(few)
+        if parts.split.kind == "fields" and (single := points_as_fields(scene)):
+            warn(single)
     remaining = range(parts.first_round, parts.rounds + 1)
     initial = parts.pool.n_labelled - parts.first_round * protocol.query_size
     if parts.first_round > parts.rounds:  # the last round has no query
@@ -145,6 +150,20 @@ def guard_sentence(config: Config) -> str:
     if window is None:
         return f"{apart}; this learner cuts no patches, and its features may use neighbours farther away."
     return f"{apart}; this learner's patches of {window} x {window} pixels may hold test pixels."
+
+
+def points_as_fields(scene: Scene) -> str:
+    """Return a warning if most labelled pixels lie in regions of a few pixels, as points do; else an empty text."""
+    ids = scene.labelled_ids
+    sizes = field_sizes(ids, scene.labels_of(ids), (scene.height, scene.width))
+    share = float(np.mean(sizes <= POINT))
+    if share <= 0.5:
+        return ""
+    return (
+        f"{share:.0%} of the labelled pixels lie in fields of {POINT} pixels or fewer, as points do: test pixels may "
+        "lie right beside those that were learnt from, and this is hardly ground without labels; take split=blocks, or "
+        "set split.guard."
+    )
 
 
 def few_test_pixels(n_test: int, n_labelled: int) -> str:

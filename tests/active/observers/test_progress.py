@@ -9,9 +9,11 @@ from hsi_al.active.observers.progress import ProgressDisplay, duration
 from hsi_al.methods.base import Estimate
 
 
-def record(round_: int, n_labelled: int, right: int, wrong: int) -> RoundRecord:
+def record(round_: int, n_labelled: int, right: int, wrong: int, heldout: bool = True) -> RoundRecord:
+    """A round whose held-out accuracy is another one, 4 of 5, or that has no held-out pixel."""
     confusion = np.array([[right, wrong], [0, 0]])
-    return RoundRecord(round_, n_labelled, confusion, confusion, 1.0, 1.0, 0.0)
+    tested = np.array([[4, 1], [0, 0]]) * heldout
+    return RoundRecord(round_, n_labelled, confusion, tested, 1.0, 1.0, 0.0)
 
 
 def play(console: Console, estimate: Estimate, start: int, rounds: int) -> ProgressDisplay:
@@ -73,7 +75,7 @@ def test_without_a_terminal_every_round_is_a_line() -> None:
     lines = written(console).splitlines()
     assert len(lines) == 3
     for round_, line in enumerate(lines):
-        assert line.startswith(f"round {round_}/2: {160 + 10 * round_} labels, OA 75.00 %, ")
+        assert line.startswith(f"round {round_}/2: {160 + 10 * round_} labels, OA 75.00 % (held-out 80.00 %), ")
         assert line.endswith(" left")
 
 
@@ -97,9 +99,9 @@ def test_the_time_left_follows_the_estimate_scaled_by_what_was_needed(monkeypatc
         now += 24.0
         display.on_round(record(0, 8, 1, 1))
         now += 44.0
-        display.on_round(record(1, 13, 1, 0))
+        display.on_round(record(1, 13, 1, 0, heldout=False))
     assert written(console).splitlines() == [
-        "round 0/1: 8 labels, OA 50.00 %, 24 s elapsed, about 56 s left",
+        "round 0/1: 8 labels, OA 50.00 % (held-out 80.00 %), 24 s elapsed, about 56 s left",
         "round 1/1: 13 labels, OA 100.00 %, 1 min 08 s elapsed, about 12 s left",
     ]
 
@@ -126,13 +128,13 @@ def test_progress_only_grows_and_tells_where_the_run_is() -> None:
                 display.on_part(text, part)
                 seen.append(task.completed)
                 where = f"round {round_}/1 · {160 + 10 * round_} labels · {text}"
-                assert task.description == where + (" · last OA 75.00 %" if round_ else "")
+                assert task.description == where + (" · last OA 75.00 % (held-out 80.00 %)" if round_ else "")
             display.progress.refresh()
             display.on_round(record(round_, 160 + 10 * round_, 3, 1))
         assert seen == pytest.approx([30, 60, 63, 66, 96, 126, 129, 132])
         display.on_part("scoring", 1.0)
         assert task.completed == task.total == pytest.approx(162)
-        assert task.description == "map of the scene · scoring · last OA 75.00 %"
+        assert task.description == "map of the scene · scoring · last OA 75.00 % (held-out 80.00 %)"
     assert "round 1/1" in written(console)
 
 

@@ -108,26 +108,37 @@ def trees_alone(seed: int) -> VoteLearner:
 @pytest.mark.parametrize(("full_at", "weight"), [(0, 1.0), (1, 1.0), (30, 1.0), (31, 30 / 31), (120, 0.25)])
 def test_a_member_on_spectra_counts_as_its_labels_allow(full_at: int, weight: float, tmp_path: Path) -> None:
     learner = fitted(vote(["lda", "profile_trees"], [0, 0], full_at=full_at))
-    expected = (weight * alone("lda", 0) + trees_alone(0).predict(PIXELS).probabilities_NC) / (1 + weight)
+    trees = trees_alone(0).predict(PIXELS).probabilities_NC
+    assert trees is not None
+    expected = (weight * alone("lda", 0) + trees) / (1 + weight)
     found = learner.predict(PIXELS).probabilities_NC
+    assert found is not None
     np.testing.assert_allclose(found, expected, atol=1e-6)
     learner.save(tmp_path / "weights_0.h5")
     loaded = vote(["lda", "profile_trees"], [0, 0], full_at=full_at)
     loaded.load(tmp_path / "weights_0.h5")
-    np.testing.assert_allclose(loaded.predict(PIXELS).probabilities_NC, found, atol=1e-6)
+    again = loaded.predict(PIXELS).probabilities_NC
+    assert again is not None
+    np.testing.assert_allclose(again, found, atol=1e-6)
 
 
 def test_members_on_spectra_alone_always_count_fully() -> None:
-    some, every = (fitted(vote(["lda", "svm"], [0, 1], full_at=full_at)) for full_at in (1000, 0))
-    np.testing.assert_array_equal(some.predict(PIXELS).probabilities_NC, every.predict(PIXELS).probabilities_NC)
+    some, every = (
+        fitted(vote(["lda", "svm"], [0, 1], full_at=full_at)).predict(PIXELS).probabilities_NC for full_at in (1000, 0)
+    )
+    np.testing.assert_array_equal(some, every)
 
 
 def test_the_features_are_those_of_members_that_see_places() -> None:
     learner, trees = fitted(vote(["lda", "profile_trees"], [0, 0])), trees_alone(0)
-    np.testing.assert_array_equal(learner.predict(PIXELS).embeddings_ND, trees.unlabelled_features(PIXELS))
+    embeddings, features = learner.predict(PIXELS).embeddings_ND, trees.unlabelled_features(PIXELS)
+    assert embeddings is not None and features is not None
+    np.testing.assert_array_equal(embeddings, features)
     found = learner.doubts(LABELLED, LABELS)
     assert found is not None and found.shape == LABELS.shape
-    np.testing.assert_array_equal(found, trees.members[0].learner.doubts(LABELLED, LABELS))
+    expected = trees.members[0].learner.doubts(LABELLED, LABELS)
+    assert expected is not None
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_another_number_of_classes_keeps_the_features() -> None:
