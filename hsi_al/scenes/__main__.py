@@ -20,6 +20,7 @@ from hsi_al.files import replacing
 from hsi_al.scenes.description import Description, describe
 from hsi_al.terminal import printable
 
+LEARNING = ("learner=vote", "protocol=few", "split=holdout", "acquisition=margin", "acquisition.min_distance=8")
 PLAIN = re.compile(r"[\w./-]+|\[[\w,-]+\]", re.ASCII)  # what Hydra reads as it stands
 
 
@@ -57,15 +58,15 @@ def show(path: Path, found: Description) -> None:
         if found.lacks_labels:
             print(
                 "With labels, add dataset.ground_truth_file=LABELS: a raster on this grid, or points and polygons with "
-                "dataset.label_field=FIELD."
+                "dataset.label_field=FIELD. Without labels: "
+                + printable(shlex.join(["python", "-m", "hsi_al.label", str(path)]))
             )
 
 
 def command(arguments: dict[str, str]) -> str:
-    """Return the command that runs a scene, quoted for the shell and for Hydra."""
-    return shlex.join(
-        ["python", "-m", "hsi_al.run", "dataset=custom", *(argument(name, text) for name, text in arguments.items())]
-    )
+    """Return the command that learns from a few labels of a scene, quoted for the shell and for Hydra."""
+    about = (argument(name, text) for name, text in arguments.items())
+    return shlex.join(["python", "-m", "hsi_al.run", "dataset=custom", *about, *LEARNING])
 
 
 def argument(name: str, value: str) -> str:

@@ -177,7 +177,7 @@ def of_wavelengths(found: Description, rows: Rows) -> None:
         order = "" if list(centres) == sorted(centres) else ", not in ascending order"
         found.say("wavelengths", f"{min(centres):g} to {max(centres):g} nm{order}")
     if rows.bad_bands:
-        found.say("bad bands", f"{len(rows.bad_bands)} of {rows.shape[2]}: {ranges(rows.bad_bands)}")
+        found.say("bad bands", f"{len(rows.bad_bands)} of {rows.shape[2]}: {ranges(rows.bad_bands)} (from 0)")
     if rows.rgb_bands is not None:
         found.say("shown bands", ", ".join(map(str, rows.rgb_bands)) + " (red, green, blue; from 0)")
 

@@ -44,10 +44,15 @@ def line(outcome: Outcome, name: str) -> str:
     return found[0].removeprefix(f"  {name}").strip()
 
 
+LEARNING = "learner=vote protocol=few split=holdout acquisition=margin acquisition.min_distance=8".split()
+
+
 def arguments_in(outcome: Outcome) -> list[str]:
-    """The arguments of the command that was printed, as a shell splits it."""
+    """The arguments about the scene of the command that was printed, as a shell splits it."""
     (command,) = [text for text in outcome.out.splitlines() if text.startswith("  python -m hsi_al.run ")]
-    return shlex.split(command)[3:]
+    about = shlex.split(command)[3:]
+    assert about[-len(LEARNING) :] == LEARNING
+    return about[: -len(LEARNING)]
 
 
 @pytest.mark.parametrize("write", [write_matlab5, write_matlab73, write_hdf5])
@@ -63,7 +68,7 @@ def test_the_printed_command_runs(
     assert "24 x 26 pixels (rows x columns), 6 bands, uint16" in said.out
     assert line(said, "read") == "hyper" and "gt (24, 26) uint8" in line(said, "keys")
     assert "0 (unlabelled): " in line(said, "labels") and "2: 110; 5: 110; 9: 220" in line(said, "labels")
-    done = command_line(*arguments_in(said), *SMALL_RUN)
+    done = command_line(*arguments_in(said), *LEARNING, *SMALL_RUN)
     assert done.code == 0, done.err
 
 
@@ -98,12 +103,12 @@ def test_a_raster_says_where_it_lies_and_which_bands_are_bad(scenes: Describe, t
     said = scenes("field.hdr", "--picture", "new/field.png")
     assert line(said, "format") == "ENVI"
     assert line(said, "wavelengths") == "500 to 2400 nm, not in ascending order"
-    assert line(said, "bad bands") == "3 of 5: 1, 3-4"
+    assert line(said, "bad bands") == "3 of 5: 1, 3-4 (from 0)"
     assert line(said, "no data") == "-9999 in 7 of 42 pixels (16.7 %)"
     assert "EPSG:32632" in line(said, "place")
     assert line(said, "bounds") == "x 500000 to 500210, y 5399820 to 5400000"
     assert arguments_in(said) == ["dataset=custom", "dataset.name=field", "dataset.cube_file=field.hdr"]
-    assert "dataset.ground_truth_file=LABELS" in said.out
+    assert "dataset.ground_truth_file=LABELS" in said.out and "python -m hsi_al.label field.hdr" in said.out
     picture = np.rint(imread(tmp_path / "new/field.png")[:, :, :3] * 255)
     assert picture.shape == (6, 7, 3) and not picture[2].any()
     # of the good bands the nearest to 650, 550 and 450 nm is each time the one of 600 nm
