@@ -143,7 +143,10 @@ def table(rows: list[dict[str, str]]) -> str:
     Where a training was watched at its last epoch alone, or hardly before, the others are "-".
     """
     lines = [
-        ["training", "seeds", "last epoch", "late epochs, mean", "late epochs, worst", "best epoch by test accuracy"]
+        [
+            *("training", "seeds", "epochs watched", "last epoch", "late epochs, mean", "late epochs, worst"),
+            "best epoch watched, by test accuracy",
+        ]
     ]
     for name in dict.fromkeys(row["training"] for row in rows):
         curves = [
@@ -160,6 +163,7 @@ def table(rows: list[dict[str, str]]) -> str:
             [
                 re.sub(r" [0-9a-f]{8} asked", " asked", name),  # without the digest of the asking run's settings
                 str(len(curves)),
+                " to ".join(str(n) for n in sorted({min(map(len, curves)), max(map(len, curves))})),
                 over_seeds([curve[max(curve)] for curve in curves]),
                 over_seeds([float(np.mean(values)) for values in late]) if watched else "-",
                 over_seeds([min(values) for values in late]) if watched else "-",

@@ -10,7 +10,7 @@ import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
@@ -41,11 +41,13 @@ class Table:
         folder: Experiment, and folders below it, whose runs are rows.
         measure: Column of curve.csv.
         labels: Numbers of labels in the columns; () = the last one.
+        settings: What all runs of a learner share here and not in other tables, by its name.
     """
 
     folder: str
     measure: str
     labels: tuple[int, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 # Settings that the text around a table says already, and what stands in their place.
@@ -59,6 +61,7 @@ WORDING = (
     (r"^loss_prediction, protocol paper$", "asked by predicted loss, as in the paper"),
     (r"^margin, protocol paper, acquisition.min_distance=8$", "asked by margin, 8 pixels apart"),
 )
+NOISE = {"lda": "shrunk covariance", "profile_trees": "minimum noise fraction"}
 BUDGETS = (50, 100, 160, 240, 320, 480)
 TABLES = {
     "indian_pines": Table("few_labels/indian_pines", "oa_heldout", BUDGETS),
@@ -66,8 +69,8 @@ TABLES = {
     "salinas_a": Table("few_labels/salinas_a", "oa_heldout", BUDGETS),
     "pavia": Table("few_labels/pavia", "oa_heldout", BUDGETS),
     "new_ground": Table("new_ground/indian_pines", "kappa_heldout"),
-    "noise": Table("noise/indian_pines", "oa_heldout", BUDGETS),
-    "noise_new_ground": Table("noise_new_ground/indian_pines", "kappa_heldout"),
+    "noise": Table("noise/indian_pines", "oa_heldout", BUDGETS, NOISE),
+    "noise_new_ground": Table("noise_new_ground/indian_pines", "kappa_heldout", settings=NOISE),
     "proxy": Table("proxy/indian_pines", "oa_heldout", (160, 240, 480)),
     "queries": Table("queries/indian_pines", "oa_heldout", (480, 490, 500, 530, 580)),
     "queries_anew": Table("queries/indian_pines", "oa_heldout", (2, 12, 22, 52, 102)),
@@ -134,7 +137,7 @@ def runs_by_name(table: Table, recorded: Path) -> dict[str, list[Run]]:
     with unpacked([archive] if archive.exists() else []) as opened:
         folders = [folder for folder in (*(top / below for top in opened.folders), unfinished) if folder.is_dir()]
         for series in series_of(find_runs(folders)) if folders else ():
-            found.setdefault(worded(series.name), []).extend(series.runs)
+            found.setdefault(worded(series.name, table.settings), []).extend(series.runs)
     return found
 
 
@@ -160,8 +163,10 @@ def rows(table: Table, found: Mapping[str, Sequence[Run]]) -> list[list[str]]:
     return [header, *(line for _, line in sorted(lines, key=lambda pair: -pair[0]))]
 
 
-def worded(name: str) -> str:
-    """Return the name of a row, without what its table's text says."""
+def worded(name: str, shared: Mapping[str, str]) -> str:
+    """Return the name of a row, without what its table's text says, with the settings that its learner has there."""
+    learner, _, rest = name.partition(",")
+    name = f"{learner} ({shared[learner]}),{rest}" if learner in shared else name
     for settings, words in WORDING:
         name = re.sub(settings, words, name)
     return name

@@ -85,13 +85,15 @@ def test_unfinished_runs_count_as_far_as_they_are(
 def test_rows_are_named_in_words_and_seconds_have_no_powers() -> None:
     source = "profile_trees margin-min_distance=8 few 0146310a"
     asked = f"protocol one_training, protocol.epochs=63, protocol.labels_at=480, protocol.labels_from={source}"
-    assert few.worded(asked) == "labels that profile_trees asked"
-    assert few.worded("protocol one_training_480") == few.worded("protocol random_160") == "random labels"
-    assert few.worded("vote, margin, protocol queries_2") == "vote, margin"
-    assert few.worded("vote, split fields") == "vote, split fields"
+    assert few.worded(asked, {}) == "labels that profile_trees asked"
+    assert few.worded("protocol one_training_480", {}) == few.worded("protocol random_160", {}) == "random labels"
+    assert few.worded("vote, margin, protocol queries_2", {}) == "vote, margin"
+    assert few.worded("vote, split fields", {}) == "vote, split fields"
+    assert few.worded("lda, margin", {"lda": "shrunk"}) == "lda (shrunk), margin"
+    assert few.worded("vote, lda", {"lda": "shrunk"}) == "vote, lda"
     asked = f"protocol one_training, protocol.epochs=63, protocol.labels_from={source.replace('profile_trees', 'lda')}"
-    assert few.worded(asked) == "labels that lda asked"
-    assert few.worded("none, protocol random_480") == "random labels"
-    assert few.worded("loss_prediction, protocol paper") == "asked by predicted loss, as in the paper"
+    assert few.worded(asked, {}) == "labels that lda asked"
+    assert few.worded("none, protocol random_480", {}) == "random labels"
+    assert few.worded("loss_prediction, protocol paper", {}) == "asked by predicted loss, as in the paper"
     written = [few.rounded(seconds) for seconds in (0.0029, 1.26, 9.7, 13.4, 4600)]
     assert written == ["0.0029", "1.3", "9.7", "13", "4,600"]

@@ -44,7 +44,7 @@ def line(outcome: Outcome, name: str) -> str:
     return found[0].removeprefix(f"  {name}").strip()
 
 
-LEARNING = "learner=vote protocol=few split=holdout acquisition=margin acquisition.min_distance=8".split()
+LEARNING = ["learner=vote", "protocol=few", "split=holdout", "acquisition=margin", "acquisition.min_distance=8"]
 
 
 def arguments_in(outcome: Outcome) -> list[str]:
