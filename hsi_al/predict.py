@@ -23,7 +23,7 @@ from hsi_al.active.experiment import use_threads
 from hsi_al.active.meta import command_line, git_commit
 from hsi_al.cli.console import complain, guarded
 from hsi_al.config.kept import load_kept
-from hsi_al.errors import SceneError, left_out
+from hsi_al.errors import ConfigurationError, SceneError, left_out
 from hsi_al.files import replacing_hdf5
 from hsi_al.manifest import reading
 from hsi_al.methods.base import predicted_map
@@ -293,6 +293,10 @@ def write_prediction(
         HsiAlError: As for `predict`; `on_ground` for a file without the lookup table (GLT) of an EMIT product.
         OSError: Files can't be written.
     """
+    if output is not None and (output / "meta.json").exists():
+        raise ConfigurationError(
+            f"--output {output} is a run directory, whose own map this would replace; choose another folder."
+        )
     table = placed_by(cube_file) if on_ground else None
     found = predict(run_directory, cube_file, key, accelerator, no_data, force, on_ground)
     class_map = found.class_map

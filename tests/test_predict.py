@@ -63,6 +63,15 @@ def test_values_in_another_unit(run: Path, tmp_path: Path, capfd: pytest.Capture
         assert "Warning" not in capfd.readouterr().err
 
 
+def test_a_map_of_another_cube_replaces_none_of_a_run(
+    run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = {path.name for path in run.iterdir()}
+    assert main([str(run), str(saved(tmp_path / "same", tiny_arrays()[0])), "--output", str(run)]) == 2
+    assert "is a run directory, whose own map this would replace" in capfd.readouterr().err
+    assert {path.name for path in run.iterdir()} == before
+
+
 def test_a_mean_spectrum_far_away(capfd: pytest.CaptureFixture[str]) -> None:
     meta = {"band_statistics": [[4.0, 5.0, 6.0], [0.5, 1.0, 0.0]]}
     spectra = np.array([[2.0, 1.0, 6.0], [3.0, 2.0, 6.0]])  # 3, 3.5 and 0 deviations below

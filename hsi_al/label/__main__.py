@@ -55,7 +55,10 @@ def export_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
-    return guarded(lambda: export_files(given[1:]) if given[:1] == ["export"] else serve(given))
+    from hsi_al.cli.explain import explained
+    from hsi_al.run import USER_ERRORS
+
+    return guarded(lambda: export_files(given[1:]) if given[:1] == ["export"] else serve(given), USER_ERRORS, explained)
 
 
 def require_extra() -> None:

@@ -7,12 +7,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from hsi_al.errors import HsiAlError, sentence
 from hsi_al.files import replacing
-from hsi_al.label.exchange import write_labels, write_query
+from hsi_al.label.exchange import read_query, write_labels, write_query
 from hsi_al.label.mapping import Map
 from hsi_al.label.session import Refused, Session
 from hsi_al.methods.registry import method_of
-from hsi_al.pool.answers import Assessment, LabelClass
+from hsi_al.pool.answers import Answer, Assessment, LabelClass
 from hsi_al.report.pages import (
     bullets,
     estimates,
@@ -27,7 +28,7 @@ from hsi_al.report.pages import (
 )
 from hsi_al.report.palette import rgb_of
 from hsi_al.scenes.georaster import write_class_map, write_uncertainty
-from hsi_al.scenes.georeference import require_geo
+from hsi_al.scenes.georeference import Georeference, require_geo
 
 FOLDER = "export"  # in the session's folder
 
@@ -44,7 +45,8 @@ def export(session: Session, folder: Path | None = None) -> list[Path]:
         probabilities), `labels.gpkg` and `query.gpkg` with their styles, `report.html`.
 
     Raises:
-        Refused: There is no complete map yet.
+        Refused: There is no complete map yet, the folder is a run directory, or its `query.gpkg` holds answers that the
+            session doesn't have.
         SceneError: The extra `geo` is missing.
         OSError: A file can't be written.
     """
@@ -62,9 +64,12 @@ def written_files(session: Session, folder: Path) -> list[Path]:
         raise Refused(
             "There is no map to export yet; label pixels of two classes or more, and wait until all is mapped.", 409
         )
-    folder.mkdir(parents=True, exist_ok=True)
     scene, where = session.scene, session.scene.georeference
     shape = scene.height, scene.width
+    if (folder / "meta.json").exists():
+        raise Refused(f"{folder} is a run directory, whose map this would replace; choose another folder.", 409)
+    require_taken(folder / "query.gpkg", given, classes, shape, where)
+    folder.mkdir(parents=True, exist_ok=True)
     names = {value: found.name for value, found in classes.items()}
     colours = {value: rgb_of(found.colour) for value, found in classes.items()}
     values = map_.classes.reshape(shape)
@@ -77,6 +82,27 @@ def written_files(session: Session, folder: Path) -> list[Path]:
     with replacing(folder / "report.html") as temporary:
         temporary.write_text(report_html(session, map_, classes), encoding="utf-8")
     return [*written, folder / "report.html"]
+
+
+def require_taken(
+    path: Path,
+    given: Mapping[int, Answer],
+    classes: Mapping[int, LabelClass],
+    shape: tuple[int, int],
+    where: Georeference | None,
+) -> None:
+    """Raise Refused if a file of questions holds answers that the session lacks, which an export would delete."""
+    if not path.exists():
+        return
+    way_out = f"take them in by python -m hsi_al.label ... --labels {path}, or move the file away, and export again."
+    try:
+        found = read_query(path, classes, shape, where)
+    except HsiAlError as error:
+        told = f"{path} may hold answers, but can't be read: {sentence(error)} Or move it away."
+        raise Refused(told, 409) from error
+    lost = [pixel for pixel, value in found if pixel not in given or given[pixel].value != value]
+    if lost:
+        raise Refused(f"{path} holds {len(lost):,} answers that the session doesn't have; {way_out}", 409)
 
 
 def report_html(session: Session, map_: Map, classes: Mapping[int, LabelClass]) -> str:

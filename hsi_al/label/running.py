@@ -12,7 +12,7 @@ import warnings
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ import uvicorn
 
 from hsi_al import interrupts
 from hsi_al.active.parts import build_scene
+from hsi_al.cli.arguments import text
 from hsi_al.cli.composition import composed
 from hsi_al.config.kept import differing_keys, load_kept, to_yaml
 from hsi_al.config.schema import Config
-from hsi_al.errors import ConfigurationError, SessionError
+from hsi_al.errors import ConfigurationError, RunDirectoryError, SessionError
 from hsi_al.files import replacing
 from hsi_al.label.assessment import require_sample
 from hsi_al.label.background import Background
@@ -36,7 +37,8 @@ from hsi_al.label.mapping import AT_ONCE
 from hsi_al.label.server import build_app
 from hsi_al.label.session import MOST_CLASSES, Session, written
 from hsi_al.methods.registry import check_method, settings_of, with_learner
-from hsi_al.scenes.catalogue import CATALOGUE
+from hsi_al.pool.answers import ANSWERS
+from hsi_al.scenes.catalogue import CATALOGUE, expanded
 from hsi_al.scenes.checksums import data_checksums
 from hsi_al.scenes.scene import Scene
 from hsi_al.scenes.truth import read_labels, vector_truth
@@ -62,10 +64,10 @@ def configuration(scene: str, overrides: Sequence[str], key: str | None = None) 
     if scene in CATALOGUE:
         about = [f"dataset={scene}"]
     else:
-        path = Path(scene).expanduser().resolve()
+        path = (Path(scene) if Path(scene).exists() else expanded(scene)).resolve()
         name = "".join(char if char.isalnum() or char in "_-." else "_" for char in path.stem).strip(".") or "scene"
-        about = ["dataset=custom", f"dataset.name={quoted(name)}", f"dataset.cube_file={quoted(str(path))}"]
-        about += [] if key is None else [f"dataset.cube_key={quoted(key)}"]
+        about = ["dataset=custom", f"dataset.name={text(name)}", f"dataset.cube_file={text(str(path))}"]
+        about += [] if key is None else [f"dataset.cube_key={text(key)}"]
     own = {override.lstrip("+~").split("=")[0] for override in given}
     defaults = [override for override in DEFAULTS if override.split("=")[0] not in own]
     if "acquisition" in own:
@@ -75,15 +77,20 @@ def configuration(scene: str, overrides: Sequence[str], key: str | None = None) 
     return config
 
 
-def for_large_scene(config: Config, overrides: Sequence[str]) -> Config:
-    """Return the configuration with the learner of large scenes, unless the overrides choose one or set its keys."""
-    chosen = any(override.lstrip("+~").startswith("learner") for override in overrides)
-    return config if chosen else with_learner(config, LARGE)
+def with_default_learner(config: Config, scene: Scene, folder: Path, overrides: Sequence[str]) -> Config:
+    """Return the configuration with the learner of the session in a folder, or of large scenes.
 
+    It stays as it is if the overrides choose a learner or set its keys.
 
-def quoted(value: str) -> str:
-    """Return a text as Hydra's command line reads it back."""
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    Raises:
+        SessionError: The session's `config.yaml` is damaged.
+    """
+    if any(override.lstrip("+~").startswith("learner") for override in overrides):
+        return config
+    if (folder / "session.json").exists():
+        with kept_file(folder / "config.yaml"):
+            return replace(config, learner=load_kept(folder / "config.yaml", settings_of).learner)
+    return with_learner(config, LARGE) if scene.height * scene.width > AT_ONCE else config
 
 
 @contextmanager
@@ -125,8 +132,14 @@ def opened(
             "shape": [scene.height, scene.width, scene.n_bands],
             "cube": data_checksums(scene)["cube"],
         }
-        if (folder / "session.json").exists():
+        new = not (folder / "session.json").exists()
+        if not new:
             check_kept(folder, about, config)
+            if not (folder / ANSWERS).exists() and any(folder.glob("predicted_*.h5")):
+                raise SessionError(
+                    f"{folder / ANSWERS}, which held the answers, is gone; restore it from a copy, or choose another "
+                    "--session."
+                )
         else:
             begun = {"lock"} | ({"config.yaml"} if is_ours(folder / "config.yaml", config) else set())
             foreign = sorted(path.name for path in folder.iterdir() if path.name not in begun and not is_rest(path))
@@ -136,13 +149,28 @@ def opened(
                 temporary.write_text(to_yaml(config), encoding="utf-8")
             with replacing(folder / "session.json") as temporary:
                 temporary.write_text(json.dumps(about, indent=2), encoding="utf-8")
-        session = Session(folder, scene, config, who=who)
-        if session.journal.dropped:
-            warn(f"The last line of {session.journal.path} was not finished when it was written, and is left out.")
-        for name in classes:
-            if written(name) not in session.answers.named:  # a class that was renamed is there
-                session.add_class(name)
+        with left_as_found(folder, new):
+            session = Session(folder, scene, config, who=who)
+            if session.journal.dropped:
+                warn(f"The last line of {session.journal.path} was not finished when it was written, and is left out.")
+            for name in classes:
+                if written(name) not in session.answers.named:  # a class that was renamed is there
+                    session.add_class(name)
         yield session
+
+
+@contextmanager
+def left_as_found(folder: Path, new: bool) -> Iterator[None]:
+    """Remove a session that was begun if what a command asks for can't be done, before anybody has answered."""
+    try:
+        yield
+    except BaseException:
+        if new:
+            for path in [*(folder / name for name in ("session.json", "config.yaml", ANSWERS, "lock"))]:
+                path.unlink(missing_ok=True)
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def is_ours(path: Path, config: Config) -> bool:
@@ -153,6 +181,22 @@ def is_ours(path: Path, config: Config) -> bool:
 def is_rest(path: Path) -> bool:
     """Return whether a file is what is left of `config.yaml` or `session.json` when a process was killed writing it."""
     return path.name.endswith(".tmp") and path.name.startswith((".config.yaml.", ".session.json."))
+
+
+@contextmanager
+def kept_file(path: Path) -> Iterator[None]:
+    """Turn the error of a missing or damaged file of a session into one that doesn't cost the answers.
+
+    Raises:
+        SessionError: It is missing or damaged.
+    """
+    try:
+        yield
+    except RunDirectoryError:
+        raise SessionError(
+            f"{path} is missing or damaged; restore it from a copy. The answers are in {ANSWERS} beside it: keep that "
+            "file."
+        ) from None
 
 
 def check_kept(folder: Path, about: dict[str, Any], config: Config) -> None:
@@ -174,7 +218,9 @@ def check_kept(folder: Path, about: dict[str, Any], config: Config) -> None:
             f"{folder} holds a session of other data than {about['scene']} has now (it was begun with "
             f"{kept['scene']}, {' x '.join(map(str, kept['shape']))}); choose another --session, or restore the data."
         )
-    if different := differing_keys(folder / "config.yaml", config, moved=True):
+    with kept_file(folder / "config.yaml"):
+        different = differing_keys(folder / "config.yaml", config, moved=True)
+    if different:
         raise SessionError(
             f"{folder} holds a session with other settings: {', '.join(different)}; leave them as they were, or "
             "choose another --session."
@@ -237,20 +283,21 @@ def label(command: Command) -> None:
         require_sample(command.assess)  # before minutes go into the map of a large scene
     config = configuration(command.scene, command.overrides, command.key)
     scene = build_scene(config)
-    if scene.height * scene.width > AT_ONCE:
-        config = for_large_scene(config, command.overrides)
+    folder = command.folder or Path("sessions") / scene.name
+    config = with_default_learner(config, scene, folder, command.overrides)
     for notice in scene.notices:
         print(printable(notice), file=sys.stderr)
-    folder = command.folder or Path("sessions") / scene.name
+    new = not (folder / "session.json").exists()
     with (
         listening_socket(command.port) as bound,
         opened(folder, scene, config, command.classes, command.who) as session,
     ):
-        if command.labels:
-            n = take_labels(session, command.labels, command.label_field)
-            print(f"{n} labels are new in {printable(', '.join(map(str, command.labels)))}.")
-        if command.assess is not None and session.answers.running is None:
-            begin_assessment(session, command.assess)
+        with left_as_found(folder, new):
+            if command.labels:
+                n = take_labels(session, command.labels, command.label_field)
+                print(f"{n} labels are new in {printable(', '.join(map(str, command.labels)))}.")
+            if command.assess is not None and session.answers.running is None:
+                begin_assessment(session, command.assess)
         port, token, began = bound.getsockname()[1], secrets.token_urlsafe(32), time.monotonic()
         background = Background(session)
         app = Guard(build_app(session), port, token)
@@ -362,7 +409,8 @@ def export_session(folder: Path, output: Path | None = None) -> list[Path]:
     expect_few_labels()
     if not (folder / "session.json").exists():
         raise SessionError(f"{folder} holds no session (session.json); name the folder of a labelling session.")
-    config = load_kept(folder / "config.yaml", settings_of)
+    with kept_file(folder / "config.yaml"):
+        config = load_kept(folder / "config.yaml", settings_of)
     with opened(folder, build_scene(config), config) as session:
         map_whole(session)
         return export(session, output)
@@ -390,17 +438,26 @@ def listening_socket(port: int) -> Iterator[socket.socket]:
 
 
 async def serve(server: uvicorn.Server, bound: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve until SIGINT or SIGTERM, which end the process well; `ready` is called when they do."""
-    loop = asyncio.get_running_loop()
+    """Serve until a signal, which ends the process well; `ready` is called when they do.
 
-    def end() -> None:
+    Raises:
+        Interrupted: A signal came before, or it is another one than SIGINT and SIGTERM.
+    """
+    loop, came = asyncio.get_running_loop(), list[int]()
+
+    def end(number: int) -> None:
+        came.append(number)
         server.should_exit = True
         server.force_exit = True  # an open connection of the browser must not keep the process
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, end)
+    for number in interrupts.SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` wants it
+            loop.add_signal_handler(number, end, number)
+    interrupts.check()
     ready()
     await server._serve(sockets=[bound])  # `serve` would raise the signal again at the end
+    if came and came[0] not in (signal.SIGINT, signal.SIGTERM):
+        raise interrupts.Interrupted(came[0])
 
 
 def open_browser(address: str) -> None:

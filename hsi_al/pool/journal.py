@@ -43,13 +43,13 @@ class Journal:
     Attributes:
         path: The file; it is made by the first `append`.
         events: All events, in the order in which they were written.
-        dropped: The unfinished last line that was left out; empty if there was none.
+        dropped: The unfinished last line that was left out, until the next `append` takes its place; else empty.
 
     Args:
         path: The file.
 
     Raises:
-        SessionError: A line other than the last one is damaged.
+        SessionError: A line that was written to its end is damaged.
         OSError: The file can't be read.
     """
 
@@ -64,7 +64,7 @@ class Journal:
                 self.events.append(read_line(line.rstrip(b"\n")) if line.endswith(b"\n") else read_line(b""))
                 self._end += len(line)
             except ValueError as error:
-                if number < len(lines):  # the file itself may have grown meanwhile
+                if number < len(lines) or line.endswith(b"\n"):  # an unfinished line has no end
                     raise SessionError(
                         f"Line {number} of {path} is damaged ({error}); restore the file from a copy, or delete this "
                         "line if the answer in it can be missed."
@@ -75,11 +75,20 @@ class Journal:
         """Write an event behind the others; it is on the disk afterwards, or the file is as it was.
 
         Raises:
+            SessionError: Somebody else has changed, moved or deleted the file, in which nothing is changed then.
             OSError: The disk is full or fails.
         """
         line = sealed_line(event)
+        size = self._end + len(self.dropped)
+        if size and not self.path.exists():
+            raise SessionError(f"{self.path} is gone: this was not kept. Put the file back, or begin another session.")
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
+            if os.fstat(descriptor).st_size != size:
+                raise SessionError(
+                    f"{self.path} was changed by another program: this was not kept. End this session and start it "
+                    "again; it then has what the file holds."
+                )
             os.ftruncate(descriptor, self._end)  # an unfinished line before it would make both unreadable
             try:
                 os.lseek(descriptor, self._end, os.SEEK_SET)
@@ -94,6 +103,7 @@ class Journal:
         finally:
             os.close(descriptor)
         self._end += len(line)
+        self.dropped = b""
         self.events.append(event)
 
     def _lines(self) -> list[bytes]:

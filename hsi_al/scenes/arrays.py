@@ -201,11 +201,11 @@ def require_memory(path: Path, shape: Sequence[int], n_bytes: int, way_out: str)
 
 
 def require_real(path: Path, key: str | None, dtype: np.dtype[Any]) -> None:
-    """Raise SceneError if values of this type are no real numbers."""
-    if dtype.kind not in "buif":
+    """Raise SceneError if values of this type are no real numbers of 64 bits at most."""
+    if dtype.kind not in "buif" or dtype.itemsize > 8:
         raise SceneError(
-            f"{path} holds values of type {dtype}{f' under {key!r}' if key else ''}, real numbers are needed; "
-            "convert them before loading."
+            f"{path} holds values of type {dtype}{f' under {key!r}' if key else ''}, real numbers of "
+            "at most 64 bits are needed; convert them before loading."
         )
 
 

@@ -145,6 +145,11 @@ def scene_of_arrays(
 
 def _rows_of(name: str, array: NDArray[Any]) -> Rows:
     """An array in memory as an open one; `name` stands for its file in messages."""
+    if np.ma.isMaskedArray(array):  # NumPy would drop the mask
+        raise SceneError(
+            f"{name}: masked arrays aren't read; give array.filled(value), with no_data=[value] for a cube, and 0 as "
+            "the value for labels."
+        )
     values = np.asarray(array)
     require_real(Path(name), None, values.dtype)
     return Rows(Path(name), values.shape, values.dtype, lambda rows, columns: values[rows, columns])

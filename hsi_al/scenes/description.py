@@ -87,6 +87,8 @@ def describe(path: Path, key: str | None = None) -> Description:
         found.say("read", key)
     with opened_rows(path, key) as rows:
         shape = rows.shape
+        if 0 in shape:
+            raise SceneError(f"{path} holds no pixel: its shape is {shape}; name another file or key.")
         if len(shape) == 3 and shape[2] > 1:
             of_cube(found, path, rows, key if form.variables is not None else None, labels_key)
         elif len(shape) in (2, 3):

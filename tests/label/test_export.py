@@ -189,6 +189,34 @@ def test_an_edited_query_comes_back(session: Session, tmp_path: Path) -> None:
     assert read_query(own, [1], SHAPE, WHERE) == [(9 * SIDE + 20, 1)]
 
 
+def test_an_export_deletes_no_answer_of_an_edited_query(session: Session) -> None:
+    export(session)
+    path, pixels = session.folder / "export" / "query.gpkg", session.open_pixels
+    rewritten(path, class_=[2.0, 0.0, np.nan, np.nan]).replace(path)
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+    with pytest.raises(
+        Refused, match=r"query\.gpkg holds 2 answers that the session doesn't have; take them in"
+    ) as found:
+        export(session)
+    assert found.value.status == 409
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before
+    take_labels(session, [path], None)
+    assert session.answers.given[pixels[0]].value == 2
+    session.learn()
+    export(session)  # now the session has them
+    assert not np.isfinite(points_of(path)[1]["class"]).any()
+    path.write_text("no GeoPackage")
+    with pytest.raises(Refused, match=r"may hold answers, but can't be read"):
+        export(session)
+
+
+def test_an_export_replaces_no_map_of_a_run(session: Session, tmp_path: Path) -> None:
+    (tmp_path / "meta.json").write_text("{}")
+    with pytest.raises(Refused, match="is a run directory"):
+        export(session, tmp_path)
+    assert not (tmp_path / "map.tif").exists()
+
+
 @pytest.mark.parametrize(
     ("edit", "says"),
     [

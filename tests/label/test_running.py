@@ -8,6 +8,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ import numpy as np
 import pytest
 
 from hsi_al.active.parts import build_scene
+from hsi_al.config.schema import Config
 from hsi_al.errors import ConfigurationError, SessionError
 from hsi_al.label import __main__ as command
-from hsi_al.label.running import Command, begin_assessment, configuration, for_large_scene, opened
+from hsi_al.label.running import Command, begin_assessment, configuration, export_session, opened, with_default_learner
 from hsi_al.pool.answers import ANSWERS, session_labels
+from hsi_al.scenes.scene import Scene
 from tests.label.fakes import answer_all, config_of, scene_of, taught
 
 
@@ -100,9 +103,16 @@ def test_other_data_settings_and_folders_are_refused(tmp_path: Path) -> None:
 def test_settings_of_the_command_line(tmp_path: Path) -> None:
     config = configuration("indian_pines", [])
     assert config.learner.name == "vote" and config.acquisition.name == "margin"
-    assert for_large_scene(config, ["seed=1"]).learner.name == "profile_trees"
-    assert for_large_scene(config, ["seed=1"]).acquisition == config.acquisition
-    assert for_large_scene(config, ["learner.full_at=50"]) is config
+    small, large = (
+        scene_of(),
+        Scene("large", np.indices((513, 512)).transpose(1, 2, 0) / 9, np.zeros((513, 512), np.uint8), {}),
+    )
+    assert with_default_learner(config, small, tmp_path, []) is config
+    assert with_default_learner(config, large, tmp_path, ["seed=1"]).learner.name == "profile_trees"
+    assert with_default_learner(config, large, tmp_path, ["learner.full_at=50"]) is config
+    with opened(tmp_path / "earlier", small, config_of(), []):  # a session of another learner, such as the default once
+        pass
+    assert with_default_learner(config, small, tmp_path / "earlier", []) == replace(config, learner=config_of().learner)
     assert (config.acquisition.min_distance, config.protocol.initial_size, config.protocol.query_size) == (8, 20, 10)
     config = configuration("indian_pines", ["learner=lda", "acquisition=random", "protocol.query_size=3"])
     assert (config.learner.name, config.acquisition.name, config.acquisition.min_distance) == ("lda", "random", None)
@@ -200,6 +210,74 @@ def test_a_served_session_ends_well_by_a_signal(tmp_path: Path, number: int) -> 
         out, _ = process.communicate(timeout=20)
     assert process.returncode == 0 and out.startswith("1 labels of 1 classes after") and " s, " in out
     assert session_labels(tmp_path / "s").pixel_ids.tolist() == [3]
+
+
+@pytest.mark.slow
+def test_a_closed_terminal_ends_a_session_with_its_own_code(tmp_path: Path) -> None:
+    np.save(tmp_path / "field.npy", scene_of(masked=False).cube)
+    with served(tmp_path, *ARGUMENTS) as (process, call):
+        assert call("/api/labels", pixel_id=3, value=2)["n_labelled"] == 1
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=20)
+    assert process.returncode == 129
+    assert session_labels(tmp_path / "s").pixel_ids.tolist() == [3]
+
+
+def test_a_signal_before_the_page_is_served_ends_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "field.npy", scene_of(masked=False).cube)
+
+    def build(config: Config) -> Scene:
+        os.kill(os.getpid(), signal.SIGTERM)  # while the scene is read
+        return build_scene(config)
+
+    monkeypatch.setattr("hsi_al.label.running.build_scene", build)
+    code = command.main([str(tmp_path / "field.npy"), "--session", str(tmp_path / "s"), "--no-browser", "learner=lda"])
+    assert code == 143 and "Labelling" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["foo=1"], "There is no key foo"),
+        (["protocol.query_size=abc"], "protocol.query_size"),
+        (["--labels", "typo.npy"], "typo.npy does not exist"),
+        (["--labels", "many.npy"], "A class can't have the value 256"),
+        (["--classes", "a," + "b" * 101], "A class needs a name of 1 to 100"),
+        (["--assess", "20"], ""),
+    ],
+)
+def test_a_refused_command_leaves_no_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cube = scene_of(masked=False).cube
+    np.save("field.npy", cube)
+    np.save("many.npy", np.arange(cube[..., 0].size).reshape(cube.shape[:2]) % 300 + 1)
+    assert command.main(["field.npy", "--session", "s", "--no-browser", "learner=lda", *given]) == 2
+    (line,) = [text for text in capsys.readouterr().err.splitlines() if not text.startswith("Warning")]
+    assert line.startswith("hsi_al: error: ") and says in line
+    assert not Path("s").exists()
+
+
+@pytest.mark.parametrize("name", ["a${b}.npy", "~t.npy", "bs\\x.npy", 'q"uote.npy'])
+def test_a_scene_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save(name, scene_of(masked=False).cube)
+    assert Path(configuration(name, []).dataset.cube_file or "") == tmp_path / name
+
+
+def test_a_damaged_file_of_a_session_costs_no_answers(tmp_path: Path) -> None:
+    with opened(tmp_path / "s", scene_of(), config_of(), ["corn"]) as session:
+        session.learn()
+    (tmp_path / "s" / "config.yaml").write_text("")
+    says = r"config\.yaml is missing or damaged.*answers\.jsonl beside it: keep"
+    with pytest.raises(SessionError, match=says), opened(tmp_path / "s", scene_of(), config_of()):
+        pass
+    with pytest.raises(SessionError, match=says):
+        export_session(tmp_path / "s")
+    assert (tmp_path / "s" / ANSWERS).exists()
 
 
 @pytest.mark.slow

@@ -64,6 +64,30 @@ def test_a_line_that_another_process_is_writing_is_left_out(tmp_path: Path, monk
     assert found.events == EVENTS[:-1] and found.dropped
 
 
+def test_a_damaged_last_line_that_has_its_end_is_named(tmp_path: Path) -> None:
+    text = written(tmp_path / "j")
+    (tmp_path / "j").write_bytes(text[:-5] + b"#" + text[-4:])
+    with pytest.raises(SessionError, match=r"^Line 3 of .* is damaged"):
+        Journal(tmp_path / "j")
+    assert (tmp_path / "j").stat().st_size == len(text)
+
+
+@pytest.mark.parametrize("change", ["appended", "cut", "moved", "replaced"])
+def test_a_file_that_somebody_else_has_changed_is_left_alone(tmp_path: Path, change: str) -> None:
+    text = written(tmp_path / "j")
+    kept = Journal(tmp_path / "j")
+    if change in ("moved", "replaced"):
+        (tmp_path / "j").rename(tmp_path / "away")
+    if change != "moved":
+        new = {"appended": text + sealed_line({"event": "undo"}), "cut": text[:-3], "replaced": b""}[change]
+        (tmp_path / "j").write_bytes(new)
+    for _ in range(2):
+        with pytest.raises(SessionError, match="this was not kept"):
+            kept.append({"event": "redo"})
+    assert kept.events == EVENTS
+    assert not (tmp_path / "j").exists() if change == "moved" else (tmp_path / "j").read_bytes() == new
+
+
 def test_a_damaged_line_before_the_last_is_named(tmp_path: Path) -> None:
     text = written(tmp_path / "j")
     (tmp_path / "j").write_bytes(text[:5] + b"#" + text[6:])
