@@ -33,7 +33,9 @@ def typiclust(query: Query, neighbours: int) -> Picks:
 
     k-means with L + n clusters (500 at most), where L pixels are labelled. Clusters with the fewest labels come first,
     among these the largest; clusters of fewer than `SMALLEST_CLUSTER` pixels come last. The typicality of a pixel is
-    (1/K sum of the distances to its K nearest neighbours in the cluster)^-1, with K = `neighbours` at most.
+    (1/K sum of the distances to its K nearest neighbours in the cluster)^-1, with K = `neighbours` at most. In clusters
+    of fewer than 2 `neighbours` pixels the authors' code takes half of the cluster, this one as many as there are: the
+    pick there is nearer to the middle.
     """
     points = normalised(np.concatenate([query.of_free("embeddings_ND"), query.of_labelled("embeddings_ND")]))
     n_free, n_clusters = len(query.free), min(len(query.labelled) + query.n, MOST_CLUSTERS, len(points))

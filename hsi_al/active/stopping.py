@@ -22,9 +22,9 @@ class Stopping:
         accuracy: Stop once the OA over the test pixels reaches this fraction. Their labels then decide how long a run
             lasts, so the accuracy at its end is optimistic.
         agreement: Stop once Cohen's kappa between the predictions of successive rounds on the unlabelled pool exceeded
-            this in `STABLE_ROUNDS` rounds in a row (M. Bloodgood, K. Vijay-Shanker, "A Method for Stopping Active
-            Learning Based on Stabilizing Predictions and the Need for User-Adjustable Stopping", CoNLL 2009). No
-            labels are used.
+            this in `STABLE_ROUNDS` rounds in a row (after M. Bloodgood, K. Vijay-Shanker, "A Method for Stopping Active
+            Learning Based on Stabilizing Predictions and the Need for User-Adjustable Stopping", CoNLL 2009, where the
+            mean of the rounds has to exceed it, on pixels that stay the same). No labels are used.
     """
 
     accuracy: float | None = None

@@ -12,8 +12,9 @@ many:
 
 - A share p of a stratified sample has the interval of Wilson (1927) for n = p (1 - p) / v pixels, where v is its
   variance (the effective sample size of Korn and Graubard, Survey Methodology 24 (1998) 193-201). So that v is right
-  where a stratum shows no error, it is that of the counts after `PSEUDO` more pixels in every stratum, of which the
-  share that is right is that of the whole sample, (right + 1) / (sampled + 2).
+  where a stratum shows no error, its shares are those of the counts after `PSEUDO` more pixels in every stratum, of
+  which the share that is right is that of the whole sample, (right + 1) / (sampled + 2). For the overall accuracy n is
+  at most the size of the sample: where one class covers nearly the whole map and shows no error, v is too small.
 - An area is what is mapped as the class, less what of that is wrong, more what is missing. The intervals of the latter
   two are joined as Zou and Donner do (Statistics in Medicine 27 (2008) 1693-1702).
 """
@@ -35,7 +36,7 @@ QUANTILE = 1.96  # of the normal distribution, for 95 %
 PSEUDO = 4.0  # pixels that every stratum's counts are increased by for variances, as in Agresti and Coull (1998)
 MOST_EQUAL = 25  # pixels that every class gets before the rest is shared in proportion
 LEAST = 2  # pixels of a class: a variance needs two
-MOST_SAMPLE = 10_000  # pixels of an assessment: they tell the overall accuracy to 1 point, whatever the map
+MOST_SAMPLE = 10_000  # pixels of an assessment: they tell the overall accuracy to about 1 point
 BLOCK = 2**20  # pixels of a map looked through at once
 
 
@@ -142,7 +143,8 @@ def accuracy_of(counts: NDArray[np.integer[Any]], mapped: NDArray[np.integer[Any
         seen = shares_of(n_ij / n_i[:, None], weights, n_i - 1)
         more = shares_of(with_pseudo(n_ij) / (n_i[:, None] + PSEUDO), weights, n_i)
         right, users = np.diag(seen.cells), np.diag(n_ij) / n_i
-        overall = estimated(*map(np.array, (*seen.overall(), *more.overall())))
+        value, variance, share, share_variance = map(np.array, (*seen.overall(), *more.overall()))
+        overall = estimated(value, variance, share, share_variance, float(n_ij.sum()))
         producers = estimated(*seen.producers(), *more.producers())
         user_errors = np.sqrt(np.diag(seen.variances)) / weights
         low, high = wilson(users, n_i)
@@ -181,17 +183,20 @@ def missed_share(cells: Floats, more: Shares) -> Floats:
     return np.array([seen, *interval(seen, share, variance)])
 
 
-def estimated(value: Floats, variance: Floats, share: Floats, share_variance: Floats) -> list[Estimate]:
-    """Return estimates with these variances, (C,) or (); for share and its variance see `interval`."""
-    return listed(value, np.sqrt(variance), *interval(value, share, share_variance))
+def estimated(
+    value: Floats, variance: Floats, share: Floats, share_variance: Floats, most: float = np.inf
+) -> list[Estimate]:
+    """Return estimates with these variances, (C,) or (); for share, its variance and `most` see `interval`."""
+    return listed(value, np.sqrt(variance), *interval(value, share, share_variance, most))
 
 
-def interval(seen: Floats, share: Floats, variance: Floats) -> tuple[Floats, Floats]:
+def interval(seen: Floats, share: Floats, variance: Floats, most: float = np.inf) -> tuple[Floats, Floats]:
     """Return the ends of the 95 % intervals of shares that are seen, for a sample as large as share and variance say.
 
-    A variance of 0 is that of what is certain: with one class mapped, every pixel of it is mapped as it.
+    It is at most as large as `most`. A variance of 0 is that of what is certain: with one class mapped, every pixel of
+    it is mapped as it.
     """
-    low, high = wilson(seen, share * (1 - share) / variance)
+    low, high = wilson(seen, np.minimum(share * (1 - share) / variance, most))
     return np.where(variance == 0, seen, low), np.where(variance == 0, seen, high)
 
 
@@ -217,7 +222,7 @@ def require_sample(n: int) -> None:
     if n > MOST_SAMPLE:
         raise SessionError(
             f"A sample of {n:,} pixels is more than a person can check; take {MOST_SAMPLE:,} or fewer. 400 tell the "
-            "overall accuracy to about 5 points or better, 1,000 to 3, 10,000 to 1."
+            "overall accuracy of most maps to about 5 points or better, 1,000 to 3, 10,000 to 1."
         )
 
 

@@ -17,7 +17,8 @@ def noise_covariance(rows: Iterable[Floats], n_pixels: int) -> Doubles:
 
     Two neighbours of the same material differ by their noise, so that it is half the mean square of the differences
     between pixels beside and below each other. Of the pairs that differ at all, those without data left out that way,
-    the half that differs most isn't used.
+    the half that differs most isn't used. Nothing corrects for that: of noise that is equal and independent in B bands
+    the covariance found is too small by a factor of 0.65 for 10 bands, 0.84 for 50 and 0.92 for 200.
 
     Args:
         rows: Values of consecutive rows (h, W, D), all of one scale; pairs lie within one of these arrays.

@@ -150,7 +150,8 @@ class SpectraExtractor(ByStrips):
         """Return the covariance of the noise of the features.
 
         The means over windows of side w around two neighbours share all but one of w columns, so that they differ by
-        less than two means without a pixel in common; the covariance is w times as large.
+        less than two means without a pixel in common; the covariance is w times as large. What the noise of two windows
+        has in common is hardly seen that way: with several windows they count as nearly independent.
         """
         chosen = spread(strips.strips, strips.width, MOST_NOISY)
         n_pixels = sum(strip.last - strip.first for strip in chosen) * strips.width

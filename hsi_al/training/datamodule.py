@@ -66,8 +66,9 @@ class TrainingBatches(Sampler[list[int]]):
 def part_of(batch: list[int], part: int, parts: int) -> list[int]:
     """Return the part of a batch that one of several processes trains on; it may be empty.
 
-    The ranking loss compares pixels i and B + 1 - i of a batch of B, so both go to the same process. If B is odd, the
-    first process also takes the pixel in the middle. If the pairs can't be shared out evenly, it gets one pair fewer.
+    The ranking loss compares pixels i and B + 1 - i of a batch of B, without the last pixel if there is an odd one, so
+    both go to the same process. The first process also takes that last pixel. If the pairs can't be shared out evenly,
+    it gets one pair fewer.
 
     Args:
         batch: Positions of the whole batch, (B,).

@@ -53,6 +53,16 @@ def test_the_interval_of_one_stratum_is_wilsons() -> None:
     assert accuracy_of(np.array([[5]]), np.array([9])).overall.low == pytest.approx(0.5655, abs=1e-4)
 
 
+def test_the_sample_counts_for_no_more_pixels_than_it_has() -> None:
+    """Two errors in a rare class tell more of the map than none, but don't make it surer than 200 pixels can."""
+    found = accuracy_of(np.array([[174, 0], [2, 24]]), np.array([9900, 100])).overall
+    p, z2 = found.value, 1.96**2 / 200
+    assert p == pytest.approx(0.99 + 0.01 * 24 / 26)
+    half = 1.96 * math.sqrt(p * (1 - p) / 200 + z2 / (4 * 200))
+    assert found.low == pytest.approx((p + z2 / 2 - half) / (1 + z2))
+    assert found.low < accuracy_of(np.array([[174, 0], [0, 26]]), np.array([9900, 100])).overall.low + 0.002
+
+
 def test_the_intervals_of_strata_are_those_of_the_equations() -> None:
     """Equations of the module's docstring, term by term, with a stratum that shows no error."""
     n, pixels = [[18, 2, 0], [0, 9, 0], [1, 0, 3]], [600, 300, 100]
@@ -68,7 +78,8 @@ def test_the_intervals_of_strata_are_those_of_the_equations() -> None:
 
     share = sum(pixels[i] / 1000 * q[i][i] for i in range(3))
     size = share * (1 - share) / sum(variance[i][i] for i in range(3))
-    assert [found.overall.low, found.overall.high] == pytest.approx(wilson(found.overall.value, size))
+    assert size > 33  # as many were sampled
+    assert [found.overall.low, found.overall.high] == pytest.approx(wilson(found.overall.value, 33))
     for j in range(3):
         others = [i for i in range(3) if i != j]
         missed = sum(pixels[i] / 1000 * n[i][j] / sum(n[i]) for i in others)
