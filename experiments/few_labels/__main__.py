@@ -78,7 +78,11 @@ TABLES = {
 }
 # Pictures beside the page: for the table whose curves they show the ending of the file's name, title, and names shown.
 PICTURES = {
-    "indian_pines": ("", "Complete this map: Indian Pines, 9 classes", ""),
+    "indian_pines": (
+        "",
+        "Complete this map: Indian Pines, 9 classes",
+        r"margin$|^(vote|nearest_label), random$",  # eight curves hide one another
+    ),
     "claim": ("-paper", "The paper's protocol: every round from fresh weights", "^random labels$|^asked"),
 }
 

@@ -13,7 +13,7 @@ from hsi_al.interface.curve import Curve
 from hsi_al.report.canvas import METHOD, literal
 from hsi_al.report.figures import finish_curve
 from hsi_al.report.maps import round_colours, round_ticks, show_map, show_queries
-from hsi_al.report.palette import PALETTE
+from hsi_al.report.palette import LINE_COLOURS
 from hsi_al.report.run_files import Pool, thinned, thinning
 from hsi_al.report.tables import shortened
 
@@ -51,7 +51,7 @@ def plot_curves(
                 "of their own."
             )
         percent = 100 * np.stack([curve[column][:rounds] for curve in series])
-        colour, mean = PALETTE[number % len(PALETTE)], percent.mean(axis=0)
+        colour, mean = LINE_COLOURS[number % len(LINE_COLOURS)], percent.mean(axis=0)
         shown = literal(shortened(name, METHOD))
         ax.plot(labels[0], mean, color=colour, marker="o", markersize=4, label=shown)
         if len(series) > 1:

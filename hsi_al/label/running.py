@@ -450,13 +450,14 @@ async def serve(server: uvicorn.Server, bound: socket.socket, ready: Callable[[]
         server.should_exit = True
         server.force_exit = True  # an open connection of the browser must not keep the process
 
+    always = (signal.SIGINT, signal.SIGTERM)  # a shell lets what it starts in the background ignore SIGINT
     for number in interrupts.SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` wants it
+        if number in always or signal.getsignal(number) != signal.SIG_IGN:  # `nohup` lets SIGHUP be ignored
             loop.add_signal_handler(number, end, number)
     interrupts.check()
     ready()
     await server._serve(sockets=[bound])  # `serve` would raise the signal again at the end
-    if came and came[0] not in (signal.SIGINT, signal.SIGTERM):
+    if came and came[0] not in always:
         raise interrupts.Interrupted(came[0])
 
 

@@ -28,7 +28,7 @@ from hsi_al.report.canvas import (
 from hsi_al.report.contest import Contest, contests_of
 from hsi_al.report.contest_figure import contest_figure
 from hsi_al.report.contest_tables import MEASURES, NAMES, Section, markdown, notes, percent, sections
-from hsi_al.report.palette import PALETTE
+from hsi_al.report.palette import LINE_COLOURS, PALETTE
 from hsi_al.report.run_files import read_meta
 from hsi_al.report.series import Series, counted, listed, series_of
 from hsi_al.report.statistics import Floats
@@ -142,7 +142,7 @@ def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all", title: s
     axes = figure.add_subplot()
     for index, curve in enumerate(curves):
         labels, mean, spread = shown_points(curve, measure)
-        colour = PALETTE[index]
+        colour = LINE_COLOURS[index]
         label = literal(f"{shortened(curve.name, METHOD)} ({averaged_over(curve)})")
         (line,) = axes.plot(labels, mean, color=colour, label=label, markersize=4.5)
         line.set(marker=MARKERS[index % len(MARKERS)], linestyle=LINES[index % len(LINES)])

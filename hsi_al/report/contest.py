@@ -261,7 +261,7 @@ def matching(text: str, names: Mapping[Settings, str], *keys: str) -> list[str]:
 def differences(scores: Scores, pairs: Sequence[tuple[str, str]]) -> list[Difference]:
     """Compare pairs of methods on their shared seeds; p values are corrected for all these pairs together (Holm).
 
-    The choice of a pair's test depends on its number of differences only, never on their values: the exact sign-flip
+    The choice of a pair's test depends on its number of differences only, never on their values: the sign-flip
     test where it can give 5 % after the correction, else the t test, which assumes normally distributed differences.
     """
     by_pair = {(row, column): by_trial(scores[row], scores[column]) for row, column in pairs}

@@ -234,8 +234,8 @@ def test_notes(contest: Contest) -> list[str]:
         *lines,
         f"Differences are in percentage points, on the seeds that both methods have; the {100 * CONFIDENCE:g} % "
         "interval is Student's t interval of their mean, not corrected for the number of comparisons.",
-        f"The smallest two-sided p that the exact sign-flip test can give is {floors}. Where this stays above "
-        f"{ALPHA} after Holm's correction, the t test decides, which assumes normally distributed differences.",
+        f"The smallest two-sided p that the sign-flip test (exact up to 14 seeds) can give is {floors}. Where it stays "
+        f"above {ALPHA} after Holm's correction, the t test decides, which assumes normally distributed differences.",
         f"A method is called higher only where the corrected p is at most {ALPHA}; all else is not separated, which is "
         "not the same as equal.",
     ]

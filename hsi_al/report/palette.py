@@ -40,6 +40,8 @@ PALETTE = (
     "#887777",
     "#AA88FF",
 )
+PALE = ("#FFDD00", "#99EE77", "#CC99AA", "#BBDDAA")  # hardly seen as lines on white
+LINE_COLOURS = tuple(colour for colour in PALETTE if colour not in PALE)
 BACKGROUND: RGB = (242, 242, 242)  # ground truth 0, or not predicted
 UNUSED: RGB = (200, 200, 200)  # a label value that is not a class of this run
 

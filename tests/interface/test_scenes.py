@@ -23,6 +23,14 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
+def test_masked_arrays_are_refused() -> None:
+    """NumPy would drop the mask, and learn from what it hides."""
+    cube, truth = tiny_arrays()
+    for arrays in ((np.ma.masked_less(cube, 1), truth), (cube, np.ma.masked_equal(truth, 2))):
+        with pytest.raises(hsi_al.HsiAlError, match=r"masked arrays aren't read; give array\.filled\(value\)"):
+            hsi_al.load_scene(*arrays, name="field")
+
+
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_arrays_are_read_as_files_are(tmp_path: Path, options: dict[str, Any]) -> None:

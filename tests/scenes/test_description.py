@@ -185,6 +185,22 @@ def test_a_scene_file_and_a_plain_array(scenes: Describe, tmp_path: Path) -> Non
     assert arguments_in(said)[1:] == ["dataset.name=1-000-pixels", 'dataset.cube_file="1,000 pixels.npy"']
 
 
+@pytest.mark.parametrize("shape", [(0, 4, 5), (4, 0, 5), (4, 5, 0), (0, 4)])
+def test_an_empty_array_is_a_sentence(scenes: Describe, shape: tuple[int, ...]) -> None:
+    np.save("empty.npy", np.zeros(shape, np.uint16))
+    said = scenes("empty.npy")
+    assert (
+        said.code == 2
+        and said.err == f"hsi_al: error: empty.npy holds no pixel: its shape is {shape}; name another file or key.\n"
+    )
+
+
+def test_numbers_of_more_than_64_bits_are_refused(scenes: Describe) -> None:
+    np.save("long.npy", CUBE.astype(np.longdouble))
+    if np.dtype(np.longdouble).itemsize > 8:  # as on most Linux machines
+        assert "real numbers of at most 64 bits are needed" in scenes("long.npy").err
+
+
 def test_several_cubes_need_a_key(scenes: Describe, tmp_path: Path) -> None:
     path = write_matlab5(tmp_path / "two.mat", {"a": CUBE, "b": CUBE[:, :, 1:], "c": np.eye(3) / 2})
     said = scenes(path)
