@@ -34,7 +34,7 @@ Much of a scene is none of the classes that a person has in mind, and there a mo
 alone, four of five answers were "can't tell" on Indian Pines. The session therefore learns what can't be told, and
 asks less of what looks like it ([measured](../experiments/results/labelling/README.md)). A class
 *other* for all of it is no way out: with it nothing is "can't tell", but the map of the nine classes was right on
-85 % after 300 answers instead of 94 % (one session each): such ground is of many kinds, and part of it is corn and
+84 % after 300 answers instead of 98 % (one session each): such ground is of many kinds, and part of it is corn and
 soybean that nobody labelled. A class for ground of one kind, such as roads, is another matter."""
 ANSWERS = (25, 50, 75, 100, 150, 200, 300, 400)
 
