@@ -37,7 +37,7 @@ def test_overlap_is_read_and_said(tmp_path: Path) -> None:
         "Test pixels inside a training patch (8 x 8): 1,500 of 2,000 (75.0 %) after the initial labels, "
         "1,999 of 2,000 (100.0 %) after the last round."
     )
-    assert summary([run])[1][5] == "100.0"
+    assert summary([run])[1][6] == "100.0"
 
 
 def test_runs_without_patches_held_out_pixels_or_the_entry(tmp_path: Path) -> None:
@@ -46,6 +46,6 @@ def test_runs_without_patches_held_out_pixels_or_the_entry(tmp_path: Path) -> No
     assert Overlap(8).sentence().endswith("0 of 0 after the initial labels, 0 of 0 after the last round.")
     earlier = write_run(tmp_path / "earlier")
     assert read_meta(earlier).overlap is None
-    assert summary([earlier])[1][5] == "-"
+    assert summary([earlier])[1][6] == "-"
     with pytest.raises(RunDirectoryError, match="test_pixels_in_training_patches"):
         read_meta(write_overlap(tmp_path / "damaged", {"patch_size": 8}))
