@@ -182,7 +182,8 @@ def test_the_folder_says_whose_labels_they_are() -> None:
         ("dataset.classes=[2,5]", "or map this scene with what that run has learnt: python -m hsi_al.predict <run>"),
         (
             "protocol.query_size=300",
-            "20 + 1 x 300 = 320 labels, but tiny with split=holdout has 220 candidates; lower protocol.rounds, protocol.labels_at",
+            "20 + 1 x 300 = 320 labels, but tiny with split=holdout has 220 candidates; lower protocol.rounds, "
+            "protocol.labels_at",
         ),
         ("protocol.labels_from=outputs", "protocol.labels_from=outputs holds no run with labels"),
         ("protocol.labels_from=nowhere", "protocol.labels_from=nowhere holds no run with labels"),

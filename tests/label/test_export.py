@@ -205,6 +205,11 @@ def test_an_export_deletes_no_answer_of_an_edited_query(session: Session) -> Non
     session.learn()
     export(session)  # now the session has them
     assert not np.isfinite(points_of(path)[1]["class"]).any()
+    pixels = session.open_pixels
+    rewritten(path, class_=[1.0, *[np.nan] * (len(pixels) - 1)]).replace(path)
+    session.answer(pixels[0], 2)
+    with pytest.raises(Refused, match="holds 1 answers"):  # another one than the session has
+        export(session)
     path.write_text("no GeoPackage")
     with pytest.raises(Refused, match=r"may hold answers, but can't be read"):
         export(session)
