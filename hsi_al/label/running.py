@@ -166,8 +166,8 @@ def left_as_found(folder: Path, new: bool) -> Iterator[None]:
         yield
     except BaseException:
         if new:
-            for path in [*(folder / name for name in ("session.json", "config.yaml", ANSWERS, "lock"))]:
-                path.unlink(missing_ok=True)
+            for name in ("session.json", "config.yaml", ANSWERS, "lock"):
+                (folder / name).unlink(missing_ok=True)
             with suppress(OSError):
                 folder.rmdir()
         raise
@@ -292,7 +292,8 @@ def label(command: Command) -> None:
         listening_socket(command.port) as bound,
         opened(folder, scene, config, command.classes, command.who) as session,
     ):
-        with left_as_found(folder, new):
+        # Another process may have begun the session meanwhile, and a person may have answered there.
+        with left_as_found(folder, new and not session.answers.given):
             if command.labels:
                 n = take_labels(session, command.labels, command.label_field)
                 print(f"{n} labels are new in {printable(', '.join(map(str, command.labels)))}.")
