@@ -89,6 +89,8 @@ def test_a_starved_test_side_gives_a_warning(scene: Scene) -> None:
     assert not points_as_fields(scene)
     scattered = np.where(np.indices((145, 145)).sum(axis=0) % 2, scene.ground_truth, 0)  # no two share an edge
     assert points_as_fields(replace(scene, ground_truth=scattered)).startswith("100% of the labelled pixels lie in")
+    one = np.where(scene.ground_truth == 11, scattered, scene.ground_truth)  # of the nine classes one is points
+    assert not points_as_fields(replace(scene, ground_truth=one))
     assert few_test_pixels(0, 10) and not few_test_pixels(5, 100) and few_test_pixels(4, 100)
     assert not few_test_pixels(len(split_of(scene, "split=fields", "protocol=short").test), 9234)
 
