@@ -232,7 +232,11 @@ def test_a_signal_before_the_page_is_served_ends_the_command(
         os.kill(os.getpid(), signal.SIGTERM)  # while the scene is read
         return build_scene(config)
 
+    async def served_after_all(*_: object, **__: object) -> None:
+        raise AssertionError("served")
+
     monkeypatch.setattr("hsi_al.label.running.build_scene", build)
+    monkeypatch.setattr("uvicorn.Server._serve", served_after_all)
     code = command.main([str(tmp_path / "field.npy"), "--session", str(tmp_path / "s"), "--no-browser", "learner=lda"])
     assert code == 143 and "Labelling" not in capsys.readouterr().out
 
