@@ -1,6 +1,7 @@
 """The main job through the real command line."""
 
 import csv
+import itertools
 import json
 import os
 import re
@@ -14,8 +15,9 @@ import h5py
 import numpy as np
 import pytest
 
+from hsi_al import manifest
 from hsi_al.acquisition.registry import acquisitions
-from hsi_al.active.run_directory import locked
+from hsi_al.active.run_directory import RunDirectory, locked
 from hsi_al.predict import main as predict_main
 from hsi_al.report.__main__ import main as main_of_report
 from hsi_al.scenes.scene import Scene, save_scene
@@ -95,6 +97,106 @@ def test_a_finished_run_returns_at_once_and_another_configuration_is_refused(
     assert other.code == 2
     assert "protocol.epochs (2 -> 3), protocol.lr (0.001 -> 0.01)" in other.err
     assert (TINY_RUN / "curve.csv").stat().st_mtime_ns == before
+
+
+LONGER = {
+    "fresh weights": [],
+    "the weights of the round before": ["protocol.warm_start=true"],
+    "dropout masks": ["acquisition=bald", "acquisition.draws=4", "backbone.dropout=0.3"],
+    "another learner asks": ["acquisition=margin", "acquisition.by=lda"],
+    "stable predictions": ["protocol.stop_when_stable=0.999"],
+    "no weights": ["learner=svm", "protocol.full_map=true"],
+}
+
+
+@pytest.mark.parametrize("arguments", LONGER.values(), ids=list(LONGER))
+@pytest.mark.usefixtures("no_figures")
+def test_a_finished_run_that_is_given_more_rounds_is_the_longer_run(
+    command_line: CommandLine, tiny_scene: list[str], tmp_path: Path, arguments: list[str]
+) -> None:
+    whole, longer = tmp_path / "whole", tmp_path / "longer"
+    if "learner" in "".join(arguments):
+        tiny_scene.remove("backbone=lenet")
+
+    def run(folder: Path, rounds: int) -> None:
+        outcome = command_line(*tiny_scene, *arguments, f"protocol.rounds={rounds}", f"hydra.run.dir={folder}")
+        assert outcome.code == 0, outcome.err
+        if folder == longer and rounds > 0:
+            assert f"Labels: 12 + {rounds} x 4 = {12 + rounds * 4} of" in outcome.out
+
+    run(whole, 2)
+    run(longer, 0)
+    run(longer, 2)
+    assert pool_arrays(longer) == pool_arrays(whole)
+    assert curve_without_seconds(longer) == curve_without_seconds(whole)
+    assert {path.name for path in longer.iterdir()} == {path.name for path in whole.iterdir()}
+    meta = json.loads((longer / "meta.json").read_text())
+    assert (meta["state"], meta["calls"]) == ("finished", 2)
+    if (whole / "predictions.h5").exists():
+        with h5py.File(longer / "predictions.h5") as ours, h5py.File(whole / "predictions.h5") as theirs:
+            assert np.array_equal(ours["class_map"][:], theirs["class_map"][:])
+
+
+@pytest.mark.parametrize(
+    ("where", "when", "calls"),
+    [
+        (RunDirectory, "remove_leftovers", 1),
+        (RunDirectory, "write_meta", 1),
+        (RunDirectory, "write_config", 1),
+        (manifest, "write_manifest", 1),  # config.yaml isn't replaced yet
+        (manifest, "write_manifest", 2),  # nor is pool.h5
+        (RunDirectory, "write_round", 1),
+    ],
+)
+@pytest.mark.usefixtures("no_figures")
+def test_a_run_that_is_given_more_rounds_can_be_killed_at_any_moment(
+    command_line: CommandLine,
+    tiny_scene: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: object,
+    when: str,
+    calls: int,
+) -> None:
+    whole, killed = [f"hydra.run.dir={tmp_path / name}" for name in ("whole", "killed")]
+    assert command_line(*tiny_scene, whole, "protocol.rounds=2").code == 0
+    assert command_line(*tiny_scene, killed, "protocol.rounds=1").code == 0
+    original, numbers = getattr(where, when), itertools.count(1)
+
+    def done_and_then_killed(*arguments: object, **keys: object) -> None:
+        original(*arguments, **keys)
+        if next(numbers) == calls:
+            raise OSError(f"killed after {when}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, when, done_and_then_killed)
+        assert f"killed after {when}" in command_line(*tiny_scene, killed, "protocol.rounds=2").err
+    assert command_line(*tiny_scene, killed, "protocol.rounds=2").code == 0
+    assert pool_arrays(tmp_path / "killed") == pool_arrays(tmp_path / "whole")
+    assert curve_without_seconds(tmp_path / "killed") == curve_without_seconds(tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_more_rounds_than_pixels_and_fewer_rounds_are_refused(
+    command_line: CommandLine, tiny_scene: list[str], tmp_path: Path
+) -> None:
+    assert command_line(*tiny_scene).code == 0
+    before = {path.name: path.read_bytes() for path in TINY_RUN.iterdir() if path.is_file()}
+    fewer = command_line(*tiny_scene, "protocol.rounds=1")
+    assert fewer.code == 2
+    assert "protocol.rounds (2 -> 1)" in fewer.err
+    other = command_line(*tiny_scene, "protocol.rounds=3", "protocol.epochs=3")
+    assert other.code == 2
+    assert "another configuration: protocol.epochs (2 -> 3); " in other.err
+    more = command_line(*tiny_scene, "protocol.rounds=1000")
+    assert more.code == 2
+    assert "lower protocol.rounds (to " in more.err
+    inherited = [*tiny_scene, f"protocol.labels_from='{TINY_RUN}'", f"hydra.run.dir={tmp_path / 'inherited'}"]
+    assert command_line(*inherited, "protocol.rounds=0").code == 0
+    too_many = command_line(*inherited, "protocol.rounds=1000")
+    assert too_many.code == 2
+    assert "asks for 20 + 1000 x 4" in too_many.err
+    assert {path.name: path.read_bytes() for path in TINY_RUN.iterdir() if path.is_file()} == before
 
 
 def test_run_directory_can_be_chosen(command_line: CommandLine, tiny_scene: list[str], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 from hsi_al import interrupts
-from hsi_al.active.loop import timed
+from hsi_al.active.loop import ActiveLearningLoop, timed
 from hsi_al.active.map_files import write_maps
 from hsi_al.active.meta import MetaFile, forget_peak_memory
 from hsi_al.active.observers.base import Logger
@@ -22,7 +22,7 @@ from hsi_al.active.observers.console import announce, announce_scene, print_repo
 from hsi_al.active.observers.progress import ProgressDisplay
 from hsi_al.active.parts import build_parts, build_scene
 from hsi_al.active.run_directory import discard_uncommitted, exists, locked, refuse_foreign_files, remove_stale
-from hsi_al.config.kept import differing_keys, keep_scaling, to_dict, to_yaml
+from hsi_al.config.kept import differing_keys, keep_scaling, more_rounds, to_dict, to_yaml
 from hsi_al.config.schema import Config, name_with_labels, name_with_wrappers
 from hsi_al.errors import HsiAlError, RunDirectoryError, SceneError, left_out
 from hsi_al.files import replacing
@@ -103,6 +103,7 @@ def run_here(config: Config, path: Path, ranks: Ranks = ALONE) -> None:
 def opened(config: Config, path: Path, held: ExitStack) -> tuple[bool, bool]:
     """Lock the run directory until `held` is closed; return whether the run is new and whether it is finished.
 
+    A finished run that is given more rounds isn't finished.
     A finished run in a folder that can't be written is opened without a lock, since nothing is written.
 
     Raises:
@@ -120,14 +121,14 @@ def opened(config: Config, path: Path, held: ExitStack) -> tuple[bool, bool]:
     if not exists(path / "config.yaml"):
         return True, False
     check_run(path, weights=True)
-    manifest = read_manifest(path)
-    if different := differing_keys(path / "config.yaml", config, moved=bool(manifest and manifest.data)):
+    kept, manifest = path / "config.yaml", read_manifest(path)
+    if different := differing_keys(kept, config, moved=bool(manifest and manifest.data), longer=True):
         raise RunDirectoryError(
             f"{path} holds a run of another configuration: {', '.join(different)}; choose another "
             "hydra.run.dir or experiment.name, or delete it."
         )
     check_queries(path, config.protocol.query_size)
-    return False, meta_entries(path).get("state") == "finished"
+    return False, meta_entries(path).get("state") == "finished" and not more_rounds(kept, config)
 
 
 def look_again(config: Config, path: Path, console: Console) -> None:
@@ -208,12 +209,16 @@ class Experiment:
         """Play the missing rounds, write maps and figures, and last of all the state `finished` in meta.json."""
         config, parts = self.config, self.parts
         learner, rounds, pool = parts.learner, parts.rounds, parts.pool
-        if parts.first_round and learner.keeps_state and (learner.warm or parts.first_round > rounds):
-            learner.load(parts.records.weights(parts.first_round - 1))
+        latest, unasked = parts.first_round - 1, parts.unasked
+        if latest >= 0 and learner.keeps_state and (learner.warm or latest == rounds or unasked):
+            learner.load(parts.records.weights(latest))
         estimate = self.ranks.from_first(self.begin)
-        if parts.first_round > rounds and not learner.keeps_state and config.protocol.full_map:
-            learner.fit(pool.labelled_ids, pool.labels, rounds, generator(config.seed, "learner", rounds))
+        again = (latest == rounds and config.protocol.full_map) or (unasked and parts.asker is None)
+        if again and not learner.keeps_state:
+            learner.fit(pool.labelled_ids, pool.labels, latest, generator(config.seed, "learner", latest))
         loop = parts.loop()
+        if unasked:
+            self.ask_for_more(loop, latest)
         if config.trainer.profile and self.ranks.is_first:
             learner.profile_to(self.path / "trace.json")
         with (
@@ -237,9 +242,19 @@ class Experiment:
         interrupts.check()
         self.ranks.from_first(lambda: self.end(loop.seconds))
 
+    def ask_for_more(self, loop: ActiveLearningLoop, latest: int) -> None:
+        """Make up for the query that the latest round left out, because it was the last one when it was played."""
+        records, pool, before = self.parts.records, self.parts.pool, self.parts.pool.n_labelled
+        loop.query_after(latest)
+        self.ranks.from_first(
+            lambda: records.write_round(latest, (latest + 1, before), pool, self.parts.learner, last=False)
+        )
+
     def begin(self) -> Estimate:
         """Write config.yaml and meta.json, print the summary of the run, and return its estimated time."""
         self.parts.records.remove_leftovers(self.parts.first_round)
+        if self.parts.first_round:  # a finished run mustn't be kept with more rounds than it has
+            self.meta.write("running")
         self.parts.records.write_config(to_yaml(self.config), self.data)
         self.meta.write("running")
         return announce(self.console, self.parts, self.threads)

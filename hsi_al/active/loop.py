@@ -138,6 +138,14 @@ class ActiveLearningLoop:
                     self.query(outputs, scores, round_) if self.asker is None else self.query_by(self.asker, round_)
         return replace(record, seconds_query=clock() - predicted)
 
+    def query_after(self, round_: int) -> None:
+        """Label the query of a round that is over and had none; the learner must hold the state of this round."""
+        with timed(self.seconds, "acquisition"):
+            if self.asker is not None:
+                self.query_by(self.asker, round_)
+            else:
+                self.query(*self.ask(self.learner, self.split.scored_ids), round_)
+
     def rows_with(self, record: RoundRecord) -> list[dict[str, float]]:
         """Return the committed rows of curve.csv and that of a record not yet committed."""
         return [*self.records.rows, record.row(self.records.label_values)]

@@ -112,6 +112,11 @@ class Parts(Generic[R]):
         self.rounds = len(self.records.rows) - 1
         self.stopped = {"round": self.rounds, "reason": reason}
 
+    @property
+    def unasked(self) -> bool:
+        """Whether the next round lacks its query: the round before was the last one when it was played."""
+        return 0 < self.first_round <= self.rounds and not (self.pool.labelled_at == self.first_round).any()
+
     def loop(self) -> ActiveLearningLoop:
         """Return the loop that plays the rounds of the run."""
         return ActiveLearningLoop(
@@ -136,6 +141,11 @@ class Parts(Generic[R]):
         """Return, for `candidates` and `test`, the label values without a pixel on that side of the split."""
         sides = {"candidates": self.split.missing_in_candidates, "test": self.split.missing_in_test}
         return {side: [int(self.scene.label_values[index]) for index in missing] for side, missing in sides.items()}
+
+    @property
+    def n_initial(self) -> int:
+        """Number of initial labels."""
+        return int((self.pool.labelled_at == 0).sum())
 
     @property
     def method(self) -> str:
@@ -239,8 +249,9 @@ def assembled(
         else:
             inherited = labels_of_run(protocol.labels_from, protocol.labels_at, scene, split.candidates)
             initial, parts.labels_from = inherited.pixel_ids, inherited.source
-            check_budget(config, scene, split, len(initial))
         pool.add(initial, parts.oracle.label(initial), 0)
+    if protocol.labels_from is not None:
+        check_budget(config, scene, split, parts.n_initial)
     return parts
 
 

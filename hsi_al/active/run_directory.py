@@ -102,10 +102,20 @@ class RunDirectory(Records):
             OSError: The disk is full or the folder can't be written.
         """
         super().commit(record, pool, learner, last)
-        self.write_round(record.round, record.n_labelled, pool, learner, last)
+        self.write_round(record.round, (record.round, record.n_labelled), pool, learner, last)
 
-    def write_round(self, round_: int, n_labelled: int, pool: LabelPool, learner: Learner, last: bool) -> None:
-        """Write the rounds in memory, of which `round_` is the latest and had `n_labelled` labels, see `commit`."""
+    def write_round(
+        self, round_: int, committed: tuple[int, int], pool: LabelPool, learner: Learner, last: bool
+    ) -> None:
+        """Write the rounds in memory, see `commit`.
+
+        Args:
+            round_: The latest of them.
+            committed: Next round and number of labels that pool.h5 holds so far, which is intact as well.
+            pool: Candidates and labels.
+            learner: Its state is saved for a warm start, and in the last round.
+            last: Whether this is the last round of the run.
+        """
         weights = self.weights(round_)
         if learner.warm or last:
             learner.save(weights)
@@ -115,7 +125,7 @@ class RunDirectory(Records):
             "curve.csv": self._curve(),
             "pool.h5": self._pool(pool, round_ + 1),
         }
-        counts = [[round_ + 1, pool.n_labelled], [round_, n_labelled]]
+        counts = [[round_ + 1, pool.n_labelled], [*committed]]
         replace_files(self.path, contents, files, counts=counts)
         self.remove_leftovers(round_ + 1)
 

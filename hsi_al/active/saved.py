@@ -58,7 +58,7 @@ def save(parts: Parts[Records], predicted_class: Ids | None, stopped: str | None
         meta = MetaFile(written, config.trainer.threads or available_threads(), began, COMMAND)
         directory.write_config(to_yaml(config), data_checksums(parts.scene))
         meta.write("running")
-        directory.write_round(last, int(rows[-1]["n_labelled"]), pool, parts.learner, last=True)
+        directory.write_round(last, (last, int(rows[-1]["n_labelled"])), pool, parts.learner, last=True)
         if config.protocol.full_map:
             write_maps(written, meta, predicted_class, defaultdict(float))
         with left_out(f"The pictures of {folder}", warn):

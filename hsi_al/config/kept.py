@@ -15,6 +15,8 @@ from hsi_al.config.schema import DATA_KEYS, FREE_KEYS, Config, LearnerConfig
 from hsi_al.manifest import reading
 from hsi_al.options import options_of
 
+ROUNDS = "protocol.rounds"
+
 
 def to_yaml(config: Config) -> str:
     """Return the resolved configuration as YAML, the text of a run's config.yaml."""
@@ -26,7 +28,9 @@ def to_dict(config: Config) -> dict[str, Any]:
     return asdict(config)
 
 
-def differing_keys(path: Path, config: Config, new_too: bool = True, moved: bool = False) -> list[str]:
+def differing_keys(
+    path: Path, config: Config, new_too: bool = True, moved: bool = False, longer: bool = False
+) -> list[str]:
     """Return the keys that differ from a kept configuration, as `key (kept -> now)`.
 
     `FREE_KEYS` and the logger's keys are not compared.
@@ -36,6 +40,7 @@ def differing_keys(path: Path, config: Config, new_too: bool = True, moved: bool
         config: The configuration to compare it with.
         new_too: Compare keys that an earlier version didn't keep yet, by their default; else leave them out.
         moved: Leave out `DATA_KEYS`, because the data themselves are compared.
+        longer: Leave out `protocol.rounds` if the configuration has more of them.
 
     Raises:
         RunDirectoryError: The kept file can't be read.
@@ -48,8 +53,20 @@ def differing_keys(path: Path, config: Config, new_too: bool = True, moved: bool
     known = kept.keys() | now.keys() if new_too else kept.keys()
     kept = flatten(to_dict(Config(learner=type(config.learner)()))) | kept  # defaults do what earlier versions did
     free = (*FREE_KEYS, *DATA_KEYS) if moved else FREE_KEYS
+    free = (*free, ROUNDS) if longer and more_rounds(path, config) else free
     keys = sorted(key for key in known if key not in free and not key.startswith("logger."))
     return [f"{key} ({kept.get(key)} -> {now.get(key)})" for key in keys if not same(kept.get(key), now.get(key))]
+
+
+def more_rounds(path: Path, config: Config) -> bool:
+    """Return whether a configuration has more rounds than a kept one.
+
+    Raises:
+        RunDirectoryError: The kept file can't be read.
+    """
+    with reading_kept(path):
+        kept = flatten(plain_yaml(path)).get(ROUNDS)
+    return isinstance(kept, int) and config.protocol.rounds > kept
 
 
 def same(one: Any, other: Any) -> bool:  # noqa: ANN401

@@ -80,9 +80,7 @@ def announce(console: Console, parts: Parts[RunDirectory], threads: int) -> Esti
         if parts.split.kind == "fields" and (single := points_as_fields(scene)):
             warn(single)
     remaining = range(parts.first_round, parts.rounds + 1)
-    initial = parts.pool.n_labelled - parts.first_round * protocol.query_size
-    if parts.first_round > parts.rounds:  # the last round has no query
-        initial += protocol.query_size
+    initial = parts.n_initial
     sizes = [(round_, initial + round_ * protocol.query_size) for round_ in remaining]
     say(
         f"Labels: {initial} + {protocol.rounds} x {protocol.query_size} = "

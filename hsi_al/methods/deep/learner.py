@@ -333,25 +333,28 @@ class DeepLearner:
         )
 
     def save(self, path: Path) -> None:
-        """Write the weights and the minimum and maximum of the normalisation to a file, completely or not at all."""
+        """Write weights, dropout masks, and minimum and maximum of the normalisation, completely or not at all."""
         limits = torch.tensor(self.datamodule.gatherer.limits, dtype=torch.float64)
         packed = io.BytesIO()  # so that a full disk raises OSError: torch's own writing raises RuntimeError
         weights = {name: value.cpu() for name, value in self.module.state_dict().items()}
-        torch.save({"weights": weights, "limits": limits}, packed)
+        masks = {"masks": self.module.masks_KD.cpu()} if self.draws else {}
+        torch.save({"weights": weights, "limits": limits, **masks}, packed)
         with replacing(path) as temporary:
             temporary.write_bytes(packed.getbuffer())
 
     def load(self, path: Path) -> None:
-        """Restore the weights that `save` wrote; those of a loss prediction module that this learner lacks are skipped.
+        """Restore what `save` wrote; weights of a loss prediction module that this learner lacks are skipped.
 
         Raises:
             RunDirectoryError: The file is missing, corrupted or of another network.
         """
         try:
-            weights = dict(read_weights(path)["weights"])
+            state = read_weights(path)
+            weights, masks_KD = dict(state["weights"]), state["masks"] if self.draws else self.module.masks_KD
             if self.module.loss_prediction is None:
                 weights = {name: value for name, value in weights.items() if not name.startswith("loss_prediction.")}
             self.module.load_state_dict(weights)
+            self.module.masks_KD = masks_KD.to(self.device)
         except (RuntimeError, LookupError, TypeError, AttributeError) as error:
             raise RunDirectoryError(
                 f"The weights {path} are not those of {self.describe()}; delete the run directory to start anew."
