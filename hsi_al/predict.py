@@ -1,8 +1,9 @@
 """Apply a finished run's model to a scene: `python -m hsi_al.predict RUN_DIRECTORY CUBE_FILE`.
 
-Writes `class_map.h5` (label values, H x W) and `map.png`; for a georeferenced cube also `map.tif` with its style
-`map.qml`, `uncertainty.tif` and `report.html`. The cube needs the bands of the training scene; they are matched by
-wavelength where both have them. It is scaled as the training scene was. For exit codes see `hsi_al.cli.console`.
+Writes `class_map.h5` (label values, H x W, and their names) and `map.png`; for a georeferenced cube also `map.tif` with
+its style `map.qml`, `uncertainty.tif` and `report.html`. The cube needs the bands of the training scene; they are
+matched by wavelength where both have them. It is scaled as the training scene was. For exit codes see
+`hsi_al.cli.console`.
 """
 
 import argparse
@@ -304,12 +305,13 @@ def write_prediction(
     output.mkdir(parents=True, exist_ok=True)
     if (output / "class_map.h5").exists():
         print(f"The earlier map in {output} is replaced.", file=sys.stderr)
+    meta = finished_run(run_directory)
+    names = {int(value): name for value, name in meta["class_names"].items()}
     kind = np.result_type(class_map, np.uint16)
     with replacing_hdf5(output / "class_map.h5") as file:
         file.create_dataset("class_map", data=class_map.astype(kind, copy=False), compression="gzip")
+        file["label_values"], file["class_names"] = list(names), list(names.values())
         file.attrs["cube_file"] = str(cube_file.resolve())
-    meta = finished_run(run_directory)
-    names = {int(value): name for value, name in meta["class_names"].items()}
     title = f"{cube_file.stem}, by {meta['title']}"
     written = [output / "class_map.h5"]
     on_grid, uncertainty, where = class_map, found.uncertainty, found.georeference

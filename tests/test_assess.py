@@ -220,7 +220,9 @@ def test_a_map_that_lies_nowhere_has_shares_alone(folder: Path, capsys: pytest.C
     """x is the column and y the negative row, as QGIS shows a picture without a place."""
     with h5py.File("map.h5", "w") as file:
         file["class_map"] = CLASS_MAP.astype(np.uint16) * 100
+        file["label_values"], file["class_names"] = [100, 400, 900], ["Wiese", "Äcker", "absent"]
     assert main(["map.h5", "--n", "12"]) == 0
+    assert [one.name for one in read_map(folder / "map.h5").classes] == ["Wiese", "Äcker", "class 700"]
     path = folder / "map-check/check.gpkg"
     places, fields = points_of(path)
     pixels = fields["pixel_id"].astype(int)
@@ -231,7 +233,7 @@ def test_a_map_that_lies_nowhere_has_shares_alone(folder: Path, capsys: pytest.C
     assert main(["map.h5", "--answers", str(path)]) == 0
     found = json.loads((folder / "map-check/accuracy.json").read_text())
     assert found["overall"]["estimate"] == 1 and [one["name"] for one in found["classes"]] == [
-        *("class 100", "class 400", "class 700")
+        *("Wiese", "Äcker", "class 700")
     ]
     assert all(one["hectares"] is None for one in found["classes"])
     assert any("Areas are shares of the pixels" in note for note in found["notes"])

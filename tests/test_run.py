@@ -488,6 +488,8 @@ def test_predict_applies_a_finished_run(
     assert predict_main([str(run), str(tmp_path / "part.npy"), "--output", str(tmp_path / "out")]) == 0
     with h5py.File(tmp_path / "out/class_map.h5") as file:
         assert file["class_map"].shape == (20, 26)
+        assert file["label_values"][:].tolist() == [2, 5, 9]
+        assert file["class_names"].asstr()[:].tolist() == ["class 2", "class 5", "class 9"]
     scene = Scene("field", cube, tiny_arrays()[1].astype(np.int64), {})
     save_scene(scene, tmp_path / "scene.h5")
     assert predict_main([str(run), str(tmp_path / "scene.h5"), "--accelerator", "cpu"]) == 0

@@ -47,7 +47,9 @@ def write_maps(
     values = [label_map(scene, map_) for map_ in maps]
     with timed(seconds, "I/O"):
         write = parts.records.write_predictions
-        parts.ranks.from_first(lambda: write(values[0], scene.ground_truth, scene.false_colour(), *values[1:]))
+        parts.ranks.from_first(
+            lambda: write(values[0], scene.ground_truth, scene.false_colour(), *values[1:], names=scene.class_names)
+        )
         if mapped:
             parts.ranks.from_first(lambda: write_place(parts, meta, values[-1], uncertainty))
 

@@ -153,14 +153,29 @@ class RunDirectory(Records):
         return {name: entry for found in entries for name, entry in found.items()}
 
     def write_predictions(
-        self, class_map: Labels, ground_truth: Labels, rgb: NDArray[np.uint8], filtered: Labels | None = None
+        self,
+        class_map: Labels,
+        ground_truth: Labels,
+        rgb: NDArray[np.uint8],
+        filtered: Labels | None = None,
+        *,
+        names: Mapping[int, str],
     ) -> None:
-        """Write predictions.h5: maps of original label values (H, W), 0 = background, and false colour (H, W, 3)."""
+        """Write predictions.h5.
+
+        Args:
+            class_map: Original label values, (H, W), 0 = background.
+            ground_truth: Alike.
+            rgb: False colour, (H, W, 3).
+            filtered: The filtered class map, if there is one.
+            names: Label value -> name.
+        """
         kind = np.min_scalar_type(int(max(class_map.max(), ground_truth.max())))
         maps = {"class_map": class_map, "ground_truth": ground_truth}
         maps |= {} if filtered is None else {"filtered_map": filtered}
         arrays = {name: values.astype(kind, copy=False) for name, values in maps.items()}
-        replace_files(self.path, {"predictions.h5": packed({**arrays, "rgb": rgb}, {"compression": "gzip"})})
+        known = {"label_values": np.array([*names]), "class_names": np.array([*names.values()], h5py.string_dtype())}
+        replace_files(self.path, {"predictions.h5": packed({**arrays, "rgb": rgb, **known}, {"compression": "gzip"})})
 
     def _read_rounds(self, next_round: int) -> None:
         """Read the rounds before `next_round` from curve.csv and confusion.h5; later ones were not committed."""

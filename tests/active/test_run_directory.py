@@ -316,9 +316,11 @@ def test_predictions(tmp_path: Path, highest: int, kind: type[np.generic]) -> No
     class_map = np.array([[1, 3, 3], [1, 1, 3]])
     truth = np.array([[0, highest, 3], [1, 0, 0]])
     rgb = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
-    RunDirectory(tmp_path, LABEL_VALUES).write_predictions(class_map, truth, rgb)
+    RunDirectory(tmp_path, LABEL_VALUES).write_predictions(class_map, truth, rgb, names={1: "Mais", 3: "Rüben"})
     with h5py.File(tmp_path / "predictions.h5") as file:
-        assert set(file) == {"class_map", "ground_truth", "rgb"}
+        assert set(file) == {"class_map", "ground_truth", "rgb", "label_values", "class_names"}
+        assert file["label_values"][:].tolist() == [1, 3]
+        assert file["class_names"].asstr()[:].tolist() == ["Mais", "Rüben"]
         for name, array in (("class_map", class_map), ("ground_truth", truth)):
             assert file[name].dtype == kind
             assert file[name][:].tolist() == array.tolist()
@@ -376,5 +378,6 @@ def test_a_full_disk_in_the_middle_of_hdf5(copy: Path, monkeypatch: pytest.Monke
     directory = RunDirectory(copy, LABEL_VALUES)
     monkeypatch.setattr(h5py.Group, "create_dataset", full_disk)
     with pytest.raises(OSError, match="No space"):
-        directory.write_predictions(np.ones((2, 2), np.int64), np.ones((2, 2), np.int64), np.zeros((2, 2, 3), np.uint8))
+        map_ = np.ones((2, 2), np.int64)
+        directory.write_predictions(map_, map_, np.zeros((2, 2, 3), np.uint8), names={1: "class 1"})
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before

@@ -155,7 +155,7 @@ def test_nothing_half_written_stays(tiny: hsi_al.Scene, tmp_path: Path, monkeypa
     experiment = hsi_al.Experiment(tiny, learner="lda", **NUMBERS)
     experiment.step()
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:

@@ -458,7 +458,7 @@ def test_custom_scene_from_a_saved_scene(tmp_path: Path) -> None:
     assert scene.name == "field"
     assert scene.class_names == {1: "Broccoli", 3: "Maïs", 10: "Oats"}
     by_key = load_custom_scene("field", path, "cube", path, "ground_truth")
-    assert by_key.class_names[1] == "class 1"
+    assert by_key.class_names == {1: "Broccoli", 3: "Maïs", 10: "Lettuce"}
     assert np.array_equal(by_key.cube, scene.cube)
 
 

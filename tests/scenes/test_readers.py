@@ -20,7 +20,7 @@ from hsi_al.scenes.arrays import reading
 from hsi_al.scenes.custom import load_custom_scene
 from hsi_al.scenes.readers import loaded_rows, opened_rows, read_array
 from hsi_al.scenes.scene import is_scene_file, load_scene, save_scene
-from tests.conftest import CommandLine
+from tests.conftest import CommandLine, tiny_arrays
 from tests.fakes import fake_cube, fake_ground_truth, fake_scene, real_file, write_hdf5, write_matlab5, write_matlab73
 
 CUBE = fake_cube()
@@ -625,6 +625,39 @@ def test_the_files_own_no_data_value(tmp_path: Path) -> None:
         assert rows.no_data == 65535
     assert loaded_rows(write_npy(tmp_path / "a.npy", {"cube": CUBE})).no_data is None
     assert loaded_rows(write_matlab5(tmp_path / "a.mat", {"cube": CUBE})).no_data is None
+
+
+# Names of classes
+
+
+def test_names_beside_a_map_in_hdf5(tmp_path: Path) -> None:
+    truth = tiny_arrays()[1].astype(np.uint8)
+    names = {2: "Wiese", 5: "Äcker", 9: "forêt"}
+
+    def found(key: str, values: object, texts: object, group: str = "a/b") -> dict[int, str] | None:
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            place = file.require_group(group)
+            place["map"], place["cube"] = truth, CUBE
+            for name, content in (("label_values", values), ("class_names", texts)):
+                if content is not None:
+                    place[name] = content
+        return loaded_rows(tmp_path / "a.h5", f"{group}/{key}".strip("/")).class_names
+
+    good = [*names], [*names.values()]
+    assert found("map", *good) == found("map", *good, group="/") == names
+    assert found("map", np.array([2.0, 5, 9]), good[1]) is None
+    assert found("map", good[0], np.array([*map(str.encode, good[1])], "S9")) == names
+    assert found("map", good[0], np.array([b"a", b"\xff", b"c"])) == {2: "a", 5: "\ufffd", 9: "c"}
+    assert found("cube", *good) is None
+    for values, texts in ((None, good[1]), (good[0], None), (good[0], good[1][:2]), (good[0], [1, 2, 3]), ([], [])):
+        assert found("map", values, texts) is None
+    for link in (h5py.SoftLink("/nowhere"), h5py.ExternalLink("/etc/passwd", "/")):
+        assert found("map", good[0], link) is None
+    assert found("map", 2, "Wiese") is None
+    assert found("map", *good) == names
+    np.save(tmp_path / "cube.npy", tiny_arrays()[0])
+    scene = load_custom_scene("field", tmp_path / "cube.npy", None, tmp_path / "a.h5", "a/b/map")
+    assert scene.class_names == names
 
 
 # What a user sees

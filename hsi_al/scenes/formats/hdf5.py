@@ -31,6 +31,7 @@ NO_DATA = ("_FillValue", "missing_value", "NoData")
 # A dataset that claims more than this, and more than so many times what is stored, was never written.
 LARGE_BYTES, MOST_PACKED = 2**34, 5000
 CELL = re.compile(r"(.+?)[{(](\d{1,9})[})]")
+MOST_NAMES = 65_536  # of classes
 MOST_CELLS = 100  # of a cell array that are listed
 HEAP, MOST_SCANNED = b"GCOL\x01\0\0\0", 2**30
 
@@ -62,10 +63,39 @@ def rows(path: Path, key: str | None) -> Rows:
         shape, source = stored.shape, lambda lines, cols: values(path, stored, {0: lines, 1: cols})
         if is_of_matlab(path, stored):
             shape, source = shape[::-1], lambda lines, cols: values(path, stored, {-1: lines, -2: cols}).T
-        return Rows(path, shape, stored.dtype, source, file.close, no_data_in(stored), notices_of(path, stored))
+        return Rows(
+            path,
+            shape,
+            stored.dtype,
+            source,
+            file.close,
+            no_data_in(stored),
+            notices_of(path, stored),
+            class_names=class_names(file, path, stored) if stored.ndim == 2 else None,
+        )
     except BaseException:
         file.close()
         raise
+
+
+def class_names(file: h5py.File, path: Path, dataset: h5py.Dataset) -> dict[int, str] | None:
+    """Return the names of the values of a map, as this package writes them: `label_values`, `class_names` beside it.
+
+    Returns:
+        The names; None where there are none, or no such pair of lists.
+    """
+    keys = [f"{dataset.parent.name.strip('/')}/{name}".strip("/") for name in ("label_values", "class_names")]
+    if not all(isinstance(file.get(key, getlink=True), h5py.HardLink) for key in keys):
+        return None
+    try:
+        numbers, texts = (own_dataset(file, path, key) for key in keys)
+        if not 0 < numbers.size == texts.size <= MOST_NAMES or numbers.dtype.kind not in "iu":
+            return None
+        require_sound_heaps(path)
+        names = (text.decode("utf-8", "replace") for text in values(path, texts).tolist())
+        return dict(zip(values(path, numbers).tolist(), names, strict=True))
+    except (SceneError, ValueError, TypeError, AttributeError, OSError):
+        return None
 
 
 def is_of_matlab(path: Path, dataset: h5py.Dataset) -> bool:
