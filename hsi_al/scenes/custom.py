@@ -127,6 +127,8 @@ def scene_of_arrays(
     held = _rows_of("cube", cube)
     if wavelengths is not None:
         held = replace(held, wavelengths=tuple(np.asarray(wavelengths, np.float64).tolist()))
+        if len(held.shape) == 3:
+            checked_wavelengths(name, wavelengths, held.shape[reading.axes.index("B")])
     if ground_truth is None:
         scene, zero = _scene_of_rows(
             name, held, None, lambda rows: (Truth(np.zeros(rows.shape[:2], np.uint8)), None), reading

@@ -3,8 +3,11 @@
 `formats/` has a module for each file format.
 """
 
+import math
 import pkgutil
+import re
 import stat
+from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +18,10 @@ from numpy.typing import NDArray
 from hsi_al.errors import SceneError
 from hsi_al.scenes import formats
 from hsi_al.scenes.arrays import ANY, Format, Rows, reading, require_real
+from hsi_al.scenes.wavelengths import in_nm
+
+# Names of arrays, without case, spaces and signs, that hold the wavelengths of the bands.
+CENTRES = re.compile(r"wavelengths?(nm|um)?|wvl|wl|lambda|(cent(er|re|ral)|band)wavelengths?|bandcent(er|re)s?")
 
 
 def all_formats() -> list[Format]:
@@ -103,7 +110,12 @@ def opened_rows(path: Path, key: str | None = None) -> Rows:
     if form.rows is None:
         return loaded_rows(path, key)
     with reading(path):
-        return form.rows(path, key)
+        rows = form.rows(path, key)
+    try:
+        return with_centres(rows, form)
+    except BaseException:
+        rows.close()
+        raise
 
 
 def loaded_rows(path: Path, key: str | None = None) -> Rows:
@@ -115,6 +127,28 @@ def loaded_rows(path: Path, key: str | None = None) -> Rows:
     array = read_array(path, key)
     held: dict[str, Any] = {"dtype": array.dtype, "source": lambda rows, columns: array[rows, columns]}
     if not readable_in_windows(path):
-        return Rows(Path(path), array.shape, **held)
+        return with_centres(Rows(Path(path), array.shape, **held), format_of(path))
     with opened_rows(path, key) as rows:
         return replace(rows, close=lambda: None, **held)
+
+
+def with_centres(rows: Rows, form: Format) -> Rows:
+    """Give a cube the wavelengths of its bands, if its file holds them as the one array of such a name and size.
+
+    Which axis has the bands isn't known yet: `stored.reordered` drops the wavelengths if they belong to another one.
+    """
+    if rows.wavelengths is not None or len(rows.shape) != 3 or form.variables is None:
+        return rows
+    with suppress(SceneError), reading(rows.path):
+        found = [
+            variable.key
+            for variable in form.variables(rows.path)
+            if CENTRES.fullmatch(re.sub(r"[\W_]", "", re.split(r"[/.]", variable.key)[-1].lower()))
+            and variable.numeric
+            and max(variable.shape, default=0) == math.prod(variable.shape) in rows.shape
+        ]
+        if len(found) == 1:
+            values = form.read(rows.path, found[0]).ravel().tolist()
+            said = in_nm(f"{rows.path}: the array {found[0]!r}", values, "", len(values))
+            return replace(rows, wavelengths=said.values, notices=(*rows.notices, *said.notices))
+    return rows

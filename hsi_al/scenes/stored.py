@@ -155,7 +155,9 @@ def arranged(name: str, rows: Rows, axes: str, truth_shape: tuple[int, ...] | No
 
 
 def reordered(rows: Rows, axes: str) -> Rows:
-    """Give an array whose axes are in the order `axes` in the order HWB."""
+    """Give an array whose axes are in the order `axes` in the order HWB, without wavelengths of another axis."""
+    if rows.wavelengths is not None and len(rows.wavelengths) != rows.shape[axes.index("B")]:
+        rows = replace(rows, wavelengths=None)
     if axes == "HWB":
         return rows
     order = [axes.index(axis) for axis in "HWB"]

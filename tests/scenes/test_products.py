@@ -1,4 +1,4 @@
-"""Satellite products, in files built here to their published layouts: EnMAP L2A, PRISMA L2D, EMIT L2A."""
+"""Products in files built here to their published layouts: EnMAP L2A, PRISMA L2D, EMIT L2A, NEON reflectance."""
 
 import math
 import tarfile
@@ -104,6 +104,42 @@ def write_emit(path: Path, leave_out: tuple[str, ...] = (), **replaced: Any) -> 
         file["reflectance"].attrs["_FillValue"] = np.float32(-9999)
         file.attrs["geotransform"] = np.array([10.0, 0.5, 0, 50, 0, -0.5])
         file.attrs["spatial_ref"] = rasterio.crs.CRS.from_epsg(4326).to_wkt()
+    return path
+
+
+MAP_INFO = (
+    "UTM,  1.000,  1.000,       500000.00,       5400000.00,       30.000000,       30.000000,  32,  North,  WGS-84"
+)
+
+
+def write_neon(
+    path: Path,
+    map_info: str | None = MAP_INFO + ",  units=Meters, 0",
+    epsg: Any = "32632",
+    wavelength: Any = (400.0, 1340.0, 1390.5, 1445.0, 2500.0),
+    windows: tuple[Any, Any] = ([1340, 1445], [1790, 1955]),
+    cube: Any = None,
+    **attributes: Any,
+) -> Path:
+    stored = CUBE.astype(np.int16) if cube is None else cube
+    stored[5, 6] = -9999
+    with h5py.File(path, "w") as file:
+        top = file.create_group("SERC/Reflectance")
+        top["Reflectance_Data"] = stored
+        said = {"Scale_Factor": 10000.0, "Data_Ignore_Value": -9999.0} | attributes
+        top["Reflectance_Data"].attrs.update({name: value for name, value in said.items() if value is not None})
+        top.attrs.update({f"Band_Window_{number}_Nanometers": pair for number, pair in enumerate(windows, 1)})
+        about = top.create_group("Metadata")
+        about["Ancillary_Imagery/Slope"] = np.ones((6, 7), np.float32)
+        about["Ancillary_Imagery/Weather_Quality_Indicator"] = np.ones((6, 7, 3), np.uint8)
+        for key, value in (
+            ("Spectral_Data/Wavelength", None if wavelength is None else np.array(wavelength, np.float32)),
+            ("Spectral_Data/FWHM", np.full(5, 6, np.float32)),
+            ("Coordinate_System/Map_Info", map_info),
+            ("Coordinate_System/EPSG Code", epsg),
+        ):
+            if value is not None:
+                about[key] = value
     return path
 
 
@@ -293,6 +329,70 @@ def test_emit_without_wavelengths_is_read_with_a_warning(tmp_path: Path) -> None
     wrong: dict[str, Any] = {"sensor_band_parameters/wavelengths": np.ones(4)}
     with pytest.raises(SceneError, match=r"has the shape \(4,\) for the 5 bands"):
         opened_rows(write_emit(tmp_path / "y.nc", **wrong))
+
+
+def test_neon_reflectance(tmp_path: Path) -> None:
+    rows, values = seen(write_neon(tmp_path / "NEON_D02_SERC_DP3_500000_5400000_reflectance.h5"))
+    expected = CUBE.astype(np.int16) / 10000
+    expected[5, 6] = np.nan
+    assert np.allclose(values, expected, rtol=1e-6, equal_nan=True) and values.dtype == np.float32
+    assert rows.wavelengths == (400, 1340, 1390.5, 1445, 2500) and rows.bad_bands == (1, 2, 3)
+    assert math.isnan(rows.no_data or 0) and rows.is_raster and rows.notices == ()
+    assert rows.georeference is not None and rows.georeference.transform == pytest.approx(NORTH)
+    assert rasterio.crs.CRS.from_wkt(rows.georeference.crs).to_epsg() == 32632
+    path = tmp_path / "NEON_D02_SERC_DP3_500000_5400000_reflectance.h5"
+    assert read_array(path, "SERC/Reflectance/Metadata/Ancillary_Imagery/Slope").shape == (6, 7)
+    assert np.array_equal(read_array(path, "SERC/Reflectance/Reflectance_Data")[:5], CUBE[:5])
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"Scale_Factor": None}, "Scale_Factor of Reflectance_Data is missing or no positive number"),
+        ({"Scale_Factor": 0.0}, "dataset.cube_key=SERC/Reflectance/Reflectance_Data"),
+        ({"Scale_Factor": "much"}, "no positive number"),
+        ({"cube": np.ones((6, 7), np.int16)}, r"has the shape \(6, 7\) where rows, columns, bands"),
+        ({"wavelength": (400.0, 500.0)}, r"has the shape \(2,\) for the 5 bands"),
+    ],
+)
+def test_neon_products_that_are_no_use(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
+    with pytest.raises(SceneError, match=words) as caught:
+        read_array(write_neon(tmp_path / "a.h5", **changed))
+    assert "a.h5" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"map_info": None}, "Map_Info is no upright grid"),
+        ({"map_info": "UTM, 1, 1, 2"}, "Map_Info is no upright grid"),
+        ({"map_info": MAP_INFO.replace("30.000000,  32", "0,  32")}, "no upright grid"),
+        ({"map_info": MAP_INFO + ", rotation=12.5"}, "no upright grid"),
+        ({"epsg": "1"}, "EPSG:1 is unknown"),
+        ({"epsg": None}, "EPSG: is unknown"),
+        ({"epsg": "UTM"}, "EPSG:UTM is unknown"),
+    ],
+)
+def test_neon_products_that_lie_nowhere_are_read(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
+    rows, _ = seen(write_neon(tmp_path / "a.h5", **changed))
+    assert rows.georeference is None and len(rows.notices) == 1 and words in rows.notices[0]
+
+
+def test_neon_products_that_say_less(tmp_path: Path) -> None:
+    rows, values = seen(write_neon(tmp_path / "a.h5", wavelength=None, windows=("many", [1, 2, 3]), epsg=32632))
+    assert rows.wavelengths is None and rows.bad_bands == () and "no SERC/Reflectance/Metadata" in rows.notices[0]
+    assert rows.georeference is not None and np.isnan(values[5, 6]).all()
+    shifted = MAP_INFO.replace("1.000,  1.000,       500000.00,       5400000.00", "3.0, 2.0, 500060, 5399970")
+    rows, values = seen(write_neon(tmp_path / "a.h5", map_info=shifted + ", rotation=0", Data_Ignore_Value=None))
+    assert rows.georeference is not None and rows.georeference.transform == pytest.approx(NORTH)
+    assert values[5, 6].tolist() == pytest.approx([-0.9999] * 5)  # nothing says that it is no reflectance
+
+
+def test_a_file_that_only_looks_like_one_of_neon_is_any_hdf5_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["SERC/Reflectance/Reflectance_Data"] = CUBE
+    with opened_rows(tmp_path / "a.h5") as rows:
+        assert not rows.is_raster and np.array_equal(rows.read(0, 6), CUBE)
 
 
 def test_netcdf_of_version_3_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import reading
-from hsi_al.scenes.custom import load_custom_scene
+from hsi_al.scenes.custom import Reading, load_custom_scene
 from hsi_al.scenes.readers import loaded_rows, opened_rows, read_array
 from hsi_al.scenes.scene import is_scene_file, load_scene, save_scene
 from tests.conftest import CommandLine, tiny_arrays
@@ -625,6 +625,54 @@ def test_the_files_own_no_data_value(tmp_path: Path) -> None:
         assert rows.no_data == 65535
     assert loaded_rows(write_npy(tmp_path / "a.npy", {"cube": CUBE})).no_data is None
     assert loaded_rows(write_matlab5(tmp_path / "a.mat", {"cube": CUBE})).no_data is None
+
+
+# Wavelengths
+
+NM = np.linspace(400, 2400, 5)
+
+
+@pytest.mark.parametrize("write", [write_matlab5, write_matlab73, write_hdf5])
+@pytest.mark.parametrize(
+    ("key", "values", "expected"),
+    [
+        ("wavelength", NM, (400, 900, 1400, 1900, 2400)),
+        ("Wave_Lengths", NM / 1000, (400, 900, 1400, 1900, 2400)),
+        ("WL", NM.astype(np.uint16), (400, 900, 1400, 1900, 2400)),
+        ("bandCentres", NM[::-1].copy(), (2400, 1900, 1400, 900, 400)),
+        ("wavelengths", NM[:4], None),  # as many as there are bands?
+        ("wavelengths", np.arange(5.0), None),
+        ("wavelengths_of_lamp", NM, None),
+        ("spectrum", NM, None),
+    ],
+)
+def test_wavelengths_beside_the_cube(
+    tmp_path: Path, write: Any, key: str, values: np.ndarray, expected: tuple[float, ...] | None
+) -> None:
+    path = write(tmp_path / ("a.h5" if write is write_hdf5 else "a.mat"), {"cube": CUBE, key: values[None]})
+    rows = loaded_rows(path, "cube")
+    assert rows.wavelengths == (expected and pytest.approx(expected))
+    with opened_rows(path, "cube") as opened:
+        assert opened.wavelengths == rows.wavelengths and opened.notices == rows.notices
+    told = [notice for notice in rows.notices if f"the array {key!r}" in notice]
+    assert [notice.startswith("Warning") for notice in told] == (
+        [False] if expected else [True] if key == "wavelengths" and len(values) == 5 else []
+    )
+    scene = load_custom_scene("field", path, "cube", reading=Reading(bands=[[800, 2000]] if expected else None))
+    assert scene.n_bands == (3 if expected else 5)
+
+
+def test_wavelengths_of_several_arrays_or_of_another_axis_are_not_taken(tmp_path: Path) -> None:
+    path = write_hdf5(tmp_path / "a.h5", {"cube": CUBE, "wavelength": NM, "group/wl": NM})
+    assert loaded_rows(path, "cube").wavelengths is None
+    path = write_hdf5(tmp_path / "a.h5", {"group/cube": CUBE, "group/wl": NM})
+    assert load_custom_scene("field", path, "group/cube").wavelengths is not None
+    assert load_custom_scene("field", path, "group/cube", reading=Reading(axes="BHW")).wavelengths is None
+    path = write_hdf5(tmp_path / "a.h5", {"cube": CUBE.transpose(2, 0, 1), "wl": NM})
+    scene = load_custom_scene("field", path, "cube", reading=Reading(axes="BHW"))
+    assert scene.wavelengths is not None and scene.wavelengths.tolist() == NM.tolist()
+    path = write_hdf5(tmp_path / "a.h5", {"truth": np.ones((4, 5), int), "wl": NM})
+    assert loaded_rows(path, "truth").wavelengths is None
 
 
 # Names of classes

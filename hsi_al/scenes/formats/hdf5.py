@@ -126,10 +126,10 @@ def no_data_in(dataset: h5py.Dataset) -> float | None:
     It is an attribute `_FillValue`, `missing_value` or `NoData`, else a fill value other than 0 that its writer chose.
     """
     for name in NO_DATA:
-        if (found := _number(attribute(dataset, name))) is not None:
+        if (found := number(attribute(dataset, name))) is not None:
             return found
     if dataset.id.get_create_plist().fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
-        return _number(dataset.fillvalue) or None  # 0 is what HDF5 fills with anyway
+        return number(dataset.fillvalue) or None  # 0 is what HDF5 fills with anyway
     return None
 
 
@@ -167,7 +167,7 @@ def require_sound_heaps(path: Path) -> None:
             start = content.find(HEAP, max(place, start + 8), MOST_SCANNED)
 
 
-def _number(value: Any) -> float | None:  # noqa: ANN401
+def number(value: Any) -> float | None:  # noqa: ANN401
     """Return an attribute of one number, or of its text, as a number; else None."""
     with suppress(TypeError, ValueError, OverflowError):
         return float(np.asarray(value).reshape(1)[0])

@@ -19,7 +19,7 @@ from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import Format, Rows, require_memory
 from hsi_al.scenes.formats import hdf5
 from hsi_al.scenes.formats.hdf5 import CHUNK_CACHE, attribute, own_dataset, values
-from hsi_al.scenes.formats.raster import gdal
+from hsi_al.scenes.formats.raster import wkt_of_epsg
 from hsi_al.scenes.georeference import Georeference
 
 SWATHS = "HDFEOS/SWATHS"
@@ -171,10 +171,8 @@ def georeference(file: h5py.File, path: Path, height: int, width: int) -> tuple[
     if min(height, width) < 2 or right <= left or top <= bottom:
         return None, (f"{path}: the corners of the product make no sense, so maps of it lie nowhere.",)
     across, down = (right - left) / (width - 1), (top - bottom) / (height - 1)
-    try:
-        with gdal(path, " names an unknown coordinate reference system") as rasterio:
-            crs = rasterio.crs.CRS.from_epsg(code).to_wkt()
-    except SceneError:
+    crs = wkt_of_epsg(path, code)
+    if crs is None:
         return None, (
             f"{path}: the system EPSG:{code} is unknown, or rasterio isn't installed; maps of it lie nowhere.",
         )

@@ -104,6 +104,15 @@ def gdal(path: Path, what: str, guarded: bool = True) -> Iterator[Any]:
             raise SceneError(f"{path}{what}: it is damaged, truncated or not what its name says; {AGAIN}.") from error
 
 
+def wkt_of_epsg(path: Path, code: int) -> str | None:
+    """Return the coordinate reference system that a file names by its EPSG code; None if rasterio doesn't know it."""
+    try:
+        with gdal(path, " names an unknown coordinate reference system") as rasterio:
+            return str(rasterio.crs.CRS.from_epsg(code).to_wkt())
+    except SceneError:
+        return None
+
+
 AGAIN = "download or write it again"
 
 

@@ -1,0 +1,181 @@
+"""Reflectance of the NEON Airborne Observation Platform (.h5): tiles (DP3.30006) and flight lines (DP1.30006).
+
+The group that has the name of the site holds `Reflectance/Reflectance_Data`, whole numbers of `Scale_Factor` a unit of
+reflectance. Bands in its `Band_Window_<n>_Nanometers`, where water vapour absorbs, are bad. Layout: the tutorials of
+NEON-Data-Skills (revisions 001 and 002). Tried on files built to the published layout only.
+"""
+
+import math
+import re
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hsi_al.errors import SceneError
+from hsi_al.scenes.arrays import Format, Rows, require_memory
+from hsi_al.scenes.formats import hdf5
+from hsi_al.scenes.formats.hdf5 import CHUNK_CACHE, attribute, number, own_dataset, own_group, values
+from hsi_al.scenes.formats.raster import wkt_of_epsg
+from hsi_al.scenes.georeference import Georeference
+from hsi_al.scenes.wavelengths import Centres, in_nm
+
+CUBE, CENTRES, PLACE = "Reflectance_Data", "Metadata/Spectral_Data/Wavelength", "Metadata/Coordinate_System"
+WINDOW = re.compile(r"Band_Window_\d+_Nanometers")
+MOST_SITES = 8  # groups that are looked into
+MOST_TEXT = 2**16
+
+
+def reflectance_in(file: h5py.File, path: Path) -> str | None:
+    """Return the group of a NEON product that holds the cube, such as "SERC/Reflectance"; None for another file."""
+    for site in islice(file, MOST_SITES):
+        place = f"{site}/Reflectance"
+        try:
+            own_dataset(file, path, f"{place}/{CUBE}")
+            own_group(file, path, f"{place}/Metadata")
+        except (KeyError, SceneError):
+            continue
+        return place
+    return None
+
+
+def is_product(path: Path) -> bool:
+    """Return whether a file is a NEON product of reflectances."""
+    if not hdf5.is_hdf5(path) or hdf5.has_matlab_header(path):
+        return False
+    with h5py.File(path, "r") as file:
+        return reflectance_in(file, path) is not None
+
+
+def rows(path: Path, key: str | None) -> Rows:
+    """Open the reflectances for reading in windows; with a key, an array of the file as in any HDF5 file.
+
+    Raises:
+        SceneError: The cube or its scale makes no sense.
+    """
+    if key is not None:
+        return hdf5.rows(path, key)
+    file = h5py.File(path, "r", **CHUNK_CACHE)
+    try:
+        place = reflectance_in(file, path)
+        dataset = own_dataset(file, path, f"{place}/{CUBE}")
+        if dataset.ndim != 3 or dataset.dtype.kind not in "iuf":
+            raise SceneError(f"{path}: {CUBE} has the shape {dataset.shape} where rows, columns, bands are needed.")
+        scale, ignored = (number(attribute(dataset, name)) for name in ("Scale_Factor", "Data_Ignore_Value"))
+        if scale is None or not (math.isfinite(scale) and scale > 0):
+            raise SceneError(
+                f"{path}: the attribute Scale_Factor of {CUBE} is missing or no positive number; download it again, or "
+                f"take the stored numbers: dataset.cube_key={place}/{CUBE}."
+            )
+        factor = np.float32(1 / scale)
+
+        def window(lines: slice, columns: slice) -> NDArray[Any]:
+            shape = [
+                len(range(*part.indices(size))) for part, size in zip((lines, columns), dataset.shape, strict=False)
+            ]
+            n_values = math.prod(shape) * dataset.shape[2]
+            require_memory(
+                path, (*shape, dataset.shape[2]), 7 * n_values, "set dataset.in_memory=false, or free memory"
+            )
+            stored = values(path, dataset, {0: lines, 1: columns})
+            result = stored * factor
+            if ignored is not None:
+                result[stored == ignored] = np.nan
+            return result
+
+        notices: list[str] = []
+        centres = centres_of(file, path, f"{place}/{CENTRES}", dataset.shape[2])
+        return Rows(
+            path,
+            dataset.shape,
+            np.dtype(np.float32),
+            window,
+            file.close,
+            no_data=math.nan,
+            wavelengths=centres.values,
+            bad_bands=absorbed(own_group(file, path, str(place)), centres.values or ()),
+            georeference=georeference(file, path, f"{place}/{PLACE}", notices),
+            notices=(*centres.notices, *notices),
+            is_raster=True,
+        )
+    except BaseException:
+        file.close()
+        raise
+
+
+def centres_of(file: h5py.File, path: Path, key: str, n_bands: int) -> Centres:
+    """Return the centres of the bands."""
+    try:
+        dataset = own_dataset(file, path, key)
+    except KeyError:
+        return Centres(None, (f"Warning: {path} has no {key}, so bands can only be chosen by their numbers.",))
+    if dataset.shape != (n_bands,) or dataset.dtype.kind not in "iuf":
+        raise SceneError(
+            f"{path}: {key} has the shape {dataset.shape} for the {n_bands} bands of {CUBE}; download it again."
+        )
+    return in_nm(str(path), [float(value) for value in values(path, dataset)], "nm", n_bands)
+
+
+def absorbed(group: h5py.Group, centres: tuple[float, ...]) -> tuple[int, ...]:
+    """Return the bands in the windows that the product names, both ends included."""
+    bad: set[int] = set()
+    for name in filter(WINDOW.fullmatch, group.attrs):
+        try:
+            low, high = np.asarray(attribute(group, name), np.float64).reshape(2).tolist()
+        except (TypeError, ValueError):
+            continue
+        bad |= {band for band, centre in enumerate(centres) if low <= centre <= high}
+    return tuple(sorted(bad))
+
+
+def georeference(file: h5py.File, path: Path, place: str, notices: list[str]) -> Georeference | None:
+    """Return where the cube lies, by a "map info" as in ENVI's headers; else None, and a notice why."""
+    text, code = (text_in(file, path, f"{place}/{name}") for name in ("Map_Info", "EPSG Code"))
+    words = [word.strip() for word in text.split(",")]
+    try:
+        column, row, x, y, across, down = map(float, words[1:7])
+        turned = any(float(word.partition("=")[2]) for word in words[7:] if word.lower().startswith("rotation"))
+        if turned or not all(map(math.isfinite, (column, row, x, y))) or not 0 < across < math.inf > down > 0:
+            raise ValueError("no upright grid")
+    except ValueError:
+        notices.append(
+            f"Warning: {path}: {place}/Map_Info is no upright grid, so maps of it lie nowhere: {text[:200]!r}."
+        )
+        return None
+    crs = wkt_of_epsg(path, int(code)) if code.isdecimal() else None
+    if crs is None:
+        notices.append(
+            f"Warning: {path}: the system EPSG:{code[:20]} is unknown, or rasterio isn't installed; maps of it lie "
+            "nowhere."
+        )
+        return None
+    # The tie point counts from 1 at the outer corner of the first pixel.
+    return Georeference(crs, (across, 0.0, x - (column - 1) * across, 0.0, -down, y + (row - 1) * down))
+
+
+def text_in(file: h5py.File, path: Path, key: str) -> str:
+    """Return a text or whole number of the file; an empty one if it isn't there."""
+    try:
+        dataset = own_dataset(file, path, key)
+    except (KeyError, SceneError):
+        return ""
+    if dataset.size != 1 or dataset.dtype.itemsize > MOST_TEXT:
+        return ""
+    if dataset.dtype.kind == "O":
+        hdf5.require_sound_heaps(path)
+    found = values(path, dataset).ravel()[0]
+    return (found.decode("utf-8", "replace") if isinstance(found, bytes) else str(found)).strip()
+
+
+def read(path: Path, key: str | None) -> NDArray[Any]:
+    """Read all reflectances, (H, W, B); with a key, an array of the file."""
+    if key is not None:
+        return hdf5.read(path, key)
+    with rows(path, key) as found:
+        return found.source(slice(None), slice(None))
+
+
+FORMATS = (Format((".h5", ".hdf5"), read, rows, is_product, order=-1, title="NEON AOP reflectance"),)
