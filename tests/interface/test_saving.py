@@ -94,6 +94,11 @@ def test_a_saved_run_is_that_of_the_command_line(
         "experiment.name=python",
     )
     assert again.code == 0 and "finished already" in again.out, again.err
+    for name, folder in (("python", ours), ("main", theirs)):
+        longer = [f"hydra.run.dir={folder}", f"experiment.name={name}", "protocol.rounds=3"]
+        outcome = command_line(*dataset, "dataset.ground_truth_file=labels.npy", *named, *numbers[1:], *longer)
+        assert outcome.code == 0 and "continuing at round 3" in outcome.out, outcome.err
+    assert rows_of(ours) == rows_of(theirs) and len(rows_of(ours)) == 4
 
 
 def test_an_experiment_is_saved_between_its_rounds_and_goes_on(tiny: hsi_al.Scene, tmp_path: Path) -> None:
