@@ -1,4 +1,4 @@
-"""Products in files built here to their published layouts: EnMAP L2A, PRISMA L2D, EMIT L2A, NEON reflectance."""
+"""Products in files built here to their published layouts: EnMAP and DESIS L2A, PRISMA L2D, EMIT L2A, NEON."""
 
 import math
 import tarfile
@@ -12,7 +12,7 @@ import pytest
 
 from hsi_al.errors import SceneError
 from hsi_al.scenes.formats.emit import lookup_table
-from hsi_al.scenes.readers import opened_rows, read_array
+from hsi_al.scenes.readers import format_of, opened_rows, read_array
 from tests.fakes import fake_cube
 from tests.scenes.test_rasters import NORTH, seen, write_tif
 
@@ -52,6 +52,29 @@ def write_enmap(folder: Path, text: str | None = None, cube: Any = None) -> Path
     write_tif(folder / f"{NAME}-SPECTRAL_IMAGE.TIF", cube, NORTH, nodata=-32768)
     write_tif(folder / f"{NAME}-QL_QUALITY_CLOUD.TIF", cube[:, :, :1], NORTH)
     (folder / f"{NAME}-METADATA.XML").write_text(metadata() if text is None else text)
+    return folder
+
+
+DESIS = "DESIS-HSI-L2A-DT0489826624_003-20200823T165204-V0210"
+
+
+def write_desis(folder: Path, n_bands: int = 5) -> Path:
+    folder.mkdir(exist_ok=True)
+    cube = CUBE.astype(np.int16)
+    cube[2, 3] = -32768
+    write_tif(folder / f"{DESIS}-SPECTRAL_IMAGE.tif", cube, NORTH, nodata=-32768)
+    write_tif(folder / f"{DESIS}-QL_QUALITY.tif", cube[:, :, :1], NORTH)
+    bands = "".join(
+        f"<band><bandNumber>{band + 1}</bandNumber><wavelengthCenterOfBand>{400 + 2.5 * band}</wavelengthCenterOfBand>"
+        f"<wavelengthWidthOfBand>3.5</wavelengthWidthOfBand><response>0.1,0.9</response>"
+        f"<wavelengths>400,401</wavelengths><gainOfBand>0.0001</gainOfBand><offsetOfBand>0</offsetOfBand></band>"
+        for band in range(n_bands)
+    )
+    (folder / f"{DESIS}-METADATA.xml").write_text(
+        "<hsi_doc><metadata><schema/></metadata><specific><sunZenithAngle>30</sunZenithAngle>"
+        f"<bandCharacterisation>{bands}</bandCharacterisation>"
+        "<interiorOrientation><band><bandNumber>1</bandNumber></band></interiorOrientation></specific></hsi_doc>"
+    )
     return folder
 
 
@@ -235,6 +258,38 @@ def test_enmap_products_that_are_incomplete_several_or_packed(tmp_path: Path) ->
         (tmp_path / name).write_bytes(b"PK\3\4")
         with pytest.raises(SceneError, match="is an archive; unpack it"):
             read_array(tmp_path / name)
+
+
+def test_desis_as_it_is_delivered(tmp_path: Path) -> None:
+    folder = write_desis(tmp_path / "product")
+    expected = CUBE / 10000
+    expected[2, 3] = np.nan
+    with zipfile.ZipFile(tmp_path / f"{DESIS}.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        for file in folder.iterdir():
+            packed.write(file, file.name)
+    for path in (
+        *(folder, folder / f"{DESIS}-METADATA.xml", folder / f"{DESIS}-SPECTRAL_IMAGE.tif", tmp_path / f"{DESIS}.zip"),
+    ):
+        rows, values = seen(path)
+        assert np.allclose(values, expected, rtol=1e-6, equal_nan=True) and values.dtype == np.float32
+        assert rows.wavelengths == (400, 402.5, 405, 407.5, 410) and rows.bad_bands == ()
+        assert rows.georeference is not None and rows.georeference.transform == NORTH
+        assert format_of(path).title == "DESIS L2A"
+    assert format_of(write_enmap(tmp_path / "other")).title == "EnMAP L2A"
+
+
+def test_desis_products_that_are_no_use(tmp_path: Path) -> None:
+    with pytest.raises(SceneError, match="describes 4 bands"):
+        read_array(write_desis(tmp_path / "product", 4))
+    (tmp_path / "product" / f"{DESIS}-METADATA.xml").unlink()
+    with pytest.raises(SceneError, match=r"the file DESIS\.\.\.METADATA.XML of this DESIS product is missing"):
+        read_array(tmp_path / "product")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        packed.write(tmp_path / "product" / f"{DESIS}-SPECTRAL_IMAGE.tif", f"a/{DESIS}-SPECTRAL_IMAGE.tif")
+    with pytest.raises(SceneError, match=r"a product of DESIS without its DESIS\.\.\.METADATA.XML"):
+        read_array(tmp_path / "x.zip")
+    # without its metadata the image is any raster
+    assert np.array_equal(read_array(tmp_path / "product" / f"{DESIS}-SPECTRAL_IMAGE.tif")[:2], CUBE[:2])
 
 
 def test_prisma_joins_the_detectors_by_wavelength(tmp_path: Path) -> None:

@@ -1,21 +1,22 @@
-"""EnMAP L2A products as delivered: *SPECTRAL_IMAGE.TIF and *METADATA.XML, in a folder or packed as .zip or .tar.
+"""EnMAP and DESIS L2A products as delivered: *SPECTRAL_IMAGE.TIF and *METADATA.XML, in a folder, a .zip or a .tar.
 
 One of the two files may be named, too. Windows of a packed image are unpacked as they are read.
 
 Values are reflectances: stored numbers times the gain of their band, plus its offset; the background value is missing
-data. Bands keep the order of the file, in which the two detectors overlap; those that the product doesn't expect, or
-that hold the background alone, are bad. Layout: "EnMAP HSI Level 1B/1C/2A Product Specification" (DLR), as
-EnMAP-Box reads it. Tried on files built to the published layout only.
+data. Bands keep the order of the file, in which the two detectors of EnMAP overlap; those that the product doesn't
+expect, or that hold the background alone, are bad. Layouts: "EnMAP HSI Level 1B/1C/2A Product Specification" and "DESIS
+L1B, L1C, L2A Product Specification" (DLR), as EnMAP-Box reads them. Tried on files built to the published layouts only.
 """
 
+import itertools
 import math
 import re
 import tarfile
 import zipfile
 from contextlib import suppress
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 from xml.etree import ElementTree
 
 from numpy.typing import NDArray
@@ -26,13 +27,38 @@ from hsi_al.scenes.formats.raster import Described, Values, library, opened, ras
 from hsi_al.scenes.plain_xml import DAMAGE, tree_in
 from hsi_al.scenes.wavelengths import in_nm
 
-METADATA = re.compile(r"ENMAP.*METADATA\.XML$", re.IGNORECASE)
-IMAGE = re.compile(r"ENMAP.*SPECTRAL_IMAGE(_COG)?\.TIFF?$", re.IGNORECASE)
+METADATA = re.compile(r"(ENMAP|DESIS).*METADATA\.XML$", re.IGNORECASE)
+IMAGE = re.compile(r"(ENMAP|DESIS).*SPECTRAL_IMAGE(_COG)?\.TIFF?$", re.IGNORECASE)
 MOST_XML, MOST_BANDS = 2**25, 2**12  # bytes; those of real products have about a million
 BACKGROUND = -32768.0
 PACKED = (".zip", ".tar")
 ARCHIVES = (*PACKED, ".gz", ".tgz", ".bz2", ".xz", ".7z")
 MOST_MEMBERS = 10_000  # of an archive
+
+
+class Mission(NamedTuple):
+    """What tells the products of one mission from those of another.
+
+    Attributes:
+        name: Its name, for people; in capitals all files begin with it.
+        band: Element of a band in `bandCharacterisation`.
+        gain: Element of a band that holds its gain.
+        offset: Element of a band that holds its offset.
+    """
+
+    name: str
+    band: str
+    gain: str
+    offset: str
+
+
+ENMAP = Mission("EnMAP", "bandID", "GainOfBand", "OffsetOfBand")
+DESIS = Mission("DESIS", "band", "gainOfBand", "offsetOfBand")
+
+
+def mission_of(name: str) -> Mission:
+    """Return the mission of a metadata file or an image, given its name."""
+    return DESIS if name.rpartition("/")[2].upper().startswith("DESIS") else ENMAP
 
 
 def files_in(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -51,7 +77,7 @@ def members_of(path: Path) -> dict[str, int]:
             with zipfile.ZipFile(path) as packed:
                 return {item.filename: item.file_size for item in packed.infolist()[:MOST_MEMBERS]}
         with tarfile.open(path, "r:") as archive:
-            return {item.name: item.size for item in islice(archive, MOST_MEMBERS) if item.isreg()}
+            return {item.name: item.size for item in itertools.islice(archive, MOST_MEMBERS) if item.isreg()}
     return {}
 
 
@@ -70,14 +96,21 @@ def is_packed(path: Path) -> bool:
     return path.suffix.lower() in PACKED and path.is_file() and any(packed_in(path))
 
 
-def is_product(path: Path) -> bool:
-    """Return whether a path is a product: its folder, archive, metadata, or its image with the metadata beside it."""
+def mission_at(path: Path) -> Mission | None:
+    """Return whose product a path is: its folder, archive, metadata, or its image with the metadata beside it."""
     if is_packed(path):
-        return True
-    if path.is_dir():
-        metadata, images = files_in(path)
-        return bool(metadata or images)
-    return bool(METADATA.fullmatch(path.name) or (IMAGE.fullmatch(path.name) and files_in(path.parent)[0]))
+        names = [*itertools.chain(*packed_in(path))]
+    elif path.is_dir():
+        names = [file.name for file in itertools.chain(*files_in(path))]
+    else:
+        found = METADATA.fullmatch(path.name) or (IMAGE.fullmatch(path.name) and files_in(path.parent)[0])
+        names = [path.name] if found else []
+    return mission_of(names[0]) if names else None
+
+
+def is_product_of(mission: Mission, path: Path) -> bool:
+    """Return whether a path is a product of a mission."""
+    return mission_at(path) == mission
 
 
 def files_of(path: Path) -> tuple[Path, Path]:
@@ -91,11 +124,14 @@ def files_of(path: Path) -> tuple[Path, Path]:
         product = path.name.upper().partition("-METADATA")[0].partition("-SPECTRAL_IMAGE")[0]
         metadata = [place for place in metadata if place.name.upper().startswith(product)]
         images = [place for place in images if place.name.upper().startswith(product)]
+    name = mission_of((*metadata, *images, path)[0].name).name
     for found, what in ((metadata, "METADATA.XML"), (images, "SPECTRAL_IMAGE.TIF")):
         if not found:
-            raise SceneError(f"{path}: the file ENMAP...{what} of this EnMAP product is missing; unpack all of it.")
+            raise SceneError(
+                f"{path}: the file {name.upper()}...{what} of this {name} product is missing; unpack all of it."
+            )
         if len(found) > 1:
-            raise SceneError(f"{path} holds several EnMAP products; name the ...METADATA.XML of one of them.")
+            raise SceneError(f"{path} holds several {name} products; name the ...METADATA.XML of one of them.")
     return metadata[0], images[0]
 
 
@@ -109,9 +145,10 @@ def content_of(path: Path) -> tuple[Path, bytes | None, Path]:
         metadata, beside = files_of(path)
         return metadata, metadata.read_bytes() if metadata.stat().st_size <= MOST_XML else None, beside
     found = packed_in(path)
+    name = mission_of((*found[0], *found[1])[0]).name
     for names, what in zip(found, ("METADATA.XML", "SPECTRAL_IMAGE.TIF"), strict=True):
         if len(names) != 1:
-            has = "several EnMAP products" if names else f"an EnMAP product without its ENMAP...{what}"
+            has = f"several {name} products" if names else f"a product of {name} without its {name.upper()}...{what}"
             raise SceneError(f"{path} holds {has}; unpack it, and name the ...METADATA.XML of one product.")
     (text,), (image_name,) = found
     small, content = members_of(path)[text] <= MOST_XML, None
@@ -142,7 +179,9 @@ def tree_of(path: Path, content: bytes | None) -> ElementTree.Element:
         SceneError: It is too large, damaged, or defines entities.
     """
     if content is None:
-        raise SceneError(f"{path} has more than {MOST_XML:,} bytes, so it is no EnMAP metadata; download it again.")
+        raise SceneError(
+            f"{path} has more than {MOST_XML:,} bytes, so it is no metadata of a product; download it again."
+        )
     try:
         return tree_in(content)
     except DAMAGE as error:
@@ -151,13 +190,13 @@ def tree_of(path: Path, content: bytes | None) -> ElementTree.Element:
 
 
 def described(path: Path, content: bytes | None, n_bands: int) -> Described:
-    """Return what the metadata, a file with this content, say about the bands of the image.
+    """Return what the metadata, a file with this content and of this name, say about the bands of the image.
 
     Raises:
         SceneError: They describe another number of bands, or one without wavelength or gain.
     """
-    root = tree_of(path, content)
-    bands = root.findall("specific/bandCharacterisation/bandID")
+    root, mission = tree_of(path, content), mission_of(path.name)
+    bands = root.findall(f"specific/bandCharacterisation/{mission.band}")
     if len(bands) != n_bands:
         raise SceneError(
             f"{path} describes {len(bands)} bands (bandCharacterisation), but the image has {n_bands}; unpack the "
@@ -177,7 +216,7 @@ def described(path: Path, content: bytes | None, n_bands: int) -> Described:
         return tuple(values)
 
     centres = in_nm(str(path), numbers("wavelengthCenterOfBand"), "nm", n_bands)
-    values = Values(numbers("GainOfBand"), numbers("OffsetOfBand", 0.0))
+    values = Values(numbers(mission.gain), numbers(mission.offset, 0.0))
     background = BACKGROUND
     with suppress(ValueError):
         background = float(root.findtext("specific/backgroundValue") or background)
@@ -235,6 +274,9 @@ def refuse(path: Path, key: str | None) -> NoReturn:
 
 
 FORMATS = (
-    Format(ANY, read, rows, is_product, order=-10, folders=True, title="EnMAP L2A"),
+    *(
+        Format(ANY, read, rows, partial(is_product_of, mission), order=-10, folders=True, title=f"{mission.name} L2A")
+        for mission in (ENMAP, DESIS)
+    ),
     Format(ANY, refuse, refuse, lambda path: path.suffix.lower() in ARCHIVES),
 )
