@@ -1,4 +1,4 @@
-"""Products in files built here to their published layouts: EnMAP and DESIS L2A, PRISMA L2D, EMIT L2A, NEON."""
+"""Products in files built here to their published layouts: EnMAP, DESIS, EMIT and AVIRIS L2A, PRISMA L2D, NEON."""
 
 import math
 import tarfile
@@ -127,6 +127,28 @@ def write_emit(path: Path, leave_out: tuple[str, ...] = (), **replaced: Any) -> 
         file["reflectance"].attrs["_FillValue"] = np.float32(-9999)
         file.attrs["geotransform"] = np.array([10.0, 0.5, 0, 50, 0, -0.5])
         file.attrs["spatial_ref"] = rasterio.crs.CRS.from_epsg(4326).to_wkt()
+    return path
+
+
+def write_aviris(path: Path, leave_out: tuple[str, ...] = (), **replaced: Any) -> Path:
+    cube = (CUBE / 10000).astype(np.float32)
+    cube[5, 6] = -9999
+    arrays = {
+        "reflectance/reflectance": cube.transpose(2, 0, 1),
+        "reflectance/wavelength": np.array([390.0, 500, 1400, 1500, 2493], np.float32),
+        "reflectance/fwhm": np.full(5, 8.5, np.float32),
+        "easting": 500_015.0 + 30 * np.arange(7),
+        "northing": 5_399_985.0 - 30 * np.arange(6),
+        **replaced,
+    }
+    with h5py.File(path, "w") as file:
+        for key, array in arrays.items():
+            if key not in leave_out:
+                file.create_dataset(key, data=array)
+        file["reflectance/reflectance"].attrs.update({"_FillValue": np.float32(-9999), "units": "unitless"})
+        if "transverse_mercator" not in leave_out:  # a variable without a value, as NetCDF's libraries leave it
+            about = file.create_dataset("transverse_mercator", (), "S1").attrs
+            about.create("spatial_ref", [rasterio.crs.CRS.from_epsg(32632).to_wkt()], dtype=h5py.string_dtype())
     return path
 
 
@@ -384,6 +406,46 @@ def test_emit_without_wavelengths_is_read_with_a_warning(tmp_path: Path) -> None
     wrong: dict[str, Any] = {"sensor_band_parameters/wavelengths": np.ones(4)}
     with pytest.raises(SceneError, match=r"has the shape \(4,\) for the 5 bands"):
         opened_rows(write_emit(tmp_path / "y.nc", **wrong))
+
+
+def test_aviris_reflectance(tmp_path: Path) -> None:
+    path = write_aviris(tmp_path / "AV320240905t204343_000_L2A_OE_f576f24d_RFL_ORT.nc")
+    rows, values = seen(path)
+    assert np.array_equal(values[:5], (CUBE / 10000).astype(np.float32)[:5]) and (values[5, 6] == -9999).all()
+    assert rows.wavelengths == (390, 500, 1400, 1500, 2493) and rows.no_data == -9999 and rows.notices == ()
+    assert rows.georeference is not None and rows.georeference.transform == pytest.approx(NORTH)
+    assert rasterio.crs.CRS.from_wkt(rows.georeference.crs).to_epsg() == 32632
+    assert format_of(path).title == "AVIRIS L2A" and read_array(path, "reflectance/reflectance").shape == (5, 6, 7)
+    with h5py.File(path, "r+") as file:
+        file["crs"] = 0
+        file["crs"].attrs["crs_wkt"] = np.bytes_(rasterio.crs.CRS.from_epsg(32633).to_wkt())
+        file["reflectance/reflectance"].attrs["grid_mapping"] = "crs"
+    rows, _ = seen(path)
+    assert rows.georeference is not None and "33N" in rows.georeference.crs
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"easting": np.arange(6.0)}, "easting doesn't place the 7 pixels"),
+        ({"northing": np.array([0.0, 1, 2, 3, 4, 6])}, "northing is no even grid"),
+        ({"northing": np.zeros(6)}, "northing is no even grid"),
+        ({"northing": np.array([0.0, 1, 2, np.nan, 4, 5])}, "northing is no even grid"),
+        ({"leave_out": ("transverse_mercator",)}, "names no coordinate reference system"),
+    ],
+)
+def test_aviris_products_that_lie_nowhere_are_read(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
+    rows, _ = seen(write_aviris(tmp_path / "a.nc", **changed))
+    assert rows.georeference is None and len(rows.notices) == 1 and words in rows.notices[0]
+
+
+def test_aviris_products_that_are_no_use(tmp_path: Path) -> None:
+    wrong: dict[str, Any] = {"reflectance/wavelength": np.ones(4)}
+    with pytest.raises(SceneError, match=r"has the shape \(4,\) for the 5 bands"):
+        opened_rows(write_aviris(tmp_path / "a.nc", **wrong))
+    with opened_rows(write_aviris(tmp_path / "a.nc", ("northing",)), "reflectance/reflectance") as rows:
+        assert not rows.is_raster  # any NetCDF file
+    assert format_of(write_emit(tmp_path / "b.nc")).title == "EMIT L2A"
 
 
 def test_neon_reflectance(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def listed(file: h5py.File, path: Path, few: bool = True) -> list[Variable]:
             found.append(_variable(file, path, place, node, headed))
             for number in range(1, 1 + min(MOST_CELLS, len(references(path, node)))):
                 with suppress(KeyError):
-                    cell = _node(file, path, f"{place}{{{number}}}")
+                    cell = own_node(file, path, f"{place}{{{number}}}")
                     if isinstance(cell, h5py.Dataset):
                         found.append(_variable(file, path, f"{place}{{{number}}}", cell, headed))
     return found
@@ -249,7 +249,7 @@ def own_dataset(file: h5py.File, path: Path, key: str) -> h5py.Dataset:
         SceneError: A link leads to it, its values are in another file, or it claims far more than are stored.
         KeyError: There is no such dataset.
     """
-    dataset = _node(file, path, key)
+    dataset = own_node(file, path, key)
     if not isinstance(dataset, h5py.Dataset):
         raise KeyError(f"object {key!r} is no array")
     if place := _elsewhere(file, path, dataset):
@@ -274,7 +274,7 @@ def own_group(file: h5py.File, path: Path, key: str) -> h5py.Group:
         SceneError: A link leads to it.
         KeyError: There is no such group.
     """
-    group = _node(file, path, key)
+    group = own_node(file, path, key)
     if not isinstance(group, h5py.Group):
         raise KeyError(f"object {key!r} is no group")
     return group
@@ -295,7 +295,13 @@ def is_classic(path: Path) -> bool:
         return file.read(3) == b"CDF"
 
 
-def _node(file: h5py.File, path: Path, key: str) -> Any:  # noqa: ANN401
+def own_node(file: h5py.File, path: Path, key: str) -> Any:  # noqa: ANN401
+    """Return the array or group with a key, without following links, whatever it holds.
+
+    Raises:
+        SceneError: A link leads to it.
+        KeyError: There is none.
+    """
     node: Any = file
     for part in filter(None, key.split("/")):
         name, number = part, 0
@@ -342,7 +348,7 @@ def _elsewhere(file: h5py.File, path: Path, dataset: h5py.Dataset) -> str:
         if source.file_name != ".":
             return f"the file {source.file_name!r}"
         with suppress(KeyError, SceneError):
-            inner = _node(file, path, source.dset_name)
+            inner = own_node(file, path, source.dset_name)
             if isinstance(inner, h5py.Dataset) and not inner.external and not inner.is_virtual:
                 continue
         return repr(source.dset_name)

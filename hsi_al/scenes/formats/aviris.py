@@ -1,0 +1,127 @@
+"""Orthorectified L2A reflectance of AVIRIS-3, AVIRIS-5 and AVIRIS-NG (*_RFL_ORT.nc, NetCDF-4).
+
+The group `reflectance` holds the cube with its axes bands, northing, easting, and the `wavelength` of its bands in nm;
+`northing` and `easting` beside the group are the centres of the pixels. Layout: the guides of ORNL DAAC, as HyperCoast
+reads it; the earlier deliveries are ENVI files. Tried on files built to the published layout only.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hsi_al.errors import SceneError
+from hsi_al.scenes.arrays import Format, Rows
+from hsi_al.scenes.formats import hdf5
+from hsi_al.scenes.formats.hdf5 import CHUNK_CACHE, attribute, no_data_in, own_dataset, own_node, values
+from hsi_al.scenes.georeference import Georeference
+from hsi_al.scenes.wavelengths import in_nm
+
+CUBE, CENTRES, AXES = "reflectance/reflectance", "reflectance/wavelength", ("northing", "easting")
+CRS = ("spatial_ref", "crs_wkt")
+UNEVEN = 0.01  # of a pixel, by which pixels may lie beside an even grid
+MOST_MAPPINGS = 100  # variables that are looked through
+
+
+def is_product(path: Path) -> bool:
+    """Return whether a file is an orthorectified AVIRIS product of reflectances."""
+    if not hdf5.is_hdf5(path) or hdf5.has_matlab_header(path):
+        return False
+    with h5py.File(path, "r") as file:
+        try:
+            return [own_dataset(file, path, key).ndim for key in (CUBE, CENTRES, *AXES)] == [3, 1, 1, 1]
+        except (KeyError, SceneError):
+            return False
+
+
+def rows(path: Path, key: str | None) -> Rows:
+    """Open the reflectances for reading in windows; with a key, an array of the file as in any HDF5 file.
+
+    Raises:
+        SceneError: The wavelengths don't fit the cube.
+    """
+    if key is not None:
+        return hdf5.rows(path, key)
+    file = h5py.File(path, "r", **CHUNK_CACHE)
+    try:
+        dataset, wavelengths = (own_dataset(file, path, name) for name in (CUBE, CENTRES))
+        n_bands, height, width = dataset.shape
+        if wavelengths.shape != (n_bands,) or wavelengths.dtype.kind not in "iuf":
+            raise SceneError(
+                f"{path}: {CENTRES} has the shape {wavelengths.shape} for the {n_bands} bands of {CUBE}; download it "
+                "again."
+            )
+
+        def window(lines: slice, columns: slice) -> NDArray[Any]:
+            return np.ascontiguousarray(values(path, dataset, {1: lines, 2: columns}).transpose(1, 2, 0))
+
+        centres = in_nm(str(path), [float(value) for value in values(path, wavelengths)], "nm", n_bands)
+        where, said = georeference(file, path, height, width)
+        return Rows(
+            path,
+            (height, width, n_bands),
+            dataset.dtype,
+            window,
+            file.close,
+            no_data=no_data_in(dataset),
+            wavelengths=centres.values,
+            georeference=where,
+            notices=(*centres.notices, *said),
+            is_raster=True,
+        )
+    except BaseException:
+        file.close()
+        raise
+
+
+def georeference(file: h5py.File, path: Path, height: int, width: int) -> tuple[Georeference | None, tuple[str, ...]]:
+    """Return where the cube lies, from the centres of its pixels; else None, and a notice why."""
+    grid = []
+    for name, size in zip(AXES, (height, width), strict=True):
+        dataset = own_dataset(file, path, name)
+        if dataset.shape != (size,) or dataset.dtype.kind not in "iuf" or size < 2:
+            return None, (f"Warning: {path}: {name} doesn't place the {size} pixels of the cube, so maps lie nowhere.",)
+        places = values(path, dataset).astype(np.float64)
+        step = (places[-1] - places[0]) / (size - 1)
+        even = places[0] + step * np.arange(size)
+        if not step or not np.abs(places - even).max() <= UNEVEN * abs(step):
+            return None, (f"Warning: {path}: {name} is no even grid, so maps of the cube lie nowhere.",)
+        grid.append((places[0] - step / 2, step))
+    (top, down), (left, across) = grid
+    crs = crs_in(file, path)
+    if not crs:
+        return None, (f"Warning: {path} names no coordinate reference system, so maps of it lie nowhere.",)
+    return Georeference(crs, (float(across), 0.0, float(left), 0.0, float(down), float(top))), ()
+
+
+def crs_in(file: h5py.File, path: Path) -> str:
+    """Return the coordinate reference system of the cube as WKT; an empty text if the file names none."""
+    named = text(attribute(own_dataset(file, path, CUBE), "grid_mapping"))
+    for name in (named, *list(file)[:MOST_MAPPINGS]):
+        try:
+            # The variable that has these attributes need not hold a value, as `own_dataset` asks for.
+            found = [text(attribute(own_node(file, path, name), key)) for key in CRS] if name else []
+        except (KeyError, SceneError):
+            continue
+        if any(found):
+            return next(filter(None, found))
+    return ""
+
+
+def text(value: Any) -> str:  # noqa: ANN401
+    """Return an attribute of one text, also as an array; an empty one for anything else."""
+    value = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value if isinstance(value, str) else ""
+
+
+def read(path: Path, key: str | None) -> NDArray[Any]:
+    """Read all reflectances, (H, W, B); with a key, an array of the file."""
+    if key is not None:
+        return hdf5.read(path, key)
+    with rows(path, key) as found:
+        return found.source(slice(None), slice(None))
+
+
+FORMATS = (Format((".nc", ".nc4", ".h5"), read, rows, is_product, order=-2, title="AVIRIS L2A"),)
