@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from hsi_al.files import replacing
 from hsi_al.report.tables import shortened
+from hsi_al.terminal import printable
 
 DPI = 150
 MOST_PIXELS = 4000  # of a side of a picture; figures are laid out so that they stay below
@@ -30,7 +31,7 @@ def literal(text: str) -> str:
 
 def name_of(value: int, class_names: dict[int, str]) -> str:
     """Return the class name of a label value, or `class VALUE`, for matplotlib; a long name is shortened."""
-    return literal(shortened(class_names.get(value, f"class {value}"), NAME))
+    return literal(shortened(printable(class_names.get(value, f"class {value}")), NAME))
 
 
 def wrapped(title: str, width: float) -> str:

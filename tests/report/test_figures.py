@@ -14,7 +14,7 @@ from matplotlib.transforms import Bbox
 
 from hsi_al.errors import RunDirectoryError
 from hsi_al.interrupts import Interrupted
-from hsi_al.report.canvas import DPI, MOST_PIXELS, save
+from hsi_al.report.canvas import DPI, MOST_PIXELS, name_of, save
 from hsi_al.report.figures import (
     _pool,
     confusion_figure,
@@ -110,6 +110,11 @@ def test_map_panels_show_the_palette() -> None:
     assert legend_texts(figure) == ["water", "soil", "other classes, not used", "no label"]
     patches = figure.legends[0].get_patches()
     assert [to_hex(patch.get_facecolor()).upper() for patch in patches[:2]] == list(PALETTE[:2])
+
+
+def test_names_of_a_strangers_file_are_drawn_as_escapes() -> None:
+    assert name_of(3, {3: "\x1b[31m$red$\nline"}) == r"\x1b[31m\$red\$\nline"
+    assert name_of(4, {3: "red"}) == "class 4"
 
 
 def test_map_without_ground_truth(tmp_path: Path) -> None:
