@@ -121,9 +121,9 @@ def predict(
             )
         bands = matching_bands(rows, n_bands, meta.get("wavelengths"), meta.get("bands"), force)
         doubts = unlike_bands(rows, bands, meta.get("wavelengths")), other_pixels(rows, meta, method.window(config))
-        rows = of_bands(rows, bands)
-        for notice in (*opened.notices, *filter(None, doubts)):
+        for notice in (*rows.notices, *filter(None, doubts)):
             complain(notice)
+        rows = of_bands(rows, bands)
         all_are_data = config.dataset.no_data is not None and not config.dataset.no_data  # whatever a file says
         own = () if rows.no_data is None or all_are_data else (rows.no_data,)
         kept = preparation_for(meta, run_directory / "meta.json", (*no_data, *own))

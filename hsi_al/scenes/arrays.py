@@ -71,6 +71,7 @@ class Rows:
         is_raster: Whether the format itself orders the axes: rows, columns, bands (also with a single band).
         class_names: Names of the values of a classification, as the file says; None = it says nothing.
         class_colours: Red, green and blue (0 to 255) of the values of a classification; None = it says nothing.
+        centres_beside: Function (number of bands) -> band centres that another array of the file holds, and notices.
     """
 
     path: Path
@@ -87,6 +88,7 @@ class Rows:
     is_raster: bool = False
     class_names: dict[int, str] | None = None
     class_colours: dict[int, tuple[int, int, int]] | None = None
+    centres_beside: Callable[[int], tuple[tuple[float, ...] | None, tuple[str, ...]]] | None = None
 
     def read(self, first: int, last: int, left: int = 0, right: int | None = None) -> NDArray[Any]:
         """Read rows `first` to `last` - 1 and columns `left` to `right` - 1, by default all columns.
@@ -129,6 +131,7 @@ class Format:
         folders: Whether the format is one of folders, too: `matches` is then asked about them.
         title: Name of the format, for people.
         variables: Function (path) -> what a file holds under its keys; None = a file holds one array.
+        unit: Function (path, key) -> unit of the values of an array, as the file writes it; "" = it names none.
     """
 
     suffixes: tuple[str, ...]
@@ -139,6 +142,7 @@ class Format:
     folders: bool = False
     title: str = ""
     variables: Callable[[Path], list[Variable]] | None = None
+    unit: Callable[[Path, str], str] = lambda path, key: ""
 
 
 @contextmanager

@@ -127,8 +127,6 @@ def scene_of_arrays(
     held = _rows_of("cube", cube)
     if wavelengths is not None:
         held = replace(held, wavelengths=tuple(np.asarray(wavelengths, np.float64).tolist()))
-        if len(held.shape) == 3:
-            checked_wavelengths(name, wavelengths, held.shape[reading.axes.index("B")])
     if ground_truth is None:
         scene, zero = _scene_of_rows(
             name, held, None, lambda rows: (Truth(np.zeros(rows.shape[:2], np.uint8)), None), reading
@@ -232,8 +230,8 @@ def _scene_of_rows(
     no_data = reading.no_data
     if no_data is None:
         no_data = () if rows.no_data is None else (rows.no_data,)
-    notices = list(rows.notices)
     whole, said = arranged(name, rows, reading.axes, shape)
+    notices = list(whole.notices)
     if whole.wavelengths is not None:
         checked_wavelengths(name, whole.wavelengths, whole.shape[2])
     chosen = chosen_bands(whole, reading.bands)

@@ -135,7 +135,7 @@ def of_cube(found: Description, path: Path, rows: Rows, key: str | None, labels_
             labels = opened.shape
         fitting = fitting_axes(rows.shape, labels)
         axes = axes if axes in fitting or not fitting else fitting[0]
-        rows = reordered(rows, axes)
+    rows = reordered(rows, axes)
     height, width, n_bands = rows.shape
     size = rows.dtype.itemsize * math.prod(rows.shape)
     found.say(

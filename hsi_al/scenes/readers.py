@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
@@ -22,6 +23,7 @@ from hsi_al.scenes.wavelengths import in_nm
 
 # Names of arrays, without case, spaces and signs, that hold the wavelengths of the bands.
 CENTRES = re.compile(r"wavelengths?(nm|um)?|wvl|wl|lambda|(cent(er|re|ral)|band)wavelengths?|bandcent(er|re)s?")
+MOST_COUNTED = 200  # whole numbers below it count bands: they are no nm, and micrometres have decimals
 
 
 def all_formats() -> list[Format]:
@@ -133,22 +135,30 @@ def loaded_rows(path: Path, key: str | None = None) -> Rows:
 
 
 def with_centres(rows: Rows, form: Format) -> Rows:
-    """Give a cube the wavelengths of its bands, if its file holds them as the one array of such a name and size.
-
-    Which axis has the bands isn't known yet: `stored.reordered` drops the wavelengths if they belong to another one.
-    """
+    """Let a cube whose file names no wavelengths look for them in the other arrays of the file; see `centres_in`."""
     if rows.wavelengths is not None or len(rows.shape) != 3 or form.variables is None:
         return rows
-    with suppress(SceneError), reading(rows.path):
-        found = [
+    return replace(rows, centres_beside=lambda n_bands: centres_in(rows.path, form, n_bands))
+
+
+def centres_in(path: Path, form: Format, n_bands: int) -> tuple[tuple[float, ...] | None, tuple[str, ...]]:
+    """Return the band centres in nm of the one array that has the name and the size of wavelengths, and notices.
+
+    Arrays that can't be wavelengths, such as the numbers of the bands, are passed over.
+    """
+    assert form.variables is not None
+    with suppress(SceneError), reading(path):
+        keys = [
             variable.key
-            for variable in form.variables(rows.path)
+            for variable in form.variables(path)
             if CENTRES.fullmatch(re.sub(r"[\W_]", "", re.split(r"[/.]", variable.key)[-1].lower()))
             and variable.numeric
-            and max(variable.shape, default=0) == math.prod(variable.shape) in rows.shape
+            and max(variable.shape, default=0) == math.prod(variable.shape) == n_bands
         ]
-        if len(found) == 1:
-            values = form.read(rows.path, found[0]).ravel().tolist()
-            said = in_nm(f"{rows.path}: the array {found[0]!r}", values, "", len(values))
-            return replace(rows, wavelengths=said.values, notices=(*rows.notices, *said.notices))
-    return rows
+        if len(keys) == 1:
+            found = form.read(path, keys[0]).ravel()
+            values, unit = found.tolist(), form.unit(path, keys[0])
+            counted = not unit and np.equal(np.mod(found, 1), 0).all() and max(values) < MOST_COUNTED
+            if found.dtype.kind != "b" and len(set(values)) == n_bands and not counted:
+                return in_nm(f"{path}: the array {keys[0]!r}", values, unit, n_bands)
+    return None, ()

@@ -155,9 +155,10 @@ def arranged(name: str, rows: Rows, axes: str, truth_shape: tuple[int, ...] | No
 
 
 def reordered(rows: Rows, axes: str) -> Rows:
-    """Give an array whose axes are in the order `axes` in the order HWB, without wavelengths of another axis."""
-    if rows.wavelengths is not None and len(rows.wavelengths) != rows.shape[axes.index("B")]:
-        rows = replace(rows, wavelengths=None)
+    """Give an array whose axes are in the order `axes` in the order HWB, with the wavelengths beside it in its file."""
+    if rows.centres_beside is not None:
+        centres, said = rows.centres_beside(rows.shape[axes.index("B")])
+        rows = replace(rows, wavelengths=centres, notices=(*rows.notices, *said), centres_beside=None)
     if axes == "HWB":
         return rows
     order = [axes.index(axis) for axis in "HWB"]

@@ -167,7 +167,7 @@ def write_neon(
     **attributes: Any,
 ) -> Path:
     stored = CUBE.astype(np.int16) if cube is None else cube
-    stored[5, 6] = -9999
+    stored[5, 6] = -9999 if stored.dtype.kind != "u" else 0
     with h5py.File(path, "w") as file:
         top = file.create_group("SERC/Reflectance")
         top["Reflectance_Data"] = stored
@@ -300,6 +300,19 @@ def test_desis_as_it_is_delivered(tmp_path: Path) -> None:
     assert format_of(write_enmap(tmp_path / "other")).title == "EnMAP L2A"
 
 
+def test_enmap_and_desis_in_one_folder(tmp_path: Path) -> None:
+    folder = write_desis(write_enmap(tmp_path / "both"))
+    for path, title in (
+        (folder, "EnMAP L2A"),
+        (folder / f"{NAME}-SPECTRAL_IMAGE.TIF", "EnMAP L2A"),
+        (folder / f"{DESIS}-SPECTRAL_IMAGE.tif", "DESIS L2A"),
+    ):
+        assert format_of(path).title == title and seen(path)[1].dtype == np.float32
+    (folder / f"{DESIS}-METADATA.xml").unlink()
+    assert np.array_equal(read_array(folder / f"{DESIS}-SPECTRAL_IMAGE.tif")[:2], CUBE[:2])
+    assert format_of(folder).title == "EnMAP L2A" and read_array(folder).shape == CUBE.shape
+
+
 def test_desis_products_that_are_no_use(tmp_path: Path) -> None:
     with pytest.raises(SceneError, match="describes 4 bands"):
         read_array(write_desis(tmp_path / "product", 4))
@@ -420,8 +433,14 @@ def test_aviris_reflectance(tmp_path: Path) -> None:
         file["crs"] = 0
         file["crs"].attrs["crs_wkt"] = np.bytes_(rasterio.crs.CRS.from_epsg(32633).to_wkt())
         file["reflectance/reflectance"].attrs["grid_mapping"] = "crs"
+        file["reflectance/wavelength"].attrs["units"] = "um"
+        file[b"\xff"] = 1
     rows, _ = seen(path)
     assert rows.georeference is not None and "33N" in rows.georeference.crs
+    assert rows.wavelengths == pytest.approx([390e3, 500e3, 1400e3, 1500e3, 2493e3])
+    with h5py.File(path, "r+") as file:
+        del file["reflectance/reflectance"].attrs["grid_mapping"], file["transverse_mercator"]
+    assert seen(path)[0].georeference is not None  # another variable names the system
 
 
 @pytest.mark.parametrize(
@@ -468,6 +487,7 @@ def test_neon_reflectance(tmp_path: Path) -> None:
         ({"Scale_Factor": None}, "Scale_Factor of Reflectance_Data is missing or no positive number"),
         ({"Scale_Factor": 0.0}, "dataset.cube_key=SERC/Reflectance/Reflectance_Data"),
         ({"Scale_Factor": "much"}, "no positive number"),
+        ({"Scale_Factor": 1e-45}, "no positive number"),
         ({"cube": np.ones((6, 7), np.int16)}, r"has the shape \(6, 7\) where rows, columns, bands"),
         ({"wavelength": (400.0, 500.0)}, r"has the shape \(2,\) for the 5 bands"),
     ],
@@ -488,6 +508,7 @@ def test_neon_products_that_are_no_use(tmp_path: Path, changed: dict[str, Any], 
         ({"epsg": "1"}, "EPSG:1 is unknown"),
         ({"epsg": None}, "EPSG: is unknown"),
         ({"epsg": "UTM"}, "EPSG:UTM is unknown"),
+        ({"epsg": "3" * 5000}, "EPSG:33333333333333333333 is unknown"),
     ],
 )
 def test_neon_products_that_lie_nowhere_are_read(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
@@ -503,6 +524,13 @@ def test_neon_products_that_say_less(tmp_path: Path) -> None:
     rows, values = seen(write_neon(tmp_path / "a.h5", map_info=shifted + ", rotation=0", Data_Ignore_Value=None))
     assert rows.georeference is not None and rows.georeference.transform == pytest.approx(NORTH)
     assert values[5, 6].tolist() == pytest.approx([-0.9999] * 5)  # nothing says that it is no reflectance
+
+
+@pytest.mark.parametrize("kind", ["i4", "f8", "u2", "f4"])
+def test_neon_numbers_of_other_types(tmp_path: Path, kind: str) -> None:
+    rows, values = seen(write_neon(tmp_path / "a.h5", cube=CUBE.astype(kind), Data_Ignore_Value=None))
+    assert values.dtype == rows.dtype == np.float32
+    assert np.allclose(values[:5], CUBE[:5] / 10000)
 
 
 def test_a_file_that_only_looks_like_one_of_neon_is_any_hdf5_file(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 import errno
 import fcntl
+import io
 import math
 import os
 import struct
 import warnings
 import zlib
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,13 @@ import scipy.io
 from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
+from hsi_al.scenes.__main__ import main as describe
 from hsi_al.scenes.arrays import reading
 from hsi_al.scenes.custom import Reading, load_custom_scene
+from hsi_al.scenes.formats import hdf5
 from hsi_al.scenes.readers import loaded_rows, opened_rows, read_array
 from hsi_al.scenes.scene import is_scene_file, load_scene, save_scene
+from hsi_al.scenes.stored import reordered
 from tests.conftest import CommandLine, tiny_arrays
 from tests.fakes import fake_cube, fake_ground_truth, fake_scene, real_file, write_hdf5, write_matlab5, write_matlab73
 
@@ -641,7 +646,9 @@ NM = np.linspace(400, 2400, 5)
         ("WL", NM.astype(np.uint16), (400, 900, 1400, 1900, 2400)),
         ("bandCentres", NM[::-1].copy(), (2400, 1900, 1400, 900, 400)),
         ("wavelengths", NM[:4], None),  # as many as there are bands?
-        ("wavelengths", np.arange(5.0), None),
+        ("wavelengths", np.arange(1, 6.0), None),  # numbers of the bands
+        ("lambda", np.full(5, 0.5), None),
+        ("lambda", NM > 1000, None),
         ("wavelengths_of_lamp", NM, None),
         ("spectrum", NM, None),
     ],
@@ -650,35 +657,77 @@ def test_wavelengths_beside_the_cube(
     tmp_path: Path, write: Any, key: str, values: np.ndarray, expected: tuple[float, ...] | None
 ) -> None:
     path = write(tmp_path / ("a.h5" if write is write_hdf5 else "a.mat"), {"cube": CUBE, key: values[None]})
-    rows = loaded_rows(path, "cube")
+    rows = reordered(loaded_rows(path, "cube"), "HWB")
     assert rows.wavelengths == (expected and pytest.approx(expected))
     with opened_rows(path, "cube") as opened:
-        assert opened.wavelengths == rows.wavelengths and opened.notices == rows.notices
-    told = [notice for notice in rows.notices if f"the array {key!r}" in notice]
-    assert [notice.startswith("Warning") for notice in told] == (
-        [False] if expected else [True] if key == "wavelengths" and len(values) == 5 else []
-    )
+        found = reordered(opened, "HWB")
+        assert found.wavelengths == rows.wavelengths and found.notices == rows.notices
+    assert len([notice for notice in rows.notices if f"the array {key!r} names no unit" in notice]) == bool(expected)
     scene = load_custom_scene("field", path, "cube", reading=Reading(bands=[[800, 2000]] if expected else None))
     assert scene.n_bands == (3 if expected else 5)
 
 
 def test_wavelengths_of_several_arrays_or_of_another_axis_are_not_taken(tmp_path: Path) -> None:
     path = write_hdf5(tmp_path / "a.h5", {"cube": CUBE, "wavelength": NM, "group/wl": NM})
-    assert loaded_rows(path, "cube").wavelengths is None
+    assert reordered(loaded_rows(path, "cube"), "HWB").wavelengths is None
     path = write_hdf5(tmp_path / "a.h5", {"group/cube": CUBE, "group/wl": NM})
     assert load_custom_scene("field", path, "group/cube").wavelengths is not None
     assert load_custom_scene("field", path, "group/cube", reading=Reading(axes="BHW")).wavelengths is None
     path = write_hdf5(tmp_path / "a.h5", {"cube": CUBE.transpose(2, 0, 1), "wl": NM})
     scene = load_custom_scene("field", path, "cube", reading=Reading(axes="BHW"))
     assert scene.wavelengths is not None and scene.wavelengths.tolist() == NM.tolist()
+    assert "wavelengths  400 to 2400 nm" not in told_of(path)
+    scene = load_custom_scene("field", path, "cube")  # taken as rows, columns, bands
+    assert scene.wavelengths is None and not any("'wl'" in notice for notice in scene.notices)
     path = write_hdf5(tmp_path / "a.h5", {"truth": np.ones((4, 5), int), "wl": NM})
     assert loaded_rows(path, "truth").wavelengths is None
+
+
+def told_of(path: Path) -> str:
+    """What `hsi_al.scenes` prints about a file."""
+    with redirect_stdout(io.StringIO()) as said:
+        assert describe([str(path)]) == 0
+    return said.getvalue()
+
+
+def test_the_description_of_a_cube_of_fewer_bands_than_rows(tmp_path: Path) -> None:
+    cube = np.zeros((24, 26, 6), np.uint16)
+    cube[:] = np.arange(1, 7)
+    said = told_of(write_hdf5(tmp_path / "a.h5", {"cube": cube, "wavelength": 400.0 + np.arange(6)}))
+    assert "wavelengths  400 to 405 nm" in said
+    said = told_of(write_hdf5(tmp_path / "a.h5", {"cube": cube.transpose(2, 0, 1), "wavelength": 400.0 + np.arange(6)}))
+    assert "wavelengths  unknown" in said
+    assert "nm" not in told_of(write_hdf5(tmp_path / "a.h5", {"cube": cube, "wavelength": 400.0 + np.arange(24)}))
+
+
+@pytest.mark.parametrize(
+    ("unit", "values", "expected"),
+    [
+        ("nm", NM / 1000, NM / 1000),
+        (np.bytes_("Angstrom"), NM * 10, NM),
+        (np.array(["um"], object), NM / 1000, NM),
+        ("cm-1", 1e7 / NM, NM),
+        ("", NM / 1000, NM),
+        ("apples", NM, None),
+    ],
+)
+def test_the_unit_of_wavelengths_beside_the_cube(
+    tmp_path: Path, unit: object, values: np.ndarray, expected: np.ndarray | None
+) -> None:
+    path = write_hdf5(tmp_path / "a.h5", {"cube": CUBE, "wavelength": values})
+    with h5py.File(path, "r+") as file:
+        file["wavelength"].attrs["units"] = unit
+    rows = reordered(loaded_rows(path, "cube"), "HWB")
+    assert rows.wavelengths == (None if expected is None else pytest.approx(expected.tolist()))
+    assert [notice[:7] == "Warning" for notice in rows.notices] == (
+        [True] if expected is None else [False][bool(unit) :]
+    )
 
 
 # Names of classes
 
 
-def test_names_beside_a_map_in_hdf5(tmp_path: Path) -> None:
+def test_names_beside_a_map_in_hdf5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     truth = tiny_arrays()[1].astype(np.uint8)
     names = {2: "Wiese", 5: "Äcker", 9: "forêt"}
 
@@ -697,6 +746,17 @@ def test_names_beside_a_map_in_hdf5(tmp_path: Path) -> None:
     assert found("map", good[0], np.array([*map(str.encode, good[1])], "S9")) == names
     assert found("map", good[0], np.array([b"a", b"\xff", b"c"])) == {2: "a", 5: "\ufffd", 9: "c"}
     assert found("cube", *good) is None
+    assert found("map", good[0], np.array([b"a\0b", b"c", b"d"], "S3")) == {2: "ab", 5: "c", 9: "d"}
+    assert found("map", good[0], ["corn", "corn", "oats"]) is None
+    assert found("map", [2, 2, 9], good[1]) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(hdf5, "MOST_TEXT", 17)  # "Wiese", "Äcker" and "forêt" take 17 bytes
+        assert found("map", *good) == names
+        patch.setattr(hdf5, "MOST_TEXT", 16)
+        assert found("map", *good) is None
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["map"], file["label_values"], file["class_names/2"] = truth, good[0], "Wiese"
+    assert loaded_rows(tmp_path / "a.h5", "map").class_names is None
     for values, texts in ((None, good[1]), (good[0], None), (good[0], good[1][:2]), (good[0], [1, 2, 3]), ([], [])):
         assert found("map", values, texts) is None
     for link in (h5py.SoftLink("/nowhere"), h5py.ExternalLink("/etc/passwd", "/")):

@@ -5,6 +5,7 @@ The group `reflectance` holds the cube with its axes bands, northing, easting, a
 reads it; the earlier deliveries are ENVI files. Tried on files built to the published layout only.
 """
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import Format, Rows
 from hsi_al.scenes.formats import hdf5
-from hsi_al.scenes.formats.hdf5 import CHUNK_CACHE, attribute, no_data_in, own_dataset, own_node, values
+from hsi_al.scenes.formats.hdf5 import CHUNK_CACHE, attribute, no_data_in, own_dataset, own_node, text, values
 from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.wavelengths import in_nm
 
@@ -57,7 +58,8 @@ def rows(path: Path, key: str | None) -> Rows:
         def window(lines: slice, columns: slice) -> NDArray[Any]:
             return np.ascontiguousarray(values(path, dataset, {1: lines, 2: columns}).transpose(1, 2, 0))
 
-        centres = in_nm(str(path), [float(value) for value in values(path, wavelengths)], "nm", n_bands)
+        unit = text(attribute(wavelengths, "units")) or "nm"
+        centres = in_nm(str(path), [float(value) for value in values(path, wavelengths)], unit, n_bands)
         where, said = georeference(file, path, height, width)
         return Rows(
             path,
@@ -99,7 +101,7 @@ def georeference(file: h5py.File, path: Path, height: int, width: int) -> tuple[
 def crs_in(file: h5py.File, path: Path) -> str:
     """Return the coordinate reference system of the cube as WKT; an empty text if the file names none."""
     named = text(attribute(own_dataset(file, path, CUBE), "grid_mapping"))
-    for name in (named, *list(file)[:MOST_MAPPINGS]):
+    for name in (named, *filter(lambda name: isinstance(name, str), itertools.islice(file, MOST_MAPPINGS))):
         try:
             # The variable that has these attributes need not hold a value, as `own_dataset` asks for.
             found = [text(attribute(own_node(file, path, name), key)) for key in CRS] if name else []
@@ -108,12 +110,6 @@ def crs_in(file: h5py.File, path: Path) -> str:
         if any(found):
             return next(filter(None, found))
     return ""
-
-
-def text(value: Any) -> str:  # noqa: ANN401
-    """Return an attribute of one text, also as an array; an empty one for anything else."""
-    value = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value if isinstance(value, str) else ""
 
 
 def read(path: Path, key: str | None) -> NDArray[Any]:

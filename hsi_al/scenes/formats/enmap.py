@@ -13,6 +13,7 @@ import math
 import re
 import tarfile
 import zipfile
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -27,8 +28,6 @@ from hsi_al.scenes.formats.raster import Described, Values, library, opened, ras
 from hsi_al.scenes.plain_xml import DAMAGE, tree_in
 from hsi_al.scenes.wavelengths import in_nm
 
-METADATA = re.compile(r"(ENMAP|DESIS).*METADATA\.XML$", re.IGNORECASE)
-IMAGE = re.compile(r"(ENMAP|DESIS).*SPECTRAL_IMAGE(_COG)?\.TIFF?$", re.IGNORECASE)
 MOST_XML, MOST_BANDS = 2**25, 2**12  # bytes; those of real products have about a million
 BACKGROUND = -32768.0
 PACKED = (".zip", ".tar")
@@ -51,23 +50,21 @@ class Mission(NamedTuple):
     gain: str
     offset: str
 
+    def sorted_out(self, names: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Return which names are those of metadata files and of images of this mission."""
+        endings = (r"METADATA\.XML", r"SPECTRAL_IMAGE(_COG)?\.TIFF?")
+        wanted = [re.compile(f"(.*/)?{self.name}[^/]*{ending}", re.IGNORECASE) for ending in endings]
+        every = sorted(names)
+        return [name for name in every if wanted[0].fullmatch(name)], [n for n in every if wanted[1].fullmatch(n)]
+
 
 ENMAP = Mission("EnMAP", "bandID", "GainOfBand", "OffsetOfBand")
 DESIS = Mission("DESIS", "band", "gainOfBand", "offsetOfBand")
 
 
-def mission_of(name: str) -> Mission:
-    """Return the mission of a metadata file or an image, given its name."""
-    return DESIS if name.rpartition("/")[2].upper().startswith("DESIS") else ENMAP
-
-
-def files_in(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the metadata files and the images in a folder, by name."""
-    names = sorted(place for place in folder.iterdir() if place.is_file())
-    return (
-        [place for place in names if METADATA.fullmatch(place.name)],
-        [place for place in names if IMAGE.fullmatch(place.name)],
-    )
+def files_in(mission: Mission, folder: Path) -> tuple[list[str], list[str]]:
+    """Return the names of the metadata files and of the images in a folder."""
+    return mission.sorted_out(place.name for place in folder.iterdir() if place.is_file())
 
 
 def members_of(path: Path) -> dict[str, int]:
@@ -81,50 +78,33 @@ def members_of(path: Path) -> dict[str, int]:
     return {}
 
 
-def packed_in(path: Path) -> tuple[list[str], list[str]]:
-    """Return the metadata files and the images in an archive, by name."""
-    names = sorted(members_of(path))
-    base = {name: name.rpartition("/")[2] for name in names}
-    return (
-        [name for name in names if METADATA.fullmatch(base[name])],
-        [name for name in names if IMAGE.fullmatch(base[name])],
-    )
-
-
-def is_packed(path: Path) -> bool:
+def is_packed(mission: Mission, path: Path) -> bool:
     """Return whether a path is an archive with a product in it."""
-    return path.suffix.lower() in PACKED and path.is_file() and any(packed_in(path))
+    return path.suffix.lower() in PACKED and path.is_file() and any(mission.sorted_out(members_of(path)))
 
 
-def mission_at(path: Path) -> Mission | None:
-    """Return whose product a path is: its folder, archive, metadata, or its image with the metadata beside it."""
-    if is_packed(path):
-        names = [*itertools.chain(*packed_in(path))]
-    elif path.is_dir():
-        names = [file.name for file in itertools.chain(*files_in(path))]
-    else:
-        found = METADATA.fullmatch(path.name) or (IMAGE.fullmatch(path.name) and files_in(path.parent)[0])
-        names = [path.name] if found else []
-    return mission_of(names[0]) if names else None
+def is_product(mission: Mission, path: Path) -> bool:
+    """Return whether a path is a product: its folder, archive, metadata, or its image with metadata beside it."""
+    if is_packed(mission, path):
+        return True
+    if path.is_dir():
+        return any(files_in(mission, path))
+    metadata, images = mission.sorted_out([path.name])
+    return bool(metadata or (images and files_in(mission, path.parent)[0]))
 
 
-def is_product_of(mission: Mission, path: Path) -> bool:
-    """Return whether a path is a product of a mission."""
-    return mission_at(path) == mission
-
-
-def files_of(path: Path) -> tuple[Path, Path]:
+def files_of(mission: Mission, path: Path) -> tuple[Path, Path]:
     """Return metadata and image of a product.
 
     Raises:
         SceneError: One of them is missing, or there are several products.
     """
-    metadata, images = files_in(path if path.is_dir() else path.parent)
+    folder, name = path if path.is_dir() else path.parent, mission.name
+    metadata, images = files_in(mission, folder)
     if not path.is_dir():  # of several products in the folder the one that is named
         product = path.name.upper().partition("-METADATA")[0].partition("-SPECTRAL_IMAGE")[0]
-        metadata = [place for place in metadata if place.name.upper().startswith(product)]
-        images = [place for place in images if place.name.upper().startswith(product)]
-    name = mission_of((*metadata, *images, path)[0].name).name
+        metadata = [file for file in metadata if file.upper().startswith(product)]
+        images = [file for file in images if file.upper().startswith(product)]
     for found, what in ((metadata, "METADATA.XML"), (images, "SPECTRAL_IMAGE.TIF")):
         if not found:
             raise SceneError(
@@ -132,26 +112,26 @@ def files_of(path: Path) -> tuple[Path, Path]:
             )
         if len(found) > 1:
             raise SceneError(f"{path} holds several {name} products; name the ...METADATA.XML of one of them.")
-    return metadata[0], images[0]
+    return folder / metadata[0], folder / images[0]
 
 
-def content_of(path: Path) -> tuple[Path, bytes | None, Path]:
+def content_of(mission: Mission, path: Path) -> tuple[Path, bytes | None, Path]:
     """Return the place of the metadata, their content (None = too large), and where GDAL finds the image.
 
     Raises:
         SceneError: One of the two is missing, or there are several products.
     """
-    if not is_packed(path):
-        metadata, beside = files_of(path)
+    if not is_packed(mission, path):
+        metadata, beside = files_of(mission, path)
         return metadata, metadata.read_bytes() if metadata.stat().st_size <= MOST_XML else None, beside
-    found = packed_in(path)
-    name = mission_of((*found[0], *found[1])[0]).name
+    members, name = members_of(path), mission.name
+    found = mission.sorted_out(members)
     for names, what in zip(found, ("METADATA.XML", "SPECTRAL_IMAGE.TIF"), strict=True):
         if len(names) != 1:
             has = f"several {name} products" if names else f"a product of {name} without its {name.upper()}...{what}"
             raise SceneError(f"{path} holds {has}; unpack it, and name the ...METADATA.XML of one product.")
     (text,), (image_name,) = found
-    small, content = members_of(path)[text] <= MOST_XML, None
+    small, content = members[text] <= MOST_XML, None
     if path.suffix.lower() == ".zip":
         if small:
             with zipfile.ZipFile(path) as packed, packed.open(text) as member:
@@ -189,13 +169,13 @@ def tree_of(path: Path, content: bytes | None) -> ElementTree.Element:
         raise SceneError(f"{path} is no readable XML ({cause}); download it again.") from error
 
 
-def described(path: Path, content: bytes | None, n_bands: int) -> Described:
-    """Return what the metadata, a file with this content and of this name, say about the bands of the image.
+def described(mission: Mission, path: Path, content: bytes | None, n_bands: int) -> Described:
+    """Return what the metadata, a file with this content, say about the bands of the image.
 
     Raises:
         SceneError: They describe another number of bands, or one without wavelength or gain.
     """
-    root, mission = tree_of(path, content), mission_of(path.name)
+    root = tree_of(path, content)
     bands = root.findall(f"specific/bandCharacterisation/{mission.band}")
     if len(bands) != n_bands:
         raise SceneError(
@@ -241,26 +221,26 @@ def bad_bands(root: ElementTree.Element, n_bands: int) -> tuple[int, ...]:
     return tuple(sorted(bad))
 
 
-def rows(path: Path, key: str | None) -> Rows:
+def rows(mission: Mission, path: Path, key: str | None) -> Rows:
     """Open the image for reading in windows; a key is ignored.
 
     Raises:
         SceneError: A file of the product is missing or damaged, or rasterio isn't installed.
     """
     library(path)
-    metadata, content, image = content_of(path)
+    metadata, content, image = content_of(mission, path)
     dataset = opened(image if image.exists() else path, image, drivers=["GTiff"])
     try:
-        about = described(metadata, content, dataset.count)
+        about = described(mission, metadata, content, dataset.count)
         return raster_rows(path, dataset, range(dataset.count), about)
     except BaseException:
         dataset.close()
         raise
 
 
-def read(path: Path, key: str | None) -> NDArray[Any]:
+def read(mission: Mission, path: Path, key: str | None) -> NDArray[Any]:
     """Read the whole image, (H, W, B)."""
-    with rows(path, key) as found:
+    with rows(mission, path, key) as found:
         return found.source(slice(None), slice(None))
 
 
@@ -275,7 +255,15 @@ def refuse(path: Path, key: str | None) -> NoReturn:
 
 FORMATS = (
     *(
-        Format(ANY, read, rows, partial(is_product_of, mission), order=-10, folders=True, title=f"{mission.name} L2A")
+        Format(
+            ANY,
+            partial(read, mission),
+            partial(rows, mission),
+            partial(is_product, mission),
+            order=-10,
+            folders=True,
+            title=f"{mission.name} L2A",
+        )
         for mission in (ENMAP, DESIS)
     ),
     Format(ANY, refuse, refuse, lambda path: path.suffix.lower() in ARCHIVES),

@@ -31,7 +31,7 @@ NO_DATA = ("_FillValue", "missing_value", "NoData")
 # A dataset that claims more than this, and more than so many times what is stored, was never written.
 LARGE_BYTES, MOST_PACKED = 2**34, 5000
 CELL = re.compile(r"(.+?)[{(](\d{1,9})[})]")
-MOST_NAMES = 65_536  # of classes
+MOST_NAMES, MOST_NAME, MOST_TEXT = 2**16, 1000, 2**24  # classes, bytes of a name, and of all
 MOST_CELLS = 100  # of a cell array that are listed
 HEAP, MOST_SCANNED = b"GCOL\x01\0\0\0", 2**30
 
@@ -82,7 +82,7 @@ def class_names(file: h5py.File, path: Path, dataset: h5py.Dataset) -> dict[int,
     """Return the names of the values of a map, as this package writes them: `label_values`, `class_names` beside it.
 
     Returns:
-        The names; None where there are none, or no such pair of lists.
+        The names; None where there are none, no such pair of lists, or two classes of one name.
     """
     keys = [f"{dataset.parent.name.strip('/')}/{name}".strip("/") for name in ("label_values", "class_names")]
     if not all(isinstance(file.get(key, getlink=True), h5py.HardLink) for key in keys):
@@ -92,9 +92,16 @@ def class_names(file: h5py.File, path: Path, dataset: h5py.Dataset) -> dict[int,
         if not 0 < numbers.size == texts.size <= MOST_NAMES or numbers.dtype.kind not in "iu":
             return None
         require_sound_heaps(path)
-        names = (text.decode("utf-8", "replace") for text in values(path, texts).tolist())
-        return dict(zip(values(path, numbers).tolist(), names, strict=True))
-    except (SceneError, ValueError, TypeError, AttributeError, OSError):
+        names, left = list[str](), MOST_TEXT
+        for place in range(texts.size):  # one by one: many may be one long text in the file
+            name = texts[place]
+            left -= len(name)
+            if left < 0:
+                return None
+            names.append(name[:MOST_NAME].decode("utf-8", "replace").replace("\0", ""))
+        found = dict(zip(values(path, numbers).tolist(), names, strict=True))
+        return found if len(set(names)) == len(found) == len(names) else None
+    except (SceneError, LookupError, ValueError, TypeError, AttributeError, OSError, RuntimeError, MemoryError):
         return None
 
 
@@ -240,6 +247,19 @@ def variables(path: Path) -> list[Variable]:
     """List the arrays of a file."""
     with h5py.File(path, "r") as file:
         return listed(file, path)
+
+
+def unit(path: Path, key: str) -> str:
+    """Return the unit of an array by its attribute `units` or `unit`; "" without one."""
+    with h5py.File(path, "r") as file:
+        dataset = own_dataset(file, path, key)
+        return next(filter(None, (text(attribute(dataset, name)) for name in ("units", "unit"))), "")
+
+
+def text(value: Any) -> str:  # noqa: ANN401
+    """Return an attribute of one text, also as an array; an empty one for anything else."""
+    value = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value if isinstance(value, str) else ""
 
 
 def own_dataset(file: h5py.File, path: Path, key: str) -> h5py.Dataset:
@@ -428,7 +448,7 @@ def values(path: Path, dataset: h5py.Dataset, window: Mapping[int, slice] | None
 
 
 FORMATS = (
-    Format((".mat",), read, rows, is_hdf5, order=-1, title="MATLAB 7.3", variables=variables),
+    Format((".mat",), read, rows, is_hdf5, order=-1, title="MATLAB 7.3", variables=variables, unit=unit),
     Format((".nc", ".nc4"), refuse_classic, refuse_classic, is_classic, order=-1),
-    Format(SUFFIXES, read, rows, title="HDF5", variables=variables),
+    Format(SUFFIXES, read, rows, title="HDF5", variables=variables, unit=unit),
 )

@@ -26,7 +26,7 @@ from hsi_al.scenes.wavelengths import Centres, in_nm
 CUBE, CENTRES, PLACE = "Reflectance_Data", "Metadata/Spectral_Data/Wavelength", "Metadata/Coordinate_System"
 WINDOW = re.compile(r"Band_Window_\d+_Nanometers")
 MOST_SITES = 8  # groups that are looked into
-MOST_TEXT = 2**16
+MOST_TEXT, MOST_DIGITS = 2**16, 10
 
 
 def reflectance_in(file: h5py.File, path: Path) -> str | None:
@@ -65,7 +65,7 @@ def rows(path: Path, key: str | None) -> Rows:
         if dataset.ndim != 3 or dataset.dtype.kind not in "iuf":
             raise SceneError(f"{path}: {CUBE} has the shape {dataset.shape} where rows, columns, bands are needed.")
         scale, ignored = (number(attribute(dataset, name)) for name in ("Scale_Factor", "Data_Ignore_Value"))
-        if scale is None or not (math.isfinite(scale) and scale > 0):
+        if scale is None or not 1e-9 < scale < math.inf:
             raise SceneError(
                 f"{path}: the attribute Scale_Factor of {CUBE} is missing or no positive number; download it again, or "
                 f"take the stored numbers: dataset.cube_key={place}/{CUBE}."
@@ -76,12 +76,11 @@ def rows(path: Path, key: str | None) -> Rows:
             shape = [
                 len(range(*part.indices(size))) for part, size in zip((lines, columns), dataset.shape, strict=False)
             ]
-            n_values = math.prod(shape) * dataset.shape[2]
-            require_memory(
-                path, (*shape, dataset.shape[2]), 7 * n_values, "set dataset.in_memory=false, or free memory"
-            )
+            shape.append(dataset.shape[2])
+            n_bytes = math.prod(shape) * (dataset.dtype.itemsize + 5)  # stored numbers, result and mask
+            require_memory(path, shape, n_bytes, "set dataset.in_memory=false, or free memory")
             stored = values(path, dataset, {0: lines, 1: columns})
-            result = stored * factor
+            result: NDArray[np.float32] = np.multiply(stored, factor, dtype=np.float32, casting="same_kind")
             if ignored is not None:
                 result[stored == ignored] = np.nan
             return result
@@ -145,7 +144,7 @@ def georeference(file: h5py.File, path: Path, place: str, notices: list[str]) ->
             f"Warning: {path}: {place}/Map_Info is no upright grid, so maps of it lie nowhere: {text[:200]!r}."
         )
         return None
-    crs = wkt_of_epsg(path, int(code)) if code.isdecimal() else None
+    crs = wkt_of_epsg(path, int(code)) if code.isdecimal() and len(code) < MOST_DIGITS else None
     if crs is None:
         notices.append(
             f"Warning: {path}: the system EPSG:{code[:20]} is unknown, or rasterio isn't installed; maps of it lie "
