@@ -7,7 +7,7 @@ holds the old or the new file, whole. That holds where the file system keeps its
 import errno
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +39,11 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def storable(texts: Iterable[str]) -> list[str]:
+    """Return texts as HDF5 can hold them: without NUL, and with `?` for a surrogate, which is no character."""
+    return [text.replace("\0", "").encode("utf-8", "replace").decode("utf-8") for text in texts]
 
 
 def sync_folder(folder: Path) -> None:

@@ -25,7 +25,7 @@ from hsi_al.active.meta import command_line, git_commit
 from hsi_al.cli.console import complain, guarded
 from hsi_al.config.kept import load_kept
 from hsi_al.errors import ConfigurationError, SceneError, left_out
-from hsi_al.files import replacing_hdf5
+from hsi_al.files import replacing_hdf5, storable
 from hsi_al.manifest import reading
 from hsi_al.methods.base import predicted_map
 from hsi_al.methods.registry import build_learner, require_network, settings_of
@@ -310,7 +310,7 @@ def write_prediction(
     kind = np.result_type(class_map, np.uint16)
     with replacing_hdf5(output / "class_map.h5") as file:
         file.create_dataset("class_map", data=class_map.astype(kind, copy=False), compression="gzip")
-        file["label_values"], file["class_names"] = list(names), list(names.values())
+        file["label_values"], file["class_names"] = list(names), storable(names.values())
         file.attrs["cube_file"] = str(cube_file.resolve())
     title = f"{cube_file.stem}, by {meta['title']}"
     written = [output / "class_map.h5"]

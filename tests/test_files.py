@@ -1,10 +1,13 @@
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hsi_al.files import replacing
+from hsi_al.files import replacing, storable
+from hsi_al.scenes.scene import load_scene, save_scene
+from tests.fakes import fake_scene
 
 
 class Killed(BaseException):
@@ -86,6 +89,14 @@ def test_the_content_is_on_the_disk_before_the_name(tmp_path: Path, monkeypatch:
         temporary.write_text("new")
         assert happened == []
     assert happened == ["fsync", "replace", "fsync"], "the last one is the folder's"
+
+
+def test_texts_that_hdf5_cannot_hold(tmp_path: Path) -> None:
+    assert storable(["Wiese", "", "a\0b\0", "a\udce9", "森"]) == ["Wiese", "", "ab", "a?", "森"]
+    scene = fake_scene()
+    names = {1: "a\0b", 3: "a\udce9", 10: "森"}
+    save_scene(replace(scene, class_names=names), tmp_path / "a.h5")
+    assert load_scene(tmp_path / "a.h5").class_names == {1: "ab", 3: "a?", 10: "森"}
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:

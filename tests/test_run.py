@@ -14,14 +14,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from hsi_al import manifest
 from hsi_al.acquisition.registry import acquisitions
 from hsi_al.active.run_directory import RunDirectory, locked
 from hsi_al.predict import main as predict_main
 from hsi_al.report.__main__ import main as main_of_report
+from hsi_al.report.run_checks import check_run
 from hsi_al.scenes.scene import Scene, save_scene
-from tests.conftest import CommandLine, tiny_arrays
+from tests.conftest import CommandLine, tiny_arrays, unfinish
 from tests.processes import start, wait_for
 
 TINY_RUN = Path("outputs/main/tiny/deep-lenet/entropy/smoke-paper/seed=0")
@@ -174,6 +176,46 @@ def test_a_run_that_is_given_more_rounds_can_be_killed_at_any_moment(
     assert command_line(*tiny_scene, killed, "protocol.rounds=2").code == 0
     assert pool_arrays(tmp_path / "killed") == pool_arrays(tmp_path / "whole")
     assert curve_without_seconds(tmp_path / "killed") == curve_without_seconds(tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_maps_of_the_shorter_run_are_gone_once_it_continues(
+    command_line: CommandLine, tiny_scene: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped = [*tiny_scene, "protocol.full_map=true", "hydra.run.dir=run"]
+    assert command_line(*mapped, "protocol.rounds=1").code == 0
+    run, maps = Path("run"), ("predictions.h5", "map.tif", "figures/map.png")
+    for name in maps:
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "write_round", lambda *_, **__: (_ for _ in ()).throw(OSError("killed")))
+        stopped = command_line(*mapped, "protocol.rounds=2")
+    assert stopped.code == 2 and "was finished with round 1 and goes on to round 2" in stopped.out
+    assert not any((run / name).exists() for name in maps)
+    check_run(run, weights=True)
+    again = command_line(*mapped, "protocol.rounds=2")
+    assert again.code == 0, again.err
+    assert (run / "predictions.h5").exists()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_run_of_an_earlier_version_without_its_dropout_masks(
+    command_line: CommandLine, tiny_scene: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masked = [*tiny_scene, "acquisition=bald", "acquisition.draws=4", "backbone.dropout=0.3", "hydra.run.dir=run"]
+    save = torch.save
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", lambda state, file: save({key: state[key] for key in ("weights", "limits")}, file))
+        assert command_line(*masked, "protocol.rounds=1", "protocol.full_map=true").code == 0
+    before = {path.name: path.read_bytes() for path in Path("run").iterdir() if path.is_file()}
+    more = command_line(*masked, "protocol.rounds=2", "protocol.full_map=true")
+    assert more.code == 2 and "which didn't keep the dropout masks that acquisition=bald asks by" in more.err
+    assert {path.name: path.read_bytes() for path in Path("run").iterdir() if path.is_file()} == before
+    unfinish(Path("run"))  # killed before its map, which needs no masks
+    assert command_line(*masked, "protocol.rounds=1", "protocol.full_map=true").code == 0
+    asked = ["protocol.labels_from=run", "acquisition=margin", "hydra.run.dir=another", "protocol.rounds=1"]
+    assert command_line(*tiny_scene, *asked).code == 0  # as the sentence says
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -440,6 +482,18 @@ def test_deleted_pictures_are_drawn_again(command_line: CommandLine, tiny_scene:
         picture.unlink()
     assert "learning_curve.png" in command_line(*tiny_scene).out
     assert (TINY_RUN / "figures" / "learning_curve.png").exists()
+
+
+def test_a_sweep_over_rounds_needs_folders_of_its_own(
+    command_line: CommandLine, tiny_scene: list[str], tmp_path: Path
+) -> None:
+    swept = [*tiny_scene, "-m", "protocol.rounds=0,1"]
+    outcome = command_line(*swept)
+    assert outcome.code == 2 and "protocol.rounds=0,1 gives runs that share a folder" in outcome.err
+    assert not (tmp_path / "outputs").exists()
+    outcome = command_line(*swept, "hydra.sweep.subdir=${protocol.rounds}")
+    assert outcome.code == 0, outcome.err
+    assert [len(curve_without_seconds(Path("outputs") / rounds)) for rounds in "01"] == [1, 2]
 
 
 def test_a_sweep_with_an_unknown_option_runs_nothing(command_line: CommandLine, tiny_scene: list[str]) -> None:

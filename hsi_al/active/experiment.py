@@ -27,7 +27,7 @@ from hsi_al.config.schema import Config, name_with_labels, name_with_wrappers
 from hsi_al.errors import HsiAlError, RunDirectoryError, SceneError, left_out
 from hsi_al.files import replacing
 from hsi_al.manifest import read_manifest
-from hsi_al.methods.base import Estimate
+from hsi_al.methods.base import Estimate, HasDraws
 from hsi_al.methods.registry import check_method
 from hsi_al.randomness import generator
 from hsi_al.report.run_checks import check_data, check_labels, check_queries, check_run
@@ -212,6 +212,12 @@ class Experiment:
         latest, unasked = parts.first_round - 1, parts.unasked
         if latest >= 0 and learner.keeps_state and (learner.warm or latest == rounds or unasked):
             learner.load(parts.records.weights(latest))
+        if unasked and parts.asker is None and isinstance(learner, HasDraws) and learner.draws_are_lost:
+            raise RunDirectoryError(
+                f"{self.path} was finished by an earlier version, which didn't keep the dropout masks that "
+                f"acquisition={config.acquisition.name} asks by, so it can't be given more rounds; begin another run "
+                f"with its labels: protocol.labels_from='{self.path}' in another hydra.run.dir."
+            )
         estimate = self.ranks.from_first(self.begin)
         again = (latest == rounds and config.protocol.full_map) or (unasked and parts.asker is None)
         if again and not learner.keeps_state:
@@ -255,7 +261,13 @@ class Experiment:
         self.parts.records.remove_leftovers(self.parts.first_round)
         if self.parts.first_round:  # a finished run mustn't be kept with more rounds than it has
             self.meta.write("running")
-        self.parts.records.write_config(to_yaml(self.config), self.data)
+        goes_on = self.parts.first_round <= self.parts.rounds
+        if self.parts.unasked:
+            self.console.print(
+                f"{short_path(self.path)} was finished with round {self.parts.first_round - 1} and goes on to round "
+                f"{self.parts.rounds}; its maps are made anew at the end."
+            )
+        self.parts.records.write_config(to_yaml(self.config), self.data, goes_on)
         self.meta.write("running")
         return announce(self.console, self.parts, self.threads)
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hsi_al.active.curve import RoundRecord
 from hsi_al.active.records import Records
 from hsi_al.errors import PoolError, RunDirectoryError
-from hsi_al.files import replacing
+from hsi_al.files import replacing, storable
 from hsi_al.manifest import ANEW, Manifest, digest, read_manifest, reading, replace_files, sealed
 from hsi_al.methods.base import Learner
 from hsi_al.pool.label_pool import LabelPool
@@ -29,6 +29,11 @@ Ids = NDArray[np.int64]
 Labels = NDArray[np.integer[Any]]
 ROUND_FILES = ("meta.json", "curve.csv", "confusion.h5", "pool.h5")
 LISTED = ("config.yaml", "confusion.h5", "curve.csv", "pool.h5", "predictions.h5")  # in manifest.json, beside weights
+# What a finished run holds of its last round: the maps.
+MAPS = (
+    *("predictions.h5", "map.tif", "map.tif.aux.xml", "map.qml", "uncertainty.tif", "labels.gpkg", "report.html"),
+    *("figures/map.png", "figures/query_map.png"),
+)
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP)  # what file systems without locks answer
 PACKED: dict[str, Any] = {"compression": "gzip", "fletcher32": True}
 
@@ -138,10 +143,21 @@ class RunDirectory(Records):
         with replacing(self.path / "meta.json") as temporary:
             temporary.write_text(sealed(meta), encoding="utf-8")
 
-    def write_config(self, text: str, data: dict[str, str]) -> None:
-        """Replace config.yaml, and list all files of the run and the checksums of its data in manifest.json."""
+    def write_config(self, text: str, data: dict[str, str], goes_on: bool = False) -> None:
+        """Replace config.yaml, and list all files of the run and the checksums of its data in manifest.json.
+
+        Args:
+            text: Content of config.yaml.
+            data: Checksums of the scene.
+            goes_on: Whether rounds are still to come, so that maps, which a shorter run left, are removed.
+        """
         changed: dict[str, Any] = {} if exists(self.path / "pool.h5") else {"counts": []}
-        replace_files(self.path, {"config.yaml": text.encode()}, self._listed(), data=data, **changed)
+        listed = self._listed()
+        if goes_on:
+            listed.pop("predictions.h5", None)
+        replace_files(self.path, {"config.yaml": text.encode()}, listed, data=data, **changed)
+        for name in MAPS if goes_on else ():
+            (self.path / name).unlink(missing_ok=True)
 
     def _listed(self) -> dict[str, list[str | None]]:
         """Return the entries of the manifest for the files that exist; an earlier version may have listed none."""
@@ -174,7 +190,10 @@ class RunDirectory(Records):
         maps = {"class_map": class_map, "ground_truth": ground_truth}
         maps |= {} if filtered is None else {"filtered_map": filtered}
         arrays = {name: values.astype(kind, copy=False) for name, values in maps.items()}
-        known = {"label_values": np.array([*names]), "class_names": np.array([*names.values()], h5py.string_dtype())}
+        known = {
+            "label_values": np.array([*names]),
+            "class_names": np.array(storable(names.values()), h5py.string_dtype()),
+        }
         replace_files(self.path, {"predictions.h5": packed({**arrays, "rgb": rgb, **known}, {"compression": "gzip"})})
 
     def _read_rounds(self, next_round: int) -> None:

@@ -214,6 +214,12 @@ def check_sweep(overrides: Sequence[Override], config_dir: str | None = None) ->
                 "leave out -m, or leave out trainer.devices: hydra/launcher=concurrent spreads jobs over devices."
             )
         value = override.value()
+        if override.key_or_group == "protocol.rounds" and override.is_sweep_override() and not named_folders(overrides):
+            raise ConfigurationError(
+                f"{override.input_line} gives runs that share a folder, where each would continue the one before; name "
+                "the largest number alone, whose curve holds the rounds of the others, or give "
+                "'hydra.sweep.subdir=${protocol.rounds}'."
+            )
         if isinstance(value, RangeSweep) and length(value) > MOST_JOBS:
             raise ConfigurationError(f"{override.input_line} gives more than {MOST_JOBS} jobs; shorten it.")
         options = options_of_group(override.key_or_group, config_dir)
@@ -222,6 +228,11 @@ def check_sweep(overrides: Sequence[Override], config_dir: str | None = None) ->
         for name in override.sweep_string_iterator():
             if name not in options:
                 raise ConfigurationError(no_option(override.key_or_group, name, options))
+
+
+def named_folders(overrides: Sequence[Override]) -> bool:
+    """Return whether the user says himself where the runs of a multirun lie."""
+    return any(str(override.key_or_group).startswith("hydra.sweep.") for override in overrides)
 
 
 def length(sweep: RangeSweep) -> float:

@@ -120,6 +120,17 @@ class HasFeatures(Protocol):
 
 
 @runtime_checkable
+class HasDraws(Protocol):
+    """A learner whose outputs depend on draws that a state saved by an earlier version lacks.
+
+    Attributes:
+        draws_are_lost: Whether the state that was loaded lacks the draws of its round.
+    """
+
+    draws_are_lost: bool
+
+
+@runtime_checkable
 class HasDoubts(Protocol):
     """A learner that may know which of its labels the others don't support."""
 

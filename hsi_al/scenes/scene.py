@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hsi_al.config.schema import DatasetConfig
 from hsi_al.errors import SceneError
-from hsi_al.files import replacing_hdf5
+from hsi_al.files import replacing_hdf5, storable
 from hsi_al.scenes.arrays import blocks, reading
 from hsi_al.scenes.checks import (
     checked_cube,
@@ -251,7 +251,7 @@ def save_scene(scene: Scene, path: Path) -> None:
     chunks = tuple(min(size, most) for size, most in zip(scene.cube.shape, (256, 256, 8), strict=True))
     packed: dict[str, Any] = {"compression": "gzip", "compression_opts": 9, "shuffle": True, "track_times": False}
     truth = scene.ground_truth.astype(np.min_scalar_type(int(scene.ground_truth.max())))
-    names = np.array(list(scene.class_names.values()), dtype=object)
+    names = np.array(storable(scene.class_names.values()), dtype=object)
     with replacing_hdf5(path) as file:
         file.create_dataset("cube", data=scene.cube, chunks=chunks, **packed)
         file.create_dataset("ground_truth", data=truth, chunks=truth.shape, **packed)

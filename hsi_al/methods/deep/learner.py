@@ -160,6 +160,7 @@ class DeepLearner:
         self.module = ActiveClassifier(backbone, head, loss.ranking_weight, loss.margin)
         self.module.wanted = needs
         self.module.masks_KD = torch.ones(self.draws, backbone.classifier.in_features)
+        self.draws_are_lost = False
         if trainer.channels_last:
             self.module = self.module.to(memory_format=torch.channels_last)
         self.device: torch.device = build_trainer(
@@ -350,11 +351,13 @@ class DeepLearner:
         """
         try:
             state = read_weights(path)
-            weights, masks_KD = dict(state["weights"]), state["masks"] if self.draws else self.module.masks_KD
+            weights, masks_KD = dict(state["weights"]), state.get("masks", self.module.masks_KD)
+            self.draws_are_lost = bool(self.draws) and "masks" not in state
             if self.module.loss_prediction is None:
                 weights = {name: value for name, value in weights.items() if not name.startswith("loss_prediction.")}
             self.module.load_state_dict(weights)
-            self.module.masks_KD = masks_KD.to(self.device)
+            if self.draws:
+                self.module.masks_KD = masks_KD.to(self.device)
         except (RuntimeError, LookupError, TypeError, AttributeError) as error:
             raise RunDirectoryError(
                 f"The weights {path} are not those of {self.describe()}; delete the run directory to start anew."
