@@ -194,6 +194,8 @@ def test_the_maps_of_the_shorter_run_are_gone_once_it_continues(
     assert stopped.code == 2 and "was finished with round 1 and goes on to round 2" in stopped.out
     assert not any((run / name).exists() for name in maps)
     check_run(run, weights=True)
+    listed = manifest.read_manifest(run)
+    assert listed is not None and "predictions.h5" not in listed.files
     again = command_line(*mapped, "protocol.rounds=2")
     assert again.code == 0, again.err
     assert (run / "predictions.h5").exists()
