@@ -122,13 +122,14 @@ def opened(config: Config, path: Path, held: ExitStack) -> tuple[bool, bool]:
         return True, False
     check_run(path, weights=True)
     kept, manifest = path / "config.yaml", read_manifest(path)
-    if different := differing_keys(kept, config, moved=bool(manifest and manifest.data), longer=True):
+    longer = more_rounds(kept, config)
+    if different := differing_keys(kept, config, moved=bool(manifest and manifest.data), longer=longer):
         raise RunDirectoryError(
             f"{path} holds a run of another configuration: {', '.join(different)}; choose another "
             "hydra.run.dir or experiment.name, or delete it."
         )
     check_queries(path, config.protocol.query_size)
-    return False, meta_entries(path).get("state") == "finished" and not more_rounds(kept, config)
+    return False, meta_entries(path).get("state") == "finished" and not longer
 
 
 def look_again(config: Config, path: Path, console: Console) -> None:

@@ -40,7 +40,7 @@ def differing_keys(
         config: The configuration to compare it with.
         new_too: Compare keys that an earlier version didn't keep yet, by their default; else leave them out.
         moved: Leave out `DATA_KEYS`, because the data themselves are compared.
-        longer: Leave out `protocol.rounds` if the configuration has more of them.
+        longer: Leave out `protocol.rounds`, of which the configuration has more.
 
     Raises:
         RunDirectoryError: The kept file can't be read.
@@ -53,7 +53,7 @@ def differing_keys(
     known = kept.keys() | now.keys() if new_too else kept.keys()
     kept = flatten(to_dict(Config(learner=type(config.learner)()))) | kept  # defaults do what earlier versions did
     free = (*FREE_KEYS, *DATA_KEYS) if moved else FREE_KEYS
-    free = (*free, ROUNDS) if longer and more_rounds(path, config) else free
+    free = (*free, ROUNDS) if longer else free
     keys = sorted(key for key in known if key not in free and not key.startswith("logger."))
     return [f"{key} ({kept.get(key)} -> {now.get(key)})" for key in keys if not same(kept.get(key), now.get(key))]
 
