@@ -59,6 +59,7 @@ WORDING = (
     (r"^(none, )?protocol (one_training|random)_\d+$", "random labels"),
     (r"^none, protocol cosine_.*", "random labels, learning rate falling by a cosine"),
     (r"^loss_prediction, protocol paper$", "asked by predicted loss, as in the paper"),
+    (r"^entropy, protocol paper$", "asked by entropy"),
     (r"^margin, protocol paper, acquisition.min_distance=8$", "asked by margin, 8 pixels apart"),
 )
 NOISE = {"lda": "shrunk covariance", "profile_trees": "minimum noise fraction"}
