@@ -127,7 +127,8 @@ def predict(
         all_are_data = config.dataset.no_data is not None and not config.dataset.no_data  # whatever a file says
         own = () if rows.no_data is None or all_are_data else (rows.no_data,)
         kept = preparation_for(meta, run_directory / "meta.json", (*no_data, *own))
-        found = survey(str(cube_file), StoredCube(rows), kept.no_data, blank=kept.blank or None, option="--no-data={}")
+        stored, option = StoredCube(rows), "--no-data={}"
+        found = survey(str(cube_file), stored, kept.no_data, kept.blank or None, option, bands)
         preparation = replace(kept, blank=bool(found.blank))
         unclipped = replace(preparation, clip=None)
         check_values(cube_file, unclipped(found.sample[None])[0], meta, (low, high), force)

@@ -1,6 +1,6 @@
 """Which bands of a file are used, and which of another file's bands are the same."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,19 @@ from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import Rows
 
 Wanted = Sequence[int | Sequence[float]]
+MOST_RANGES = 20
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return ascending whole numbers such as 3, 7-9, the first `MOST_RANGES` runs of them."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    texts = [str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts]
+    return ", ".join(texts[:MOST_RANGES]) + (", ..." if len(texts) > MOST_RANGES else "")
 
 
 def chosen_bands(rows: Rows, wanted: Wanted | None) -> list[int]:

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import Rows, require_real
-from hsi_al.scenes.bands import Wanted, chosen_bands, of_bands
+from hsi_al.scenes.bands import Wanted, chosen_bands, of_bands, ranges
 from hsi_al.scenes.checks import checked_wavelengths, require_classes
-from hsi_al.scenes.preparation import Prepared, prepared
+from hsi_al.scenes.preparation import EmptyBandsError, Prepared, prepared
 from hsi_al.scenes.readers import loaded_rows
 from hsi_al.scenes.scene import Scene, is_scene_file, load_scene
 from hsi_al.scenes.stored import StoredCube, arranged, cube_rows
@@ -235,16 +235,29 @@ def _scene_of_rows(
     if whole.wavelengths is not None:
         checked_wavelengths(name, whole.wavelengths, whole.shape[2])
     chosen = chosen_bands(whole, reading.bands)
-    rows = of_bands(whole, chosen)
     if reading.bands is None and len(chosen) < whole.shape[2]:
         n_bad = whole.shape[2] - len(chosen)
         said.append(f"{n_bad} of {whole.shape[2]} bands are bad, says the file; they are left out.")
-    raw = StoredCube(rows)
-    cube: NDArray[Any] | StoredCube = raw
-    if reading.in_memory:
-        cube = rows.read(0, raw.shape[0])
-    truth, tests = labels(rows)
-    found = prepared(name, cube, no_data, reading.scaling, rim=reading.no_data is None)
+
+    def prepared_bands(numbers: list[int]) -> tuple[Rows, Prepared]:
+        part = of_bands(whole, numbers)
+        raw = StoredCube(part)
+        cube = part.read(0, raw.shape[0]) if reading.in_memory else raw
+        return part, prepared(name, cube, no_data, reading.scaling, reading.no_data is None, numbers)
+
+    truth, tests = labels(of_bands(whole, chosen))
+    try:
+        rows, found = prepared_bands(chosen)
+    except EmptyBandsError as error:
+        if reading.bands is not None and isinstance(reading.bands[0], int):
+            raise
+        empty = [chosen[place] for place in error.places]
+        chosen = [band for band in chosen if band not in empty]
+        rows, found = prepared_bands(chosen)
+        said.append(
+            f"{len(empty)} of {whole.shape[2]} bands hold no data in any pixel: {ranges(empty)} (from 0); they are "
+            "left out."
+        )
     notices += [*said, *found.notices, *truth.notices]
     if truth.zero:
         notices.append(

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from hsi_al import interrupts
 from hsi_al.errors import SceneError
-from hsi_al.scenes.arrays import Rows, Variable, chosen
-from hsi_al.scenes.bands import chosen_bands
+from hsi_al.scenes.arrays import Rows, Variable, chosen, reading
+from hsi_al.scenes.bands import chosen_bands, ranges
 from hsi_al.scenes.checks import fitting_axes
 from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.readers import format_of, opened_rows
@@ -75,7 +75,8 @@ def describe(path: Path, key: str | None = None) -> Description:
     found.say("format", form.title or path.suffix.lower())
     labels_key = None
     if form.variables is not None:
-        variables = form.variables(path)
+        with reading(path):
+            variables = form.variables(path)
         found.say("keys", listed([str(variable) for variable in variables]) or "none")
         if key is None:
             key, labels_key = guessed(variables)
@@ -144,6 +145,13 @@ def of_cube(found: Description, path: Path, rows: Rows, key: str | None, labels_
     )
     of_wavelengths(found, rows)
     seen = survey(rows)
+    no_data = named_no_data(rows, seen)
+    if seen.empty:
+        found.say(
+            "empty bands", f"{len(seen.empty)} of {n_bands}: {ranges(seen.empty)} (from 0); a run leaves them out"
+        )
+        rows = replace(rows, bad_bands=(*rows.bad_bands, *seen.empty))
+        seen = survey(rows)
     found.say("no data", missing_text(rows, seen))
     if seen.low is not None and seen.high is not None:
         found.say("values", f"{seen.low:.6g} to {seen.high:.6g}" + seen.where)
@@ -157,10 +165,8 @@ def of_cube(found: Description, path: Path, rows: Rows, key: str | None, labels_
         arguments["axes"] = axes
     elif not rows.is_raster and labels is None:
         found.notices.append("The axes are taken as rows, columns, bands; if they are others, set dataset.axes.")
-    if seen.undeclared:
-        arguments["no_data"] = "[nan]"
-        if seen.infinite:
-            arguments["no_data"] = "[nan,inf,-inf]"
+    if no_data:
+        arguments["no_data"] = no_data
     if labels_key is not None:
         arguments["ground_truth_key"] = labels_key
         with opened_rows(path, labels_key) as opened:
@@ -184,18 +190,6 @@ def of_wavelengths(found: Description, rows: Rows) -> None:
         found.say("shown bands", ", ".join(map(str, rows.rgb_bands)) + " (red, green, blue; from 0)")
 
 
-def ranges(numbers: Sequence[int]) -> str:
-    """Return ascending whole numbers such as 3, 7-9."""
-    parts: list[list[int]] = []
-    for number in sorted(numbers):
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1].append(number)
-        else:
-            parts.append([number])
-    texts = [str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts]
-    return ", ".join(texts[:MOST_LISTED]) + (", ..." if len(texts) > MOST_LISTED else "")
-
-
 def of_place(found: Description, where: Georeference | None, height: int, width: int) -> None:
     """Say where a grid lies."""
     if where is None:
@@ -217,6 +211,7 @@ class Seen:
         undeclared: Pixels with NaN or infinite values that the file doesn't declare as missing.
         infinite: Whether some of these are infinite.
         zeros: Pixels that are 0 in all bands.
+        empty: Good bands (from 0) without data in any pixel, while others have some.
         low: Smallest value of pixels with data.
         high: Largest one.
         where: What was left out, for a text.
@@ -228,6 +223,7 @@ class Seen:
     undeclared: int = 0
     infinite: bool = False
     zeros: int = 0
+    empty: tuple[int, ...] = ()
     low: float | None = None
     high: float | None = None
     where: str = ""
@@ -245,19 +241,23 @@ def survey(rows: Rows) -> Seen:
         seen.where = f" (in 1 of {every} rows)"
     channels = np.zeros((len(range(0, height, step)), len(range(0, width, step)), 3))
     there = np.zeros(channels.shape[:2], bool)
+    lacking = np.zeros(len(good), np.int64)
     for first, last in blocks[::every]:
         interrupts.check()
         window = rows.read(first, last)
         values = window if len(good) == n_bands else window[:, :, good]
-        missing: NDArray[np.bool_] = np.zeros(values.shape[:2], bool)
+        absent: NDArray[np.bool_] = np.zeros(values.shape, bool)
         if rows.no_data is not None:
-            missing = np.asarray(is_any_of(values, (rows.no_data,)).any(axis=2))
+            absent = is_any_of(values, (rows.no_data,))
+        missing = np.asarray(absent.any(axis=2))
         if values.dtype.kind == "f":
-            strange = np.asarray(~np.isfinite(values).all(axis=2) & ~missing)
+            absent |= ~np.isfinite(values)
+            strange = absent.any(axis=2) & ~missing
             seen.undeclared += int(strange.sum())
             seen.infinite |= bool(np.isinf(values[strange]).any())
         else:
             strange = np.zeros(missing.shape, bool)
+        lacking += np.count_nonzero(absent, axis=(0, 1))
         with_data = ~missing & ~strange
         seen.pixels += missing.size
         seen.missing += int(missing.sum())
@@ -270,7 +270,17 @@ def survey(rows: Rows) -> Seen:
         channels[lines // step] = window[lines - first, ::step][:, :, shown]
         there[lines // step] = with_data[lines - first, ::step]
     seen.picture = stretched(channels, there)
+    empty = np.flatnonzero(lacking == seen.pixels)
+    seen.empty = tuple(good[place] for place in empty) if len(empty) < len(good) else ()
     return seen
+
+
+def named_no_data(rows: Rows, seen: Seen) -> str:
+    """Return the values that a user has to name as missing data, with that of the file; empty = the file says it."""
+    if not seen.undeclared:
+        return ""
+    own = [] if rows.no_data is None else [f"{rows.no_data:.9g}"]
+    return f"[{','.join([*own, 'nan', *(['inf', '-inf'] if seen.infinite else [])])}]"
 
 
 def without_all(rows: Rows) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
+from hsi_al.scenes.bands import ranges
 from hsi_al.scenes.stored import StoredCube, is_any_of, windows
 
 Mask = NDArray[np.bool_]
@@ -16,6 +17,7 @@ Floats = NDArray[np.float64]
 SAMPLE_PIXELS = 2**14
 PERCENTILES = (0.1, 99.9)
 MARGIN = 0.25  # of the span of the percentiles, on each side of the robust limits
+FEW_LACK = 0.05  # of the pixels, left out because of single bands, which isn't worth a warning
 STRETCHED = 1.5  # times the span of the robust limits: a wider range is stretched by outliers
 FLOAT32 = np.finfo(np.float32)
 LEVELS = 2**14  # steps of float32 that the range of a cube has to span
@@ -103,6 +105,19 @@ class Preparation:
         return cls(clip=clip, blank=kept.get("blank") is True, **values)
 
 
+class EmptyBandsError(SceneError):
+    """Every pixel lacks data, since some bands hold none in any pixel.
+
+    Attributes:
+        places: Places (from 0) of these bands among those of the cube.
+    """
+
+    def __init__(self, message: str, places: Sequence[int]) -> None:
+        """Take the message and the places of the bands."""
+        super().__init__(message)
+        self.places = tuple(places)
+
+
 class Prepared(NamedTuple):
     """A prepared cube.
 
@@ -132,12 +147,14 @@ class Survey:
         sample: Spectra of evenly spaced pixels with data, (n, B), n <= `SAMPLE_PIXELS`.
         flat: Value -> number of pixels that hold it in every band; left out for cubes of one or two bands.
         blank: Number of pixels with 0 in every band which count as missing.
+        lacking: Number of pixels that hold a value of missing data in each band, (B,).
     """
 
     low: float
     high: float
     missing: Mask
     sample: Floats
+    lacking: NDArray[np.int64]
     flat: dict[float, int] = field(default_factory=dict)
     blank: int = 0
 
@@ -151,7 +168,12 @@ class Survey:
 
 
 def prepared(
-    name: str, cube: NDArray[Any] | StoredCube, no_data: Sequence[float], scaling: str, rim: bool = False
+    name: str,
+    cube: NDArray[Any] | StoredCube,
+    no_data: Sequence[float],
+    scaling: str,
+    rim: bool = False,
+    bands: Sequence[int] | None = None,
 ) -> Prepared:
     """Prepare a cube, in memory or in its file.
 
@@ -160,14 +182,16 @@ def prepared(
         cube: (H, W, B), as its file holds it.
         no_data: Values that stand for missing data, maybe NaN or infinities.
         rim: Whether pixels with 0 in every band have no data if any of them lies at the scene's border.
+        bands: Numbers of its bands in their file, for messages; None = from 0.
         scaling: `minmax` leaves values as they are; `robust` clips outliers; `standard` clips outliers, then gives
             every band mean 0 and standard deviation 1; `auto` is `robust` if outliers stretch the range, else `minmax`.
 
     Raises:
+        EmptyBandsError: No pixel has data, since some bands hold none.
         SceneError: No pixel has data; NaN, infinite or values beyond float32 that `no_data` doesn't name.
     """
     absent = tuple(no_data)
-    found = survey(name, cube, absent, blank=None if rim else False)
+    found = survey(name, cube, absent, blank=None if rim else False, bands=bands)
     limits, notices = robust_limits(found.values(), found.low, found.high), []
     stretched = limits is not None and found.high - found.low > STRETCHED * (limits[1] - limits[0])
     clip = limits if scaling in ("robust", "standard") or (scaling == "auto" and stretched) else None
@@ -180,6 +204,7 @@ def prepared(
         notices.append(
             f"{found.missing.sum():,} of {found.missing.size:,} pixels have no data{empty} and are left out."
         )
+        notices += lacking_bands(found, bands)
     if clip is None and found.high - found.low > FLOAT32.max:
         raise SceneError(
             f"Scene {name!r}: the cube's values from {found.low:g} to {found.high:g} span more than float32 holds; "
@@ -201,12 +226,29 @@ def applied(cube: NDArray[Any] | StoredCube, preparation: Preparation) -> NDArra
     return result
 
 
+def lacking_bands(found: Survey, bands: Sequence[int] | None) -> list[str]:
+    """Say which bands lack data in many pixels that others have, if `FEW_LACK` of the scene is left out for it."""
+    n_pixels, usual = found.missing.size, float(np.median(found.lacking))
+    if found.missing.sum() - found.blank - usual < FEW_LACK * n_pixels:
+        return []
+    places = np.flatnonzero(found.lacking > usual + FEW_LACK / 5 * n_pixels)
+    if not len(places):
+        return []
+    numbers = ranges(places if bands is None else np.asarray(bands)[places])
+    return [
+        f"Warning: half of the bands lack data in {usual:,.0f} pixels at most, the bands {numbers} (from 0) in up to "
+        f"{found.lacking.max():,}, which are left out because of them; if you can spare these bands, name the others "
+        "in dataset.bands."
+    ]
+
+
 def survey(
     name: str,
     cube: NDArray[Any] | StoredCube,
     no_data: tuple[float, ...] = (),
     blank: bool | None = False,
     option: str = "dataset.no_data=[{}]",
+    bands: Sequence[int] | None = None,
 ) -> Survey:
     """Look through a cube (H, W, B) once.
 
@@ -217,13 +259,15 @@ def survey(
         blank: Whether pixels with 0 in every band have no data; None = if one of them lies at the border, and the cube
             has more than two bands.
         option: How a user names values of missing data, for messages.
+        bands: Numbers of the bands in their file, for messages; None = from 0.
 
     Raises:
+        EmptyBandsError: No pixel has data, since some bands hold none.
         SceneError: No pixel has data; NaN, infinite or values beyond float32 that `no_data` doesn't name.
     """
     height, width, n_bands = cube.shape
     missing, step = np.zeros((height, width), bool), sample_step(height * width, width)
-    empty = np.zeros_like(missing)
+    empty, lacking = np.zeros_like(missing), np.zeros(n_bands, np.int64)
     limits, spectra, flat = [], [], dict[float, int]()
     for first, window in windows(cube):
         absent = is_any_of(window, no_data) if no_data else None
@@ -234,6 +278,7 @@ def survey(
             require_numbers(f"Scene {name!r}", window, absent, option)
         if absent is not None:
             missing[rows] = absent.any(axis=2)
+            lacking += np.count_nonzero(absent, axis=(0, 1))
         with np.errstate(invalid="ignore"):
             lows, highs = window.min(axis=2), window.max(axis=2)  # of pixels without data whatever there is
         with_data = ~missing[rows]
@@ -259,13 +304,20 @@ def survey(
         values = ", ".join(f"{value:g}" for value in no_data)
         named = f" a value of missing data ({values}) in some band" if no_data else ""
         holds = f"{named}{' or' if named and blanks else ''}{' 0 in every band' if blanks else ''}"
+        if 0 < len(places := np.flatnonzero(lacking == missing.size)) < n_bands:
+            numbers = ranges(places if bands is None else np.asarray(bands)[places])
+            raise EmptyBandsError(
+                f"Scene {name!r}: {len(places)} of its {n_bands} bands hold no data in any pixel: {numbers} (from 0); "
+                f"learn without them (dataset.bands), or correct {option.partition('=')[0]}.",
+                places.tolist(),
+            )
         raise SceneError(
             f"Scene {name!r}: every one of its {height * width:,} pixels holds{holds}; drop bands that hold nothing "
             f"else, or correct {option.partition('=')[0]}."
         )
     sample = np.concatenate(spectra)
     lowest, highest = float(min(low for low, _ in limits)), float(max(high for _, high in limits))
-    return Survey(lowest, highest, missing, sample, flat, blanks)
+    return Survey(lowest, highest, missing, sample, lacking, flat, blanks)
 
 
 def sampled(cube: NDArray[Any]) -> NDArray[Any]:

@@ -66,6 +66,22 @@ def in_nm(place: str, values: Sequence[float], unit: str, n_bands: int) -> Centr
     )
 
 
+def in_names(place: str, names: Sequence[str | None]) -> Centres:
+    """Return the band centres that the descriptions of bands name; none if no description names one."""
+    found = [named for name in names if (named := named_in(name or "")) is not None]
+    return of_bands(place, found, len(names))
+
+
+def of_bands(place: str, found: Sequence[tuple[float, str]], n_bands: int) -> Centres:
+    """Return the band centres in nm of numbers with units, one for each band; nothing is said if there are none."""
+    units = sorted({unit.strip().lower() for _, unit in found})
+    if len(units) > 1:
+        return Centres(
+            None, (f"Warning: {place} gives wavelengths in several units ({', '.join(units)}); they are ignored.",)
+        )
+    return in_nm(place, [value for value, _ in found], units[0], n_bands) if units else Centres(None)
+
+
 def named_in(text: str) -> tuple[float, str] | None:
     """Return number and unit of a wavelength in a band's description, such as "Band 1 (450.2 nm)"; else None."""
     found = NAMED.search(text)

@@ -5,13 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
 from hsi_al.scenes import description
 from hsi_al.scenes.__main__ import main
-from hsi_al.scenes.description import describe, ranges
+from hsi_al.scenes.bands import ranges
+from hsi_al.scenes.description import describe
 from hsi_al.scenes.scene import save_scene
 from tests.conftest import CommandLine, Outcome, tiny_arrays
 from tests.fakes import fake_cube, fake_ground_truth, fake_scene, write_hdf5, write_matlab5, write_matlab73
@@ -174,6 +176,23 @@ def test_numbers_that_no_label_is(scenes: Describe, tmp_path: Path, largest: Any
     assert "no whole numbers" in line(scenes(tmp_path / "values.npy"), "values")
 
 
+def test_bands_without_any_data(scenes: Describe, command_line: CommandLine, no_figures: None, tmp_path: Path) -> None:
+    cube, truth = tiny_arrays()
+    cube = cube.astype(np.float32)
+    cube[:, :, 1:3], cube[0, 0] = np.nan, -1
+    path = write_hdf5(tmp_path / "a.h5", {"cube": cube, "truth": truth})
+    with h5py.File(path, "r+") as file:
+        file["cube"].attrs["_FillValue"] = -1.0
+    said = scenes(path)
+    assert line(said, "empty bands") == "2 of 6: 1-2 (from 0); a run leaves them out"
+    assert line(said, "no data") == f"-1 in 1 of {24 * 26} pixels (0.16 %)"
+    assert "dataset.no_data=[-1,nan]" in arguments_in(said)
+    done = command_line(*arguments_in(said), *LEARNING, *SMALL_RUN)
+    assert done.code == 0 and "2 of 6 bands hold no data in any pixel: 1-2 (from 0)" in done.out, done
+    np.save(tmp_path / "b.npy", np.full((4, 5, 6), np.nan))
+    assert "empty bands" not in scenes("b.npy").out
+
+
 def test_a_scene_file_and_a_plain_array(scenes: Describe, tmp_path: Path) -> None:
     save_scene(fake_scene(), tmp_path / "scene.h5")
     said = scenes("scene.h5")
@@ -227,6 +246,8 @@ def test_what_cannot_be_described(scenes: Describe, tmp_path: Path) -> None:
     (tmp_path / "fields.geojson").write_text("{}")
     np.save(tmp_path / "x.npy", np.arange(5))
     np.save(tmp_path / "y.npy", CUBE)
+    for name in ("x.npz", "x.mat", "x.h5"):
+        (tmp_path / name).write_bytes(bytes(range(1, 201)))
     for arguments, words in (
         (["fields.geojson"], "holds points or polygons"),
         (["nothing.hdr"], "does not exist"),
@@ -234,6 +255,9 @@ def test_what_cannot_be_described(scenes: Describe, tmp_path: Path) -> None:
         (["y.npy", "--picture", "x.jpg"], "ends in .png"),
         (["y.npy", "--picture", "y.npy/x.png"], "y.npy"),
         ([tmp_path], "is a directory"),
+        (["x.npz"], "cannot be read"),
+        (["x.mat"], "cannot be read"),
+        (["x.h5"], "cannot be read"),
     ):
         said = scenes(*arguments)
         assert said.code == 2 and words in said.err, said

@@ -74,12 +74,52 @@ def test_labelled_pixels_without_data_are_unlabelled(tmp_path: Path) -> None:
     scene = field(tmp_path, cube, no_data=[np.nan])
     assert len(scene.labelled_ids) == np.count_nonzero(truth) - 22
     assert "22 labelled pixels have no data" in scene.notices[-1]
-    cube[:, :, 2] = np.nan
+    cube[::2, :, 3], cube[1::2, :, 4] = np.nan, np.nan
     with pytest.raises(SceneError, match="every one of its 624 pixels"):
         field(tmp_path, cube, no_data=[np.nan])
     cube[:, :, 2] = 1.7e308
     with pytest.raises(SceneError, match="624 values beyond float32"):
         field(tmp_path, cube)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_bands_without_any_data_are_left_out(tmp_path: Path, in_memory: bool) -> None:
+    clean = tiny_arrays()[0].astype(np.float32)
+    cube = clean.copy()
+    cube[:, :, [1, 4]], cube[5, 6] = -9999, -9999
+    scene = field(tmp_path, cube, no_data=[-9999], in_memory=in_memory)
+    good = [0, 2, 3, 5]
+    assert scene.bands == (*good, 6) and scene.notices[0] == (
+        "2 of 6 bands hold no data in any pixel: 1, 4 (from 0); they are left out."
+    )
+    assert scene.no_data is not None and np.argwhere(scene.no_data).tolist() == [[5, 6]]
+    there = ~scene.no_data
+    assert np.array_equal(values(scene)[there], clean[:, :, good][there])
+    named = field(tmp_path, cube, no_data=[-9999], in_memory=in_memory, bands=[5, 3])
+    assert named.bands == (5, 3, 6) and "no data in any pixel" not in " ".join(named.notices)
+    with pytest.raises(
+        SceneError, match=r"1 of its 2 bands hold no data in any pixel: 4 \(from 0\); learn without them"
+    ):
+        field(tmp_path, cube, no_data=[-9999], in_memory=in_memory, bands=[4, 2])
+    cube[:] = -9999
+    with pytest.raises(SceneError, match="every one of its 624 pixels"):
+        field(tmp_path, cube, no_data=[-9999], in_memory=in_memory)
+
+
+def test_bands_that_lack_data_in_many_pixels_are_named(tmp_path: Path) -> None:
+    cube = tiny_arrays()[0].astype(np.float32)
+    cube[0], cube[2:7, :, 3], cube[20, 5, 5] = np.nan, np.nan, np.nan
+    scene = field(tmp_path, cube, no_data=[np.nan])
+    assert scene.no_data is not None and scene.no_data.sum() == 6 * 26 + 1
+    warned = [notice for notice in scene.notices if notice.startswith("Warning: half")]
+    assert warned == [
+        "Warning: half of the bands lack data in 26 pixels at most, the bands 3 (from 0) in up to 156, which are left "
+        "out because of them; if you can spare these bands, name the others in dataset.bands."
+    ]
+    few = field(tmp_path, cube, no_data=[np.nan], bands=[5, 0, 1, 2])
+    assert not [notice for notice in few.notices if notice.startswith("Warning: half")]
+    later = field(tmp_path, cube, no_data=[np.nan], bands=[5, 3, 1, 2])
+    assert [notice for notice in later.notices if "the bands 3 (from 0)" in notice]
 
 
 def test_the_files_own_value_of_missing_data_counts(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Products in files built here to their published layouts: EnMAP, DESIS, EMIT and AVIRIS L2A, PRISMA L2D, NEON."""
+"""Products in files built here to their published layouts: EnMAP, DESIS, EMIT, AVIRIS, PRISMA, NEON and Tanager."""
 
 import math
 import tarfile
@@ -186,6 +186,44 @@ def write_neon(
             if value is not None:
                 about[key] = value
     return path
+
+
+def write_tanager(path: Path, place: str = "HDFEOS/GRIDS/HYP", text: str | None = None, **attributes: Any) -> Path:
+    cube = (CUBE / 10000).astype(np.float32)
+    cube[5, 6] = -9999
+    corners = "UpperLeftPointMtrs=(500000.000000,5400000.000000)\n\t\tLowerRightMtrs=(500210.000000,5399820.000000)"
+    about = f'GROUP=GridStructure\n\tGROUP=GRID_1\n\t\tGridName="HYP"\n\t\tXDim=7\n\t\tYDim=6\n\t\t{corners}\n'
+    said = {
+        "wavelengths": np.array([376.4, 500, 1350, 1400, 2499]),
+        "fwhm": np.full(5, 5.5),
+        "good_wavelengths": np.array([1, 1, 0, 0, 1], np.uint8),
+        "_FillValue": np.float32(-9999),
+        "epsg_code": 32632,
+        **attributes,
+    }
+    code = said.pop("epsg_code")
+    with h5py.File(path, "w") as file:
+        fields = file.create_group(f"{place}/Data Fields")
+        fields["surface_reflectance"] = cube.transpose(2, 0, 1)
+        fields["surface_reflectance"].attrs.update({name: value for name, value in said.items() if value is not None})
+        fields["nodata_pixels"] = (cube[:, :, 0] == -9999).astype(np.uint8)
+        if code is not None:
+            file[place].attrs["epsg_code"] = code
+        file["HDFEOS INFORMATION/StructMetadata.0"] = np.bytes_(about if text is None else text)
+    return path
+
+
+def test_enmap_as_some_browsers_save_it(tmp_path: Path) -> None:
+    folder = write_enmap(tmp_path / "product")
+    expected = seen(folder)[1]
+    for name, kind in (
+        (f"{NAME}-METADATA.XML", "METADATA.XML.XML"),
+        (f"{NAME}-SPECTRAL_IMAGE.TIF", "SPECTRAL_IMAGE_COG.TIF"),
+    ):
+        (folder / name).rename(folder / f"{NAME}-{kind}")
+    for path in (folder, folder / f"{NAME}-METADATA.XML.XML", folder / f"{NAME}-SPECTRAL_IMAGE_COG.TIF"):
+        rows, values = seen(path)
+        assert np.array_equal(values, expected, equal_nan=True) and rows.bad_bands == (1, 3)
 
 
 @pytest.mark.parametrize("kind", ["stored.zip", "deflated.zip", "plain.tar"])
@@ -538,6 +576,54 @@ def test_a_file_that_only_looks_like_one_of_neon_is_any_hdf5_file(tmp_path: Path
         file["SERC/Reflectance/Reflectance_Data"] = CUBE
     with opened_rows(tmp_path / "a.h5") as rows:
         assert not rows.is_raster and np.array_equal(rows.read(0, 6), CUBE)
+
+
+def test_tanager_reflectance(tmp_path: Path) -> None:
+    path = write_tanager(tmp_path / "20250514_193937_64_4001_ortho_sr_hdf5.h5")
+    rows, values = seen(path)
+    assert np.array_equal(values[:5], (CUBE / 10000).astype(np.float32)[:5]) and (values[5, 6] == -9999).all()
+    assert rows.wavelengths == (376.4, 500, 1350, 1400, 2499) and rows.bad_bands == (2, 3)
+    assert rows.no_data == -9999 and rows.notices == () and format_of(path).title == "Tanager"
+    assert rows.georeference is not None and rows.georeference.transform == pytest.approx(NORTH)
+    assert rasterio.crs.CRS.from_wkt(rows.georeference.crs).to_epsg() == 32632
+    assert read_array(path, "HDFEOS/GRIDS/HYP/Data Fields/nodata_pixels").sum() == 1
+    rows, _ = seen(write_tanager(path, good_wavelengths=None, wavelengths=None))
+    assert rows.wavelengths is None and rows.bad_bands == () and "names no wavelengths" in rows.notices[0]
+    with h5py.File(path, "r+") as file:
+        file.move("HDFEOS/GRIDS/HYP/Data Fields/surface_reflectance", "HDFEOS/GRIDS/HYP/Data Fields/toa_radiance")
+    assert seen(path)[0].shape == (6, 7, 5)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"text": ""}, "StructMetadata.0 names no corners of a grid"),
+        ({"text": "UpperLeftPointMtrs=(5,5)\nLowerRightMtrs=(5,1)"}, "names no corners of a grid"),
+        ({"text": "UpperLeftPointMtrs=(a,b)\nLowerRightMtrs=(c,d)"}, "names no corners of a grid"),
+        ({"text": "UpperLeftPointMtrs=(0,nan)\nLowerRightMtrs=(7,inf)"}, "names no corners of a grid"),
+        ({"epsg_code": None}, "epsg_code is missing or unknown"),
+        ({"epsg_code": "UTM"}, "epsg_code is missing or unknown"),
+        ({"epsg_code": math.nan}, "epsg_code is missing or unknown"),
+        ({"epsg_code": 1}, "epsg_code is missing or unknown"),
+    ],
+)
+def test_tanager_products_that_lie_nowhere_are_read(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
+    rows, _ = seen(write_tanager(tmp_path / "a.h5", **changed))
+    assert rows.georeference is None and len(rows.notices) == 1 and words in rows.notices[0]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"wavelengths": np.ones(4)}, "wavelengths has 4 numbers for the 5 bands"),
+        ({"good_wavelengths": "all"}, "good_wavelengths has 0 numbers for the 5 bands"),
+        ({"place": "HDFEOS/SWATHS/HYP"}, "in the geometry of the sensor; download the orthorectified one"),
+    ],
+)
+def test_tanager_products_that_are_no_use(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
+    with pytest.raises(SceneError, match=words) as caught:
+        read_array(write_tanager(tmp_path / "a.h5", **changed))
+    assert "a.h5" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_netcdf_of_version_3_is_refused(tmp_path: Path) -> None:

@@ -209,6 +209,25 @@ def test_optional_fields_that_make_no_sense_are_ignored_with_a_notice(tmp_path: 
     assert words in notice and notice.count("\n") == 0 and "x.hdr" in notice
 
 
+def test_wavelengths_in_the_band_names_of_envi(tmp_path: Path) -> None:
+    names = [f"Band {band} ({0.4 + 0.1 * band:.1f} Micrometers)" for band in range(5)]
+    rows, _ = seen(write_envi(tmp_path / "x.img", more=f"band names = {{\n {', '.join(names)}}}\n"))
+    assert rows.wavelengths == (400, 500, 600, 700, 800) and rows.notices == ()
+    own = "wavelength = {1, 2, 3, 4, 5}\nwavelength units = um\n"
+    rows, _ = seen(write_envi(tmp_path / "x.img", more=f"{own}band names = {{{', '.join(names)}}}\n"))
+    assert rows.wavelengths == (1000, 2000, 3000, 4000, 5000)
+    for other in (["Band 1, of blue", *names[1:]], ["a", "b", "c", "d", "e"]):
+        rows, _ = seen(write_envi(tmp_path / "x.img", more=f"band names = {{{', '.join(other)}}}\n"))
+        assert rows.wavelengths is None and rows.notices == ()
+
+
+@pytest.mark.parametrize("named", ["x.hdr", "x.sli"])
+def test_a_library_of_spectra_is_no_image(tmp_path: Path, named: str) -> None:
+    write_envi(tmp_path / "x.sli", replaced={"file type": "ENVI Spectral Library"})
+    with pytest.raises(SceneError, match=r"x\.hdr describes a library of spectra, not an image"):
+        opened_rows(tmp_path / named)
+
+
 def test_default_bands_classes_and_an_ignored_value(tmp_path: Path) -> None:
     more = "default bands = {5.0, 3, 1}\ndata ignore value = 17\nclass names = {Unclassified, corn,\n oats}\n"
     rows, values = seen(write_envi(tmp_path / "x.img", more=more))
@@ -355,6 +374,33 @@ def test_wavelengths_of_the_bands_of_a_geotiff(tmp_path: Path, tags: dict[str, s
     rows, _ = seen(write_tif(tmp_path / "x.tif", tags=given))
     assert rows.wavelengths == (pytest.approx((400, 500, 600, 700, 800)) if nm else None)
     assert rows.bad_bands == (1,) and rows.notices == ()
+
+
+@pytest.mark.parametrize("listed", ["400, 500,600 ,700,800", "{400, 500,\n 600, 700, 800}"])
+@pytest.mark.parametrize(("domain", "unit"), [("ENVI", "wavelength units"), (None, "wavelength_units")])
+def test_wavelengths_that_a_geotiff_lists_for_all_bands(
+    tmp_path: Path, listed: str, domain: str | None, unit: str
+) -> None:
+    path = write_tif(tmp_path / "x.tif")
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(ns=domain, **{"wavelength": listed, unit: "Nanometers", "bbl": "{1, 1, 0, 1, 0}"})
+    rows, _ = seen(path)
+    assert rows.wavelengths == (400, 500, 600, 700, 800) and rows.bad_bands == (2, 4) and rows.notices == ()
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(ns=domain, **{"wavelength": "400, 500", "bbl": "1, 0"})
+    rows, _ = seen(path)
+    assert rows.wavelengths is None and rows.bad_bands == ()
+
+
+def test_wavelengths_of_bands_in_the_domain_of_envi(tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "x.tif")
+    with rasterio.open(path, "r+") as file:
+        for band in range(1, 6):
+            file.update_tags(
+                band, ns="ENVI", **{"wavelength": str(band), "wavelength units": "um", "bbl": "01"[band != 2]}
+            )
+    rows, _ = seen(path)
+    assert rows.wavelengths == (1000, 2000, 3000, 4000, 5000) and rows.bad_bands == (1,) and rows.notices == ()
 
 
 def test_wavelengths_in_descriptions(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import math
 import os
 import struct
 import warnings
+import zipfile
 import zlib
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -39,6 +40,11 @@ def write_npy(path: Path, arrays: dict[str, NDArray[Any]]) -> Path:
     return path
 
 
+def write_npz(path: Path, arrays: dict[str, NDArray[Any]]) -> Path:
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    return path
+
+
 def write_uncompressed(path: Path, arrays: dict[str, NDArray[Any]]) -> Path:
     return write_matlab5(path, arrays, compressed=False)
 
@@ -49,6 +55,7 @@ WRITERS: list[tuple[Writer, str]] = [
     (write_uncompressed, "plain.mat"),
     (write_matlab73, "new.mat"),
     (write_hdf5, "a.h5"),
+    (write_npz, "a.npz"),
     (write_npy, "a.npy"),
 ]
 
@@ -69,14 +76,14 @@ def test_the_only_array_needs_no_key(tmp_path: Path, write: Writer, name: str) -
     assert np.array_equal(array, CUBE)
 
 
-@pytest.mark.parametrize(("write", "name"), WRITERS[:4])
+@pytest.mark.parametrize(("write", "name"), WRITERS[:5])
 def test_a_key_chooses_among_several(tmp_path: Path, write: Writer, name: str) -> None:
     path = write(tmp_path / name, BOTH)
     assert np.array_equal(read_array(path, "paviaU"), CUBE)
     assert np.array_equal(read_array(path, "paviaU_gt"), TRUTH)
 
 
-@pytest.mark.parametrize(("write", "name"), WRITERS[:4])
+@pytest.mark.parametrize(("write", "name"), WRITERS[:5])
 def test_a_missing_or_wrong_key_lists_keys_and_shapes(tmp_path: Path, write: Writer, name: str) -> None:
     path = write(tmp_path / name, BOTH)
     wrong = read_error(path, "paviau")
@@ -389,6 +396,37 @@ def test_npy_arrays_that_are_none(tmp_path: Path) -> None:
     assert read_array(write_npy_header(tmp_path / "a.npy", "(0, 3)")).shape == (0, 3)
 
 
+def test_what_else_an_archive_of_numpy_holds(tmp_path: Path) -> None:
+    others = {"names": np.array(["corn", "oats"]), "found": np.array([{}]), "wavelength": np.linspace(0.4, 0.8, 5)}
+    path = write_npz(tmp_path / "a.npz", {"cube": CUBE, **others})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("read me.txt", "corn and oats")
+    assert np.array_equal(read_array(path), CUBE)
+    assert reordered(opened_rows(path), "HWB").wavelengths == pytest.approx((400, 500, 600, 700, 800))
+    for key, words in (("found", "(1,) pickled objects"), ("names", "(2,) <U4")):
+        message = read_error(path, key)
+        assert f"no numeric array under the key '{key}'" in message and f"{key} {words}" in message
+    with pytest.raises(SceneError, match=r"can't be read in parts.*as \.npy"):
+        load_custom_scene("a", path, "cube", reading=Reading(in_memory=False))
+
+
+def test_archives_of_numpy_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "a.npz", cube=CUBE)
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[content.index(CUBE.tobytes()) + 20] ^= 1
+    (tmp_path / "a.npz").write_bytes(content)
+    assert "Bad CRC" in read_error(tmp_path / "a.npz")
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
+        archive.writestr("x.npy", write_npy_header(tmp_path / "x.npy", "(200,)").read_bytes())
+        archive.writestr("y.txt", "")
+    assert "of shape (200,)" in read_error(tmp_path / "b.npz") and "900 are there" in read_error(tmp_path / "b.npz")
+    np.savez(tmp_path / "c.npz")
+    assert "it holds nothing" in read_error(tmp_path / "c.npz")
+    monkeypatch.setattr("hsi_al.scenes.formats.npy.MOST_OBJECTS", 1)
+    np.savez(tmp_path / "d.npz", cube=CUBE, truth=TRUTH)
+    assert "more than 1 arrays" in read_error(tmp_path / "d.npz")
+
+
 def test_hdf5_arrays_that_were_never_written(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
@@ -400,17 +438,17 @@ def test_hdf5_arrays_that_were_never_written(tmp_path: Path) -> None:
         assert f"{key!r} has the shape" in message and "never written" in message
 
 
-@pytest.mark.parametrize("name", ["a.h5", "a.npy", "a.mat"])
+@pytest.mark.parametrize("name", ["a.h5", "a.npy", "a.mat", "a.npz"])
 def test_what_outgrows_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     cube = fake_cube(200, 50, 40)
-    write = {"a.h5": write_hdf5, "a.npy": write_npy, "a.mat": write_matlab5}[name]
+    write = {"a.h5": write_hdf5, "a.npy": write_npy, "a.mat": write_matlab5, "a.npz": write_npz}[name]
     path = write(tmp_path / name, {"cube": cube})
     monkeypatch.setattr("hsi_al.scenes.arrays.SMALL_BYTES", 0)
     monkeypatch.setattr("hsi_al.scenes.arrays.free_memory", lambda: 50_000)
     message = read_error(path, "cube")
     assert "shape (200, 50, 40) takes 800,000 bytes, but 50,000 bytes" in message
     assert "dataset.in_memory=false" in message
-    if name != "a.mat":
+    if name in ("a.h5", "a.npy"):
         with opened_rows(path, "cube") as rows:
             assert np.array_equal(rows.read(3, 5), cube[3:5])
             with pytest.raises(SceneError, match=r"\(20, 50, 40\) takes 80,000"):

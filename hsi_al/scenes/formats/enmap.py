@@ -52,7 +52,7 @@ class Mission(NamedTuple):
 
     def sorted_out(self, names: Iterable[str]) -> tuple[list[str], list[str]]:
         """Return which names are those of metadata files and of images of this mission."""
-        endings = (r"METADATA\.XML", r"SPECTRAL_IMAGE(_COG)?\.TIFF?")
+        endings = (r"METADATA\.XML(\.XML)?", r"SPECTRAL_IMAGE(_COG)?\.TIFF?")
         wanted = [re.compile(f"(.*/)?{self.name}[^/]*{ending}", re.IGNORECASE) for ending in endings]
         every = sorted(names)
         return [name for name in every if wanted[0].fullmatch(name)], [n for n in every if wanted[1].fullmatch(n)]
@@ -176,7 +176,7 @@ def described(mission: Mission, path: Path, content: bytes | None, n_bands: int)
         SceneError: They describe another number of bands, or one without wavelength or gain.
     """
     root = tree_of(path, content)
-    bands = root.findall(f"specific/bandCharacterisation/{mission.band}")
+    bands = root.findall(f".//bandCharacterisation/{mission.band}")
     if len(bands) != n_bands:
         raise SceneError(
             f"{path} describes {len(bands)} bands (bandCharacterisation), but the image has {n_bands}; unpack the "

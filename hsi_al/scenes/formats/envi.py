@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import ANY, Format, Rows
 from hsi_al.scenes.formats.raster import Described, Values, exact, holds, library, opened, raster_rows, with_no_data
-from hsi_al.scenes.wavelengths import Centres, in_nm
+from hsi_al.scenes.wavelengths import Centres, in_names, in_nm
 
 DATA_SUFFIXES = (".img", ".dat", ".raw", ".bsq", ".bil", ".bip", ".bin")
 TYPES = {1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 12: "u2", 13: "u4", 14: "i8", 15: "u8"}
+SPECTRA = "envi spectral library"
 COMPLEX = {6: "complex64", 9: "complex128"}
 INTERLEAVES = ("bsq", "bil", "bip")
 MOST_HEADER = 2**24  # bytes; headers of thousands of bands have some 100 kB
@@ -274,7 +275,11 @@ def described(header: Header, layout: Layout) -> Described:
     n = layout.n_bands
     wavelengths = numbers("wavelength", n)
     unit = header.fields.get("wavelength units", "")
-    centres = Centres(None) if wavelengths is None else in_nm(str(header.path), wavelengths, unit, n)
+    if wavelengths is not None:
+        centres = in_nm(str(header.path), wavelengths, unit, n)
+    else:
+        names = header.fields.get("band names", "").split(",")
+        centres = in_names(str(header.path), names) if len(names) == n else Centres(None)
     notices += centres.notices
     bad = tuple(band for band, good in enumerate(numbers("bbl", n) or ()) if not good)
     values = Values(
@@ -352,21 +357,23 @@ def class_names(header: Header) -> dict[int, str] | None:
     return dict(enumerate(names)) if any(names) else None
 
 
-def files_of(path: Path) -> tuple[Path, Path]:
+def files_of(path: Path) -> tuple[Header, Path]:
     """Return header and data file, of which one is named.
 
     Raises:
-        SceneError: The other one is missing, or there are several data files.
+        SceneError: The other one is missing, there are several data files, or they are no image.
     """
-    if path.suffix.lower() == ".hdr":
-        return path, data_beside(path)
-    header = header_beside(path)
-    if header is None:
+    is_header_named = path.suffix.lower() == ".hdr"
+    place = path if is_header_named else header_beside(path)
+    if place is None:
         raise SceneError(
             f"{path} has no ENVI header beside it, {path.stem}.hdr or {path.name}.hdr, without which its numbers mean "
             "nothing; put it there, or name a file of another format by its usual extension."
         )
-    return header, path
+    header = parsed(place)
+    if header.fields.get("file type", "").lower() == SPECTRA:
+        raise SceneError(f"{place} describes a library of spectra, not an image; name the header of an image.")
+    return header, data_beside(path) if is_header_named else path
 
 
 def rows(path: Path, key: str | None) -> Rows:
@@ -376,8 +383,7 @@ def rows(path: Path, key: str | None) -> Rows:
         SceneError: Header or data file are missing or don't fit, or rasterio isn't installed.
     """
     library(path)
-    header_path, data = files_of(path)
-    header = parsed(header_path)
+    header, data = files_of(path)
     layout = layout_of(header)
     notices = require_size(header, data, layout)
     about = described(header, layout)

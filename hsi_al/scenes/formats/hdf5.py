@@ -287,6 +287,20 @@ def own_dataset(file: h5py.File, path: Path, key: str) -> h5py.Dataset:
     return dataset
 
 
+def own_text(file: h5py.File, path: Path, key: str) -> str:
+    """Return a text or whole number of the file; an empty one if it isn't there."""
+    try:
+        dataset = own_dataset(file, path, key)
+    except (KeyError, SceneError):
+        return ""
+    if dataset.size != 1 or dataset.dtype.itemsize > MOST_TEXT:
+        return ""
+    if dataset.dtype.kind == "O":
+        require_sound_heaps(path)
+    found = values(path, dataset).ravel()[0]
+    return (found.decode("utf-8", "replace") if isinstance(found, bytes) else str(found)).strip()
+
+
 def own_group(file: h5py.File, path: Path, key: str) -> h5py.Group:
     """Return the group with a key, without following links.
 

@@ -26,7 +26,7 @@ from hsi_al.scenes.wavelengths import Centres, in_nm
 CUBE, CENTRES, PLACE = "Reflectance_Data", "Metadata/Spectral_Data/Wavelength", "Metadata/Coordinate_System"
 WINDOW = re.compile(r"Band_Window_\d+_Nanometers")
 MOST_SITES = 8  # groups that are looked into
-MOST_TEXT, MOST_DIGITS = 2**16, 10
+MOST_DIGITS = 10
 
 
 def reflectance_in(file: h5py.File, path: Path) -> str | None:
@@ -132,7 +132,7 @@ def absorbed(group: h5py.Group, centres: tuple[float, ...]) -> tuple[int, ...]:
 
 def georeference(file: h5py.File, path: Path, place: str, notices: list[str]) -> Georeference | None:
     """Return where the cube lies, by a "map info" as in ENVI's headers; else None, and a notice why."""
-    text, code = (text_in(file, path, f"{place}/{name}") for name in ("Map_Info", "EPSG Code"))
+    text, code = (hdf5.own_text(file, path, f"{place}/{name}") for name in ("Map_Info", "EPSG Code"))
     words = [word.strip() for word in text.split(",")]
     try:
         column, row, x, y, across, down = map(float, words[1:7])
@@ -153,20 +153,6 @@ def georeference(file: h5py.File, path: Path, place: str, notices: list[str]) ->
         return None
     # The tie point counts from 1 at the outer corner of the first pixel.
     return Georeference(crs, (across, 0.0, x - (column - 1) * across, 0.0, -down, y + (row - 1) * down))
-
-
-def text_in(file: h5py.File, path: Path, key: str) -> str:
-    """Return a text or whole number of the file; an empty one if it isn't there."""
-    try:
-        dataset = own_dataset(file, path, key)
-    except (KeyError, SceneError):
-        return ""
-    if dataset.size != 1 or dataset.dtype.itemsize > MOST_TEXT:
-        return ""
-    if dataset.dtype.kind == "O":
-        hdf5.require_sound_heaps(path)
-    found = values(path, dataset).ravel()[0]
-    return (found.decode("utf-8", "replace") if isinstance(found, bytes) else str(found)).strip()
 
 
 def read(path: Path, key: str | None) -> NDArray[Any]:

@@ -6,11 +6,12 @@ messages are never shown; what it raises becomes a SceneError of one sentence.
 
 import logging
 import math
+import re
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from hsi_al.errors import SceneError, system_error
 from hsi_al.scenes.arrays import ANY, Format, Rows, require_memory, require_real
 from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.plain_xml import DAMAGE, tree_in
-from hsi_al.scenes.wavelengths import Centres, in_nm, named_in
+from hsi_al.scenes.wavelengths import Centres, in_names, in_nm, named_in, of_bands
 
 # Formats whose pixels lie in the file; those of lists and links (VRT, ERS, PCIDSK, WMS, ...) could name any other file.
 DRIVERS = {
@@ -380,8 +381,8 @@ def described(path: Path, dataset: Any) -> tuple[list[int], Described]:  # noqa:
         notices.append(f"The values of {path} are its stored numbers times the scale of each band, plus its offset.")
     numbers = no_data_of(path, dataset, bands, notices)
     no_data, values = with_no_data(numbers, values)
-    tags = [{key.lower(): value for key, value in dataset.tags(band + 1).items()} for band in bands]
-    bad = tuple(place for place, tag in enumerate(tags) if tag.get("bbl", "1").strip() in ("0", "0.0"))
+    good = of_each_band(dataset, "bbl", bands) or [tags_of(dataset, band).get("bbl", "1") for band in bands]
+    bad = tuple(place for place, text in enumerate(good) if text.strip() in ("0", "0.0"))
     names, colours = (class_names(path), class_colours(dataset)) if len(bands) == 1 else (None, None)
     return bands, Described(centres.values, bad, rgb, no_data, names, (*notices, *centres.notices), values, colours)
 
@@ -454,26 +455,40 @@ def holds(kind: np.dtype[Any], value: float) -> bool:
 
 
 def band_centres(path: Path, dataset: Any, bands: Sequence[int]) -> Centres:  # noqa: ANN401
-    """Return the band centres from the metadata of the bands, else from their descriptions."""
-    unit_of_all = {key.lower(): value for key, value in dataset.tags().items()}
-    found: list[float] = []
-    units: set[str] = set()
-    for band in bands:
-        one = centre_of(dataset, band, unit_of_all)
-        if one is not None:
-            found.append(one[0])
-            units.add(one[1].strip().lower())
-    if not found:
-        return Centres(None)
-    if len(units) > 1:
-        listed = ", ".join(sorted(units))
-        return Centres(None, (f"Warning: {path} gives wavelengths in several units ({listed}); they are ignored.",))
-    return in_nm(str(path), found, units.pop(), len(bands))
+    """Return the band centres from the metadata of the bands, else of the file, else from the bands' descriptions."""
+    of_all = tags_of(dataset)
+    found = [one for band in bands if (one := centre_of(dataset, band, of_all)) is not None]
+    if found:
+        return of_bands(str(path), found, len(bands))
+    with suppress(ValueError):
+        values = [float(word) for word in of_each_band(dataset, "wavelength", bands) or ()]
+        if values:
+            return in_nm(str(path), values, unit_in(of_all), len(bands))
+    return in_names(str(path), [dataset.descriptions[band] for band in bands])
+
+
+def tags_of(dataset: Any, band: int | None = None) -> dict[str, str]:  # noqa: ANN401
+    """Return the metadata of a band (from 0), or of the file, also those in ENVI's domain; names in lower case."""
+    number = 0 if band is None else band + 1
+    whole = {**dataset.tags(number, ns="ENVI"), **dataset.tags(number)}
+    return {key.lower().replace(" ", "_"): value for key, value in whole.items()}
+
+
+def of_each_band(dataset: Any, name: str, bands: Sequence[int]) -> list[str] | None:  # noqa: ANN401
+    """Return what a list in the metadata of the file says about each of these bands, as ENVI and EnMAP-Box write it."""
+    words = re.findall(r"[^\s,{}\[\]]+", tags_of(dataset).get(name, ""))
+    return [words[band] for band in bands] if len(words) == dataset.count else None
+
+
+def unit_in(*places: dict[str, str]) -> str:
+    """Return the unit of wavelengths that metadata name, by the first place that does; empty = none."""
+    names = ("wavelength_units", "wavelengthunits", "wavelength_unit", "wavelengthunit")
+    return next((place[name] for place in places for name in names if name in place), "")
 
 
 def centre_of(dataset: Any, band: int, of_all: dict[str, str]) -> tuple[float, str] | None:  # noqa: ANN401
-    """Return number and unit of a band's wavelength; None if nothing says it."""
-    tags = {key.lower(): value for key, value in dataset.tags(band + 1).items()}
+    """Return number and unit of a band's wavelength in its metadata; None if they don't say it."""
+    tags = tags_of(dataset, band)
     imagery = {key.lower(): value for key, value in dataset.tags(band + 1, ns="IMAGERY").items()}
     for name, given in (
         ("wavelength", ""),
@@ -492,10 +507,8 @@ def centre_of(dataset: Any, band: int, of_all: dict[str, str]) -> tuple[float, s
             value = float(text)
         except ValueError:
             continue
-        units = ("wavelength_units", "wavelengthunits", "wavelength_unit", "wavelengthunit")
-        unit = given or next((place[key] for place in (tags, of_all) for key in units if key in place), "")
-        return value, unit
-    return named_in(dataset.descriptions[band] or "")
+        return value, given or unit_in(tags, of_all)
+    return None
 
 
 def rows(path: Path, key: str | None) -> Rows:
