@@ -27,7 +27,7 @@ PLAIN = re.compile(r"[\w./-]+|\[[\w,-]+\]", re.ASCII)  # what Hydra reads as it 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m hsi_al.scenes", description=__doc__)
-    parser.add_argument("file", type=Path, metavar="FILE", help="cube or labels: ENVI, GeoTIFF, .mat, HDF5, .npy, ...")
+    parser.add_argument("file", type=Path, metavar="FILE", help="cube or labels: ENVI, GeoTIFF, .mat, HDF5, NumPy, ...")
     parser.add_argument("--key", help="key of the array in its file; default: the only one, or the only cube")
     parser.add_argument("--picture", type=Path, metavar="OUT.png", help="write a picture in false colour, or of labels")
     given = parser.parse_args(argv)
