@@ -1,7 +1,9 @@
 """Tiny scenes in the layout of the real files, and the way to the real ones where they are at hand."""
 
 import os
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,18 @@ def write_hdf5(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:
     with h5py.File(path, "w") as file:
         for key, array in arrays.items():
             file.create_dataset(key, data=array)
+    return path
+
+
+def add_styles(path: Path) -> Path:
+    """Add the table of styles that QGIS keeps in a GeoPackage of which it was told to save the style."""
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE layer_styles (id INTEGER PRIMARY KEY, f_table_name TEXT(256), styleQML TEXT)")
+        database.execute("INSERT INTO layer_styles VALUES (1, 'a', '<qgis/>')")
+        database.execute(
+            "INSERT INTO gpkg_contents (table_name, data_type, identifier, srs_id) "
+            "VALUES ('layer_styles', 'attributes', 'layer_styles', 0)"
+        )
     return path
 
 

@@ -21,6 +21,7 @@ from hsi_al.scenes.arrays import reading
 from hsi_al.scenes.geopoints import PIXELS, write_points
 from hsi_al.scenes.georeference import Georeference, require_geo, same_crs
 from hsi_al.scenes.readers import existing_file
+from hsi_al.scenes.vectors import layers_in
 
 LAYER = "query"
 UNSURE, UNSURE_NAME = 0, "can't tell"  # a class in a file
@@ -111,8 +112,8 @@ def is_query(path: Path) -> bool:
     from pyogrio.errors import DataSourceError
 
     try:
-        layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
-        return layers == [LAYER] and set(FIELDS) <= set(map(str, pyogrio.read_info(path)["fields"]))
+        named = layers_in(path) == [LAYER]
+        return named and set(FIELDS) <= set(map(str, pyogrio.read_info(path, layer=LAYER)["fields"]))
     except DataSourceError as error:
         raise SessionError(f"{path} can't be read ({str(error).splitlines()[0]}); export it again.") from error
 

@@ -160,6 +160,13 @@ def require_parts(path: Path) -> None:
             )
 
 
+def layers_in(path: Path) -> list[str]:
+    """Return the layers of a file of points and polygons; tables, such as that of styles by QGIS, are none."""
+    import pyogrio
+
+    return [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+
+
 def _features(
     path: Path, layer: str | None, label_field: str | None
 ) -> tuple[Any, NDArray[np.int64], NDArray[Any], NDArray[Any], str]:
@@ -167,10 +174,12 @@ def _features(
     import pyogrio
     from pyogrio.raw import read
 
-    layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+    layers = layers_in(path)
     if layer is not None and layer not in layers:
         raise SceneError(f"{path} has no layer {layer!r}; it has {', '.join(layers)}.")
-    if layer is None and len(layers) > 1:
+    if layer is None and len(layers) == 1:
+        (layer,) = layers
+    elif layer is None and layers:
         raise SceneError(
             f"{path} has the layers {', '.join(layers)}; name one by dataset.ground_truth_key, that of a test "
             "file by dataset.test_key."

@@ -18,6 +18,7 @@ from hsi_al.label.running import opened, take_labels
 from hsi_al.label.session import Refused, Session
 from hsi_al.pool.answers import session_labels
 from hsi_al.scenes.vectors import drawn_labels
+from tests.fakes import add_styles
 from tests.label.fakes import MASKED, SIDE, TRUTH, UTM, WHERE, Client, answer_all, scene_of, session_in, taught
 
 rasterio = pytest.importorskip("rasterio")
@@ -174,7 +175,7 @@ def test_an_edited_query_comes_back(session: Session, tmp_path: Path) -> None:
     path = session.folder / "export" / "query.gpkg"
     pixels = session.open_pixels
     assert read_query(path, [1, 2], SHAPE, WHERE) == []  # nothing answered
-    edited = rewritten(path, class_=[2.0, 0.0, np.nan, 4.0])
+    edited = add_styles(rewritten(path, class_=[2.0, 0.0, np.nan, 4.0]))
     assert read_query(edited, [1, 2, 3, 4], SHAPE, WHERE) == [(pixels[0], 2), (pixels[1], None), (pixels[3], 4)]
     assert take_labels(session, [edited], None) == 3 and session.answers.given[pixels[1]].value is None
     assert take_labels(session, [edited], None) == 0 and session.open_pixels == [pixels[2]]

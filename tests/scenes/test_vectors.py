@@ -16,6 +16,7 @@ shapely = pytest.importorskip("shapely", reason="the extra geo is not installed"
 rasterio = pytest.importorskip("rasterio", reason="the extra geo is not installed")
 
 from hsi_al.scenes.vectors import Drawn, drawn_labels, is_vector  # noqa: E402
+from tests.fakes import add_styles  # noqa: E402
 
 UTM = rasterio.crs.CRS.from_epsg(32632).to_wkt()
 # Pixels of 10 x 10 m, first corner at (500000, 5000000), north up.
@@ -231,6 +232,15 @@ def test_kinds_of_points_and_polygons_that_are_not_read() -> None:
     assert is_vector(Path("a.SHP")) and not is_vector(Path("a.tif"))
     with pytest.raises(SceneError, match=r"points and polygons are read from \.gpkg, \.shp"):
         is_vector(Path("fields.kml"))
+
+
+def test_the_styles_of_qgis_are_no_layer(tmp_path: Path) -> None:
+    path = add_styles(save(tmp_path / "a.gpkg", [point(1.5, 1.5)], code=[3]))
+    assert draw(path).labels[1, 1] == 3
+    save(path, [point(1.5, 1.5)], layer="check", code=[2])
+    with pytest.raises(SceneError, match=r"has the layers a, check; name one"):
+        draw(path)
+    assert draw(path, layer="check").labels[1, 1] == 2
 
 
 def test_layers_and_fields_are_chosen(tmp_path: Path) -> None:
