@@ -1,7 +1,17 @@
-"""Pixels as points of a GeoPackage, which QGIS opens and edits. Needs the extra `geo`."""
+"""Pixels as points of a GeoPackage, which QGIS opens and edits. Needs the extra `geo`.
 
+QGIS may have a GeoPackage open that is written anew. SQLite, whose file it is, keeps changes in a second file beside it
+(`-wal`) meanwhile, which would be taken for changes of any file that replaces the first. So what is there gets its new
+content by SQLite, and QGIS shows it when it draws again. Numbers of features (fid) that were there are not used again:
+an edit that QGIS still holds would change another pixel.
+"""
+
+import os
+import sqlite3
+import time
 import warnings
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,13 +22,17 @@ from numpy.typing import ArrayLike, NDArray
 from hsi_al.files import replacing
 from hsi_al.scenes.georeference import Georeference, Transform
 
+SQLITE = b"SQLite format 3\0"
+REST = ("-wal", "-shm", "-journal")
+MOST_FID = 2**62
+MOST_WAITED = 5.0  # seconds for other programs that write to the file
 PIXELS: Transform = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)  # columns to the right, rows downward, as a picture is shown
 
 
 def write_points(
     path: Path, layer: str, pixel_ids: NDArray[np.int64], width: int, where: Georeference | None, **fields: ArrayLike
 ) -> Path:
-    """Write the centres of pixels, with `row` and `column` before the given fields.
+    """Write the centres of pixels, with `row` and `column` before the given fields, in place of what was there.
 
     Args:
         path: Such as `labels.gpkg`.
@@ -29,7 +43,7 @@ def write_points(
         fields: One value per pixel, (n,) each: numbers or text.
 
     Raises:
-        OSError: The file can't be written.
+        OSError: The file can't be written, or another program keeps it locked.
     """
     import shapely
     from pyogrio.errors import DataSourceError
@@ -38,8 +52,12 @@ def write_points(
     rows, columns = np.divmod(pixel_ids, width)
     a, b, c, d, e, f = PIXELS if where is None else where.transform
     x, y = a * (columns + 0.5) + b * (rows + 0.5) + c, d * (columns + 0.5) + e * (rows + 0.5) + f
-    values: Mapping[str, NDArray[Any]] = {"row": rows, "column": columns} | {
-        name: _column(given) for name, given in fields.items()
+    last = last_fid(path)
+    values: Mapping[str, NDArray[Any]] = {
+        "fid": last + 1 + np.arange(len(pixel_ids)),
+        "row": rows,
+        "column": columns,
+        **{name: _column(given) for name, given in fields.items()},
     }
     try:
         packed = BytesIO()  # GDAL doesn't tell all that fails on a full disk
@@ -57,9 +75,70 @@ def write_points(
             )
     except DataSourceError as error:
         raise OSError(f"{path} can't be written ({str(error).splitlines()[0]})") from error
-    with replacing(path) as temporary:
-        temporary.write_bytes(packed.getbuffer())
+    if not (is_database(path) and renewed(path, packed, layer, last)):
+        with replacing(path) as temporary:
+            temporary.write_bytes(packed.getbuffer())
+            for rest in REST:  # of a file that is gone or damaged
+                path.with_name(path.name + rest).unlink(missing_ok=True)
     return path
+
+
+def is_database(path: Path) -> bool:
+    """Return whether a file is there and begins as one of SQLite."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(SQLITE)) == SQLITE
+    except FileNotFoundError:
+        return False
+
+
+def last_fid(path: Path) -> int:
+    """Return the largest number that a feature of a GeoPackage has or had; 0 where there is none."""
+    if is_database(path):
+        with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=MOST_WAITED)) as database:
+            (found,) = database.execute("SELECT max(seq) FROM sqlite_sequence").fetchone()
+            return found if isinstance(found, int) and 0 <= found < MOST_FID else 0
+    return 0
+
+
+def renewed(path: Path, packed: BytesIO, layer: str, last: int) -> bool:
+    """Give a GeoPackage the content of another one, at once for every program that has it open.
+
+    Args:
+        path: The file.
+        packed: The other one.
+        layer: Its layer.
+        last: Largest number of a feature so far.
+
+    Returns:
+        Whether it was done; False = what is there is damaged.
+
+    Raises:
+        OSError: The file can't be written, or another program keeps it locked.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    until = time.monotonic() + MOST_WAITED
+
+    def in_time(*_: int) -> None:
+        if time.monotonic() > until:
+            raise sqlite3.OperationalError("another program is writing to it; let that end, or close it there")
+
+    try:
+        temporary.write_bytes(packed.getbuffer())
+        with closing(sqlite3.connect(temporary)) as new, closing(sqlite3.connect(path, timeout=0.1)) as there:
+            with new:  # of a layer without features
+                known = new.execute("SELECT * FROM sqlite_sequence WHERE name = ?", (layer,)).fetchone()
+                if known is None:
+                    new.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (layer, last))
+            new.backup(there, pages=-1, progress=in_time, sleep=0.1)
+            there.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.OperationalError as error:
+        raise OSError(f"{path} can't be written ({error})") from error
+    except sqlite3.DatabaseError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
 
 
 def _column(given: ArrayLike) -> NDArray[Any]:

@@ -1,10 +1,15 @@
 """Pixels as points, read back with pyogrio."""
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hsi_al.scenes import geopoints
 from hsi_al.scenes.geopoints import write_points
 from hsi_al.scenes.georeference import Georeference
 
@@ -40,3 +45,79 @@ def test_none_and_no_georeference(tmp_path: Path) -> None:
     assert shapely.get_coordinates(shapely.from_wkb(geometries)).tolist() == [[2.5, -1.5]]
     with pytest.raises(OSError, match=r"can't be written|No such file"):
         write_points(tmp_path / "none" / "a.gpkg", "labels", np.array([9]), 7, None, value=[1])
+
+
+# A process of its own: the locks of SQLite are those of a process. QGIS brings along the functions of the triggers.
+HOLDER = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+    database.execute(f'DROP TRIGGER "{name}"')
+for line in sys.stdin:
+    print(database.execute(line).fetchall(), flush=True)
+"""
+
+
+@contextmanager
+def held(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another program that has the file open as QGIS has, with changes that it keeps beside the file."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdin=pipe, stdout=pipe, text=True) as other:
+        assert asked(other, "PRAGMA journal_mode = wal") == "[('wal',)]"
+        yield other
+        assert other.stdin is not None
+        other.stdin.close()
+        assert other.wait(10) == 0
+
+
+def asked(other: subprocess.Popen[str], command: str) -> str:
+    assert other.stdin is not None and other.stdout is not None
+    other.stdin.write(f"{command}\n")
+    other.stdin.flush()
+    return other.stdout.readline().strip()
+
+
+def pixels_in(path: Path) -> tuple[list[int], list[int]]:
+    """Numbers and columns of the features."""
+    _, fids, _, (columns,) = pyogrio.raw.read(path, columns=["column"], return_fids=True)
+    return fids.tolist(), columns.tolist()
+
+
+def test_a_file_that_qgis_has_open_gets_its_new_points(tmp_path: Path) -> None:
+    path = write_points(tmp_path / "a.gpkg", "query", np.array([1, 2, 3]), 90, WHERE, value=[0, 0, 0])
+    with held(path) as other:
+        assert asked(other, "UPDATE query SET value = 7 WHERE fid = 1") == "[]"
+        assert (tmp_path / "a.gpkg-wal").stat().st_size > 0
+        write_points(path, "query", np.array([4, 5]), 90, WHERE, value=[0, 0])
+        assert pixels_in(path) == ([4, 5], [4, 5])
+        assert asked(other, "SELECT fid, value FROM query") == "[(4, 0), (5, 0)]"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.gpkg"] and pixels_in(path) == ([4, 5], [4, 5])
+
+
+def test_a_file_that_another_program_writes_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_points(tmp_path / "a.gpkg", "query", np.array([1, 2]), 90, WHERE, value=[0, 0])
+    monkeypatch.setattr(geopoints, "MOST_WAITED", 0.2)
+    with held(path) as other:
+        assert asked(other, "BEGIN IMMEDIATE") == "[]"
+        with pytest.raises(OSError, match=r"a\.gpkg can't be written \(another program is writing to it"):
+            write_points(path, "query", np.array([4]), 90, WHERE, value=[0])
+        assert asked(other, "COMMIT") == "[]"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.gpkg"] and pixels_in(path) == ([1, 2], [1, 2])
+
+
+def test_numbers_of_features_are_not_used_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    for pixels, fids in (([5, 6], [1, 2]), ([7], [3]), ([], []), ([8, 9], [4, 5])):
+        values = np.zeros(len(pixels), np.int64)
+        write_points(path, "query", np.array(pixels, np.int64), 90, WHERE, value=values)
+        assert pixels_in(path) == (fids, pixels)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"plain text", b"SQLite format 3\0" + bytes(5000)])
+def test_what_is_no_file_of_points_is_replaced_with_what_lies_beside_it(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "a.gpkg"
+    if content is not None:
+        path.write_bytes(content)
+    (tmp_path / "a.gpkg-wal").write_bytes(b"changes of a file that is gone")
+    write_points(path, "query", np.array([5]), 90, WHERE, value=[1])
+    assert [file.name for file in tmp_path.iterdir()] == ["a.gpkg"] and pixels_in(path) == ([1], [5])
