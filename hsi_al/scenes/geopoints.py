@@ -136,6 +136,10 @@ def renewed(path: Path, packed: BytesIO, layer: str, last: int) -> bool:
         raise OSError(f"{path} can't be written ({error})") from error
     except sqlite3.DatabaseError:
         return False
+    except OSError as error:
+        if error.filename is None:  # as on a full disk
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     return True

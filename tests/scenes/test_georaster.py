@@ -105,6 +105,8 @@ def test_a_full_disk_leaves_the_file_before(tmp_path: Path, limit: int) -> None:
     resource = pytest.importorskip("resource")
     where, rng = Georeference("", (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)), np.random.default_rng(0)
     path = write_uncertainty(tmp_path / "u.tif", np.zeros((100, 100), np.float32), where)
+    old = write_points(tmp_path / "old.gpkg", "points", np.arange(5), 3, None)
+    points = old.read_bytes()
     before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
     try:
@@ -112,10 +114,13 @@ def test_a_full_disk_leaves_the_file_before(tmp_path: Path, limit: int) -> None:
             write_uncertainty(path, rng.random((100, 100), np.float32), where)
         with pytest.raises(OSError, match=r"p\.gpkg"):
             write_points(tmp_path / "p.gpkg", "points", np.arange(9), 3, None)
+        with pytest.raises(OSError, match=r"old\.gpkg"):
+            write_points(old, "points", np.arange(9), 3, None)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert refused.value.errno == errno.EFBIG
-    assert path.read_bytes() == before and [found.name for found in tmp_path.iterdir()] == ["u.tif"]
+    assert path.read_bytes() == before and old.read_bytes() == points
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["old.gpkg", "u.tif"]
 
 
 def test_names_and_colours_of_classes_are_read_again(tmp_path: Path) -> None:
