@@ -1,6 +1,7 @@
 """Labels from points and polygons, such as training areas digitised in QGIS (GeoPackage, Shapefile, GeoJSON, ...).
 
-A point labels the pixel that it lies in, a polygon those whose centres lie inside. Needs the extra `geo`.
+A point labels the pixel that it lies in, a polygon those whose centres lie inside. Tables (.csv) do as well, whose
+first line names columns `lon` and `lat`, in degrees of WGS 84, or `x` and `y`, or `wkt`. Needs the extra `geo`.
 """
 
 import math
@@ -19,10 +20,17 @@ from hsi_al.scenes.checks import Labels
 from hsi_al.scenes.georeference import Georeference, name_of_crs, require_geo
 from hsi_al.scenes.readers import existing_file
 
-SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb")
-UNREAD = (".kml", ".kmz", ".gml", ".gpx", ".csv", ".xlsx", ".dxf", ".tab", ".mif", ".sqlite", ".dbf", ".shx", ".prj")
+TABLE = ".csv"
+SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb", TABLE)
+UNREAD = (".kml", ".kmz", ".gml", ".gpx", ".xlsx", ".dxf", ".tab", ".mif", ".sqlite", ".dbf", ".shx", ".prj")
 POINTS, POLYGONS = (0, 4), (3, 6)  # shapely's types
 MOST_CLASSES = 2**16
+WGS84 = "EPSG:4326"
+# Names of the columns with coordinates, in lower case, and the system that they are in; None = the cube's.
+COLUMNS = (
+    (("lon", "long", "longitude", "lng"), ("lat", "latitude"), WGS84),
+    (("x", "xcoord", "easting", "east"), ("y", "ycoord", "northing", "north"), None),
+)
 
 
 @dataclass
@@ -167,6 +175,28 @@ def layers_in(path: Path) -> list[str]:
     return [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
 
 
+def columns_of(path: Path) -> tuple[dict[str, str], str | None]:
+    """Return what tells GDAL the columns of a table that hold coordinates, and the system that these are in.
+
+    Raises:
+        SceneError: It has no such columns.
+    """
+    import pyogrio
+
+    names = {str(name).strip().lower(): str(name) for name in pyogrio.read_info(path)["fields"]}
+    kept = {"KEEP_GEOM_COLUMNS": "NO"}
+    if "wkt" in names:  # as QGIS writes polygons
+        return {"GEOM_POSSIBLE_NAMES": names["wkt"]} | kept, None
+    for across, up, crs in COLUMNS:
+        x, y = ([names[name] for name in kind if name in names] for kind in (across, up))
+        if x and y:
+            return {"X_POSSIBLE_NAMES": x[0], "Y_POSSIBLE_NAMES": y[0]} | kept, crs
+    raise SceneError(
+        f"{path} has no columns with coordinates; name them in its first line: lon and lat (degrees, WGS 84), or x and "
+        f"y (in the cube's system). It has {', '.join(names.values()) or 'none'}."
+    )
+
+
 def _features(
     path: Path, layer: str | None, label_field: str | None
 ) -> tuple[Any, NDArray[np.int64], NDArray[Any], NDArray[Any], str]:
@@ -184,7 +214,8 @@ def _features(
             f"{path} has the layers {', '.join(layers)}; name one by dataset.ground_truth_key, that of a test "
             "file by dataset.test_key."
         )
-    names = [str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]]
+    options, crs = columns_of(path) if path.suffix.lower() == TABLE else ({}, None)
+    names = [str(name) for name in pyogrio.read_info(path, layer=layer, **options)["fields"]]
     if label_field is None and len(names) != 1:
         has = f"has the fields {', '.join(names)}; name the one" if names else "has no field; add one"
         raise SceneError(f"{path} {has} with the classes by dataset.label_field.")
@@ -193,10 +224,12 @@ def _features(
         raise SceneError(
             f"{path} has no field dataset.label_field={chosen}; it has {', '.join(names) or 'no field at all'}."
         )
-    meta, fids, geometries, columns = read(path, layer=layer, columns=[chosen], force_2d=True, return_fids=True)
+    meta, fids, geometries, columns = read(
+        path, layer=layer, columns=[chosen], force_2d=True, return_fids=True, **options
+    )
     if geometries is None or not len(geometries):
         raise SceneError(f"{path} holds no feature; draw some, or leave dataset.ground_truth_file out.")
-    return meta["crs"], np.asarray(fids), geometries, np.asarray(columns[0]), chosen
+    return meta["crs"] or crs, np.asarray(fids), geometries, np.asarray(columns[0]), chosen
 
 
 def as_numbers(values: NDArray[Any]) -> NDArray[Any]:

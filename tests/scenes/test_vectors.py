@@ -243,6 +243,64 @@ def test_the_styles_of_qgis_are_no_layer(tmp_path: Path) -> None:
     assert draw(path, layer="check").labels[1, 1] == 2
 
 
+DEGREES = pytest.importorskip("rasterio.warp").transform(UTM, "EPSG:4326", [500015, 500045], [4999985, 4999955])
+
+
+@pytest.mark.parametrize(
+    ("lines", "crs"),
+    [
+        (["x,y,crop", "500015,4999985,oats", "500045.0,4999955,corn"], False),
+        (["crop;Easting;Northing", "oats;500015,0;4999985,0", "corn;500045,0;4999955,0"], False),
+        (["X\tY\tcrop", "500015\t4999985\toats", "500045\t4999955\tcorn"], False),
+        (
+            ["Lat,Long,crop", *(f"{DEGREES[1][i]:.9f},{DEGREES[0][i]:.9f},{('oats', 'corn')[i]}" for i in (0, 1))],
+            True,
+        ),
+        (
+            ["lon,lat,x,y,crop", *(f"{DEGREES[0][i]},{DEGREES[1][i]},1,1,{('oats', 'corn')[i]}" for i in (0, 1))],
+            True,
+        ),
+        (
+            [
+                "WKT,crop",
+                "POINT (500015 4999985),oats",
+                '"POLYGON ((500041 4999951, 500049 4999951, 500045 4999959, 500041 4999951))",corn',
+            ],
+            False,
+        ),
+    ],
+)
+def test_tables_of_points(tmp_path: Path, lines: list[str], crs: bool) -> None:
+    (tmp_path / "a.csv").write_text("\r\n".join(lines), encoding="utf-8-sig")
+    fields = "crop" if "lon,lat,x" in lines[0] else None
+    drawn = draw(tmp_path / "a.csv", fields)
+    assert (drawn.labels[1, 1], drawn.labels[4, 4]) == (2, 1) and np.count_nonzero(drawn.labels) == 2
+    assert drawn.names == {1: "corn", 2: "oats"}
+    assert [("names no coordinate reference system" in notice) for notice in drawn.notices] == [True] * (not crs)
+
+
+def test_tables_with_gaps_and_without_coordinates(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("x,y,code\n500015,4999985,3\n,,3\n500045,4999955,\n")
+    drawn = draw(path)
+    assert drawn.labels[1, 1] == 3 and np.count_nonzero(drawn.labels) == 1 and drawn.names == {}
+    assert [words in " ".join(drawn.notices) for words in ("(fid 3) have no class", "(fid 2) have no geometry")]
+    path.write_text("500015,4999985,3\n")
+    with pytest.raises(
+        SceneError, match=r"no columns with coordinates.*lon and lat .*It has field_1, field_2, field_3"
+    ):
+        draw(path)
+    path.write_text("lon,northing,code\n7,50,3\n")
+    with pytest.raises(SceneError, match=r"no columns with coordinates.*It has lon, northing, code"):
+        draw(path)
+    path.write_text("lon,lat,code\n7,50,3\n")
+    with pytest.raises(SceneError, match="none of its 1 features lies in the scene"):
+        draw(path)
+    path.write_text("x,y,code\n")
+    with pytest.raises(SceneError, match="holds no feature"):
+        draw(path)
+
+
 def test_layers_and_fields_are_chosen(tmp_path: Path) -> None:
     path = save(tmp_path / "a.gpkg", [point(1.5, 1.5)], layer="train", code=[1], other=[5])
     save(path, [point(1.5, 1.5)], layer="check", code=[2], other=[5])
