@@ -1,4 +1,4 @@
-"""Labels from points and polygons, such as training areas digitised in QGIS (GeoPackage, Shapefile, GeoJSON, ...).
+"""Labels from points and polygons, such as training areas digitised in QGIS or Google Earth (GeoPackage, KML, ...).
 
 A point labels the pixel that it lies in, a polygon those whose centres lie inside. Tables (.csv) do as well, whose
 first line names columns `lon` and `lat`, in degrees of WGS 84, or `x` and `y`, or `wkt`. Needs the extra `geo`.
@@ -21,8 +21,9 @@ from hsi_al.scenes.georeference import Georeference, name_of_crs, require_geo
 from hsi_al.scenes.readers import existing_file
 
 TABLE = ".csv"
-SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb", TABLE)
-UNREAD = (".kml", ".kmz", ".gml", ".gpx", ".xlsx", ".dxf", ".tab", ".mif", ".sqlite", ".dbf", ".shx", ".prj")
+NAMED = {".kml": "Name", ".kmz": "Name"}  # what Google Earth calls a place
+SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb", *NAMED, TABLE)
+UNREAD = (".gml", ".gpx", ".xlsx", ".dxf", ".tab", ".mif", ".sqlite", ".dbf", ".shx", ".prj")
 POINTS, POLYGONS = (0, 4), (3, 6)  # shapely's types
 MOST_CLASSES = 2**16
 WGS84 = "EPSG:4326"
@@ -214,8 +215,12 @@ def _features(
             f"{path} has the layers {', '.join(layers)}; name one by dataset.ground_truth_key, that of a test "
             "file by dataset.test_key."
         )
+    if not layers and path.suffix.lower() != TABLE:
+        raise SceneError(f"{path} holds no feature; draw some, or leave dataset.ground_truth_file out.")
     options, crs = columns_of(path) if path.suffix.lower() == TABLE else ({}, None)
     names = [str(name) for name in pyogrio.read_info(path, layer=layer, **options)["fields"]]
+    if label_field is None and NAMED.get(path.suffix.lower()) in names:
+        label_field = NAMED[path.suffix.lower()]
     if label_field is None and len(names) != 1:
         has = f"has the fields {', '.join(names)}; name the one" if names else "has no field; add one"
         raise SceneError(f"{path} {has} with the classes by dataset.label_field.")

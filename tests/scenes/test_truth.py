@@ -152,7 +152,7 @@ def test_a_field_belongs_to_the_file_that_has_features(tmp_path: Path) -> None:
         assert scene.test_pixels is not None and np.array_equal(scene.test_pixels, labels[test] > 0)
     for wrong, said in (
         (Reading(label_field="code", unlabelled=255), "dataset.unlabelled=255 goes with labels in an array"),
-        (Reading(label_field="id", test_file=tmp_path / "none.kml"), "points and polygons are read from"),
+        (Reading(label_field="id", test_file=tmp_path / "none.gml"), "points and polygons are read from"),
     ):
         with pytest.raises(SceneError, match=said):
             load_custom_scene("field", tmp_path / "cube.tif", ground_truth_file=tmp_path / "points.gpkg", reading=wrong)

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +232,7 @@ def test_a_shapefile_without_its_parts(tmp_path: Path) -> None:
 def test_kinds_of_points_and_polygons_that_are_not_read() -> None:
     assert is_vector(Path("a.SHP")) and not is_vector(Path("a.tif"))
     with pytest.raises(SceneError, match=r"points and polygons are read from \.gpkg, \.shp"):
-        is_vector(Path("fields.kml"))
+        is_vector(Path("fields.gml"))
 
 
 def test_the_styles_of_qgis_are_no_layer(tmp_path: Path) -> None:
@@ -277,6 +278,37 @@ def test_tables_of_points(tmp_path: Path, lines: list[str], crs: bool) -> None:
     assert (drawn.labels[1, 1], drawn.labels[4, 4]) == (2, 1) and np.count_nonzero(drawn.labels) == 2
     assert drawn.names == {1: "corn", 2: "oats"}
     assert [("names no coordinate reference system" in notice) for notice in drawn.notices] == [True] * (not crs)
+
+
+KML = """<?xml version="1.0" encoding="UTF-8"?>
+<kml xmlns="http://www.opengis.net/kml/2.2"><Document><name>fields.kml</name><Folder><name>training</name>{}
+</Folder></Document></kml>"""
+PLACEMARK = "<Placemark><name>{}</name><{}>{}</{}></Placemark>"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_places_of_google_earth(tmp_path: Path, packed: bool) -> None:
+    def places(*corners: tuple[float, float]) -> str:
+        lon, lat = pytest.importorskip("rasterio.warp").transform(UTM, "EPSG:4326", *zip(*corners, strict=True))
+        return f"<coordinates>{' '.join(f'{x},{y},30' for x, y in zip(lon, lat, strict=True))}</coordinates>"
+
+    ring = places(*(place(*corner) for corner in ((3, 2), (3, 5), (6, 5), (6, 2), (3, 2))))
+    polygon = f"<outerBoundaryIs><LinearRing>{ring}</LinearRing></outerBoundaryIs>"
+    marks = [("oats", "Point", places(place(1.5, 1.5))), ("corn", "Polygon", polygon)]
+    text = KML.format("".join(PLACEMARK.format(name, kind, content, kind) for name, kind, content in marks))
+    path = tmp_path / f"fields.{'kmz' if packed else 'kml'}"
+    if packed:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("doc.kml", text)
+    else:
+        path.write_text(text)
+    drawn = draw(path)
+    expected = np.zeros(SHAPE, np.uint8)
+    expected[1, 1], expected[3:6, 2:5] = 2, 1
+    assert np.array_equal(drawn.labels, expected) and drawn.names == {1: "corn", 2: "oats"} and drawn.notices == []
+    path.with_suffix(".kml").write_text(KML.format(""))
+    with pytest.raises(SceneError, match=r"fields\.kml holds no feature"):
+        draw(path.with_suffix(".kml"))
 
 
 def test_tables_with_gaps_and_without_coordinates(tmp_path: Path) -> None:
