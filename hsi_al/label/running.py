@@ -26,7 +26,7 @@ from hsi_al.cli.arguments import text
 from hsi_al.cli.composition import composed
 from hsi_al.config.kept import differing_keys, load_kept, to_yaml
 from hsi_al.config.schema import Config
-from hsi_al.errors import ConfigurationError, RunDirectoryError, SessionError
+from hsi_al.errors import ConfigurationError, RunDirectoryError, SceneError, SessionError
 from hsi_al.files import replacing
 from hsi_al.label.assessment import require_sample
 from hsi_al.label.background import Background
@@ -238,6 +238,7 @@ class Command:
         classes: Names of classes.
         labels: Files of labels to begin with.
         label_field: Field with the classes in a file of points and polygons.
+        label_key: Layer of such a file, or key of an array.
         folder: Folder of the session; None = `sessions/<name>`.
         port: Port on 127.0.0.1; 0 = a free one.
         who: Who answers; None = the user of the operating system.
@@ -251,11 +252,21 @@ class Command:
     classes: Sequence[str] = ()
     labels: Sequence[Path] = ()
     label_field: str | None = None
+    label_key: str | None = None
     folder: Path | None = None
     port: int = 0
     who: str | None = None
     browser: bool = True
     assess: int | None = None
+
+
+# What sentences about files of labels call the options of this command.
+OPTIONS = {
+    "dataset.ground_truth_key, that of a test file by dataset.test_key": "--label-key",
+    "dataset.ground_truth_key": "--label-key",
+    "dataset.ground_truth_file": "--labels",
+    "dataset.label_field": "--label-field",
+}
 
 
 def expect_few_labels() -> None:
@@ -273,10 +284,9 @@ def label(command: Command) -> None:
     expect_few_labels()
     if command.who is not None and not command.who.isprintable():
         raise ConfigurationError(f"--who {command.who!r} is no name that can be written down; take printable letters.")
-    if command.label_field is not None and not command.labels:
-        raise ConfigurationError(
-            f"--label-field {command.label_field!r} is about the labels of --labels; name their file."
-        )
+    for option, value in (("--label-field", command.label_field), ("--label-key", command.label_key)):
+        if value is not None and not command.labels:
+            raise ConfigurationError(f"{option} {value!r} is about the labels of --labels; name their file.")
     if command.key is not None and command.scene in CATALOGUE:
         raise ConfigurationError(f"--key is about a file; the scene {command.scene!r} of the catalogue has its own.")
     if command.assess is not None:
@@ -295,7 +305,7 @@ def label(command: Command) -> None:
         # Another process may have begun the session meanwhile, and a person may have answered there.
         with left_as_found(folder, new and not session.answers.given):
             if command.labels:
-                n = take_labels(session, command.labels, command.label_field)
+                n = take_labels(session, command.labels, command.label_field, command.label_key)
                 print(f"{n} labels are new in {printable(', '.join(map(str, command.labels)))}.")
             if command.assess is not None and session.answers.running is None:
                 begin_assessment(session, command.assess)
@@ -342,7 +352,9 @@ def map_whole(session: Session) -> None:
         interrupts.check()
 
 
-def take_labels(session: Session, paths: Sequence[Path], label_field: str | None) -> int:
+def take_labels(
+    session: Session, paths: Sequence[Path], label_field: str | None = None, label_key: str | None = None
+) -> int:
     """Take the labels of files into a session, and return how many are new.
 
     They are taken together, what a later file says about a pixel before what an earlier one does: one after the other,
@@ -352,6 +364,7 @@ def take_labels(session: Session, paths: Sequence[Path], label_field: str | None
         session: The session.
         paths: Files as for `labels_in`.
         label_field: Field with the classes in a file of points and polygons; None = the only one.
+        label_key: Layer of such a file, or key of an array; None = the only one.
 
     Raises:
         HsiAlError: A file can't be read, or doesn't fit the scene.
@@ -359,11 +372,19 @@ def take_labels(session: Session, paths: Sequence[Path], label_field: str | None
     """
     found: dict[int, int | None] = {}
     for path in paths:
-        found.update(labels_in(session, path, label_field))
+        try:
+            found.update(labels_in(session, path, label_field, label_key))
+        except SceneError as error:
+            told = str(error)
+            for key, option in OPTIONS.items():
+                told = told.replace(key, option)
+            raise SceneError(told) from error
     return session.take(list(found.items()))
 
 
-def labels_in(session: Session, path: Path, label_field: str | None) -> Sequence[tuple[int, int | None]]:
+def labels_in(
+    session: Session, path: Path, label_field: str | None, label_key: str | None
+) -> Sequence[tuple[int, int | None]]:
     """Return pixel ids and label values of a file, None = can't tell; classes that the session lacks are added.
 
     Args:
@@ -372,6 +393,7 @@ def labels_in(session: Session, path: Path, label_field: str | None) -> Sequence
             scene's rows and columns, or points and polygons. Classes are those of the session by the names that they
             have or had; others are added.
         label_field: Field with the classes in a file of points and polygons; None = the only one.
+        label_key: Layer of such a file, or key of an array; None = the only one.
 
     Raises:
         HsiAlError: The file can't be read, or doesn't fit the scene.
@@ -382,9 +404,9 @@ def labels_in(session: Session, path: Path, label_field: str | None) -> Sequence
     if is_query(path):
         return read_query(path, session.answers.classes, shape, scene.georeference)
     if is_vector(path):
-        truth = vector_truth(path, None, label_field, scene.georeference, shape)
+        truth = vector_truth(path, label_key, label_field, scene.georeference, shape)
     else:
-        truth = read_labels(scene.name, path, None, (*shape, scene.n_bands), session.config.dataset.unlabelled)
+        truth = read_labels(scene.name, path, label_key, (*shape, scene.n_bands), session.config.dataset.unlabelled)
     for notice in truth.notices:
         print(printable(notice), file=sys.stderr)
     labels, names = truth.labels, truth.names

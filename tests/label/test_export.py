@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hsi_al.errors import HsiAlError, SessionError
+from hsi_al.errors import HsiAlError, SceneError, SessionError
 from hsi_al.label import __main__ as command
 from hsi_al.label.exchange import read_query
 from hsi_al.label.exporting import export
@@ -188,6 +188,35 @@ def test_an_edited_query_comes_back(session: Session, tmp_path: Path) -> None:
         class_=[np.nan] * 4 + [1.0],
     )
     assert read_query(own, [1], SHAPE, WHERE) == [(9 * SIDE + 20, 1)]
+
+
+def test_labels_of_a_file_that_holds_several(session: Session, tmp_path: Path) -> None:
+    path, place = tmp_path / "a.gpkg", WHERE.at(9.5, 20.5)
+    for layer, value in (("train", 1), ("check", 2)):
+        points = shapely.to_wkb([shapely.Point(*place)])
+        fields = {"code": np.array([value]), "other": np.array([4])}
+        pyogrio.raw.write(
+            path,
+            points,
+            [*fields.values()],
+            [*fields],
+            layer=layer,
+            crs=WHERE.crs,
+            geometry_type="Point",
+            driver="GPKG",
+        )
+    truth = TRUTH.reshape(SHAPE)
+    np.savez(tmp_path / "a.npz", one=np.where(truth == 1, 1, 0), two=np.where(truth == 1, 2, 0))
+    for file, how, words in (
+        (path, {}, r"has the layers train, check; name one by --label-key\."),
+        (path, {"label_key": "train"}, r"has the fields code, other; .* by --label-field\."),
+        (path, {"label_key": "train", "label_field": "cod"}, "has no field --label-field=cod"),
+        (tmp_path / "a.npz", {}, "so a key is needed"),
+    ):
+        with pytest.raises(SceneError, match=words):
+            take_labels(session, [file], **how)
+    assert take_labels(session, [path], "code", "check") == 1 and session.answers.given[9 * SIDE + 20].value == 2
+    assert take_labels(session, [tmp_path / "a.npz"], label_key="one") > 1
 
 
 def test_an_export_deletes_no_answer_of_an_edited_query(session: Session) -> None:

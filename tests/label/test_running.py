@@ -143,8 +143,9 @@ def test_what_is_missing_or_wrong_is_said_in_a_sentence(
     ):
         assert command.main(["nothing.npy", f"--assess={n}", "--no-browser"]) == 2  # before the scene is read
         assert told in capsys.readouterr().err and not list(tmp_path.iterdir())
-    assert command.main(["nothing.npy", "--label-field=crop", "--no-browser"]) == 2
-    assert "name their file" in capsys.readouterr().err
+    for option in ("--label-field=crop", "--label-key=corn"):
+        assert command.main(["nothing.npy", option, "--no-browser"]) == 2
+        assert "name their file" in capsys.readouterr().err
     assert command.main(["indian_pines", "--key=cube", "--no-browser"]) == 2
     assert "of the catalogue has its own" in capsys.readouterr().err and not list(tmp_path.iterdir())
     monkeypatch.setattr(command, "find_spec", lambda name: None if name == "fastapi" else object())
