@@ -111,7 +111,7 @@ def renewed(path: Path, packed: BytesIO, layer: str, last: int) -> bool:
         last: Largest number of a feature so far.
 
     Returns:
-        Whether it was done; False = what is there is damaged.
+        Whether it was done; False = SQLite can't: what is there is damaged, or the file system knows no locks.
 
     Raises:
         OSError: The file can't be written, or another program keeps it locked.
@@ -121,7 +121,10 @@ def renewed(path: Path, packed: BytesIO, layer: str, last: int) -> bool:
 
     def in_time(*_: int) -> None:
         if time.monotonic() > until:
-            raise sqlite3.OperationalError("another program is writing to it; let that end, or close it there")
+            raise TimeoutError(
+                f"{path} can't be written: another program is writing to it; let that end, close it there, or move the "
+                "file away"
+            )
 
     try:
         temporary.write_bytes(packed.getbuffer())
@@ -132,12 +135,10 @@ def renewed(path: Path, packed: BytesIO, layer: str, last: int) -> bool:
                     new.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (layer, last))
             new.backup(there, pages=-1, progress=in_time, sleep=0.1)
             there.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    except sqlite3.OperationalError as error:
-        raise OSError(f"{path} can't be written ({error})") from error
-    except sqlite3.DatabaseError:
+    except sqlite3.Error:
         return False
     except OSError as error:
-        if error.filename is None:  # as on a full disk
+        if error.errno is not None and error.filename is None:  # as on a full disk
             error.filename = str(path)
         raise
     finally:

@@ -99,7 +99,7 @@ def test_a_file_that_another_program_writes_to(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(geopoints, "MOST_WAITED", 0.2)
     with held(path) as other:
         assert asked(other, "BEGIN IMMEDIATE") == "[]"
-        with pytest.raises(OSError, match=r"a\.gpkg can't be written \(another program is writing to it"):
+        with pytest.raises(OSError, match=r"a\.gpkg can't be written: another program is writing to it"):
             write_points(path, "query", np.array([4]), 90, WHERE, value=[0])
         assert asked(other, "COMMIT") == "[]"
     assert [file.name for file in tmp_path.iterdir()] == ["a.gpkg"] and pixels_in(path) == ([1, 2], [1, 2])
