@@ -145,6 +145,16 @@ class Format:
     unit: Callable[[Path, str], str] = lambda path, key: ""
 
 
+def whole(rows: Callable[[Path, str | None], Rows]) -> Callable[[Path, str | None], NDArray[Any]]:
+    """Return a function that reads all of the array that `rows` opens."""
+
+    def read(path: Path, key: str | None) -> NDArray[Any]:
+        with rows(path, key) as found:
+            return found.source(slice(None), slice(None))
+
+    return read
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Turn any exception of a file reader inside this context into a SceneError, and silence the reader's warnings.

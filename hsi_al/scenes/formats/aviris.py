@@ -112,12 +112,4 @@ def crs_in(file: h5py.File, path: Path) -> str:
     return ""
 
 
-def read(path: Path, key: str | None) -> NDArray[Any]:
-    """Read all reflectances, (H, W, B); with a key, an array of the file."""
-    if key is not None:
-        return hdf5.read(path, key)
-    with rows(path, key) as found:
-        return found.source(slice(None), slice(None))
-
-
-FORMATS = (Format((".nc", ".nc4", ".h5"), read, rows, is_product, order=-2, title="AVIRIS L2A"),)
+FORMATS = (Format((".nc", ".nc4", ".h5"), hdf5.read_product(rows), rows, is_product, order=-2, title="AVIRIS L2A"),)

@@ -17,13 +17,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 from xml.etree import ElementTree
 
-from numpy.typing import NDArray
-
 from hsi_al.errors import SceneError
-from hsi_al.scenes.arrays import ANY, Format, Rows
+from hsi_al.scenes.arrays import ANY, Format, Rows, whole
 from hsi_al.scenes.formats.raster import Described, Values, library, opened, raster_rows, with_no_data
 from hsi_al.scenes.plain_xml import DAMAGE, tree_in
 from hsi_al.scenes.wavelengths import in_nm
@@ -238,12 +236,6 @@ def rows(mission: Mission, path: Path, key: str | None) -> Rows:
         raise
 
 
-def read(mission: Mission, path: Path, key: str | None) -> NDArray[Any]:
-    """Read the whole image, (H, W, B)."""
-    with rows(mission, path, key) as found:
-        return found.source(slice(None), slice(None))
-
-
 def refuse(path: Path, key: str | None) -> NoReturn:
     """Refuse an archive: windows of what is packed can't be read without unpacking what lies before.
 
@@ -257,7 +249,7 @@ FORMATS = (
     *(
         Format(
             ANY,
-            partial(read, mission),
+            whole(partial(rows, mission)),
             partial(rows, mission),
             partial(is_product, mission),
             order=-10,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
-from hsi_al.scenes.arrays import ANY, Format, Rows
+from hsi_al.scenes.arrays import ANY, Format, Rows, whole
 from hsi_al.scenes.formats.raster import Described, Values, exact, holds, library, opened, raster_rows, with_no_data
 from hsi_al.scenes.wavelengths import Centres, in_names, in_nm
 
@@ -466,18 +466,12 @@ def dataset_of(header: Header, data: Path, layout: Layout, place: dict[str, str]
         return opened(data, link, ["ENVI"])
 
 
-def read(path: Path, key: str | None) -> NDArray[Any]:
-    """Read all of the data, (H, W, B)."""
-    with rows(path, key) as found:
-        return found.source(slice(None), slice(None))
-
-
 def has_header(path: Path) -> bool:
     """Return whether a file is an ENVI header, or lies beside its own."""
     return is_header(path) if path.suffix.lower() == ".hdr" else header_beside(path) is not None
 
 
 FORMATS = (
-    Format(ANY, read, rows, has_header, order=3, title="ENVI"),
-    Format((".hdr", *DATA_SUFFIXES), read, rows, order=9),  # says what is missing
+    Format(ANY, whole(rows), rows, has_header, order=3, title="ENVI"),
+    Format((".hdr", *DATA_SUFFIXES), whole(rows), rows, order=9),  # says what is missing
 )

@@ -7,7 +7,7 @@ is there before memory is taken for them.
 import math
 import re
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from itertools import islice
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
-from hsi_al.scenes.arrays import MOST_OBJECTS, Format, Rows, Variable, chosen, require_memory
+from hsi_al.scenes.arrays import MOST_OBJECTS, Format, Rows, Variable, chosen, require_memory, whole
 from hsi_al.scenes.formats.matlab import MATLAB_NUMBERS
 
 SUFFIXES = (".h5", ".hdf5", ".he5", ".nc", ".nc4")
@@ -76,6 +76,15 @@ def rows(path: Path, key: str | None) -> Rows:
     except BaseException:
         file.close()
         raise
+
+
+def read_product(rows_of: Callable[[Path, str | None], Rows]) -> Callable[[Path, str | None], NDArray[Any]]:
+    """Return a function that reads the cube that `rows_of` opens without a key; with one, an array of the file."""
+
+    def read_either(path: Path, key: str | None) -> NDArray[Any]:
+        return (whole(rows_of) if key is None else read)(path, key)
+
+    return read_either
 
 
 def class_names(file: h5py.File, path: Path, dataset: h5py.Dataset) -> dict[int, str] | None:

@@ -155,12 +155,4 @@ def georeference(file: h5py.File, path: Path, place: str, notices: list[str]) ->
     return Georeference(crs, (across, 0.0, x - (column - 1) * across, 0.0, -down, y + (row - 1) * down))
 
 
-def read(path: Path, key: str | None) -> NDArray[Any]:
-    """Read all reflectances, (H, W, B); with a key, an array of the file."""
-    if key is not None:
-        return hdf5.read(path, key)
-    with rows(path, key) as found:
-        return found.source(slice(None), slice(None))
-
-
-FORMATS = (Format((".h5", ".hdf5"), read, rows, is_product, order=-1, title="NEON AOP reflectance"),)
+FORMATS = (Format((".h5", ".hdf5"), hdf5.read_product(rows), rows, is_product, order=-1, title="NEON AOP reflectance"),)

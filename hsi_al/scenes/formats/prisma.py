@@ -179,17 +179,9 @@ def georeference(file: h5py.File, path: Path, height: int, width: int) -> tuple[
     return Georeference(crs, (across, 0.0, left - across / 2, 0.0, -down, top + down / 2)), ()
 
 
-def read(path: Path, key: str | None) -> NDArray[Any]:
-    """Read the whole cube, (H, W, B); with a key, an array of the file."""
-    if key is not None:
-        return hdf5.read(path, key)
-    with rows(path, key) as found:
-        return found.source(slice(None), slice(None))
-
-
 def is_product(path: Path) -> bool:
     """Return whether a file is a PRISMA product, of any level."""
     return bool(level_of(path))
 
 
-FORMATS = (Format((".he5", ".h5", ".hdf5"), read, rows, is_product, order=-1, title="PRISMA L2D"),)
+FORMATS = (Format((".he5", ".h5", ".hdf5"), hdf5.read_product(rows), rows, is_product, order=-1, title="PRISMA L2D"),)

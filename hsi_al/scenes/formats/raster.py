@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError, system_error
-from hsi_al.scenes.arrays import ANY, Format, Rows, require_memory, require_real
+from hsi_al.scenes.arrays import ANY, Format, Rows, require_memory, require_real, whole
 from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.plain_xml import DAMAGE, tree_in
 from hsi_al.scenes.wavelengths import Centres, in_names, in_nm, named_in, of_bands
@@ -539,12 +539,6 @@ def require_own_pixels(path: Path) -> None:
                     raise SceneError(f"{beside} is no TIFF, so it can't be the mask of {path.name}; move it elsewhere.")
 
 
-def read(path: Path, key: str | None) -> NDArray[Any]:
-    """Read the whole raster, (H, W, B)."""
-    with rows(path, key) as opened_:
-        return opened_.source(slice(None), slice(None))
-
-
 def opens(path: Path) -> bool:
     """Return whether GDAL knows a file of an unusual extension."""
     try:
@@ -573,9 +567,9 @@ def is_list(path: Path) -> bool:
 
 
 FORMATS = (
-    Format(ANY, read, rows, is_list, order=-9),
-    Format(ANY, read, rows, is_tiff, order=-8, title="GeoTIFF"),
-    Format(tuple(suffix for suffix in SUFFIXES if suffix not in SHARED), read, rows, order=2, title="raster"),
-    Format(SHARED, read, rows, opens, order=5, title="raster"),
-    Format(ANY, read, rows, opens, order=8, title="raster"),
+    Format(ANY, whole(rows), rows, is_list, order=-9),
+    Format(ANY, whole(rows), rows, is_tiff, order=-8, title="GeoTIFF"),
+    Format(tuple(suffix for suffix in SUFFIXES if suffix not in SHARED), whole(rows), rows, order=2, title="raster"),
+    Format(SHARED, whole(rows), rows, opens, order=5, title="raster"),
+    Format(ANY, whole(rows), rows, opens, order=8, title="raster"),
 )

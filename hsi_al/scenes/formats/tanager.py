@@ -141,12 +141,4 @@ def georeference(file: h5py.File, path: Path, height: int, width: int) -> tuple[
     return Georeference(crs, (across, 0.0, left, 0.0, -down, top)), ()
 
 
-def read(path: Path, key: str | None) -> NDArray[Any]:
-    """Read the whole cube, (H, W, B); with a key, an array of the file."""
-    if key is not None:
-        return hdf5.read(path, key)
-    with rows(path, key) as found:
-        return found.source(slice(None), slice(None))
-
-
-FORMATS = (Format((".h5", ".he5", ".hdf5"), read, rows, is_product, order=-1, title="Tanager"),)
+FORMATS = (Format((".h5", ".he5", ".hdf5"), hdf5.read_product(rows), rows, is_product, order=-1, title="Tanager"),)
