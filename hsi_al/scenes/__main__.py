@@ -1,4 +1,4 @@
-"""Describe a file of a scene: `python -m hsi_al.scenes FILE`.
+"""Describe a file of a scene or of labels: `python -m hsi_al.scenes FILE`.
 
 Prints format, size, wavelengths, missing data, place, labels, and the command that runs it; --picture OUT.png writes
 what it looks like. Exit codes: 0 done, 2 the file can't be used (one sentence on stderr), 130 interrupted.
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m hsi_al.scenes", description=__doc__)
     parser.add_argument("file", type=Path, metavar="FILE", help="cube or labels: ENVI, GeoTIFF, .mat, HDF5, NumPy, ...")
-    parser.add_argument("--key", help="key of the array in its file; default: the only one, or the only cube")
+    parser.add_argument("--key", help="array of the file, or layer; default: the only one, or the only cube")
     parser.add_argument("--picture", type=Path, metavar="OUT.png", help="write a picture in false colour, or of labels")
     given = parser.parse_args(argv)
 

@@ -19,7 +19,7 @@ from hsi_al.scenes.readers import format_of, opened_rows
 from hsi_al.scenes.scene import RGB_WAVELENGTHS_NM, is_scene_file, load_scene
 from hsi_al.scenes.stored import BLOCK_BYTES, is_any_of, reordered
 from hsi_al.scenes.truth import zero_warnings
-from hsi_al.scenes.vectors import is_vector
+from hsi_al.scenes.vectors import described, is_vector
 
 MOST_READ = 2**32  # bytes; of a larger cube evenly spaced blocks of rows are looked through
 MOST_CLASSES = 1000  # an array (H, W) with more whole numbers is none of labels
@@ -58,16 +58,13 @@ def describe(path: Path, key: str | None = None) -> Description:
 
     Args:
         path: The file.
-        key: Key of the array; None = the only one, or the one with three axes.
+        key: Key of the array, or layer of points and polygons; None = the only one, or the one with three axes.
 
     Raises:
-        SceneError: The file can't be read; it holds points and polygons; or no array can be told from others.
+        SceneError: The file can't be read, or no array can be told from others.
     """
     if is_vector(path) and path.is_file():
-        raise SceneError(
-            f"{path} holds points or polygons, not a cube; describe the cube, and give this file to the run as "
-            "dataset.ground_truth_file."
-        )
+        return of_features(path, key)
     if key is None and is_scene_file(path):
         return of_scene(path)
     found = Description()
@@ -125,6 +122,36 @@ def of_scene(path: Path) -> Description:
     found.say("size", f"{scene.height} x {scene.width} pixels (rows x columns), {scene.n_bands} bands")
     found.say("classes", listed([f"{value} {name}: {count:,}" for value, name, count in scene.class_counts]))
     found.picture = thinned(scene.false_colour())
+    return found
+
+
+def of_features(path: Path, layer: str | None) -> Description:
+    """Describe points and polygons: their layers, or the one that is named, and the fields that may hold classes.
+
+    Raises:
+        SceneError: The file can't be read, or has no such layer.
+    """
+    found, layers = Description(), described(path)
+    shown = [one for one in layers if layer in (None, one.name)]
+    if layer is not None and not shown:
+        raise SceneError(f"{path} has no layer {layer!r}; it has {', '.join(one.name for one in layers) or 'none'}.")
+    found.say("format", f"points and polygons ({path.suffix.lower()})")
+    for one in shown:
+        found.say("layer", f"{one.name}: {one.n_features:,} features ({one.kind}), {one.crs}")
+        for name, values in one.fields.items():
+            each = listed([f"{value}: {count:,}" for value, count in sorted(values.items())])
+            found.say("field", f"{name}: {each if len(values) <= MOST_LISTED else f'{len(values):,} different values'}")
+    if not shown:
+        found.say("layer", "none")
+    elif len(shown) == 1:
+        found.arguments = {"name": plain_name(path), "cube_file": "CUBE", "ground_truth_file": str(path)}
+        found.arguments |= {"ground_truth_key": shown[0].name} if len(layers) > 1 else {}
+        if shown[0].class_field is None:
+            # A field of classes has few values, and most of them more than once.
+            likely = [name for name, values in shown[0].fields.items() if MOST_LISTED >= len(values) < values.total()]
+            found.arguments["label_field"] = likely[0] if len(likely) == 1 else "FIELD"
+    else:
+        found.say("next", "name one of the layers with --key")
     return found
 
 

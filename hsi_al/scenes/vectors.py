@@ -6,10 +6,11 @@ first line names columns `lon` and `lat`, in degrees of WGS 84, or `x` and `y`, 
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb", *NAMED, TABLE)
 UNREAD = (".gml", ".gpx", ".xlsx", ".dxf", ".tab", ".mif", ".sqlite", ".dbf", ".shx", ".prj")
 POINTS, POLYGONS = (0, 4), (3, 6)  # shapely's types
 MOST_CLASSES = 2**16
+UNREADABLE = "{} can't be read as points and polygons: it is damaged or not what its name says; export it again."
 WGS84 = "EPSG:4326"
 # Names of the columns with coordinates, in lower case, and the system that they are in; None = the cube's.
 COLUMNS = (
@@ -98,10 +100,7 @@ def drawn_labels(
         try:
             crs, fids, geometries, values, chosen = _features(path, layer, label_field)
         except (DataSourceError, DataLayerError) as error:
-            raise SceneError(
-                f"{path} can't be read as points and polygons: it is damaged or not what its name says; export it "
-                "again."
-            ) from error
+            raise SceneError(UNREADABLE.format(path)) from error
         shapes = np.asarray(shapely.from_wkb(geometries, on_invalid="ignore"), object)
     result = Drawn(np.zeros(shape, np.uint8))
     tell = Told(path, fids, result.notices)
@@ -176,6 +175,77 @@ def layers_in(path: Path) -> list[str]:
     return [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
 
 
+class Layer(NamedTuple):
+    """What a layer of points and polygons holds.
+
+    Attributes:
+        name: Its name.
+        kind: Kind of its geometries, such as Point.
+        n_features: Number of its features.
+        crs: Code or name of its coordinate reference system.
+        fields: Field -> its different values and how often each occurs; those that are empty are left out.
+        class_field: Field with the classes if none is named; None = one has to be named.
+    """
+
+    name: str
+    kind: str
+    n_features: int
+    crs: str
+    fields: dict[str, Counter[str]]
+    class_field: str | None
+
+
+def described(path: Path) -> list[Layer]:
+    """Look through the layers of a file of points and polygons.
+
+    Raises:
+        SceneError: The file can't be read, or a library is missing.
+    """
+    require_geo(f"{path} holds points or polygons, which")
+    existing_file(path)
+    import pyogrio
+    from pyogrio.errors import DataLayerError, DataSourceError
+    from pyogrio.raw import read
+
+    with reading(path):
+        require_parts(path)
+        try:
+            is_table = path.suffix.lower() == TABLE
+            options, crs = columns_of(path) if is_table else ({}, None)
+            kinds = {str(name): str(kind) for name, kind in pyogrio.list_layers(path) if is_table or kind is not None}
+            found = []
+            for name in kinds:
+                meta, fids, _, columns = read(path, layer=name, read_geometry=False, return_fids=True, **options)
+                names, system = [str(field) for field in meta["fields"]], meta["crs"] or crs
+                fields = {
+                    field: Counter(text for value in values.tolist() if (text := _text(value)))
+                    for field, values in zip(names, columns, strict=True)
+                }
+                found.append(
+                    Layer(
+                        name,
+                        "table" if is_table else kinds[name].replace("Unknown", "of several kinds"),
+                        len(fids),
+                        name_of_crs(_wkt(system) if system else ""),
+                        {field: values for field, values in fields.items() if values},
+                        class_field_of(path, names),
+                    )
+                )
+        except (DataSourceError, DataLayerError) as error:
+            raise SceneError(UNREADABLE.format(path)) from error
+    return found
+
+
+def _text(value: Any) -> str:  # noqa: ANN401
+    return "" if value is None or value != value else str(value).strip()
+
+
+def class_field_of(path: Path, names: Sequence[str]) -> str | None:
+    """Return the field with the classes if none is named: the only one, or the places' names; None = it isn't clear."""
+    usual = NAMED.get(path.suffix.lower())
+    return usual if usual in names else names[0] if len(names) == 1 else None
+
+
 def columns_of(path: Path) -> tuple[dict[str, str], str | None]:
     """Return what tells GDAL the columns of a table that hold coordinates, and the system that these are in.
 
@@ -219,12 +289,10 @@ def _features(
         raise SceneError(f"{path} holds no feature; draw some, or leave dataset.ground_truth_file out.")
     options, crs = columns_of(path) if path.suffix.lower() == TABLE else ({}, None)
     names = [str(name) for name in pyogrio.read_info(path, layer=layer, **options)["fields"]]
-    if label_field is None and NAMED.get(path.suffix.lower()) in names:
-        label_field = NAMED[path.suffix.lower()]
-    if label_field is None and len(names) != 1:
+    chosen = class_field_of(path, names) if label_field is None else label_field
+    if chosen is None:
         has = f"has the fields {', '.join(names)}; name the one" if names else "has no field; add one"
         raise SceneError(f"{path} {has} with the classes by dataset.label_field.")
-    chosen = names[0] if label_field is None else label_field
     if chosen not in names:
         raise SceneError(
             f"{path} has no field dataset.label_field={chosen}; it has {', '.join(names) or 'no field at all'}."
@@ -241,7 +309,7 @@ def as_numbers(values: NDArray[Any]) -> NDArray[Any]:
     """Return texts (n,) as numbers, NaN where there is none, if all are whole numbers; anything else as it is."""
     if values.dtype.kind not in "OU":
         return values
-    texts = ["" if value is None or value != value else str(value).strip() for value in values]
+    texts = [_text(value) for value in values]
     if not any(texts) or not all(re.fullmatch(r"[0-9]{1,9}|", text) for text in texts):
         return values
     return np.array([float(text) if text else np.nan for text in texts])
@@ -281,7 +349,7 @@ def _classes(
         names: dict[int, str] = {}
         found = np.where(without, 0, numbers).astype(np.int64)
     elif values.dtype.kind in "OU":
-        text = np.array(["" if value is None or value != value else str(value).strip() for value in values], object)
+        text = np.array([_text(value) for value in values], object)
         without = text == ""
         known = sorted(set(text[~without]))
         if len(known) > MOST_CLASSES:

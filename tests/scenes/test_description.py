@@ -16,7 +16,7 @@ from hsi_al.scenes.bands import ranges
 from hsi_al.scenes.description import describe
 from hsi_al.scenes.scene import save_scene
 from tests.conftest import CommandLine, Outcome, tiny_arrays
-from tests.fakes import fake_cube, fake_ground_truth, fake_scene, write_hdf5, write_matlab5, write_matlab73
+from tests.fakes import add_styles, fake_cube, fake_ground_truth, fake_scene, write_hdf5, write_matlab5, write_matlab73
 
 CUBE, TRUTH = fake_cube(), fake_ground_truth()
 SMALL_RUN = [
@@ -242,6 +242,35 @@ def test_a_large_cube_is_looked_through_in_parts(
     assert found.picture is not None and found.picture.shape == (14, 17, 3)
 
 
+def test_points_and_polygons(scenes: Describe, tmp_path: Path) -> None:
+    pyogrio, shapely = pytest.importorskip("pyogrio"), pytest.importorskip("shapely")
+    path = tmp_path / "fields.gpkg"
+    places = shapely.to_wkb(shapely.points([1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]))
+    fields = {"id": np.arange(4), "crop": np.array(["oats", "corn", "oats", None], object), "empty": np.full(4, np.nan)}
+    how = {"driver": "GPKG", "geometry_type": "Point", "crs": "EPSG:32632"}
+    pyogrio.raw.write(path, places, [*fields.values()], [*fields], layer="train", **how)
+    said = scenes(add_styles(path))
+    assert line(said, "layer") == "train: 4 features (Point), EPSG:32632" and "empty" not in said.out
+    assert "  field   id: 0: 1; 1: 1; 2: 1; 3: 1\n  field   crop: corn: 1; oats: 2\n" in said.out
+    assert arguments_in(said) == [
+        *("dataset=custom", "dataset.name=fields", "dataset.cube_file=CUBE"),
+        *(f"dataset.ground_truth_file={path}", "dataset.label_field=crop"),
+    ]
+    pyogrio.raw.write(path, places, [np.arange(4), np.ones(4)], ["code", "day"], layer="test", append=True, **how)
+    said = scenes(path)
+    assert line(said, "next") == "name one of the layers with --key" and "To run it" not in said.out
+    said = scenes(path, "--key", "test")
+    assert arguments_in(said)[-1] == "dataset.label_field=day" and "dataset.ground_truth_key=test" in said.out
+    said = scenes(path, "--key", "tset")
+    assert said.code == 2 and "has no layer 'tset'; it has train, test" in said.err
+    (tmp_path / "points.csv").write_text("lon,lat,crop\n7,50,corn\n7.1,50,\n")
+    said = scenes("points.csv")
+    assert line(said, "layer") == "points: 2 features (table), EPSG:4326" and line(said, "field") == "crop: corn: 1"
+    assert arguments_in(said)[-1] == "dataset.ground_truth_file=points.csv"
+    (tmp_path / "points.csv").write_text("east,crop\n7,corn\n")
+    assert "has no columns with coordinates" in scenes("points.csv").err
+
+
 def test_what_cannot_be_described(scenes: Describe, tmp_path: Path) -> None:
     (tmp_path / "fields.geojson").write_text("{}")
     np.save(tmp_path / "x.npy", np.arange(5))
@@ -249,7 +278,7 @@ def test_what_cannot_be_described(scenes: Describe, tmp_path: Path) -> None:
     for name in ("x.npz", "x.mat", "x.h5"):
         (tmp_path / name).write_bytes(bytes(range(1, 201)))
     for arguments, words in (
-        (["fields.geojson"], "holds points or polygons"),
+        (["fields.geojson"], "can't be read as points and polygons"),
         (["nothing.hdr"], "does not exist"),
         (["x.npy", "--picture", "x.png"], "no array of which a picture can be made"),
         (["y.npy", "--picture", "x.jpg"], "ends in .png"),
