@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
         help="labels to begin with: query.gpkg, points, polygons, a raster; again for each file",
     )
     found.add_argument("--label-field", help="field with the classes in a file of points and polygons")
-    found.add_argument("--label-key", help="layer of these, or key of an array, if a file of labels has several")
+    found.add_argument("--label-key", help="layer of such files that have several, or key of an array")
     found.add_argument("--assess", type=int, metavar="N", help="begin with an assessment of the map by N pixels")
     found.add_argument("--session", type=Path, help="folder of the session; default: sessions/<name of the scene>")
     found.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; default: a free one")

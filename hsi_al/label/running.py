@@ -42,7 +42,7 @@ from hsi_al.scenes.catalogue import CATALOGUE, expanded
 from hsi_al.scenes.checksums import data_checksums
 from hsi_al.scenes.scene import Scene
 from hsi_al.scenes.truth import read_labels, vector_truth
-from hsi_al.scenes.vectors import is_vector
+from hsi_al.scenes.vectors import is_vector, layers_in
 from hsi_al.terminal import printable, warn
 
 FORMAT = "hsi_al session 1"
@@ -404,7 +404,8 @@ def labels_in(
     if is_query(path):
         return read_query(path, session.answers.classes, shape, scene.georeference)
     if is_vector(path):
-        truth = vector_truth(path, label_key, label_field, scene.georeference, shape)
+        several = len(layers_in(path)) > 1
+        truth = vector_truth(path, label_key if several else None, label_field, scene.georeference, shape)
     else:
         truth = read_labels(scene.name, path, label_key, (*shape, scene.n_bands), session.config.dataset.unlabelled)
     for notice in truth.notices:

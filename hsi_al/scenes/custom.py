@@ -246,12 +246,14 @@ def _scene_of_rows(
         return part, prepared(name, cube, no_data, reading.scaling, reading.no_data is None, numbers)
 
     truth, tests = labels(of_bands(whole, chosen))
+    empty: list[int] = []
     try:
         rows, found = prepared_bands(chosen)
     except EmptyBandsError as error:
         if reading.bands is not None and isinstance(reading.bands[0], int):
             raise
         empty = [chosen[place] for place in error.places]
+    if empty:  # not inside of `except`, which keeps the cube in memory
         chosen = [band for band in chosen if band not in empty]
         rows, found = prepared_bands(chosen)
         said.append(

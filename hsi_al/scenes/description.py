@@ -297,8 +297,8 @@ def survey(rows: Rows) -> Seen:
         channels[lines // step] = window[lines - first, ::step][:, :, shown]
         there[lines // step] = with_data[lines - first, ::step]
     seen.picture = stretched(channels, there)
-    empty = np.flatnonzero(lacking == seen.pixels)
-    seen.empty = tuple(good[place] for place in empty) if len(empty) < len(good) else ()
+    empty = np.flatnonzero(lacking == seen.pixels - seen.zeros)  # whose zeros are mostly a border without data
+    seen.empty = tuple(good[place] for place in empty) if lacking.max(initial=0) > 0 and len(empty) < len(good) else ()
     return seen
 
 

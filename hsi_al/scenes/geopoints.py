@@ -2,8 +2,8 @@
 
 QGIS may have a GeoPackage open that is written anew. SQLite, whose file it is, keeps changes in a second file beside it
 (`-wal`) meanwhile, which would be taken for changes of any file that replaces the first. So what is there gets its new
-content by SQLite, and QGIS shows it when it draws again. Numbers of features (fid) that were there are not used again:
-an edit that QGIS still holds would change another pixel.
+content by SQLite, and QGIS shows it when it draws again. A pixel keeps the number of its feature (fid), and numbers of
+others are not used again: an edit that QGIS still holds would change another pixel.
 """
 
 import os
@@ -52,9 +52,11 @@ def write_points(
     rows, columns = np.divmod(pixel_ids, width)
     a, b, c, d, e, f = PIXELS if where is None else where.transform
     x, y = a * (columns + 0.5) + b * (rows + 0.5) + c, d * (columns + 0.5) + e * (rows + 0.5) + f
-    last = last_fid(path)
+    last, known = last_fid(path), fids_in(path, layer)
+    pixels = enumerate(zip(rows.tolist(), columns.tolist(), strict=True), start=last + 1)
+    fids = np.array([known.get(pixel, number) for number, pixel in pixels], np.int64)
     values: Mapping[str, NDArray[Any]] = {
-        "fid": last + 1 + np.arange(len(pixel_ids)),
+        "fid": fids,
         "row": rows,
         "column": columns,
         **{name: _column(given) for name, given in fields.items()},
@@ -101,6 +103,15 @@ def last_fid(path: Path) -> int:
     return 0
 
 
+def fids_in(path: Path, layer: str) -> dict[tuple[int, int], int]:
+    """Return the numbers of the features of a layer by the row and column of their pixels: a pixel keeps its number."""
+    if is_database(path):
+        with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=MOST_WAITED)) as database:
+            there = database.execute(f'SELECT "row", "column", fid FROM "{layer}" ORDER BY fid DESC').fetchall()
+            return {(row, column): fid for row, column, fid in there}
+    return {}
+
+
 def renewed(path: Path, packed: BytesIO, layer: str, last: int) -> bool:
     """Give a GeoPackage the content of another one, at once for every program that has it open.
 
@@ -122,20 +133,24 @@ def renewed(path: Path, packed: BytesIO, layer: str, last: int) -> bool:
     def in_time(*_: int) -> None:
         if time.monotonic() > until:
             raise TimeoutError(
-                f"{path} can't be written: another program is writing to it; let that end, close it there, or move the "
+                f"{path} can't be written: another program has it in use; let that end, close it there, or move the "
                 "file away"
             )
 
     try:
         temporary.write_bytes(packed.getbuffer())
         with closing(sqlite3.connect(temporary)) as new, closing(sqlite3.connect(path, timeout=0.1)) as there:
-            with new:  # of a layer without features
-                known = new.execute("SELECT * FROM sqlite_sequence WHERE name = ?", (layer,)).fetchone()
-                if known is None:
+            with new:
+                new.execute("DELETE FROM sqlite_sequence WHERE name = ? AND seq < ?", (layer, last))
+                if new.execute("SELECT * FROM sqlite_sequence WHERE name = ?", (layer,)).fetchone() is None:
                     new.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (layer, last))
             new.backup(there, pages=-1, progress=in_time, sleep=0.1)
             there.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    except sqlite3.Error:
+    except sqlite3.OperationalError as error:
+        if "locking protocol" in str(error):
+            return False
+        raise OSError(f"{path} can't be written ({error}); move it away if that stays so") from error
+    except sqlite3.DatabaseError:
         return False
     except OSError as error:
         if error.errno is not None and error.filename is None:  # as on a full disk

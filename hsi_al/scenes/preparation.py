@@ -304,7 +304,7 @@ def survey(
         values = ", ".join(f"{value:g}" for value in no_data)
         named = f" a value of missing data ({values}) in some band" if no_data else ""
         holds = f"{named}{' or' if named and blanks else ''}{' 0 in every band' if blanks else ''}"
-        if 0 < len(places := np.flatnonzero(lacking == missing.size)) < n_bands:
+        if 0 < len(places := np.flatnonzero(lacking == missing.size - blanks)) < n_bands:
             numbers = ranges(places if bands is None else np.asarray(bands)[places])
             raise EmptyBandsError(
                 f"Scene {name!r}: {len(places)} of its {n_bands} bands hold no data in any pixel: {numbers} (from 0); "

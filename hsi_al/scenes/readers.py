@@ -53,7 +53,7 @@ def existing_file(path: Path) -> None:
             head = file.read(512).lstrip().lower()
     if head.startswith(b"version https://git-lfs"):
         raise SceneError(f"{path} is a pointer of Git LFS, not the file itself; fetch that with git lfs pull.")
-    is_page = head.startswith(b"<?xml") and path.suffix.lower() not in (".xml", ".vrt", ".kml")
+    is_page = head.startswith(b"<?xml") and path.suffix.lower() not in (".xml", ".vrt", ".kml", ".kmz")
     if is_page or head.startswith((b"<!doctype html", b"<html")):
         raise SceneError(f"{path} is a web page, not a file of data; download the file that the page offers.")
 

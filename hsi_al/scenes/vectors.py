@@ -4,8 +4,10 @@ A point labels the pixel that it lies in, a polygon those whose centres lie insi
 first line names columns `lon` and `lat`, in degrees of WGS 84, or `x` and `y`, or `wkt`. Needs the extra `geo`.
 """
 
+import codecs
 import math
 import re
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +28,8 @@ NAMED = {".kml": "Name", ".kmz": "Name"}  # what Google Earth calls a place
 SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb", *NAMED, TABLE)
 UNREAD = (".gml", ".gpx", ".xlsx", ".dxf", ".tab", ".mif", ".sqlite", ".dbf", ".shx", ".prj")
 POINTS, POLYGONS = (0, 4), (3, 6)  # shapely's types
-MOST_CLASSES = 2**16
+MOST_CLASSES, MOST_KML = 2**16, 2**27  # bytes
+CLASSES = "OUfiub"  # kinds of values
 UNREADABLE = "{} can't be read as points and polygons: it is damaged or not what its name says; export it again."
 WGS84 = "EPSG:4326"
 # Names of the columns with coordinates, in lower case, and the system that they are in; None = the cube's.
@@ -156,7 +159,15 @@ class Told:
 
 
 def require_parts(path: Path) -> None:
-    """Raise SceneError if a shapefile comes without the files that belong to it."""
+    """Raise SceneError if a shapefile lacks the files that belong to it, or a .kmz is none or unpacks to much."""
+    if path.suffix.lower() == ".kmz":
+        try:
+            with zipfile.ZipFile(path) as packed:
+                n_bytes = sum(item.file_size for item in packed.infolist() if item.filename.lower().endswith(".kml"))
+        except zipfile.BadZipFile as error:
+            raise SceneError(UNREADABLE.format(path)) from error
+        if n_bytes > MOST_KML:
+            raise SceneError(f"{path} unpacks to {n_bytes:,} bytes of KML, too many to be read; export it in QGIS.")
     if path.suffix.lower() != ".shp":
         return
     there = {place.name.lower() for place in path.parent.iterdir()}
@@ -169,10 +180,11 @@ def require_parts(path: Path) -> None:
 
 
 def layers_in(path: Path) -> list[str]:
-    """Return the layers of a file of points and polygons; tables, such as that of styles by QGIS, are none."""
+    """Return the layers of a file of points and polygons; tables in it, such as that of styles by QGIS, are none."""
     import pyogrio
 
-    return [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    is_table = path.suffix.lower() == TABLE
+    return [str(name) for name, kind in pyogrio.list_layers(path) if is_table or kind is not None]
 
 
 class Layer(NamedTuple):
@@ -183,7 +195,8 @@ class Layer(NamedTuple):
         kind: Kind of its geometries, such as Point.
         n_features: Number of its features.
         crs: Code or name of its coordinate reference system.
-        fields: Field -> its different values and how often each occurs; those that are empty are left out.
+        fields: Field -> its different values and how often each occurs; those that are empty or hold other things than
+            numbers and text are left out.
         class_field: Field with the classes if none is named; None = one has to be named.
     """
 
@@ -212,14 +225,15 @@ def described(path: Path) -> list[Layer]:
         try:
             is_table = path.suffix.lower() == TABLE
             options, crs = columns_of(path) if is_table else ({}, None)
-            kinds = {str(name): str(kind) for name, kind in pyogrio.list_layers(path) if is_table or kind is not None}
+            kinds = {str(name): str(kind) for name, kind in pyogrio.list_layers(path)}
             found = []
-            for name in kinds:
+            for name in layers_in(path):
                 meta, fids, _, columns = read(path, layer=name, read_geometry=False, return_fids=True, **options)
                 names, system = [str(field) for field in meta["fields"]], meta["crs"] or crs
                 fields = {
                     field: Counter(text for value in values.tolist() if (text := _text(value)))
                     for field, values in zip(names, columns, strict=True)
+                    if values.dtype.kind in CLASSES
                 }
                 found.append(
                     Layer(
@@ -237,6 +251,8 @@ def described(path: Path) -> list[Layer]:
 
 
 def _text(value: Any) -> str:  # noqa: ANN401
+    if isinstance(value, np.ndarray | list):
+        return ", ".join(map(_text, value))
     return "" if value is None or value != value else str(value).strip()
 
 
@@ -250,22 +266,48 @@ def columns_of(path: Path) -> tuple[dict[str, str], str | None]:
     """Return what tells GDAL the columns of a table that hold coordinates, and the system that these are in.
 
     Raises:
-        SceneError: It has no such columns.
+        SceneError: It has no such columns, or two of one name, or is no text in UTF-8.
     """
     import pyogrio
 
-    names = {str(name).strip().lower(): str(name) for name in pyogrio.read_info(path)["fields"]}
-    kept = {"KEEP_GEOM_COLUMNS": "NO"}
+    require_utf8(path)
+    given = [str(name) for name in pyogrio.read_info(path)["fields"]]
+    names = {name.strip().lower(): name for name in given}
+    options: tuple[str, ...] = ("X_POSSIBLE_NAMES", "Y_POSSIBLE_NAMES")
+    chosen, system = list[str](), None
     if "wkt" in names:  # as QGIS writes polygons
-        return {"GEOM_POSSIBLE_NAMES": names["wkt"]} | kept, None
+        options, chosen = ("GEOM_POSSIBLE_NAMES",), ["wkt"]
     for across, up, crs in COLUMNS:
-        x, y = ([names[name] for name in kind if name in names] for kind in (across, up))
-        if x and y:
-            return {"X_POSSIBLE_NAMES": x[0], "Y_POSSIBLE_NAMES": y[0]} | kept, crs
-    raise SceneError(
-        f"{path} has no columns with coordinates; name them in its first line: lon and lat (degrees, WGS 84), or x and "
-        f"y (in the cube's system). It has {', '.join(names.values()) or 'none'}."
-    )
+        x, y = ([name for name in kind if name in names] for kind in (across, up))
+        if x and y and not chosen:
+            chosen, system = [x[0], y[0]], crs
+    if not chosen:
+        raise SceneError(
+            f"{path} has no columns with coordinates; name them in its first line: lon and lat (degrees, WGS 84), or x "
+            f"and y (in the cube's system). It has {', '.join(given) or 'none'}."
+        )
+    for name in chosen:  # GDAL would crash
+        if [one.strip().lower() for one in given].count(name) > 1:
+            raise SceneError(f"{path} has several columns {names[name]!r}; leave one of them.")
+    found = {option: names[name] for option, name in zip(options, chosen, strict=True)}
+    return found | {"KEEP_GEOM_COLUMNS": "NO"}, system
+
+
+def require_utf8(path: Path) -> None:
+    """Raise SceneError if a table is no text in UTF-8, or begins with a line for Excel alone."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    with path.open("rb") as file:
+        if file.read(8).lstrip(b"\xef\xbb\xbf").lower().startswith(b"sep="):
+            raise SceneError(f"{path} begins with a line for Excel alone (sep=); delete this line.")
+        file.seek(0)
+        try:
+            while part := file.read(2**20):
+                decoder.decode(part)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            raise SceneError(
+                f"{path} is no text in UTF-8 ({error.reason}); save it as 'CSV UTF-8', as Excel calls it."
+            ) from error
 
 
 def _features(
@@ -275,19 +317,22 @@ def _features(
     import pyogrio
     from pyogrio.raw import read
 
-    layers = layers_in(path)
+    layers, suffix = layers_in(path), path.suffix.lower()
     if layer is not None and layer not in layers:
-        raise SceneError(f"{path} has no layer {layer!r}; it has {', '.join(layers)}.")
-    if layer is None and len(layers) == 1:
-        (layer,) = layers
-    elif layer is None and layers:
+        raise SceneError(f"{path} has no layer {layer!r}; it has {', '.join(layers) or 'none'}.")
+    if layer is None and len(layers) > 1 and suffix in NAMED:  # folders of places
+        parts = [_features(path, one, label_field) for one in layers]
+        crs, fids, geometries, values, fields = zip(*parts, strict=True)
+        return crs[0], np.concatenate(fids), np.concatenate(geometries), np.concatenate(values), fields[0]
+    if layer is None and len(layers) > 1:
         raise SceneError(
             f"{path} has the layers {', '.join(layers)}; name one by dataset.ground_truth_key, that of a test "
             "file by dataset.test_key."
         )
-    if not layers and path.suffix.lower() != TABLE:
+    if not layers:
         raise SceneError(f"{path} holds no feature; draw some, or leave dataset.ground_truth_file out.")
-    options, crs = columns_of(path) if path.suffix.lower() == TABLE else ({}, None)
+    layer = layers[0] if layer is None else layer
+    options, system = columns_of(path) if suffix == TABLE else ({}, None)
     names = [str(name) for name in pyogrio.read_info(path, layer=layer, **options)["fields"]]
     chosen = class_field_of(path, names) if label_field is None else label_field
     if chosen is None:
@@ -302,7 +347,7 @@ def _features(
     )
     if geometries is None or not len(geometries):
         raise SceneError(f"{path} holds no feature; draw some, or leave dataset.ground_truth_file out.")
-    return meta["crs"] or crs, np.asarray(fids), geometries, np.asarray(columns[0]), chosen
+    return meta["crs"] or system, np.asarray(fids), geometries, np.asarray(columns[0]), chosen
 
 
 def as_numbers(values: NDArray[Any]) -> NDArray[Any]:
@@ -310,7 +355,7 @@ def as_numbers(values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype.kind not in "OU":
         return values
     texts = [_text(value) for value in values]
-    if not any(texts) or not all(re.fullmatch(r"[0-9]{1,9}|", text) for text in texts):
+    if not any(texts) or not all(re.fullmatch(r"[0-9]{1,9}(\.0*)?|", text) for text in texts):
         return values
     return np.array([float(text) if text else np.nan for text in texts])
 
@@ -348,7 +393,7 @@ def _classes(
             )
         names: dict[int, str] = {}
         found = np.where(without, 0, numbers).astype(np.int64)
-    elif values.dtype.kind in "OU":
+    elif values.dtype.kind in CLASSES:
         text = np.array([_text(value) for value in values], object)
         without = text == ""
         known = sorted(set(text[~without]))

@@ -18,6 +18,7 @@ UNITS = {
 WAVE_NUMBERS = ("cm-1", "1/cm", "cm^-1", "wavenumber", "wavenumbers")
 # What optical sensors record, for numbers without a unit; the two ranges don't overlap.
 MICROMETRES, NANOMETRES = (0.2, 20.0), (200.0, 20_000.0)
+RANGE = re.compile(r"\d\s*(nm|um|µm|μm)?\s*(-|\u2013|to|\.\.+)\s*$", re.IGNORECASE)  # "450-" before "515 nm"
 NAMED = re.compile(r"(\d+(?:[.,]\d+)?)\s*(nm|nanomet\w+|um|µm|μm|microns?|micromet\w+|cm-1)\b", re.IGNORECASE)
 
 
@@ -67,9 +68,21 @@ def in_nm(place: str, values: Sequence[float], unit: str, n_bands: int) -> Centr
 
 
 def in_names(place: str, names: Sequence[str | None]) -> Centres:
-    """Return the band centres that the descriptions of bands name; none if no description names one."""
+    """Return the band centres that the descriptions of bands name, with a notice; none if no description names one.
+
+    Descriptions may name other lengths, too: what can't be the centres of different bands is left out.
+    """
     found = [named for name in names if (named := named_in(name or "")) is not None]
-    return of_bands(place, found, len(names))
+    centres = of_bands(place, found, len(names))
+    if centres.values is None:
+        return centres
+    if len(set(centres.values)) < len(centres.values):
+        return Centres(
+            None, (f"Warning: {place} names one wavelength for several bands in their names, which are ignored.",)
+        )
+    low, high = min(centres.values), max(centres.values)
+    told = f"The wavelengths of {place}, {low:g} to {high:g} nm, are those in the names of its bands."
+    return Centres(centres.values, (*centres.notices, told))
 
 
 def of_bands(place: str, found: Sequence[tuple[float, str]], n_bands: int) -> Centres:
@@ -83,6 +96,13 @@ def of_bands(place: str, found: Sequence[tuple[float, str]], n_bands: int) -> Ce
 
 
 def named_in(text: str) -> tuple[float, str] | None:
-    """Return number and unit of a wavelength in a band's description, such as "Band 1 (450.2 nm)"; else None."""
-    found = NAMED.search(text)
-    return (float(found[1].replace(",", ".")), found[2]) if found else None
+    """Return number and unit of a wavelength in a band's description, such as "Band 1 (450.2 nm)".
+
+    Of several the one in brackets at the end; None if there is none, or a range.
+    """
+    every = list(NAMED.finditer(text))
+    last = [found for found in every if text[found.end() :].strip() in (")", "]")]
+    found = every[0] if len(every) == 1 else last[0] if last else None
+    if found is None or RANGE.search(text[: found.start()]):
+        return None
+    return float(found[1].replace(",", ".")), found[2]

@@ -217,6 +217,8 @@ def test_labels_of_a_file_that_holds_several(session: Session, tmp_path: Path) -
             take_labels(session, [file], **how)
     assert take_labels(session, [path], "code", "check") == 1 and session.answers.given[9 * SIDE + 20].value == 2
     assert take_labels(session, [tmp_path / "a.npz"], label_key="one") > 1
+    (tmp_path / "b.csv").write_text(f"x,y,code\n{place[0]},{place[1]},1\n")
+    assert take_labels(session, [path, tmp_path / "b.csv"], "code", "check") == 1  # of the one that has layers
 
 
 def test_an_export_deletes_no_answer_of_an_edited_query(session: Session) -> None:

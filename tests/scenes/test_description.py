@@ -1,5 +1,6 @@
 """`python -m hsi_al.scenes`, in this process: what it prints, draws and refuses, and that its command runs."""
 
+import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -263,6 +264,12 @@ def test_points_and_polygons(scenes: Describe, tmp_path: Path) -> None:
     assert arguments_in(said)[-1] == "dataset.label_field=day" and "dataset.ground_truth_key=test" in said.out
     said = scenes(path, "--key", "tset")
     assert said.code == 2 and "has no layer 'tset'; it has train, test" in said.err
+    feature = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [7, 50]}}
+    about = {"crop": "corn", "tags": ["a", "b"], "day": "2026-05-01T10:00:00"}
+    both = [{**feature, "properties": about}, {**feature, "properties": about}]
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": both}))
+    said = scenes("a.geojson")
+    assert line(said, "layer") == "a: 2 features (Point), EPSG:4326" and "  field   crop: corn: 2\n" in said.out
     (tmp_path / "points.csv").write_text("lon,lat,crop\n7,50,corn\n7.1,50,\n")
     said = scenes("points.csv")
     assert line(said, "layer") == "points: 2 features (table), EPSG:4326" and line(said, "field") == "crop: corn: 1"

@@ -1,9 +1,10 @@
 """Pixels as points, read back with pyogrio."""
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,7 @@ def test_a_file_that_another_program_writes_to(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(geopoints, "MOST_WAITED", 0.2)
     with held(path) as other:
         assert asked(other, "BEGIN IMMEDIATE") == "[]"
-        with pytest.raises(OSError, match=r"a\.gpkg can't be written: another program is writing to it"):
+        with pytest.raises(OSError, match=r"a\.gpkg can't be written: another program has it in use"):
             write_points(path, "query", np.array([4]), 90, WHERE, value=[0])
         assert asked(other, "COMMIT") == "[]"
     assert [file.name for file in tmp_path.iterdir()] == ["a.gpkg"] and pixels_in(path) == ([1, 2], [1, 2])
@@ -107,10 +108,33 @@ def test_a_file_that_another_program_writes_to(tmp_path: Path, monkeypatch: pyte
 
 def test_numbers_of_features_are_not_used_again(tmp_path: Path) -> None:
     path = tmp_path / "a.gpkg"
-    for pixels, fids in (([5, 6], [1, 2]), ([7], [3]), ([], []), ([8, 9], [4, 5])):
+    known: tuple[tuple[list[int], list[int]], ...] = (
+        ([5, 6], [1, 2]),
+        ([7, 6], [2, 3]),
+        ([], []),
+        ([8, 6], [4, 5]),
+        ([6], [5]),
+        ([6, 9], [5, 7]),
+    )
+    for pixels, fids in known:
         values = np.zeros(len(pixels), np.int64)
         write_points(path, "query", np.array(pixels, np.int64), 90, WHERE, value=values)
-        assert pixels_in(path) == (fids, pixels)
+        found = dict(zip(*pixels_in(path), strict=True))
+        assert sorted(found) == fids and sorted(found.values()) == sorted(pixels)
+    assert found == {5: 6, 7: 9}  # a pixel keeps its number
+
+
+def test_a_file_that_cannot_be_renewed_is_left_alone(tmp_path: Path) -> None:
+    """SQLite can't change the size of the pages of a file whose changes lie beside it."""
+    path = write_points(tmp_path / "a.gpkg", "query", np.array([1, 2]), 90, WHERE, value=[0, 0])
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA page_size = 1024")
+        database.execute("VACUUM")
+    with held(path) as other:
+        with pytest.raises(OSError, match=r"a\.gpkg can't be written .*move it away"):
+            write_points(path, "query", np.array([4]), 90, WHERE, value=[0])
+        assert asked(other, "SELECT count(*) FROM query") == "[(2,)]"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.gpkg"] and pixels_in(path) == ([1, 2], [1, 2])
 
 
 @pytest.mark.parametrize("content", [None, b"", b"plain text", b"SQLite format 3\0" + bytes(5000)])

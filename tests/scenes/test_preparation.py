@@ -10,6 +10,7 @@ import pytest
 
 from hsi_al.errors import SceneError
 from hsi_al.scenes.custom import Reading, load_custom_scene
+from hsi_al.scenes.description import describe
 from hsi_al.scenes.preparation import Preparation, beyond_float32, prepared, robust_limits, sample_step, survey
 from hsi_al.scenes.scene import Scene
 from hsi_al.scenes.stored import StoredCube, stored_cube
@@ -104,6 +105,20 @@ def test_bands_without_any_data_are_left_out(tmp_path: Path, in_memory: bool) ->
     cube[:] = -9999
     with pytest.raises(SceneError, match="every one of its 624 pixels"):
         field(tmp_path, cube, no_data=[-9999], in_memory=in_memory)
+
+
+def test_a_band_without_data_inside_of_a_border_of_zeros(tmp_path: Path) -> None:
+    cube, _ = tiny_arrays()
+    cube = cube.astype(np.int32) + 1
+    cube[:, :, 2] = -9999
+    cube[0], cube[:, -1] = 0, 0
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["cube"] = cube
+        file["cube"].attrs["_FillValue"] = -9999
+    scene = load_custom_scene("a", tmp_path / "a.h5")
+    assert scene.bands == (0, 1, 3, 4, 5, 6) and scene.no_data is not None and scene.no_data.sum() == 26 + 23
+    found = dict(describe(tmp_path / "a.h5").lines)
+    assert found["empty bands"].startswith("1 of 6: 2 (from 0)") and not found["values"].startswith("0 to 0")
 
 
 def test_bands_that_lack_data_in_many_pixels_are_named(tmp_path: Path) -> None:

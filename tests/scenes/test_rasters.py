@@ -212,13 +212,32 @@ def test_optional_fields_that_make_no_sense_are_ignored_with_a_notice(tmp_path: 
 def test_wavelengths_in_the_band_names_of_envi(tmp_path: Path) -> None:
     names = [f"Band {band} ({0.4 + 0.1 * band:.1f} Micrometers)" for band in range(5)]
     rows, _ = seen(write_envi(tmp_path / "x.img", more=f"band names = {{\n {', '.join(names)}}}\n"))
-    assert rows.wavelengths == (400, 500, 600, 700, 800) and rows.notices == ()
+    assert rows.wavelengths == (400, 500, 600, 700, 800)
+    assert "400 to 800 nm, are those in the names of its bands" in rows.notices[0]
     own = "wavelength = {1, 2, 3, 4, 5}\nwavelength units = um\n"
     rows, _ = seen(write_envi(tmp_path / "x.img", more=f"{own}band names = {{{', '.join(names)}}}\n"))
     assert rows.wavelengths == (1000, 2000, 3000, 4000, 5000)
     for other in (["Band 1, of blue", *names[1:]], ["a", "b", "c", "d", "e"]):
         rows, _ = seen(write_envi(tmp_path / "x.img", more=f"band names = {{{', '.join(other)}}}\n"))
         assert rows.wavelengths is None and rows.notices == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("Resize (Band {n}:cube 10nm.img) ({n}50.2 nm)", (150.2, 250.2, 350.2, 450.2, 550.2)),
+        ("{n}00 nm", (100, 200, 300, 400, 500)),
+        ("Colour ({n}00-{n}50 nm)", None),
+        ("{n}00 nm to {n}50 nm", None),
+        ("FWHM 5 nm; centre {n}50 nm", None),
+        ("band {n} of a cube of 10 nm", None),
+    ],
+)
+def test_lengths_in_band_names_that_are_no_centres(tmp_path: Path, name: str, found: tuple[float, ...] | None) -> None:
+    names = ", ".join(name.format(n=n) for n in range(1, 6))
+    rows, _ = seen(write_envi(tmp_path / "x.img", more=f"band names = {{{names}}}\n"))
+    assert rows.wavelengths == found
+    assert ("one wavelength for several bands" in " ".join(rows.notices)) is ("10 nm" in name)
 
 
 @pytest.mark.parametrize("named", ["x.hdr", "x.sli"])
@@ -390,6 +409,17 @@ def test_wavelengths_that_a_geotiff_lists_for_all_bands(
         file.update_tags(ns=domain, **{"wavelength": "400, 500", "bbl": "1, 0"})
     rows, _ = seen(path)
     assert rows.wavelengths is None and rows.bad_bands == ()
+    assert "gives 2 wavelengths for 5 bands; they are ignored" in rows.notices[0]
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(ns=domain, wavelength="{a, b, c, d, e}")
+    assert "wavelengths that are no numbers" in seen(path)[0].notices[0]
+
+
+def test_wavelengths_of_bands_by_metadata_and_by_description(tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "x.tif", tags={band: {"wavelength": f"{band}00 nm"} for band in (1, 2)})
+    with rasterio.open(path, "r+") as file:
+        file.descriptions = ["", "", "300 nm", "400 nm", "500 nm"]
+    assert seen(path)[0].wavelengths == (100, 200, 300, 400, 500)
 
 
 def test_wavelengths_of_bands_in_the_domain_of_envi(tmp_path: Path) -> None:

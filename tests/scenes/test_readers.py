@@ -420,6 +420,13 @@ def test_archives_of_numpy_that_are_none(tmp_path: Path, monkeypatch: pytest.Mon
         archive.writestr("x.npy", write_npy_header(tmp_path / "x.npy", "(200,)").read_bytes())
         archive.writestr("y.txt", "")
     assert "of shape (200,)" in read_error(tmp_path / "b.npz") and "900 are there" in read_error(tmp_path / "b.npz")
+    with zipfile.ZipFile(tmp_path / "b.npz", "a") as archive:
+        for name, array in (("good", CUBE), ("other", TRUTH)):
+            np.save(tmp_path / "x.npy", array)
+            archive.write(tmp_path / "x.npy", f"{name}.npy")
+        archive.writestr("long.npy", b"\x93NUMPY\x02\x00" + (1_500_000_000).to_bytes(4, "little") + b" " * 900)
+    assert np.array_equal(read_array(tmp_path / "b.npz", "good"), CUBE)  # although others are damaged
+    assert "a header of 1,500,000,000 bytes is impossible" in read_error(tmp_path / "b.npz", "long")
     np.savez(tmp_path / "c.npz")
     assert "it holds nothing" in read_error(tmp_path / "c.npz")
     monkeypatch.setattr("hsi_al.scenes.formats.npy.MOST_OBJECTS", 1)

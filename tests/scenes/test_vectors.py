@@ -306,9 +306,24 @@ def test_places_of_google_earth(tmp_path: Path, packed: bool) -> None:
     expected = np.zeros(SHAPE, np.uint8)
     expected[1, 1], expected[3:6, 2:5] = 2, 1
     assert np.array_equal(drawn.labels, expected) and drawn.names == {1: "corn", 2: "oats"} and drawn.notices == []
+    folders = text.replace("<Placemark><name>corn", "</Folder><Folder><name>more</name><Placemark><name>corn")
+    (tmp_path / "folders.kml").write_text(folders)
+    assert np.array_equal(draw(tmp_path / "folders.kml").labels, expected)
+    assert np.count_nonzero(draw(tmp_path / "folders.kml", layer="training").labels) == 1
     path.with_suffix(".kml").write_text(KML.format(""))
     with pytest.raises(SceneError, match=r"fields\.kml holds no feature"):
         draw(path.with_suffix(".kml"))
+
+
+def test_packed_places_that_are_none_or_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.kmz").write_text(KML.format(""))
+    with pytest.raises(SceneError, match="can't be read as points and polygons"):
+        draw(tmp_path / "a.kmz")
+    monkeypatch.setattr("hsi_al.scenes.vectors.MOST_KML", 100)
+    with zipfile.ZipFile(tmp_path / "b.kmz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("doc.kml", KML.format(" " * 1000))
+    with pytest.raises(SceneError, match=r"unpacks to 1,\d\d\d bytes of KML"):
+        draw(tmp_path / "b.kmz")
 
 
 def test_tables_with_gaps_and_without_coordinates(tmp_path: Path) -> None:
@@ -331,6 +346,22 @@ def test_tables_with_gaps_and_without_coordinates(tmp_path: Path) -> None:
     path.write_text("x,y,code\n")
     with pytest.raises(SceneError, match="holds no feature"):
         draw(path)
+    for line in ("x,X,y,code", "x,code,X,y", "lon,lon,lat,code", "WKT,wkt,code"):  # of some GDAL crashes
+        path.write_text(f"{line}\n500015,4999985,500015,3\n")
+        with pytest.raises(SceneError, match="has several columns"):
+            draw(path, "code")
+    for content in ("x,y,crop\n500015,4999985,Rübe\n".encode("cp1252"), "x,y,code\n".encode("utf-16")):
+        path.write_bytes(content)
+        with pytest.raises(SceneError, match=r"is no text in UTF-8 .*save it as 'CSV UTF-8'"):
+            draw(path)
+    path.write_text("sep=;\nx;y;code\n")
+    with pytest.raises(SceneError, match="begins with a line for Excel alone"):
+        draw(path)
+    path.write_text("x,y,code\n500015,4999985,10.0\n500045,4999955,2.0\n500025,4999985,\n")
+    drawn = draw(path, layer="a")
+    assert (drawn.labels[1, 1], drawn.labels[4, 4], drawn.names) == (10, 2, {})
+    with pytest.raises(SceneError, match=r"has no layer 'b'; it has a\."):
+        draw(path, layer="b")
 
 
 def test_layers_and_fields_are_chosen(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import MOST_OBJECTS, Format, Rows, Variable, chosen, require_memory, require_real
 
+MOST_HEADER = 2**16  # bytes
+
 
 class Header(NamedTuple):
     """What a file says about its array."""
@@ -30,6 +32,11 @@ def header_in(file: IO[bytes], size: int) -> Header:
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"version {version} of the format is unknown")
+    if version != (1, 0):  # NumPy reads headers of gigabytes
+        start = file.tell()
+        if (length := int.from_bytes(file.read(4), "little")) > MOST_HEADER:
+            raise ValueError(f"a header of {length:,} bytes is impossible")
+        file.seek(start)
     # Version 3 has other letters in the names of fields, which arrays of numbers don't have.
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
@@ -94,14 +101,17 @@ def variable_of(name: str, found: Header) -> Variable:
     return Variable(name.removesuffix(".npy"), found.shape, kind, numeric)
 
 
-def headers(path: Path) -> dict[str, Header]:
+def headers(path: Path, key: str | None = None) -> dict[str, Header]:
     """Return the headers of the files of an archive by their names; other files than .npy are passed over.
+
+    With a key that is there only of its file, so that others may be damaged.
 
     Raises:
         ValueError: The archive holds more files than `MOST_OBJECTS`, or a header is damaged.
     """
     with zipfile.ZipFile(path) as archive:
         items = [item for item in archive.infolist() if item.filename.endswith(".npy")]
+        items = [item for item in items if item.filename == f"{key}.npy"] or items
         if len(items) > MOST_OBJECTS:
             raise ValueError(f"it holds more than {MOST_OBJECTS:,} arrays")
         found = {}
@@ -113,7 +123,7 @@ def headers(path: Path) -> dict[str, Header]:
 
 def read_archive(path: Path, key: str | None) -> NDArray[Any]:
     """Read the array with this key, or the only numeric one of two or more dimensions."""
-    found = headers(path)
+    found = headers(path, key)
     name = f"{chosen(path, [variable_of(name, one) for name, one in found.items()], key)}.npy"
     way_out = "save it as .npy and set dataset.in_memory=false, or free memory"
     require_memory(path, found[name].shape, found[name].n_bytes, way_out)

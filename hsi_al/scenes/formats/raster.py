@@ -11,7 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -381,7 +381,9 @@ def described(path: Path, dataset: Any) -> tuple[list[int], Described]:  # noqa:
         notices.append(f"The values of {path} are its stored numbers times the scale of each band, plus its offset.")
     numbers = no_data_of(path, dataset, bands, notices)
     no_data, values = with_no_data(numbers, values)
-    good = of_each_band(dataset, "bbl", bands) or [tags_of(dataset, band).get("bbl", "1") for band in bands]
+    marks = words_of(tags_of(dataset).get("bbl", ""))
+    of_all = len(marks) == dataset.count
+    good = [marks[band] if of_all else tags_of(dataset, band).get("bbl", "1") for band in bands]
     bad = tuple(place for place, text in enumerate(good) if text.strip() in ("0", "0.0"))
     names, colours = (class_names(path), class_colours(dataset)) if len(bands) == 1 else (None, None)
     return bands, Described(centres.values, bad, rgb, no_data, names, (*notices, *centres.notices), values, colours)
@@ -457,27 +459,33 @@ def holds(kind: np.dtype[Any], value: float) -> bool:
 def band_centres(path: Path, dataset: Any, bands: Sequence[int]) -> Centres:  # noqa: ANN401
     """Return the band centres from the metadata of the bands, else of the file, else from the bands' descriptions."""
     of_all = tags_of(dataset)
-    found = [one for band in bands if (one := centre_of(dataset, band, of_all)) is not None]
-    if found:
-        return of_bands(str(path), found, len(bands))
-    with suppress(ValueError):
-        values = [float(word) for word in of_each_band(dataset, "wavelength", bands) or ()]
-        if values:
-            return in_nm(str(path), values, unit_in(of_all), len(bands))
-    return in_names(str(path), [dataset.descriptions[band] for band in bands])
+    names = [dataset.descriptions[band] for band in bands]
+    own = [centre_of(dataset, band, of_all) for band in bands]
+    if any(one is not None for one in own):
+        every = [one or named_in(name or "") for one, name in zip(own, names, strict=True)]
+        return of_bands(str(path), [one for one in every if one is not None], len(bands))
+    words = words_of(of_all.get("wavelength", ""))
+    if not words:
+        return in_names(str(path), names)
+    place = f"{path}, in 'wavelength',"
+    if len(words) != dataset.count:
+        return in_nm(place, [math.nan] * len(words), "", dataset.count)
+    try:
+        return in_nm(place, [float(words[band]) for band in bands], unit_in(of_all), len(bands))
+    except ValueError:
+        return Centres(None, (f"Warning: {place} gives wavelengths that are no numbers; they are ignored.",))
 
 
 def tags_of(dataset: Any, band: int | None = None) -> dict[str, str]:  # noqa: ANN401
     """Return the metadata of a band (from 0), or of the file, also those in ENVI's domain; names in lower case."""
     number = 0 if band is None else band + 1
-    whole = {**dataset.tags(number, ns="ENVI"), **dataset.tags(number)}
+    whole = {**dataset.tags(number), **dataset.tags(number, ns="ENVI")}
     return {key.lower().replace(" ", "_"): value for key, value in whole.items()}
 
 
-def of_each_band(dataset: Any, name: str, bands: Sequence[int]) -> list[str] | None:  # noqa: ANN401
-    """Return what a list in the metadata of the file says about each of these bands, as ENVI and EnMAP-Box write it."""
-    words = re.findall(r"[^\s,{}\[\]]+", tags_of(dataset).get(name, ""))
-    return [words[band] for band in bands] if len(words) == dataset.count else None
+def words_of(text: str) -> list[str]:
+    """Return the entries of a list in metadata, with or without brackets, as ENVI and EnMAP-Box write it."""
+    return re.findall(r"[^\s,{}\[\]]+", text)
 
 
 def unit_in(*places: dict[str, str]) -> str:
