@@ -35,7 +35,7 @@ WGS84 = "EPSG:4326"
 # Names of the columns with coordinates, in lower case, and the system that they are in; None = the cube's.
 COLUMNS = (
     (("lon", "long", "longitude", "lng"), ("lat", "latitude"), WGS84),
-    (("x", "xcoord", "easting", "east"), ("y", "ycoord", "northing", "north"), None),
+    (("x", "xcoord", "x_coord", "easting", "east"), ("y", "ycoord", "y_coord", "northing", "north"), None),
 )
 
 
@@ -321,7 +321,8 @@ def _features(
     if layer is not None and layer not in layers:
         raise SceneError(f"{path} has no layer {layer!r}; it has {', '.join(layers) or 'none'}.")
     if layer is None and len(layers) > 1 and suffix in NAMED:  # folders of places
-        parts = [_features(path, one, label_field) for one in layers]
+        filled = [one for one in layers if pyogrio.read_info(path, layer=one, force_feature_count=True)["features"]]
+        parts = [_features(path, one, label_field) for one in filled or layers[:1]]
         crs, fids, geometries, values, fields = zip(*parts, strict=True)
         return crs[0], np.concatenate(fids), np.concatenate(geometries), np.concatenate(values), fields[0]
     if layer is None and len(layers) > 1:

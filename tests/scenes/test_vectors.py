@@ -306,7 +306,10 @@ def test_places_of_google_earth(tmp_path: Path, packed: bool) -> None:
     expected = np.zeros(SHAPE, np.uint8)
     expected[1, 1], expected[3:6, 2:5] = 2, 1
     assert np.array_equal(drawn.labels, expected) and drawn.names == {1: "corn", 2: "oats"} and drawn.notices == []
-    folders = text.replace("<Placemark><name>corn", "</Folder><Folder><name>more</name><Placemark><name>corn")
+    folders = text.replace(
+        "<Placemark><name>corn",
+        "</Folder><Folder><name>empty</name></Folder><Folder><name>more</name><Placemark><name>corn",
+    )
     (tmp_path / "folders.kml").write_text(folders)
     assert np.array_equal(draw(tmp_path / "folders.kml").labels, expected)
     assert np.count_nonzero(draw(tmp_path / "folders.kml", layer="training").labels) == 1
