@@ -255,8 +255,8 @@ def assessed(map_: ClassMap, answers: Path) -> dict[str, Any]:
     given = {pixel: named[folded(value)] if isinstance(value, str) else value for pixel, value in answered.items()}
     if not any(given.values()):
         raise SessionError(
-            f"No point of {answers} has a class yet ({len(given)} can't be told); open it in QGIS and choose the class "
-            "of each point."
+            f'No point of {answers} has a class yet ({len(given)} are answered by "can\'t tell"); open it in QGIS and '
+            "choose the class of each point."
         )
     mapped = {int(value): count for value, count in kept["mapped"].items()}
     hectares = None if map_.where is None else map_.where.hectares

@@ -417,8 +417,8 @@ def test_an_interrupted_draw_is_done_by_the_same_command(
         ({"without": "points"}, "the field points is missing"),
         ({"crs": "EPSG:4326"}, "in another coordinate reference system"),
         ({"pixel": 21}, "asks other pixels than map-check/check.json says"),
-        ({"empty": True}, "No point of map-check/check.gpkg has a class yet (0 can't be told)"),
-        ({"empty": True, "class": 0.0}, "has a class yet (1 can't be told)"),
+        ({"empty": True}, 'No point of map-check/check.gpkg has a class yet (0 are answered by "can\'t tell")'),
+        ({"empty": True, "class": 0.0}, 'has a class yet (1 are answered by "can\'t tell")'),
     ],
 )
 def test_answers_that_cannot_be_meant_are_refused(

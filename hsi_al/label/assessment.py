@@ -347,8 +347,8 @@ def notes_of(sample: Sequence[tuple[int, int | None]], n: int, without: Sequence
         without: Names of the classes of the map of which no pixel has an answer.
     """
     notes = [
-        "The pixels were drawn at random from every class of the map, and answered without seeing it; labels that the "
-        "map was made from are not counted.",
+        "The pixels were drawn at random from every class of the map, and answered without seeing it: labels that the "
+        "map was made from tell nothing here.",
         "User's accuracy: of the pixels mapped as a class, the share that is. Producer's accuracy: of the pixels that "
         "are a class, the share mapped as it. The area is corrected for the errors found.",
         "In about 95 of 100 samples the interval holds the true value, less often for the producer's accuracy of a "

@@ -269,6 +269,13 @@ OPTIONS = {
 }
 
 
+def with_options(sentence: str) -> str:
+    """Return a sentence about a file of labels with the options of this command."""
+    for key, option in OPTIONS.items():
+        sentence = sentence.replace(key, option)
+    return sentence
+
+
 def expect_few_labels() -> None:
     """Hide what scikit-learn warns of in every tree: that a sitting begins with few labels of many classes."""
     warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%", UserWarning)
@@ -306,7 +313,7 @@ def label(command: Command) -> None:
         with left_as_found(folder, new and not session.answers.given):
             if command.labels:
                 n = take_labels(session, command.labels, command.label_field, command.label_key)
-                print(f"{n} labels are new in {printable(', '.join(map(str, command.labels)))}.")
+                print(f"{n} answers are new in {printable(', '.join(map(str, command.labels)))}.")
             if command.assess is not None and session.answers.running is None:
                 begin_assessment(session, command.assess)
         port, token, began = bound.getsockname()[1], secrets.token_urlsafe(32), time.monotonic()
@@ -371,15 +378,16 @@ def take_labels(
         OSError: The labels can't be kept.
     """
     found: dict[int, int | None] = {}
+    answers: set[int] = set()
     for path in paths:
         try:
-            found.update(labels_in(session, path, label_field, label_key))
+            labels = labels_in(session, path, label_field, label_key)
         except SceneError as error:
-            told = str(error)
-            for key, option in OPTIONS.items():
-                told = told.replace(key, option)
-            raise SceneError(told) from error
-    return session.take(list(found.items()))
+            raise SceneError(with_options(str(error))) from error
+        found.update(labels)
+        if is_query(path):
+            answers.update(pixel for pixel, _ in labels)
+    return session.take(list(found.items()), answers)
 
 
 def labels_in(
@@ -401,17 +409,28 @@ def labels_in(
     """
     scene = session.scene
     shape = scene.height, scene.width
+    no_data = np.zeros(shape, bool) if scene.no_data is None else scene.no_data
+
+    def lost(n: int) -> None:
+        if n:
+            text = f"Warning: {n:,} pixels that {path} labels have no data in the scene and are left out."
+            print(printable(text), file=sys.stderr)
+
     if is_query(path):
-        return read_query(path, session.answers.classes, shape, scene.georeference)
+        answers = read_query(path, session.answers.classes, shape, scene.georeference)
+        there = [(pixel, value) for pixel, value in answers if not no_data.flat[pixel]]
+        lost(len(answers) - len(there))
+        return there
     if is_vector(path):
         several = len(layers_in(path)) > 1
         truth = vector_truth(path, label_key if several else None, label_field, scene.georeference, shape)
     else:
         truth = read_labels(scene.name, path, label_key, (*shape, scene.n_bands), session.config.dataset.unlabelled)
     for notice in truth.notices:
-        print(printable(notice), file=sys.stderr)
+        print(printable(with_options(notice)), file=sys.stderr)
     labels, names = truth.labels, truth.names
-    found = np.where(scene.no_data, 0, labels) if scene.no_data is not None else labels
+    found = np.where(no_data, 0, labels)
+    lost(int(np.count_nonzero(labels) - np.count_nonzero(found)))
     known = session.answers.named
     chosen: dict[int, int] = {}
     for value in np.unique(found[found > 0]).tolist():

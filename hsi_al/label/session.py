@@ -8,7 +8,7 @@ the next query. `learn` may run in another thread than everything else (`hsi_al.
 import getpass
 import heapq
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -229,7 +229,7 @@ class Session:
             self._keep({"event": "label", "pixels": ids.tolist(), "value": value, "asked": False, "polygon": corners})
             return len(ids)
 
-    def take(self, labels: Sequence[tuple[int, int | None]]) -> int:
+    def take(self, labels: Sequence[tuple[int, int | None]], answers: Collection[int] = ()) -> int:
         """Take labels given elsewhere, such as in QGIS, unless the session has them already.
 
         A label that was taken before isn't taken again: the same command, with the same file, continues a session, and
@@ -237,6 +237,7 @@ class Session:
 
         Args:
             labels: Pixel id and label value, None = can't tell, of each.
+            answers: Pixels whose labels are answers, if the session has asked them.
 
         Returns:
             How many have changed the session.
@@ -252,13 +253,14 @@ class Session:
             given = self.answers.given
             taken = self.answers.taken
             untaken = [(pixel, value) for pixel, value in labels if pixel not in taken or taken[pixel] != value]
-            parts: dict[tuple[str, int | None], list[int]] = {}
+            parts: dict[tuple[str, int | None, bool], list[int]] = {}
+            were_asked = {pixel for query in self.answers.queries for pixel in query.pixels}.intersection(answers)
             for pixel, value in untaken:
                 known = pixel in given and given[pixel].value == value
-                parts.setdefault(("taken" if known else "label", value), []).append(pixel)
-            for (event, value), pixels in parts.items():
-                self._keep({"event": event, "pixels": pixels, "value": value, "asked": False, "taken": True})
-            return sum(len(pixels) for (event, _), pixels in parts.items() if event == "label")
+                parts.setdefault(("taken" if known else "label", value, pixel in were_asked), []).append(pixel)
+            for (event, value, asked), pixels in parts.items():
+                self._keep({"event": event, "pixels": pixels, "value": value, "asked": asked, "taken": True})
+            return sum(len(pixels) for (event, *_), pixels in parts.items() if event == "label")
 
     def undo(self) -> None:
         """Take the latest step back.

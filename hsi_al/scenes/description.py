@@ -19,11 +19,12 @@ from hsi_al.scenes.readers import format_of, opened_rows
 from hsi_al.scenes.scene import RGB_WAVELENGTHS_NM, is_scene_file, load_scene
 from hsi_al.scenes.stored import BLOCK_BYTES, is_any_of, reordered
 from hsi_al.scenes.truth import zero_warnings
-from hsi_al.scenes.vectors import described, is_vector
+from hsi_al.scenes.vectors import NAMED, described, is_vector
 
 MOST_READ = 2**32  # bytes; of a larger cube evenly spaced blocks of rows are looked through
 MOST_CLASSES = 1000  # an array (H, W) with more whole numbers is none of labels
 LARGEST = 2**53  # of labels: from here on float64 lacks whole numbers
+LAYER = "query"  # of a file that a labelling session writes
 MOST_LISTED = 20  # classes and keys
 PICTURE = 1500  # pixels a side, at most
 
@@ -143,9 +144,13 @@ def of_features(path: Path, layer: str | None) -> Description:
             found.say("field", f"{name}: {each if len(values) <= MOST_LISTED else f'{len(values):,} different values'}")
     if not shown:
         found.say("layer", "none")
-    elif len(shown) == 1:
+    elif [one.name for one in shown] == [LAYER] and "pixel_id" in shown[0].fields:
+        found.say(
+            "next", "questions of a session: answer them in QGIS, then python -m hsi_al.label SCENE --labels FILE"
+        )
+    elif len(shown) == 1 or path.suffix.lower() in NAMED:
         found.arguments = {"name": plain_name(path), "cube_file": "CUBE", "ground_truth_file": str(path)}
-        found.arguments |= {"ground_truth_key": shown[0].name} if len(layers) > 1 else {}
+        found.arguments |= {"ground_truth_key": shown[0].name} if len(shown) == 1 < len(layers) else {}
         if shown[0].class_field is None:
             # A field of classes has few values, and most of them more than once.
             likely = [name for name, values in shown[0].fields.items() if MOST_LISTED >= len(values) < values.total()]

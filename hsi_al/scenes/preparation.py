@@ -197,8 +197,8 @@ def prepared(
     clip = limits if scaling in ("robust", "standard") or (scaling == "auto" and stretched) else None
     preparation = _preparation(found, absent, clip, scaling == "standard", _dtype(cube))
     if stretched and limits is not None:
-        notices.append(outliers(name, cube, found, limits, clip is not None))
-    notices += flat_pixels(name, found, clip or limits or (found.low, found.high))
+        notices.append(outliers(cube, found, limits, clip is not None, absent))
+    notices += flat_pixels(found, clip or limits or (found.low, found.high), absent)
     if found.missing.any():
         empty = f" ({found.blank:,} of them 0 in every band, as at the border)" if found.blank else ""
         notices.append(
@@ -442,7 +442,11 @@ def beyond_float32(kind: np.dtype[Any], low: float, high: float) -> bool:
 
 
 def outliers(
-    name: str, cube: NDArray[Any] | StoredCube, found: Survey, limits: tuple[float, float], clipped: bool
+    cube: NDArray[Any] | StoredCube,
+    found: Survey,
+    limits: tuple[float, float],
+    clipped: bool,
+    absent: Sequence[float],
 ) -> str:
     """Say which pixels stretch the range, how far, and what to do."""
     beyond = 0
@@ -458,11 +462,11 @@ def outliers(
     return (
         f"Warning: {beyond:,} of {found.missing.size:,} pixels lie outside of {limits[0]:.6g} to {limits[1]:.6g} (up "
         f"to {extremes}) and stretch the range of the values {times:.3g} times: {remedy}. If such a value stands for "
-        f"missing data, leave its pixels out: dataset.no_data=[{', '.join(f'{value:.9g}' for value in ends)}]."
+        f"missing data, leave its pixels out: {with_also(absent, ends)}."
     )
 
 
-def flat_pixels(name: str, found: Survey, limits: tuple[float, float]) -> list[str]:
+def flat_pixels(found: Survey, limits: tuple[float, float], absent: Sequence[float]) -> list[str]:
     """Say which value many pixels hold in every band, unless it was named as an outlier."""
     inside = {value: number for value, number in found.flat.items() if limits[0] <= value <= limits[1]}
     if not inside:
@@ -472,5 +476,10 @@ def flat_pixels(name: str, found: Survey, limits: tuple[float, float]) -> list[s
         return []
     return [
         f"Warning: {number:,} pixels hold the value {value:.9g} in every band; if it stands for missing data, leave "
-        f"them out: dataset.no_data=[{value:.9g}]."
+        f"out all pixels that hold it in any band: {with_also(absent, [value])}."
     ]
+
+
+def with_also(absent: Sequence[float], values: Sequence[float]) -> str:
+    """Return the option that names further values of missing data, which takes the place of what the file says."""
+    return f"dataset.no_data=[{','.join(f'{value:.9g}' for value in (*absent, *values))}]"

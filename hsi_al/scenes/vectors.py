@@ -5,6 +5,7 @@ first line names columns `lon` and `lat`, in degrees of WGS 84, or `x` and `y`, 
 """
 
 import codecs
+import csv
 import math
 import re
 import zipfile
@@ -28,7 +29,9 @@ NAMED = {".kml": "Name", ".kmz": "Name"}  # what Google Earth calls a place
 SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb", *NAMED, TABLE)
 UNREAD = (".gml", ".gpx", ".xlsx", ".dxf", ".tab", ".mif", ".sqlite", ".dbf", ".shx", ".prj")
 POINTS, POLYGONS = (0, 4), (3, 6)  # shapely's types
+FOLDER = "Folder"  # instead of a field: the folder that a place lies in
 MOST_CLASSES, MOST_KML = 2**16, 2**27  # bytes
+MANY_CLASSES = 12
 CLASSES = "OUfiub"  # kinds of values
 UNREADABLE = "{} can't be read as points and polygons: it is damaged or not what its name says; export it again."
 WGS84 = "EPSG:4326"
@@ -301,6 +304,7 @@ def require_utf8(path: Path) -> None:
             raise SceneError(f"{path} begins with a line for Excel alone (sep=); delete this line.")
         file.seek(0)
         try:
+            first = decoder.decode(file.read(2**16))
             while part := file.read(2**20):
                 decoder.decode(part)
             decoder.decode(b"", final=True)
@@ -308,6 +312,15 @@ def require_utf8(path: Path) -> None:
             raise SceneError(
                 f"{path} is no text in UTF-8 ({error.reason}); save it as 'CSV UTF-8', as Excel calls it."
             ) from error
+    lines = first.splitlines()[:100]
+    if lines and not any(mark in lines[0] for mark in ";\t|"):
+        names, *others = csv.reader(lines)
+        for number, values in enumerate(others, start=2):
+            if any(value.strip() for value in values[len(names) :]):
+                raise SceneError(
+                    f"{path}, line {number}, has {len(values)} values for the {len(names)} columns of the first line; "
+                    "separate columns by semicolons if numbers have decimal commas."
+                )
 
 
 def _features(
@@ -322,7 +335,11 @@ def _features(
         raise SceneError(f"{path} has no layer {layer!r}; it has {', '.join(layers) or 'none'}.")
     if layer is None and len(layers) > 1 and suffix in NAMED:  # folders of places
         filled = [one for one in layers if pyogrio.read_info(path, layer=one, force_feature_count=True)["features"]]
-        parts = [_features(path, one, label_field) for one in filled or layers[:1]]
+        by_folder = label_field == FOLDER
+        parts = [_features(path, one, None if by_folder else label_field) for one in filled or layers[:1]]
+        if by_folder:
+            named = [np.full(len(part[1]), one, object) for part, one in zip(parts, filled, strict=True)]
+            parts = [(*part[:3], values, FOLDER) for part, values in zip(parts, named, strict=True)]
         crs, fids, geometries, values, fields = zip(*parts, strict=True)
         return crs[0], np.concatenate(fids), np.concatenate(geometries), np.concatenate(values), fields[0]
     if layer is None and len(layers) > 1:
@@ -403,6 +420,13 @@ def _classes(
                 f"{path}: the field {chosen} holds {len(known):,} different texts; name the field with the classes."
             )
         tell.notices.extend(alike_notices(path, known))
+        if len(known) > MANY_CLASSES and 2 * len(known) > np.count_nonzero(~without):
+            folder = f", or dataset.label_field={FOLDER} for the names of the folders" if chosen == "Name" else ""
+            tell.notices.append(
+                f"Warning: the field {chosen} of {path} holds {len(known):,} different classes in "
+                f"{np.count_nonzero(~without):,} features; if these are no classes, name another field by "
+                f"dataset.label_field{folder}."
+            )
         names = dict(enumerate(known, start=1))
         place = {name: value for value, name in names.items()} | {"": 0}
         found = np.array([place[name] for name in text], np.int64)

@@ -178,6 +178,7 @@ def test_an_edited_query_comes_back(session: Session, tmp_path: Path) -> None:
     edited = add_styles(rewritten(path, class_=[2.0, 0.0, np.nan, 4.0]))
     assert read_query(edited, [1, 2, 3, 4], SHAPE, WHERE) == [(pixels[0], 2), (pixels[1], None), (pixels[3], 4)]
     assert take_labels(session, [edited], None) == 3 and session.answers.given[pixels[1]].value is None
+    assert all(session.answers.given[pixel].asked for pixel in (pixels[0], pixels[1], pixels[3]))
     assert take_labels(session, [edited], None) == 0 and session.open_pixels == [pixels[2]]
     own = rewritten(
         path,
@@ -188,6 +189,14 @@ def test_an_edited_query_comes_back(session: Session, tmp_path: Path) -> None:
         class_=[np.nan] * 4 + [1.0],
     )
     assert read_query(own, [1], SHAPE, WHERE) == [(9 * SIDE + 20, 1)]
+
+
+def test_labels_where_the_scene_has_no_data(session: Session, tmp_path: Path, capsys: Any) -> None:
+    pixels = [MASKED, 9 * SIDE + 20]
+    points = "\n".join(f"{','.join(map(str, WHERE.at(pixel // SIDE + 0.5, pixel % SIDE + 0.5)))},1" for pixel in pixels)
+    (tmp_path / "a.csv").write_text(f"x,y,code\n{points}\n")
+    assert take_labels(session, [tmp_path / "a.csv"]) == 1
+    assert "1 pixels that" in (told := capsys.readouterr().err) and "have no data in the scene" in told
 
 
 def test_labels_of_a_file_that_holds_several(session: Session, tmp_path: Path) -> None:

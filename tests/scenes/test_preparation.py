@@ -150,6 +150,16 @@ def test_the_files_own_value_of_missing_data_counts(tmp_path: Path) -> None:
             assert (0 if scene.no_data is None else scene.no_data.sum()) == missing
 
 
+def test_advice_names_the_values_of_the_file_too(tmp_path: Path) -> None:
+    cube, _ = tiny_arrays()
+    cube[9, 9:12], cube[5, 5] = 0, 65535
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["cube"] = cube
+        file["cube"].attrs["_FillValue"] = 65535
+    (told,) = [notice for notice in load_custom_scene("a", tmp_path / "a.h5").notices if "the value 0" in notice]
+    assert told.endswith("leave out all pixels that hold it in any band: dataset.no_data=[65535,0].")
+
+
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_a_border_of_zeros_has_no_data(tmp_path: Path, in_memory: bool) -> None:
     clean, truth = tiny_arrays()

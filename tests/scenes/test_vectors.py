@@ -313,9 +313,20 @@ def test_places_of_google_earth(tmp_path: Path, packed: bool) -> None:
     (tmp_path / "folders.kml").write_text(folders)
     assert np.array_equal(draw(tmp_path / "folders.kml").labels, expected)
     assert np.count_nonzero(draw(tmp_path / "folders.kml", layer="training").labels) == 1
+    by_folder = draw(tmp_path / "folders.kml", "Folder")
+    assert by_folder.names == {1: "more", 2: "training"} and np.array_equal(by_folder.labels, expected)
     path.with_suffix(".kml").write_text(KML.format(""))
     with pytest.raises(SceneError, match=r"fields\.kml holds no feature"):
         draw(path.with_suffix(".kml"))
+
+
+def test_names_that_are_no_classes_are_told(tmp_path: Path) -> None:
+    names = np.array([f"P{n}" for n in range(20)], object)
+    places = [point(1.5, n + 0.5) for n in range(20)]
+    (notice,) = draw(save(tmp_path / "a.gpkg", places, name=names)).notices
+    assert "holds 20 different classes in 20 features" in notice
+    names[:] = [f"class {n % 5}" for n in range(20)]
+    assert draw(save(tmp_path / "b.gpkg", places, name=names)).notices == []
 
 
 def test_packed_places_that_are_none_or_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,13 +361,18 @@ def test_tables_with_gaps_and_without_coordinates(tmp_path: Path) -> None:
     with pytest.raises(SceneError, match="holds no feature"):
         draw(path)
     for line in ("x,X,y,code", "x,code,X,y", "lon,lon,lat,code", "WKT,wkt,code"):  # of some GDAL crashes
-        path.write_text(f"{line}\n500015,4999985,500015,3\n")
+        path.write_text(f"{line}\n{','.join('500015' for _ in line.split(','))}\n")
         with pytest.raises(SceneError, match="has several columns"):
             draw(path, "code")
     for content in ("x,y,crop\n500015,4999985,Rübe\n".encode("cp1252"), "x,y,code\n".encode("utf-16")):
         path.write_bytes(content)
         with pytest.raises(SceneError, match=r"is no text in UTF-8 .*save it as 'CSV UTF-8'"):
             draw(path)
+    path.write_text("lon,lat,code\n7,1,50,2,3\n")
+    with pytest.raises(SceneError, match=r"line 2, has 5 values for the 3 columns .*separate columns by semicolons"):
+        draw(path)
+    path.write_text(",x,y,code,\n0,500015,4999985,3,\n")  # an index in front, as of pandas
+    assert draw(path, "code").labels[1, 1] == 3
     path.write_text("sep=;\nx;y;code\n")
     with pytest.raises(SceneError, match="begins with a line for Excel alone"):
         draw(path)
