@@ -17,6 +17,7 @@ from hsi_al.label.exporting import export
 from hsi_al.label.running import opened, take_labels
 from hsi_al.label.session import Refused, Session
 from hsi_al.pool.answers import session_labels
+from hsi_al.scenes.description import describe
 from hsi_al.scenes.vectors import drawn_labels
 from tests.fakes import add_styles
 from tests.label.fakes import MASKED, SIDE, TRUTH, UTM, WHERE, Client, answer_all, scene_of, session_in, taught
@@ -189,6 +190,14 @@ def test_an_edited_query_comes_back(session: Session, tmp_path: Path) -> None:
         class_=[np.nan] * 4 + [1.0],
     )
     assert read_query(own, [1], SHAPE, WHERE) == [(9 * SIDE + 20, 1)]
+
+
+def test_questions_are_described_as_such(session: Session) -> None:
+    export(session)
+    found = describe(session.folder / "export" / "query.gpkg")
+    assert "questions of a session" in dict(found.lines)["next"] and not found.arguments
+    found = describe(session.folder / "export" / "labels.gpkg")
+    assert found.arguments["label_field"] and "next" not in dict(found.lines)
 
 
 def test_labels_where_the_scene_has_no_data(session: Session, tmp_path: Path, capsys: Any) -> None:

@@ -7,11 +7,9 @@ reads it; the earlier deliveries are ENVI files. Tried on files built to the pub
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import Format, Rows
@@ -55,9 +53,6 @@ def rows(path: Path, key: str | None) -> Rows:
                 "again."
             )
 
-        def window(lines: slice, columns: slice) -> NDArray[Any]:
-            return np.ascontiguousarray(values(path, dataset, {1: lines, 2: columns}).transpose(1, 2, 0))
-
         unit = text(attribute(wavelengths, "units")) or "nm"
         centres = in_nm(str(path), [float(value) for value in values(path, wavelengths)], unit, n_bands)
         where, said = georeference(file, path, height, width)
@@ -65,7 +60,7 @@ def rows(path: Path, key: str | None) -> Rows:
             path,
             (height, width, n_bands),
             dataset.dtype,
-            window,
+            hdf5.bands_first(path, dataset),
             file.close,
             no_data=no_data_in(dataset),
             wavelengths=centres.values,

@@ -87,6 +87,15 @@ def read_product(rows_of: Callable[[Path, str | None], Rows]) -> Callable[[Path,
     return read_either
 
 
+def bands_first(path: Path, dataset: h5py.Dataset) -> Callable[[slice, slice], NDArray[Any]]:
+    """Return the windows (rows, columns, bands) of a dataset whose axes are bands, rows, columns, as `Rows.source`."""
+
+    def window(lines: slice, columns: slice) -> NDArray[Any]:
+        return np.ascontiguousarray(values(path, dataset, {1: lines, 2: columns}).transpose(1, 2, 0))
+
+    return window
+
+
 def class_names(file: h5py.File, path: Path, dataset: h5py.Dataset) -> dict[int, str] | None:
     """Return the names of the values of a map, as this package writes them: `label_values`, `class_names` beside it.
 

@@ -8,16 +8,14 @@ the published layout only.
 
 import re
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import Format, Rows
 from hsi_al.scenes.formats import hdf5
-from hsi_al.scenes.formats.hdf5 import CHUNK_CACHE, attribute, no_data_in, number, own_dataset, own_node, values
+from hsi_al.scenes.formats.hdf5 import CHUNK_CACHE, attribute, no_data_in, number, own_dataset, own_node
 from hsi_al.scenes.formats.raster import wkt_of_epsg
 from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.wavelengths import in_nm
@@ -75,15 +73,12 @@ def rows(path: Path, key: str | None) -> Rows:
             notices.append(f"Warning: {path} names no wavelengths, so bands can only be chosen by their numbers.")
         centres = None if wavelengths is None else in_nm(str(path), wavelengths, "nm", n_bands)
 
-        def window(lines: slice, columns: slice) -> NDArray[Any]:
-            return np.ascontiguousarray(values(path, dataset, {1: lines, 2: columns}).transpose(1, 2, 0))
-
         where, said = georeference(file, path, height, width)
         return Rows(
             path,
             (height, width, n_bands),
             dataset.dtype,
-            window,
+            hdf5.bands_first(path, dataset),
             file.close,
             no_data=no_data_in(dataset),
             wavelengths=centres.values if centres else None,
