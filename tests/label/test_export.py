@@ -206,6 +206,20 @@ def test_labels_where_the_scene_has_no_data(session: Session, tmp_path: Path, ca
     (tmp_path / "a.csv").write_text(f"x,y,code\n{points}\n")
     assert take_labels(session, [tmp_path / "a.csv"]) == 1
     assert "1 pixels that" in (told := capsys.readouterr().err) and "have no data in the scene" in told
+    export(session)
+    own = rewritten(
+        session.folder / "export" / "query.gpkg",
+        [0, 1, 2, 3, 0],
+        {4: WHERE.at(MASKED // SIDE + 0.5, MASKED % SIDE + 0.5)},
+        pixel_id=[*map(float, session.open_pixels), np.nan],
+        points=[4.0] * 4 + [np.nan],
+        class_=[2.0] + [np.nan] * 3 + [1.0],
+    )
+    assert take_labels(session, [own]) == 1 and "1 pixels that" in capsys.readouterr().err
+    names = "\n".join(f"{','.join(map(str, WHERE.at(9.5, n + 0.5)))},P{n}" for n in range(13))
+    (tmp_path / "b.csv").write_text(f"x,y,name\n{names}\n")
+    take_labels(session, [tmp_path / "b.csv"])
+    assert "name another field by --label-field." in capsys.readouterr().err
 
 
 def test_labels_of_a_file_that_holds_several(session: Session, tmp_path: Path) -> None:

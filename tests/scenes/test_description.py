@@ -270,6 +270,7 @@ def test_points_and_polygons(scenes: Describe, tmp_path: Path) -> None:
     (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": both}))
     said = scenes("a.geojson")
     assert line(said, "layer") == "a: 2 features (Point), EPSG:4326" and "  field   crop: corn: 2\n" in said.out
+    assert "day" not in said.out  # a date is no class
     (tmp_path / "points.csv").write_text("lon,lat,crop\n7,50,corn\n7.1,50,\n")
     said = scenes("points.csv")
     assert line(said, "layer") == "points: 2 features (table), EPSG:4326" and line(said, "field") == "crop: corn: 1"

@@ -415,6 +415,15 @@ def test_wavelengths_that_a_geotiff_lists_for_all_bands(
     assert "wavelengths that are no numbers" in seen(path)[0].notices[0]
 
 
+def test_the_domain_of_envi_counts_before_others(tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "x.tif")
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(wavelength_units="Index")
+        file.update_tags(ns="ENVI", **{"wavelength": "{1, 2, 3, 4, 5}", "wavelength units": "um"})
+    rows, _ = seen(path)
+    assert rows.wavelengths == (1000, 2000, 3000, 4000, 5000) and rows.notices == ()
+
+
 def test_wavelengths_of_bands_by_metadata_and_by_description(tmp_path: Path) -> None:
     path = write_tif(tmp_path / "x.tif", tags={band: {"wavelength": f"{band}00 nm"} for band in (1, 2)})
     with rasterio.open(path, "r+") as file:

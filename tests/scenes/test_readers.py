@@ -416,6 +416,11 @@ def test_archives_of_numpy_that_are_none(tmp_path: Path, monkeypatch: pytest.Mon
     content[content.index(CUBE.tobytes()) + 20] ^= 1
     (tmp_path / "a.npz").write_bytes(content)
     assert "Bad CRC" in read_error(tmp_path / "a.npz")
+    np.savez_compressed(tmp_path / "a.npz", cube=CUBE)
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[content.rindex(b"PK\1\2") + 16] ^= 1  # the sum itself, which is compared at the end of the values
+    (tmp_path / "a.npz").write_bytes(content)
+    assert "Bad CRC" in read_error(tmp_path / "a.npz")
     with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
         archive.writestr("x.npy", write_npy_header(tmp_path / "x.npy", "(200,)").read_bytes())
         archive.writestr("y.txt", "")
