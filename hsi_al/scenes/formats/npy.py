@@ -128,9 +128,7 @@ def read_archive(path: Path, key: str | None) -> NDArray[Any]:
     way_out = "save it as .npy and set dataset.in_memory=false, or free memory"
     require_memory(path, found[name].shape, found[name].n_bytes, way_out)
     with zipfile.ZipFile(path) as archive, archive.open(name) as file:
-        array = np.asarray(np.lib.format.read_array(file, allow_pickle=False))
-        file.read()  # the check of the values comes at the end of the file
-    return array
+        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
 FORMATS = (
