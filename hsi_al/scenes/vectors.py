@@ -4,13 +4,10 @@ A point labels the pixel that it lies in, a polygon those whose centres lie insi
 first line names columns `lon` and `lat`, in degrees of WGS 84, or `x` and `y`, or `wkt`. Needs the extra `geo`.
 """
 
-import codecs
-import csv
-import math
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,23 +20,17 @@ from hsi_al.scenes.arrays import reading
 from hsi_al.scenes.checks import Labels
 from hsi_al.scenes.georeference import Georeference, name_of_crs, require_geo
 from hsi_al.scenes.readers import existing_file
+from hsi_al.scenes.shapes import POINTS, POLYGONS, Told, burnt, extent, in_pixels, valid, wkt_of
+from hsi_al.scenes.tables import TABLE, columns_of
 
-TABLE = ".csv"
 NAMED = {".kml": "Name", ".kmz": "Name"}  # what Google Earth calls a place
 SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb", *NAMED, TABLE)
 UNREAD = (".gml", ".gpx", ".xlsx", ".dxf", ".tab", ".mif", ".sqlite", ".dbf", ".shx", ".prj")
-POINTS, POLYGONS = (0, 4), (3, 6)  # shapely's types
 FOLDER = "Folder"  # instead of a field: the folder that a place lies in
 MOST_CLASSES, MOST_KML = 2**16, 2**27  # bytes
 MANY_CLASSES = 12
 CLASSES = "OUfiub"  # kinds of values
 UNREADABLE = "{} can't be read as points and polygons: it is damaged or not what its name says; export it again."
-WGS84 = "EPSG:4326"
-# Names of the columns with coordinates, in lower case, and the system that they are in; None = the cube's.
-COLUMNS = (
-    (("lon", "long", "longitude", "lng"), ("lat", "latitude"), WGS84),
-    (("x", "xcoord", "x_coord", "easting", "east"), ("y", "ycoord", "y_coord", "northing", "north"), None),
-)
 
 
 @dataclass
@@ -109,27 +100,26 @@ def drawn_labels(
             raise SceneError(UNREADABLE.format(path)) from error
         shapes = np.asarray(shapely.from_wkb(geometries, on_invalid="ignore"), object)
     result = Drawn(np.zeros(shape, np.uint8))
-    tell = Told(path, fids, result.notices)
+    is_table = path.suffix.lower() == TABLE
+    tell = Told(path, "line", fids + 1, result.notices) if is_table else Told(path, "fid", fids, result.notices)
     numbers, result.names, kept = _classes(tell, chosen, values)
     classes = np.unique(numbers[kept]).tolist()
     kept &= _usable(tell, shapes)
     shapes, numbers = shapes[kept], numbers[kept]
-    tell = Told(path, fids[kept], result.notices)
-    shapes, moved = _in_pixels(tell, shapes, crs, where)
-    shapes, numbers = shapes[moved], numbers[moved]
-    tell = Told(path, tell.fids[moved], result.notices)
-    shapes = _valid(tell, shapes)
+    tell = tell.of(kept)
+    shapes, moved = in_pixels(tell, shapes, crs, where)
+    shapes, numbers, tell = shapes[moved], numbers[moved], tell.of(moved)
+    shapes = valid(tell, shapes)
     outside = ~shapely.intersects(shapes, shapely.box(0, 0, shape[1], shape[0]))
     tell("features", outside, "lie outside of the scene")
     if outside.all():
         dropped = " ".join(notice.removeprefix("Warning: ") for notice in result.notices)
-        why = _extent(shapes) or (f" ({dropped.rstrip('.')})" if dropped else "")
+        why = extent(shapes) or (f" ({dropped.rstrip('.')})" if dropped else "")
         raise SceneError(
             f"{path}: none of its {len(values):,} features lies in the scene with a class{why}; check its "
             "coordinate reference system and the field with the classes."
         )
-    tell = Told(path, tell.fids[~outside], result.notices)
-    result.labels = _burnt(tell, shapes[~outside], numbers[~outside], shape, result.names)
+    result.labels = burnt(tell.of(~outside), shapes[~outside], numbers[~outside], shape, result.names)
     left = set(np.unique(result.labels).tolist())
     without = [result.names.get(value, str(value)) for value in classes if value not in left]
     if without:
@@ -137,28 +127,6 @@ def drawn_labels(
         kind = "class" if len(without) == 1 else "classes"
         result.notices.append(f"Warning: no pixel of the scene is left of the {kind} {some} of {path}.")
     return result
-
-
-@dataclass(frozen=True)
-class Told:
-    """Says which features of a file something happened to.
-
-    Attributes:
-        path: The file.
-        fids: Numbers of the features in the file, as QGIS shows them, (n,).
-        notices: Where the sentences go.
-    """
-
-    path: Path
-    fids: NDArray[np.int64]
-    notices: list[str]
-
-    def __call__(self, kind: str, which: NDArray[np.bool_], what: str) -> None:
-        """Say what happened to some features, (n,), if there are any."""
-        if which.any():
-            first, n = ", ".join(map(str, self.fids[which][:5])), int(which.sum())
-            more = f" and {n - 5:,} more" if n > 5 else ""
-            self.notices.append(f"Warning: {n:,} {kind} of {self.path} (fid {first}{more}) {what}.")
 
 
 def require_parts(path: Path) -> None:
@@ -243,7 +211,7 @@ def described(path: Path) -> list[Layer]:
                         name,
                         "table" if is_table else kinds[name].replace("Unknown", "of several kinds"),
                         len(fids),
-                        name_of_crs(_wkt(system) if system else ""),
+                        name_of_crs(wkt_of(system) if system else ""),
                         {field: values for field, values in fields.items() if values},
                         class_field_of(path, names),
                     )
@@ -263,64 +231,6 @@ def class_field_of(path: Path, names: Sequence[str]) -> str | None:
     """Return the field with the classes if none is named: the only one, or the places' names; None = it isn't clear."""
     usual = NAMED.get(path.suffix.lower())
     return usual if usual in names else names[0] if len(names) == 1 else None
-
-
-def columns_of(path: Path) -> tuple[dict[str, str], str | None]:
-    """Return what tells GDAL the columns of a table that hold coordinates, and the system that these are in.
-
-    Raises:
-        SceneError: It has no such columns, or two of one name, or is no text in UTF-8.
-    """
-    import pyogrio
-
-    require_utf8(path)
-    given = [str(name) for name in pyogrio.read_info(path)["fields"]]
-    names = {name.strip().lower(): name for name in given}
-    options: tuple[str, ...] = ("X_POSSIBLE_NAMES", "Y_POSSIBLE_NAMES")
-    chosen, system = list[str](), None
-    if "wkt" in names:  # as QGIS writes polygons
-        options, chosen = ("GEOM_POSSIBLE_NAMES",), ["wkt"]
-    for across, up, crs in COLUMNS:
-        x, y = ([name for name in kind if name in names] for kind in (across, up))
-        if x and y and not chosen:
-            chosen, system = [x[0], y[0]], crs
-    if not chosen:
-        raise SceneError(
-            f"{path} has no columns with coordinates; name them in its first line: lon and lat (degrees, WGS 84), or x "
-            f"and y (in the cube's system). It has {', '.join(given) or 'none'}."
-        )
-    for name in chosen:  # GDAL would crash
-        if [one.strip().lower() for one in given].count(name) > 1:
-            raise SceneError(f"{path} has several columns {names[name]!r}; leave one of them.")
-    found = {option: names[name] for option, name in zip(options, chosen, strict=True)}
-    return found | {"KEEP_GEOM_COLUMNS": "NO"}, system
-
-
-def require_utf8(path: Path) -> None:
-    """Raise SceneError if a table is no text in UTF-8, or begins with a line for Excel alone."""
-    decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    with path.open("rb") as file:
-        if file.read(8).lstrip(b"\xef\xbb\xbf").lower().startswith(b"sep="):
-            raise SceneError(f"{path} begins with a line for Excel alone (sep=); delete this line.")
-        file.seek(0)
-        try:
-            first = decoder.decode(file.read(2**16))
-            while part := file.read(2**20):
-                decoder.decode(part)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError as error:
-            raise SceneError(
-                f"{path} is no text in UTF-8 ({error.reason}); save it as 'CSV UTF-8', as Excel calls it."
-            ) from error
-    lines = first.splitlines()[:100]
-    if lines and not any(mark in lines[0] for mark in ";\t|"):
-        names, *others = csv.reader(lines)
-        for number, values in enumerate(others, start=2):
-            if any(value.strip() for value in values[len(names) :]):
-                raise SceneError(
-                    f"{path}, line {number}, has {len(values)} values for the {len(names)} columns of the first line; "
-                    "separate columns by semicolons if numbers have decimal commas."
-                )
 
 
 def _features(
@@ -405,7 +315,7 @@ def _classes(
         wrong = ~without & ((numbers < 0) | (numbers != np.floor(numbers)) | (numbers > 2**31 - 1))
         if wrong.any():
             raise SceneError(
-                f"{path}: the field {chosen} of the feature with fid {tell.fids[wrong][0]} is "
+                f"{path}: the field {chosen} of a feature ({tell.counted} {tell.fids[wrong][0]}) is "
                 f"{numbers[wrong][0]:g}, and {wrong.sum():,} in all are no whole numbers from 0; correct them, or name "
                 "a field with text classes."
             )
@@ -451,159 +361,3 @@ def _usable(tell: Told, shapes: NDArray[Any]) -> NDArray[np.bool_]:
     tell("features", ~missing & usable & ~finite, "have coordinates that are no numbers")
     kept: NDArray[np.bool_] = usable & ~missing & finite
     return kept
-
-
-def _in_pixels(
-    tell: Told,
-    shapes: NDArray[Any],
-    crs: Any,  # noqa: ANN401
-    where: Georeference,
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """The shapes in columns and rows of the scene, and which of them have a place there."""
-    import shapely
-
-    move = _mover(tell, crs, where)
-    points, owners = shapely.get_coordinates(shapes, return_index=True)
-    x, y = move(points[:, 0], points[:, 1])
-    a, b, c, d, e, f = where.inverse
-    points = np.column_stack([a * x + b * y + c, d * x + e * y + f])
-    nowhere = np.unique(owners[~np.isfinite(points).all(axis=1)])
-    found = ~np.isin(np.arange(len(shapes)), nowhere)
-    if len(shapes) and not found.any():
-        raise SceneError(
-            f"{tell.path}: no coordinates of its features can be brought from {name_of_crs(_wkt(crs))} into the cube's "
-            f"{name_of_crs(where.crs)}; see that the file names the system that its coordinates are in."
-        )
-    tell("features", ~found, "have coordinates that do not exist in the cube's coordinate reference system")
-    points[np.isin(owners, nowhere)] = 0.0  # a ring of NaN is refused
-    return np.asarray(shapely.set_coordinates(shapes.copy(), points), object), found
-
-
-def _wkt(crs: Any) -> str:  # noqa: ANN401
-    from rasterio.crs import CRS
-
-    return str(CRS.from_user_input(crs).to_wkt())
-
-
-Mover = Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]
-
-
-def _mover(tell: Told, crs: Any, where: Georeference) -> Mover:  # noqa: ANN401
-    from rasterio._err import CPLE_BaseError
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError, RasterioError
-    from rasterio.warp import transform
-
-    if not crs or not where.crs:
-        lacking = f"{tell.path} names" if not crs else "the cube's file names"
-        tell.notices.append(
-            f"Warning: {lacking} no coordinate reference system; the labels are taken to be in that of the "
-            f"{'cube' if not crs else 'labels'}."
-        )
-        return lambda x, y: (x, y)
-    try:
-        source, target = CRS.from_user_input(crs), CRS.from_wkt(where.crs)
-    except CRSError as error:
-        raise SceneError(
-            f"{tell.path} or the cube has a coordinate reference system that can't be understood; save the labels in "
-            "that of the cube."
-        ) from error
-    if source == target:
-        return lambda x, y: (x, y)
-
-    def move(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        try:
-            moved_x, moved_y = transform(source, target, x.tolist(), y.tolist())
-        except (RasterioError, CPLE_BaseError, ValueError):  # a single place outside of the system ends all
-            if len(x) < 2:
-                return np.full(len(x), np.nan), np.full(len(x), np.nan)
-            halves = [move(x[part], y[part]) for part in (slice(len(x) // 2), slice(len(x) // 2, None))]
-            first, second = (np.concatenate(axis) for axis in zip(*halves, strict=True))
-            return first, second
-        return np.asarray(moved_x), np.asarray(moved_y)
-
-    return move
-
-
-def _valid(tell: Told, shapes: NDArray[Any]) -> NDArray[Any]:
-    import shapely
-
-    wrong = ~shapely.is_valid(shapes)
-    if wrong.any():
-        shapes = shapes.copy()
-        shapes[wrong] = [_polygonal(shape) for shape in shapely.make_valid(shapes[wrong])]
-        tell("polygons", wrong, "cross themselves and were repaired; look at their pixels")
-    return shapes
-
-
-def _polygonal(shape: Any) -> Any:  # noqa: ANN401
-    """Leave out the lines and points of a repaired polygon: they have no inside, but would be drawn."""
-    import shapely
-
-    parts = shapely.get_parts(shape)
-    return shapely.multipolygons(shapely.get_parts(parts[np.isin(shapely.get_type_id(parts), POLYGONS)]))
-
-
-def _extent(shapes: NDArray[Any]) -> str:
-    import shapely
-
-    bounds = shapely.total_bounds(shapes) if len(shapes) else np.full(4, np.nan)
-    if not np.isfinite(bounds).all():
-        return ""
-    left, top, right, bottom = bounds
-    return f" (they reach over columns {left:,.0f} to {right:,.0f} and rows {top:,.0f} to {bottom:,.0f} of it)"
-
-
-def _burnt(
-    tell: Told, shapes: NDArray[Any], numbers: NDArray[np.int64], shape: tuple[int, int], names: dict[int, str]
-) -> Labels:
-    """Draw the shapes of each class, then leave out pixels that several claim."""
-    import shapely
-
-    labels = np.zeros(shape, np.min_scalar_type(int(numbers.max(initial=0))))
-    claimed = np.zeros(shape, bool)
-    rivals: set[int] = set()
-    is_point = np.isin(shapely.get_type_id(shapes), POINTS)
-    nothing = np.zeros(len(shapes), bool)
-    for value in np.unique(numbers):
-        mask = np.zeros(shape, bool)
-        places = shapely.get_coordinates(shapes[is_point & (numbers == value)])
-        columns, rows = (np.floor(places[:, axis]).astype(np.int64) for axis in (0, 1))
-        inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
-        mask[rows[inside], columns[inside]] = True
-        polygons = ~is_point & (numbers == value)
-        nothing[polygons] = _polygons(shapes[polygons], mask)
-        both = mask & (labels > 0)
-        if both.any():
-            claimed |= both
-            rivals |= {int(value), *np.unique(labels[both]).tolist()}
-        labels[mask] = value
-    if claimed.any():
-        labels[claimed] = 0
-        listed = ", ".join(names.get(value, str(value)) for value in sorted(rivals)[:6])
-        tell.notices.append(
-            f"Warning: {claimed.sum():,} pixels are claimed by features of several classes of {tell.path} ({listed}) "
-            "and stay unlabelled."
-        )
-    tell("polygons", nothing, "hold no centre of a pixel of the scene")
-    return labels
-
-
-def _polygons(shapes: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Mark the pixels of polygons (n,), and return which polygons mark none, (n,)."""
-    import shapely
-    from rasterio.features import rasterize
-
-    nothing = np.ones(len(shapes), bool)
-    for number, polygon in enumerate(shapes):
-        left, top, right, bottom = shapely.bounds(polygon)
-        first_row, last_row = max(0, math.floor(top)), min(mask.shape[0], math.ceil(bottom))
-        first_column, last_column = max(0, math.floor(left)), min(mask.shape[1], math.ceil(right))
-        size = last_row - first_row, last_column - first_column
-        if min(size) <= 0:
-            continue
-        moved = shapely.transform(polygon, lambda points: points - (first_column, first_row))  # noqa: B023
-        drawn = rasterize([moved], out_shape=size, dtype="uint8").astype(bool)
-        nothing[number] = not drawn.any()
-        mask[first_row:last_row, first_column:last_column] |= drawn
-    return nothing
