@@ -18,13 +18,12 @@ from hsi_al.report.pages import (
     bullets,
     estimates,
     heading,
+    legend,
     made_by,
-    named,
     page,
     paragraph,
     picture,
     strong,
-    table,
 )
 from hsi_al.report.palette import rgb_of
 from hsi_al.scenes.georaster import write_class_map, write_uncertainty
@@ -116,12 +115,10 @@ def report_html(session: Session, map_: Map, classes: Mapping[int, LabelClass]) 
         assessment = answers.assessment
         people = sorted({answer.who for answer in answers.given.values()} - {""})
         accuracy = None if assessment is None else session.assessed()
-    shares = map_.shares(list(classes))
+    names = {value: found.name for value, found in classes.items()}
     colours = {value: rgb_of(found.colour) for value, found in classes.items()}
-    legend = [
-        (named(found.name, colours[value]), str(value), str(counts[value]), f"{100 * shares[value]:.1f} %")
-        for value, found in sorted(classes.items())
-    ]
+    mapped = {value: int(n) for value, n in enumerate(map_.counts) if value and n}
+    hectares = scene.georeference.hectares if scene.georeference else None
     done = [
         f"Scene {scene.name}: {scene.height} x {scene.width} pixels, {scene.n_bands} bands.",
         f"{sum(counts.values())} pixels labelled, {skipped} could not be told, {len(queries)} queries"
@@ -138,8 +135,8 @@ def report_html(session: Session, map_: Map, classes: Mapping[int, LabelClass]) 
         f"{scene.name}: map and accuracy",
         picture(map_.classes.reshape(scene.height, scene.width), colours),
         heading("Classes"),
-        table(("class", "value", "labels", "share of the map"), legend),
-        paragraph("The share of the map is as wrong as the map is; the area below, if there is one, is corrected."),
+        legend(names, colours, mapped, hectares, counts),
+        paragraph("Pixels and shares are as wrong as the map is; areas below, if there are any, are corrected."),
         heading("Accuracy"),
         *accuracy_parts(accuracy, assessment, assessment is not None and is_of(map_, assessment, session.folder)),
         heading("What was done"),

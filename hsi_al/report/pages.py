@@ -113,7 +113,11 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def legend(
-    names: Mapping[int, str], colours: Mapping[int, RGB], counts: Mapping[int, int], hectares: float | None
+    names: Mapping[int, str],
+    colours: Mapping[int, RGB],
+    counts: Mapping[int, int],
+    hectares: float | None,
+    labels: Mapping[int, int] | None = None,
 ) -> Html:
     """Return the table of a map's classes.
 
@@ -122,13 +126,16 @@ def legend(
         colours: Label value -> colour.
         counts: Label value -> pixels of the map.
         hectares: Area of a pixel; None = unknown.
+        labels: Label value -> labelled pixels; None = not shown.
     """
     total = sum(counts.values())
-    columns = ["class", "value", "pixels", "share of the map", *([] if hectares is None else ["hectares"])]
+    shown = [] if labels is None else ["labels"]
+    columns = ["class", "value", *shown, "pixels", "share of the map", *([] if hectares is None else ["hectares"])]
     rows = [
         [
             named(names[value], colours[value]),
             str(value),
+            *([] if labels is None else [f"{labels.get(value, 0):,}"]),
             f"{counts.get(value, 0):,}",
             f"{100 * counts.get(value, 0) / max(1, total):.1f} %",
             *([] if hectares is None else [amount({"estimate": counts.get(value, 0) * hectares, "interval": None})]),

@@ -121,6 +121,11 @@ def test_the_report_needs_nothing_else_and_escapes_names(session: Session) -> No
     assert "<script" not in text and html.escape("<script>alert(1)</script> & Ko") in text
     assert not re.search(r"(src|href)=\"(?!data:)", text) and "http" not in text
     assert "Not assessed" in text and "8 pixels labelled" in text and "data:image/png;base64," in text
+    rows = [re.findall(r"<td>(?:<span[^>]*></span>)?([^<]*)</td>", row) for row in text.split("<tr>")]
+    shown = [row for row in rows if len(row) == 6]  # class, value, labels, pixels, share, hectares
+    pixels = [int(row[3].replace(",", "")) for row in shown]
+    assert len(shown) == len(session.answers.classes) and sum(int(row[2]) for row in shown) == 8
+    assert sum(pixels) == SIDE**2 - 1 and [float(row[5]) for row in shown] == [0.01 * n for n in pixels]
 
 
 def test_the_report_says_that_the_map_is_older_than_a_correction(session: Session) -> None:

@@ -55,6 +55,8 @@ def test_a_legend_has_pixels_shares_and_hectares() -> None:
         *("pond", "9", "0", "0.0 %", "0.0000"),
     ]
     assert "hectares" not in legend({1: "corn"}, {1: RED}, {1: 1}, None)
+    with_labels = legend({1: "corn", 4: "oats"}, {1: RED, 4: BLUE}, {1: 1}, None, {4: 2})
+    assert re.findall(r"<td>([0-9]+)</td>", with_labels) == ["1", "0", "1", "4", "2", "0"]
 
 
 def test_estimates_come_with_the_error_matrix() -> None:
