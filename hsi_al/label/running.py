@@ -213,13 +213,15 @@ def check_kept(folder: Path, about: dict[str, Any], config: Config) -> None:
         raise SessionError(f"{path} is damaged; restore it from a copy, or choose another --session.") from None
     if "format" in differing:
         raise SessionError(f"{path} was written by another version ({kept['format']}); choose another --session.")
-    if "shape" in differing or "cube" in differing:
-        raise SessionError(
-            f"{folder} holds a session of other data than {about['scene']} has now (it was begun with "
-            f"{kept['scene']}, {' x '.join(map(str, kept['shape']))}); choose another --session, or restore the data."
-        )
     with kept_file(folder / "config.yaml"):
         different = differing_keys(folder / "config.yaml", config, moved=True)
+    if "shape" in differing or "cube" in differing:
+        settings = ", ".join(key for key in different if key.startswith("dataset."))
+        raise SessionError(
+            f"{folder} holds a session of other data than {about['scene']} has now (it was begun with "
+            f"{kept['scene']}, {' x '.join(map(str, kept['shape']))}); choose another --session, or "
+            + (f"leave the settings as they were: {settings}." if settings else "restore the data.")
+        )
     if different:
         raise SessionError(
             f"{folder} holds a session with other settings: {', '.join(different)}; leave them as they were, or "

@@ -83,8 +83,15 @@ def test_other_data_settings_and_folders_are_refused(tmp_path: Path) -> None:
     other = scene_of(masked=False)
     other.cube[3, 3, 3] += 1
     try:
-        with pytest.raises(SessionError, match="session of other data"), opened(tmp_path / "s", other, config_of()):
-            pass
+        for config, way_out in (
+            (config_of(), "or restore the data"),
+            (config_of("dataset.scaling=robust", "seed=3"), r"as they were: dataset\.scaling \(\w+ -> robust\)\.$"),
+        ):
+            with (
+                pytest.raises(SessionError, match=f"session of other data.*{way_out}"),
+                opened(tmp_path / "s", other, config),
+            ):
+                pass
     finally:
         other.cube[3, 3, 3] -= 1
     changed = config_of("seed=3")
