@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from hsi_al import interrupts
 from hsi_al.cli.console import complain, guarded
 from hsi_al.errors import SceneError, SessionError
-from hsi_al.files import replacing
+from hsi_al.files import replace_text, replacing
 from hsi_al.label.assessment import drawn, report, require_sample
 from hsi_al.label.exchange import OTHER, folded, returned, write_query, written
 from hsi_al.manifest import read_sealed, sealed
@@ -307,8 +307,7 @@ def write_results(map_: ClassMap, accuracy: dict[str, Any], folder: Path) -> lis
             f"{written[1]} is not of this check; move the answers and {FROZEN} into a folder of their own."
         )
     for path, content in zip(written, (json.dumps(accuracy, indent=2) + "\n", text), strict=True):
-        with replacing(path) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+        replace_text(path, content)
     return written
 
 

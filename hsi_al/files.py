@@ -2,21 +2,26 @@
 
 A replaced file is on the disk, not only in the system's memory, when `replacing` ends: after a power failure the path
 holds the old or the new file, whole. That holds where the file system keeps its promises about fsync.
+A folder that a process works in is locked against others.
 """
 
 import errno
 import io
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from hsi_al.errors import HsiAlError
 
 if TYPE_CHECKING:
     import h5py
 
 # Errors with which file systems and Windows say that a folder can't be synchronised.
 UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EPERM, errno.ENOTSUP, errno.EISDIR)
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP)  # what file systems without locks answer
 
 
 @contextmanager
@@ -39,6 +44,17 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace_text(path: Path, text: str) -> Path:
+    """Replace a file by a text in UTF-8, and return its path.
+
+    Raises:
+        OSError: As for `replacing`.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
 
 
 def storable(texts: Iterable[str]) -> list[str]:
@@ -79,3 +95,41 @@ def replacing_hdf5(path: Path) -> Iterator["h5py.File"]:
         yield file
     with replacing(path) as temporary:
         temporary.write_bytes(packed.getbuffer())
+
+
+@contextmanager
+def locked(folder: Path, error: type[HsiAlError], in_use: str, way_out: str) -> Iterator[None]:
+    """Lock a folder against other processes; the lock of a killed process doesn't block.
+
+    Args:
+        folder: The folder, which is there.
+        error: What is raised.
+        in_use: The sentence if another process holds the lock.
+        way_out: What helps where there are no locks, such as another folder.
+
+    Raises:
+        HsiAlError: Another process holds the lock, or the file system knows no locks.
+        OSError: The folder can't be written.
+    """
+    import filelock
+
+    lock, is_new = filelock.FileLock(folder / "lock"), not (folder / "lock").exists()
+    try:
+        with warnings.catch_warnings():  # of a soft lock instead, which a killed process would leave
+            warnings.filterwarnings("error", "flock not supported")
+            lock.acquire(timeout=0)
+    except filelock.Timeout as reason:
+        raise error(in_use) from reason
+    except (OSError, NotImplementedError, UserWarning) as reason:
+        if isinstance(reason, OSError) and reason.errno not in NO_LOCKS:
+            raise
+        if is_new:
+            (folder / "lock").unlink(missing_ok=True)
+        raise error(
+            f"{folder} lies on a file system without file locks, which keep two processes from writing the same files; "
+            f"{way_out}, or mount this one with locks."
+        ) from reason
+    try:
+        yield
+    finally:
+        lock.release()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hsi_al.errors import HsiAlError, RunDirectoryError, not_now
-from hsi_al.files import replacing
+from hsi_al.files import replace_text, replacing
 
 NAME = "manifest.json"
 ANEW = "restore it from a copy, or delete the run directory to start anew"
@@ -84,8 +84,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replace the manifest of a run directory."""
-    with replacing(folder / NAME) as temporary:
-        temporary.write_text(sealed(asdict(manifest)), encoding="utf-8")
+    replace_text(folder / NAME, sealed(asdict(manifest)))
 
 
 def replace_files(

@@ -244,15 +244,14 @@ def check_values(
             raise SceneError(f"{other} Convert it, or map it all the same with --force.")
         complain(f"Warning: {other}")
     elif inside < 0.5:
-        print(f"Warning: {where.format('mostly outside of')}", file=sys.stderr)
+        complain(f"Warning: {where.format('mostly outside of')}")
     elif "band_statistics" in meta:
         means, deviations = np.asarray(meta["band_statistics"])
         away = float(np.median(np.abs(spectra.mean(axis=0) - means) / np.where(deviations > 0, deviations, 1.0)))
         if away > 3:
-            print(
+            complain(
                 f"Warning: {cube_file}: its mean spectrum is {away:.1f} standard deviations away from that of the "
-                "run's scene (median over bands): is it in another unit?",
-                file=sys.stderr,
+                "run's scene (median over bands): is it in another unit?"
             )
 
 
@@ -305,7 +304,7 @@ def write_prediction(
     output = output or folder_for(run_directory / "predictions", cube_file)
     output.mkdir(parents=True, exist_ok=True)
     if (output / "class_map.h5").exists():
-        print(f"The earlier map in {output} is replaced.", file=sys.stderr)
+        complain(f"The earlier map in {output} is replaced.")
     meta = finished_run(run_directory)
     names = {int(value): name for value, name in meta["class_names"].items()}
     kind = np.result_type(class_map, np.uint16)

@@ -31,6 +31,7 @@ from experiments.benchmarks import (
 from experiments.benchmarks.measure import Row
 from hsi_al.active.experiment import use_threads
 from hsi_al.active.meta import git_commit
+from hsi_al.files import replace_text
 from hsi_al.report.contest_tables import markdown
 
 BENCHMARKS: dict[str, Callable[[], list[Row]]] = {
@@ -79,7 +80,7 @@ def main() -> None:
     )
     print(text := f"{about}\n\n{table(rows)}")
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{datetime.now(timezone.utc):%Y%m%d-%H%M}-{'-'.join(names)}.md").write_text(text, encoding="utf-8")
+    replace_text(RESULTS / f"{datetime.now(timezone.utc):%Y%m%d-%H%M}-{'-'.join(names)}.md", text)
     sys.exit(any(row.verdict == "NO" for row in rows))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al.active.meta import git_commit
-from hsi_al.files import replacing
+from hsi_al.files import replace_text
 from hsi_al.methods.grid_svm import GridSvm
 from hsi_al.pool.initial import draw_per_class
 from hsi_al.randomness import generator
@@ -61,8 +61,7 @@ def write(name: str, arguments: str, rows: list[list[str]]) -> None:
     """Write a table to results/compared/NAME.md, below a line with its command, setting and commit."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     about = f"`python -m experiments.compared.{name}{arguments}`, Indian Pines, 9 classes, 200 labels of each, seed 0"
-    with replacing(RESULTS / f"{name}.md") as temporary:
-        temporary.write_text(f"{about}, {git_commit()}\n\n{markdown(rows)}", encoding="utf-8")
+    replace_text(RESULTS / f"{name}.md", f"{about}, {git_commit()}\n\n{markdown(rows)}")
 
 
 def said(rows: list[list[str]]) -> None:

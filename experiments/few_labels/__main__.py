@@ -18,7 +18,7 @@ import numpy as np
 
 from experiments.checkpoints import __main__ as checkpoints
 from hsi_al.errors import HsiAlError
-from hsi_al.files import replacing
+from hsi_al.files import replace_text
 from hsi_al.report.archive import RUN_FILES, pack, unpacked
 from hsi_al.report.canvas import save
 from hsi_al.report.compare import Curve, comparison_figure, points_of
@@ -96,8 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if given.record:
             record(given.record)
-        with replacing(PAGE) as temporary:
-            temporary.write_text(page(RECORDED), encoding="utf-8")
+        replace_text(PAGE, page(RECORDED))
         draw(RECORDED)
     except HsiAlError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -13,6 +13,7 @@ import torch
 
 from experiments.gpu import accuracy, runs, scoring, steps
 from experiments.gpu.common import DRY, REAL, Sizes, write
+from hsi_al.files import replace_text
 from hsi_al.report.contest_tables import markdown
 
 
@@ -58,7 +59,7 @@ def main() -> None:
     step, results, sizes = arguments[0], Path(arguments[1]), DRY if "--dry" in sys.argv else REAL
     if step == "report":
         print(text := report(results))
-        (results / "README.md").write_text(text, encoding="utf-8")
+        replace_text(results / "README.md", text)
         return
     path = results / f"{step}.json"
     if path.exists():

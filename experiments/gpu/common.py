@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from hsi_al.active.meta import device_name, git_commit
+from hsi_al.files import replace_text
 from hsi_al.methods.deep.learner import DeepLearner, DeepSettings
 from hsi_al.scenes.catalogue import load_catalogue_scene
 from hsi_al.scenes.scene import Scene
@@ -121,6 +122,4 @@ def write(path: Path, device: torch.device, rows: list[dict[str, Any]]) -> None:
         "commit": git_commit(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"about": about, "rows": rows}, indent=1), encoding="utf-8")
-    temporary.replace(path)
+    replace_text(path, json.dumps({"about": about, "rows": rows}, indent=1))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al.active.meta import git_commit
+from hsi_al.files import replace_text
 from hsi_al.label.assessment import QUANTILE, Accuracy, Estimate, accuracy_of, allocated
 from hsi_al.report.contest_tables import markdown
 
@@ -109,7 +110,7 @@ def main() -> None:
         f"{LARGEST:.0%} of every map, and the others are wrong {WORSE:g} times as often."
     )
     OUT.mkdir(exist_ok=True)
-    (OUT / "README.md").write_text(f"# Do the intervals hold?\n\n{about}\n\n{markdown(rows)}", encoding="utf-8")
+    replace_text(OUT / "README.md", f"# Do the intervals hold?\n\n{about}\n\n{markdown(rows)}")
 
 
 if __name__ == "__main__":

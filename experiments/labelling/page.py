@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from hsi_al.files import replace_text
 from hsi_al.report.canvas import save
 from hsi_al.report.contest_tables import markdown
 from hsi_al.report.palette import PALETTE
@@ -111,7 +112,7 @@ def main() -> None:
             "cores."
         )
     parts.append(FOOT)
-    (DOCS / "labelling-session.md").write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
+    replace_text(DOCS / "labelling-session.md", "\n\n".join(part.strip() for part in parts) + "\n")
 
 
 if __name__ == "__main__":

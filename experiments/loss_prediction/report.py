@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from hsi_al.files import replace_text
 from hsi_al.report.canvas import save
 from hsi_al.report.compare import Curve, points_of
 from hsi_al.report.contest_tables import markdown
@@ -123,7 +124,7 @@ def main() -> None:
     curves = {name: Curve(name, points_of([read_curve(run) for run in runs])) for name, runs in found.items()}
     seen = {name: watched(runs) for name, runs in found.items()}
     arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "study.md").write_text(table(curves, seen, arguments.labels), encoding="utf-8")
+    replace_text(arguments.output / "study.md", table(curves, seen, arguments.labels))
     shared = set.intersection(*({run.name for run in runs} for runs in found.values()))
     same = {name: [run for run in runs if run.name in shared] for name, runs in found.items()}
     same_curves = {name: Curve(name, points_of([read_curve(run) for run in runs])) for name, runs in same.items()}

@@ -12,6 +12,7 @@ import numpy as np
 
 import hsi_al
 from hsi_al.active.meta import git_commit
+from hsi_al.files import replace_text
 from hsi_al.report.contest_tables import markdown
 from hsi_al.scenes.catalogue import CATALOGUE
 from hsi_al.scenes.readers import read_array
@@ -92,7 +93,7 @@ def main() -> None:
     text = f"# The null model in the paper's tables\n\n{about}\n\n{markdown(rows)}"
     print(text)
     OUT.mkdir(exist_ok=True)
-    (OUT / "README.md").write_text(text, encoding="utf-8")
+    replace_text(OUT / "README.md", text)
 
 
 if __name__ == "__main__":

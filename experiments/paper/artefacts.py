@@ -18,7 +18,7 @@ from experiments.paper.tables import (
     paper_table,
 )
 from hsi_al.errors import RunDirectoryError
-from hsi_al.files import replacing
+from hsi_al.files import replace_text
 from hsi_al.report.canvas import save
 from hsi_al.report.compare import Curve, final_table, points_of, write_curves
 from hsi_al.report.contest_tables import markdown
@@ -73,8 +73,7 @@ def build(name: str, plan: Plan, folder: Path) -> Artefact:
         if path.suffix == ".md":
             lines = "\n".join(f"- {note}" for note in notes)
             text = f"{path.read_text(encoding='utf-8')}\n{lines}\n"
-            with replacing(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+            replace_text(path, text)
     return Artefact(built.tables, notes, built.files)
 
 
@@ -121,8 +120,7 @@ def table(name: str, columns: Sequence[Column], plan: Plan, folder: Path) -> Art
     files["tex"] = "\n".join(f"% {heading}\n{as_latex(built)}" for heading, built in zip(parts, tables, strict=True))
     paths = [folder / f"{name}.{suffix}" for suffix in files]
     for path, content in zip(paths, files.values(), strict=True):
-        with replacing(path) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+        replace_text(path, content)
     screen = [(heading, as_text(built)) for heading, built in zip(parts, tables, strict=True)]
     return Artefact([*screen, *([("Against the published OA", agreed)] if len(agreed) > 1 else [])], notes, paths)
 

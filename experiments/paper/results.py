@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from experiments.paper.artefacts import build
 from experiments.paper.cells import Plan
 from hsi_al.errors import HsiAlError
-from hsi_al.files import replacing
+from hsi_al.files import replace_text
 from hsi_al.report.archive import RUN_FILES, extract, pack
 from hsi_al.report.compare import write_comparison
 from hsi_al.report.contest_tables import markdown
@@ -182,8 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.record:
             print(f"{len(record(arguments.record, RECORDED))} finished runs recorded")
         text = page(RECORDED, folder)
-        with replacing(folder / "results.md") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        replace_text(folder / "results.md", text)
     except (HsiAlError, OSError) as error:
         print(f"experiments.paper.results: error: {error}", file=sys.stderr)
         return 2

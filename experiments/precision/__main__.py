@@ -21,6 +21,7 @@ from hsi_al.acquisition.base import PoolView
 from hsi_al.acquisition.factory import build_acquisition
 from hsi_al.active.experiment import use_threads
 from hsi_al.active.meta import device_name
+from hsi_al.files import replace_text
 from hsi_al.methods.deep.learner import DeepLearner, DeepSettings
 from hsi_al.outputs import Outputs
 from hsi_al.report.contest_tables import markdown
@@ -132,7 +133,7 @@ def main() -> None:
     rows, device = measure(scene, settings, given.precisions.split(","), given.labels, given.pool, given.seed)
     about = {"device": device, "torch": torch.__version__} | vars(given) | {"out": given.out.name}
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps({"about": about, "rows": rows}, indent=1), encoding="utf-8")
+    replace_text(given.out, json.dumps({"about": about, "rows": rows}, indent=1))
     print(table(rows))
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from hsi_al.active.experiment import use_threads
 from hsi_al.active.meta import device_name, git_commit
-from hsi_al.files import replacing
+from hsi_al.files import replace_text
 from hsi_al.methods.deep.learner import DeepLearner, DeepSettings
 from hsi_al.pool.initial import draw_initial
 from hsi_al.pool.splits import divide_holdout
@@ -120,8 +120,7 @@ def main() -> None:
             done = trained(scene, settings, given.labels, int(seed))
             runs.append(about | done | {"commit": git_commit()})
             given.out.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(given.out) as temporary:
-                temporary.write_text(json.dumps(runs, indent=1), encoding="utf-8")
+            replace_text(given.out, json.dumps(runs, indent=1))
             print(f"{recipe}, seed {seed}: {100 * done['accuracy']:.2f} %, {done['seconds']:.0f} s", flush=True)
     print(table(runs))
 

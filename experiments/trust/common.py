@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from experiments.trust.processes import PRELOADED, Forked, command
 from hsi_al.active.meta import git_commit
-from hsi_al.files import replacing
+from hsi_al.files import replace_text
 from hsi_al.report.contest_tables import markdown
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "trust"
@@ -287,6 +287,5 @@ def main(
     )
     print(page)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    with replacing(RESULTS / f"{name}.md") as temporary:
-        temporary.write_text(page.rstrip() + "\n", encoding="utf-8")
+    replace_text(RESULTS / f"{name}.md", page.rstrip() + "\n")
     sys.exit(bool(listed))

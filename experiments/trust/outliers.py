@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from hsi_al.active.meta import git_commit
-from hsi_al.files import replacing
+from hsi_al.files import replace_text
 from hsi_al.report.contest_tables import markdown
 from hsi_al.run import main as run
 from hsi_al.scenes.catalogue import load_catalogue_scene
@@ -83,8 +83,7 @@ def main() -> None:
     command = " ".join(["python -m experiments.trust.outliers", *sys.argv[1:]])
     page = f"`{command}`, Indian Pines, 9 classes, seed 0, {git_commit()}\n\n{markdown(rows)}"
     RESULTS.mkdir(parents=True, exist_ok=True)
-    with replacing(RESULTS / "outliers.md") as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    replace_text(RESULTS / "outliers.md", page)
 
 
 if __name__ == "__main__":

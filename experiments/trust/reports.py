@@ -18,7 +18,7 @@ from pathlib import Path
 from hsi_al.active.meta import git_commit
 from hsi_al.config.kept import to_yaml
 from hsi_al.config.schema import Config
-from hsi_al.files import replacing
+from hsi_al.files import replace_text
 from hsi_al.report.contest_tables import markdown
 from hsi_al.report.tables import COLUMNS
 
@@ -148,8 +148,7 @@ def main() -> None:
     page = f"`python -m experiments.trust.reports`, {git_commit()}\n\n{table(measure(sizes))}"
     print(page)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    with replacing(RESULTS / "reports.md") as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    replace_text(RESULTS / "reports.md", page)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from hsi_al.active.run_directory import discard_uncommitted, exists, locked, ref
 from hsi_al.config.kept import differing_keys, keep_scaling, more_rounds, to_dict, to_yaml
 from hsi_al.config.schema import Config, name_with_labels, name_with_wrappers
 from hsi_al.errors import HsiAlError, RunDirectoryError, SceneError, left_out
-from hsi_al.files import replacing
+from hsi_al.files import replace_text
 from hsi_al.manifest import read_manifest
 from hsi_al.methods.base import Estimate, HasDraws
 from hsi_al.methods.registry import check_method
@@ -332,8 +332,7 @@ class Experiment:
         learner = self.parts.learner
         phases = {**learner.phases(), **dict.fromkeys(PHASES, 0.0), **seconds}
         table = phase_table(phases, time.monotonic() - self.began)
-        with replacing(self.path / "profile.md") as temporary:
-            temporary.write_text(f"{self.parts.title()}, {learner.device}\n\n{markdown(table)}", encoding="utf-8")
+        replace_text(self.path / "profile.md", f"{self.parts.title()}, {learner.device}\n\n{markdown(table)}")
         print_table(table)
 
 

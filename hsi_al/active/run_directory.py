@@ -1,26 +1,24 @@
 """The files of a run, in formats readable without this package; committed rounds survive a kill at any moment."""
 
 import csv
-import errno
 import io
 import math
 import re
 import shutil
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-import filelock
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from hsi_al import files
 from hsi_al.active.curve import RoundRecord
 from hsi_al.active.records import Records
 from hsi_al.errors import PoolError, RunDirectoryError
-from hsi_al.files import replacing, storable
+from hsi_al.files import replace_text, storable
 from hsi_al.manifest import ANEW, Manifest, digest, read_manifest, reading, replace_files, sealed
 from hsi_al.methods.base import Learner
 from hsi_al.pool.label_pool import LabelPool
@@ -34,7 +32,6 @@ MAPS = (
     *("predictions.h5", "map.tif", "map.tif.aux.xml", "map.qml", "uncertainty.tif", "labels.gpkg", "report.html"),
     *("figures/map.png", "figures/query_map.png"),
 )
-NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP)  # what file systems without locks answer
 PACKED: dict[str, Any] = {"compression": "gzip", "fletcher32": True}
 
 
@@ -140,8 +137,7 @@ class RunDirectory(Records):
 
     def write_meta(self, meta: dict[str, Any]) -> None:
         """Replace meta.json by the given content, which gets a checksum of its own as it is written most often."""
-        with replacing(self.path / "meta.json") as temporary:
-            temporary.write_text(sealed(meta), encoding="utf-8")
+        replace_text(self.path / "meta.json", sealed(meta))
 
     def write_config(self, text: str, data: dict[str, str], goes_on: bool = False) -> None:
         """Replace config.yaml, and list all files of the run and the checksums of its data in manifest.json.
@@ -285,36 +281,15 @@ def exists(path: Path) -> bool:
     return True
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> AbstractContextManager[None]:
     """Lock the run directory against other processes; the lock of a killed process doesn't block.
 
     Raises:
         RunDirectoryError: Another process holds the lock, or the file system knows no locks.
         OSError: The folder can't be written.
     """
-    lock, is_new = filelock.FileLock(path / "lock"), not (path / "lock").exists()
-    try:
-        with warnings.catch_warnings():  # of a soft lock instead, which a killed process would leave
-            warnings.filterwarnings("error", "flock not supported")
-            lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise RunDirectoryError(
-            f"Another process is using {path}; wait for it, or give this run its own hydra.run.dir."
-        ) from error
-    except (OSError, NotImplementedError, UserWarning) as error:
-        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
-            raise
-        if is_new:
-            (path / "lock").unlink(missing_ok=True)
-        raise RunDirectoryError(
-            f"{path} lies on a file system without file locks, which keep two processes from writing the same run; "
-            "choose a hydra.run.dir on another file system, or mount this one with locks."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+    in_use = f"Another process is using {path}; wait for it, or give this run its own hydra.run.dir."
+    return files.locked(path, RunDirectoryError, in_use, "choose a hydra.run.dir on another file system")
 
 
 def discard_uncommitted(path: Path) -> None:

@@ -15,7 +15,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from hsi_al.errors import SceneError, SessionError
-from hsi_al.files import replacing
+from hsi_al.files import replace_text
 from hsi_al.pool.answers import Answer, LabelClass
 from hsi_al.scenes.arrays import reading
 from hsi_al.scenes.geopoints import PIXELS, write_points
@@ -318,9 +318,7 @@ def write_style(path: Path, classes: Sequence[LabelClass]) -> Path:
         f"{options}            </Option>\n          </Option>\n"
         "        </config>\n      </editWidget>\n    </field>\n  </fieldConfiguration>\n</qgis>\n"
     )
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return path
+    return replace_text(path, text)
 
 
 def symbol(number: int, colour: str) -> str:

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from hsi_al.errors import HsiAlError, sentence
-from hsi_al.files import replacing
+from hsi_al.files import replace_text
 from hsi_al.label.exchange import read_query, write_labels, write_query
 from hsi_al.label.mapping import Map
 from hsi_al.label.session import Refused, Session
@@ -78,8 +78,7 @@ def written_files(session: Session, folder: Path) -> list[Path]:
         written.append(write_uncertainty(folder / "uncertainty.tif", uncertainty, where))
     written += write_labels(folder / "labels.gpkg", given, classes, scene.width, where)
     written += write_query(folder / "query.gpkg", asked, list(classes.values()), scene.width, where)
-    with replacing(folder / "report.html") as temporary:
-        temporary.write_text(report_html(session, map_, classes), encoding="utf-8")
+    replace_text(folder / "report.html", report_html(session, map_, classes))
     return [*written, folder / "report.html"]
 
 

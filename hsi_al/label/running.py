@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import uvicorn
 
@@ -24,10 +23,11 @@ from hsi_al import interrupts
 from hsi_al.active.parts import build_scene
 from hsi_al.cli.arguments import text
 from hsi_al.cli.composition import composed
+from hsi_al.cli.console import complain
 from hsi_al.config.kept import differing_keys, load_kept, to_yaml
 from hsi_al.config.schema import Config
 from hsi_al.errors import ConfigurationError, RunDirectoryError, SceneError, SessionError
-from hsi_al.files import replacing
+from hsi_al.files import locked, replace_text
 from hsi_al.label.assessment import require_sample
 from hsi_al.label.background import Background
 from hsi_al.label.exchange import is_query, read_query
@@ -94,27 +94,6 @@ def with_default_learner(config: Config, scene: Scene, folder: Path, overrides: 
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a session's folder against other processes; the lock of a killed process doesn't block.
-
-    Raises:
-        SessionError: Another process holds it.
-        OSError: The folder can't be written.
-    """
-    lock = filelock.FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise SessionError(
-            f"Another process has opened the session in {folder}; close that one, or choose another --session."
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
 def opened(
     folder: Path, scene: Scene, config: Config, classes: Sequence[str] = (), who: str | None = None
 ) -> Iterator[Session]:
@@ -125,7 +104,8 @@ def opened(
         OSError: The folder can't be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
+    in_use = f"Another process has opened the session in {folder}; close that one, or choose another --session."
+    with locked(folder, SessionError, in_use, "choose a --session on another file system"):
         about: dict[str, Any] = {
             "format": FORMAT,
             "scene": scene.name,
@@ -145,10 +125,8 @@ def opened(
             foreign = sorted(path.name for path in folder.iterdir() if path.name not in begun and not is_rest(path))
             if foreign:
                 raise SessionError(f"{folder} holds other files ({foreign[0]}); choose another --session.")
-            with replacing(folder / "config.yaml") as temporary:
-                temporary.write_text(to_yaml(config), encoding="utf-8")
-            with replacing(folder / "session.json") as temporary:
-                temporary.write_text(json.dumps(about, indent=2), encoding="utf-8")
+            replace_text(folder / "config.yaml", to_yaml(config))
+            replace_text(folder / "session.json", json.dumps(about, indent=2))
         with left_as_found(folder, new):
             session = Session(folder, scene, config, who=who)
             if session.journal.dropped:
@@ -305,7 +283,7 @@ def label(command: Command) -> None:
     folder = command.folder or Path("sessions") / scene.name
     config = with_default_learner(config, scene, folder, command.overrides)
     for notice in scene.notices:
-        print(printable(notice), file=sys.stderr)
+        complain(notice)
     new = not (folder / "session.json").exists()
     with (
         listening_socket(command.port) as bound,
@@ -415,8 +393,7 @@ def labels_in(
 
     def lost(n: int) -> None:
         if n:
-            text = f"Warning: {n:,} pixels that {path} labels have no data in the scene and are left out."
-            print(printable(text), file=sys.stderr)
+            complain(f"Warning: {n:,} pixels that {path} labels have no data in the scene and are left out.")
 
     if is_query(path):
         answers = read_query(path, session.answers.classes, shape, scene.georeference)
@@ -429,7 +406,7 @@ def labels_in(
     else:
         truth = read_labels(scene.name, path, label_key, (*shape, scene.n_bands), session.config.dataset.unlabelled)
     for notice in truth.notices:
-        print(printable(with_options(notice)), file=sys.stderr)
+        complain(with_options(notice))
     labels, names = truth.labels, truth.names
     found = np.where(no_data, 0, labels)
     lost(int(np.count_nonzero(labels) - np.count_nonzero(found)))

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hsi_al.errors import RunDirectoryError, left_out
-from hsi_al.files import replacing
+from hsi_al.files import replace_text, replacing
 from hsi_al.report.canvas import (
     METHOD,
     NAME,
@@ -328,9 +328,8 @@ def write_comparison(
         name = "comparison_differences" + (f"_{index + 1}" if len(tested) > 1 else "") + ".png"
         with left_out(str(folder / name), warn):
             paths.append(save(contest_figure(contest), folder / name))
-    with replacing(folder / "comparison.md") as temporary:
-        text = [f"{'#' * section.depth} {section.title}\n\n{markdown(section.table)}" for section in found]
-        temporary.write_text("\n".join([*text, "".join(f"- {note}\n" for note in said)]), encoding="utf-8")
+    text = [f"{'#' * section.depth} {section.title}\n\n{markdown(section.table)}" for section in found]
+    replace_text(folder / "comparison.md", "\n".join([*text, "".join(f"- {note}\n" for note in said)]))
     paths += [folder / "comparison.md", write_seeds(contests, folder, levels), write_differences(contests, folder)]
     return Comparison(found, said, paths)
 
@@ -421,8 +420,7 @@ def write_curves(
     folder.mkdir(parents=True, exist_ok=True)
     paths = draw_curves(curves, folder / stem, measure, pictures, title)
     paths.append(write_points(curves, folder / f"{stem}.csv"))
-    with replacing(folder / f"{stem}.md") as temporary:
-        temporary.write_text(markdown(table), encoding="utf-8")
+    replace_text(folder / f"{stem}.md", markdown(table))
     return table, [*paths, folder / f"{stem}.md"]
 
 

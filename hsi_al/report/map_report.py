@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hsi_al.accuracy import recalls
 from hsi_al.config.schema import COMPLETE_MAP, GIVEN, NEW_GROUND, NEW_LABELS, question_of
-from hsi_al.files import replacing
+from hsi_al.files import replace_text
 from hsi_al.manifest import reading
 from hsi_al.report.pages import (
     Html,
@@ -93,9 +93,7 @@ def write_map_report(
         heading("What was done"),
         bullets([*done, f"Place: {where}."]),
     )
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return path
+    return replace_text(path, text)
 
 
 def write_run_report(run_dir: Path) -> Path:

@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 from numpy.typing import NDArray
 
-from hsi_al.files import replacing
+from hsi_al.files import replace_text, replacing
 from hsi_al.scenes.arrays import blocks
 from hsi_al.scenes.georeference import Georeference
 
@@ -58,8 +58,8 @@ def write_class_map(
         raster.set_band_description(1, "class")
     written = [path]
     if max(names, default=0) <= MOST_NAMES:
-        written.append(_text(path.with_name(f"{path.name}.aux.xml"), _category_names(names)))
-    return [*written, _text(path.with_suffix(".qml"), style(names, colours))]
+        written.append(replace_text(path.with_name(f"{path.name}.aux.xml"), _category_names(names)))
+    return [*written, replace_text(path.with_suffix(".qml"), style(names, colours))]
 
 
 def write_uncertainty(path: Path, uncertainty: NDArray[np.float32], where: Georeference | None) -> Path:
@@ -120,12 +120,6 @@ def _window(first: int, last: int, width: int) -> Any:  # noqa: ANN401
     from rasterio.windows import Window
 
     return Window(0, first, width, last - first)
-
-
-def _text(path: Path, text: str) -> Path:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return path
 
 
 def _category_names(names: Mapping[int, str]) -> str:

@@ -1,5 +1,6 @@
 """The command and the session's folder."""
 
+import errno
 import json
 import os
 import signal
@@ -105,6 +106,16 @@ def test_other_data_settings_and_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "s" / "session.json").write_text("{")
     with pytest.raises(SessionError, match="damaged"):
         open_in(tmp_path / "s")
+
+
+def test_a_folder_on_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", without)
+    with pytest.raises(SessionError, match=r"without file locks.*choose a --session on another file system"):
+        open_in(tmp_path / "s")
+    assert list((tmp_path / "s").iterdir()) == []
 
 
 def test_settings_of_the_command_line(tmp_path: Path) -> None:
