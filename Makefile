@@ -13,8 +13,6 @@ SEEDS ?= 0
 PROTOCOL ?= paper
 EFFORT ?= paper
 ARGS ?=
-# Of pytest.
-WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo label-demo test pytest test-fast fig4 fig5 table maps results bench docs lint type format check build clean

@@ -30,7 +30,7 @@ from hsi_al.manifest import read_sealed, sealed
 from hsi_al.pool.answers import LabelClass
 from hsi_al.randomness import generator
 from hsi_al.report.pages import bullets, estimates, heading, made_by, page, percent, picture
-from hsi_al.report.palette import colour_of, rgb_of
+from hsi_al.report.palette import GREY, colour_of, hex_of, rgb_of
 from hsi_al.report.run_files import class_counts
 from hsi_al.scenes.arrays import Rows
 from hsi_al.scenes.checks import whole_labels
@@ -45,7 +45,6 @@ LAYER = "check"
 FORMAT = "hsi_al check 1"
 POINTS, FROZEN = "check.gpkg", "check.json"
 RESULTS = ("accuracy.json", "report.html")
-UNMAPPED = "#888888"  # colour of classes that the map doesn't have
 READ_BYTES = 2**26
 MOST_CLASSES = 1000
 LARGEST = (255, 65535, 2**32 - 1)  # of number types: files often use them for pixels without data
@@ -142,7 +141,7 @@ def classes_of(rows: Rows, values: Sequence[int]) -> list[LabelClass]:
         owners = Counter(map(folded, names.values()))
     kept = {value: rgb for value, rgb in (rows.class_colours or {}).items() if value in told}
     colours = kept if len({*kept.values()}) == len(values) else colour_of(values)  # alike ones can't be told apart
-    return [LabelClass(value, names[value], "", "#{:02x}{:02x}{:02x}".format(*colours[value])) for value in values]
+    return [LabelClass(value, names[value], "", hex_of(colours[value])) for value in values]
 
 
 def draw(map_: ClassMap, n: int, seed: int, folder: Path) -> list[Path]:
@@ -251,7 +250,7 @@ def assessed(map_: ClassMap, answers: Path) -> dict[str, Any]:
     for text in sorted({value for value in answered.values() if isinstance(value, str)}):
         if folded(text) not in named:  # a class that the map missed
             named[folded(text)] = max(classes) + 1
-            classes[max(classes) + 1] = text, UNMAPPED
+            classes[max(classes) + 1] = text, GREY
     given = {pixel: named[folded(value)] if isinstance(value, str) else value for pixel, value in answered.items()}
     if not any(given.values()):
         raise SessionError(

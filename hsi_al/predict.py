@@ -30,9 +30,9 @@ from hsi_al.manifest import reading
 from hsi_al.methods.base import predicted_map
 from hsi_al.methods.registry import build_learner, require_network, settings_of
 from hsi_al.methods.room import Task
-from hsi_al.report.figures import draw_map
 from hsi_al.report.georeferenced import write_georeferenced
 from hsi_al.report.map_report import REPORT, write_prediction_report
+from hsi_al.report.maps import draw_map
 from hsi_al.report.pages import Html, code, made_by
 from hsi_al.report.run_checks import finished_run
 from hsi_al.report.run_files import thinned, thinning

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.benchmarks.measure import Row, synthetic_cube
+from experiments.benchmarks.measure import ROOT, Row, synthetic_cube
 from hsi_al.cli.sweeps import gpus_here, jobs_that_fit
 from hsi_al.memory import free_memory
 from hsi_al.training.ranks import cores_here
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def measure(n_jobs: int | None = None, runs_each: int = 4, epochs: int = 40, n_bands: int = 100) -> list[Row]:

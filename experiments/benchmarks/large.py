@@ -5,7 +5,6 @@ The same is measured for reading and top-k selection alone.
 
 import csv
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +19,6 @@ from hsi_al.active.meta import peak_memory_mb
 from hsi_al.scenes.arrays import blocks
 from hsi_al.scenes.stored import BLOCK_BYTES, stored_cube
 
-ROOT = Path(__file__).resolve().parents[2]
 WIDTH, N_BANDS, N_CLASSES = 1000, 32, 8
 SPARSE_WIDTH, SPARSE_BANDS, TOP = 10_000, 4, 1000
 ALLOWED_MB = 4096
@@ -99,11 +97,7 @@ def top_of(folder: Path, n_pixels: int) -> tuple[float, int]:
             "cube", (height, SPARSE_WIDTH, SPARSE_BANDS), np.uint16, chunks=(50, 1000, SPARSE_BANDS)
         )
         cube[height // 2, :TOP] = 1 + np.arange(TOP)[:, None]  # one chunk; all others read as 0
-    command = [sys.executable, "-m", "experiments.benchmarks.large", str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace", check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    seconds, peak = done.stdout.split()
+    seconds, peak = command("experiments.benchmarks.large", str(path)).split()
     return float(seconds) / n_pixels, int(peak)
 
 

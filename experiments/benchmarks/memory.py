@@ -1,16 +1,14 @@
 """Peak memory on a scene of Salinas' size, and growth of memory over the rounds; each in its own process."""
 
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from experiments.benchmarks.measure import MEGABYTE, Row, resident_memory, synthetic_cube
+from experiments.benchmarks.measure import MEGABYTE, Row, command, resident_memory, synthetic_cube
 
 SALINAS = (512, 217, 204)
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def measure(
@@ -63,11 +61,7 @@ def scene_of(cube_file: Path, truth_file: Path, backbone: str) -> list[str]:
 
 def child(what: str, folder: str, *overrides: str) -> float:
     """Run `main` below in a new interpreter and return the number it prints."""
-    command = [sys.executable, "-m", "experiments.benchmarks.memory", what, folder, *overrides]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace", check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return float(done.stdout.splitlines()[-1])
+    return float(command("experiments.benchmarks.memory", what, folder, *overrides).splitlines()[-1])
 
 
 def main() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from hsi_al.config.kept import flatten, to_dict
-from hsi_al.config.plain import literal
+from hsi_al.config.kept import to_dict
+from hsi_al.config.plain import flatten, literal
 from hsi_al.config.schema import NEW_GROUND, QUESTIONS, Config
 from hsi_al.errors import ConfigurationError
 from hsi_al.options import options_of

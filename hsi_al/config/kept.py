@@ -10,7 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hsi_al.config.plain import literal, plain_yaml
+from hsi_al.config.plain import flatten, literal, plain_yaml
 from hsi_al.config.schema import DATA_KEYS, FREE_KEYS, Config, LearnerConfig
 from hsi_al.manifest import reading
 from hsi_al.options import options_of
@@ -120,13 +120,3 @@ def reading_kept(path: Path) -> Iterator[None]:
             yield
         except (yaml.YAMLError, OmegaConfBaseException) as error:
             raise ValueError(str(error)) from error
-
-
-def flatten(node: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401
-    """Turn nested dictionaries into one with dotted keys; lists stay whole."""
-    if not isinstance(node, dict) or not node:
-        return {prefix: node}
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat

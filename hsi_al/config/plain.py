@@ -62,6 +62,16 @@ def literal(node: Any) -> Any:  # noqa: ANN401
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", node) if isinstance(node, str) else node
 
 
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401
+    """Turn nested dictionaries into one with dotted keys; lists stay whole."""
+    if not isinstance(node, dict) or not node:
+        return {prefix: node}
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
 def check_folder(folder: Path) -> None:
     """Check the YAML files in and below a folder of configurations before Hydra resolves their aliases.
 

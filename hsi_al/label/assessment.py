@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al.errors import SessionError
+from hsi_al.report.palette import GREY
 from hsi_al.report.run_files import class_counts
 from hsi_al.scenes.arrays import blocks
 
@@ -323,7 +324,7 @@ def report(
             {
                 "value": value,
                 "name": names[value][0] if value in names else str(value),
-                "colour": names[value][1] if value in names else "#888888",
+                "colour": names[value][1] if value in names else GREY,
                 "n": int(counts[number].sum()),
                 "users": found.users[number].to_json(),
                 "producers": found.producers[number].to_json(),

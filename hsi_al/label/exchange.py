@@ -17,10 +17,12 @@ import numpy as np
 from hsi_al.errors import SceneError, SessionError
 from hsi_al.files import replace_text
 from hsi_al.pool.answers import Answer, LabelClass
+from hsi_al.report.palette import GREY, rgb_of
 from hsi_al.scenes.arrays import reading
 from hsi_al.scenes.geopoints import PIXELS, write_points
 from hsi_al.scenes.georeference import Georeference, require_geo, same_crs
 from hsi_al.scenes.readers import existing_file
+from hsi_al.scenes.shapes import wkt_of
 from hsi_al.scenes.vectors import layers_in
 
 LAYER = "query"
@@ -283,20 +285,13 @@ def pixel_at(point: Any, shape: tuple[int, int], where: Georeference | None) -> 
     return int(row) * shape[1] + int(column)
 
 
-def wkt_of(crs: str) -> str:
-    """Return a coordinate reference system as WKT, which pyogrio gives as a code where it has one."""
-    from rasterio.crs import CRS
-
-    return str(CRS.from_user_input(crs).to_wkt())
-
-
 def write_style(path: Path, classes: Sequence[LabelClass]) -> Path:
     """Write a style of QGIS (.qml): points in the colours of the classes, and `class` as a list of names.
 
     Raises:
         OSError: The file can't be written.
     """
-    entries = [*((one.value, one.name, one.colour) for one in classes), (UNSURE, UNSURE_NAME, "#888888")]
+    entries = [*((one.value, one.name, one.colour) for one in classes), (UNSURE, UNSURE_NAME, GREY)]
     categories = "".join(
         f'      <category render="true" value="{value}" type="integer" symbol="{number}" label={quoteattr(name)}/>\n'
         for number, (value, name, _) in enumerate(entries)
@@ -323,7 +318,7 @@ def write_style(path: Path, classes: Sequence[LabelClass]) -> Path:
 
 def symbol(number: int, colour: str) -> str:
     """Return a round marker of a style."""
-    red, green, blue = bytes.fromhex(colour[1:])
+    red, green, blue = rgb_of(colour)
     return (
         f'      <symbol type="marker" name="{number}" alpha="1">\n'
         '        <layer class="SimpleMarker" enabled="1" pass="0" locked="0">\n'

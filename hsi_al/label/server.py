@@ -423,7 +423,6 @@ def about_scene(session: Session) -> dict[str, Any]:
         "tile_size": tiles.SIDE,
         "max_level": tiles.max_level(scene.height, scene.width),
         "wavelengths": None if scene.wavelengths is None else [round(float(nm), 3) for nm in scene.wavelengths],
-        "bad_bands": [],  # they are left out of the cube
         "gaps": gaps_of(scene),
         "rgb_bands": [int(band) for band in scene.colour_bands],
         "georeferenced": scene.georeference is not None,

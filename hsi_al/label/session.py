@@ -1,8 +1,8 @@
 """A labelling session: what is asked next, what was answered, and the model and map that follow from the answers.
 
-The person, through the page, and a simulation, with the ground truth as the person, go through the same object: `query`
-names the pixel that is asked, `answer` takes the answer, `learn` fits the model to the answers, maps the scene and asks
-the next query. `learn` may run in another thread than everything else (`hsi_al.label.background`).
+The page, and a test that plays the person by the ground truth, go through the same object: `query` names the pixel that
+is asked, `answer` takes the answer, `learn` fits the model to the answers, maps the scene and asks the next query.
+`learn` may run in another thread than everything else (`hsi_al.label.background`).
 """
 
 import getpass
@@ -31,7 +31,7 @@ from hsi_al.label.predicted import keep_predicted, kept_predicted
 from hsi_al.pool.answers import ANSWERS, KEYS, Answers, LabelClass, replayed
 from hsi_al.pool.journal import Journal
 from hsi_al.randomness import generator
-from hsi_al.report.palette import colour_of
+from hsi_al.report.palette import colour_of, hex_of
 from hsi_al.scenes.scene import Scene
 
 Ids = NDArray[np.int64]
@@ -396,7 +396,7 @@ class Session:
             if key is None:
                 key = next((free for free in KEYS if free not in taken), "")
             if colour is None:
-                palette = ["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in colour_of(range(len(classes) + 20)).values()]
+                palette = list(map(hex_of, colour_of(range(len(classes) + 20)).values()))
                 used = {found.colour for found in classes.values()}
                 colour = next((free for free in palette if free not in used), palette[-1])
             return self._keep_class(value, name, key, colour)

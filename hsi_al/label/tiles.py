@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hsi_al.report.pages import png
+from hsi_al.report.palette import rgb_of
 from hsi_al.scenes.preparation import sampled
 from hsi_al.scenes.scene import Scene
 from hsi_al.scenes.stored import StoredCube
@@ -160,7 +161,7 @@ def map_tile(classes: NDArray[np.uint8], colours: dict[int, str], window: Window
         return None
     table = np.zeros((256, 4), np.uint8)
     for value, colour in colours.items():
-        table[value] = [*bytes.fromhex(colour[1:]), 255]
+        table[value] = [*rgb_of(colour), 255]
     return png(table[shown])
 
 

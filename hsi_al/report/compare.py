@@ -323,7 +323,7 @@ def write_comparison(
     said = [note for contest in contests for note in notes(contest)]
     said += [f"Not finished, not tested: {r.path}" for e in series for r in e.runs if r.meta.state == "running"]
     said = list(dict.fromkeys(map(named, said)))
-    tested = [contest for contest in contests if len(contest.methods) > 1 and contest.quantities()]
+    tested = [contest for contest in contests if len(contest.methods) > 1 and contest.quantities]
     for index, contest in enumerate(tested):
         name = "comparison_differences" + (f"_{index + 1}" if len(tested) > 1 else "") + ".png"
         with left_out(str(folder / name), warn):
@@ -355,7 +355,7 @@ def write_seeds(contests: Sequence[Contest], folder: Path, levels: Sequence[floa
     for contest in contests:
         reached = {f"labels to {level:g} %": contest.reach(level) for level in levels}
         reached |= {f"labels to the last of {rival}": contest.reach_rival(rival) for rival in contest.rivals}
-        for quantity, scores in (contest.quantities() | contest.gains | reached).items():
+        for quantity, scores in (contest.quantities | contest.gains | reached).items():
             for name, values in scores.items():
                 rows += [
                     [contest.name, contest.measure, name, *trial, quantity, value] for trial, value in values.items()
@@ -372,7 +372,7 @@ def write_differences(contests: Sequence[Contest], folder: Path) -> Path:
     header = ["contest", "measure", "quantity", "family", "row", "column", "seeds", *judged, "test", "p_holm", "result"]
     rows: list[list[object]] = [list(header)]
     for contest in contests:
-        for quantity in contest.quantities():
+        for quantity in contest.quantities:
             families = {"every pair": contest.pairs, "reference": contest.against_reference}
             for family, found in families.items():
                 for entry in found.get(quantity, ()):

@@ -110,16 +110,13 @@ class Contest:
             name: {run.trial: value_of(*self.curve(run, grid)) for run in runs} for name, runs in self.methods.items()
         }
 
+    @cached_property
     def quantities(self) -> dict[str, Scores]:
         """The scores that methods are tested on, by name.
 
         They are the value at the last common number of labels, and the area under the curve (AULC) over all common
         numbers of labels.
         """
-        return self._quantities
-
-    @cached_property
-    def _quantities(self) -> dict[str, Scores]:
         grid, found = self.grid, {}
         if grid:
             found[f"{grid[-1]} labels"] = self.scores(lambda _, values: values[-1] if values else np.nan, grid[-1:])
@@ -137,21 +134,21 @@ class Contest:
             f"{quantity} above {NULL_MODEL}": {
                 name: by_trial(own, scores[self.null]) for name, own in scores.items() if name != self.null
             }
-            for quantity, scores in self.quantities().items()
+            for quantity, scores in self.quantities.items()
             if self.null is not None and len(self.methods) > 1
         }
 
     @cached_property
     def pairs(self) -> dict[str, list[Difference]]:
         """The comparisons of every pair of methods by quantity."""
-        return {quantity: every_pair(scores) for quantity, scores in self.quantities().items()}
+        return {quantity: every_pair(scores) for quantity, scores in self.quantities.items()}
 
     @cached_property
     def against_reference(self) -> dict[str, list[Difference]]:
         """The comparisons of each method with the reference by quantity; {} without a reference."""
         if self.reference is None:
             return {}
-        return {quantity: against(scores, self.reference) for quantity, scores in self.quantities().items()}
+        return {quantity: against(scores, self.reference) for quantity, scores in self.quantities.items()}
 
     def comparisons(self, quantity: str) -> list[Difference]:
         """Return the comparisons to show: every pair, or with many methods each against the reference, if any."""
@@ -162,7 +159,7 @@ class Contest:
     def shared_seeds(self) -> list[int]:
         """The numbers of differences that pairs of methods are tested on, ascending: shared seeds, or folds."""
         found = set[int]()
-        for scores in self.quantities().values():
+        for scores in self.quantities.values():
             known = [frozenset(trial for trial in own if not np.isnan(own[trial])) for own in scores.values()]
             found |= {len(independent(dict.fromkeys(one & other, 0.0))) for one, other in combinations(known, 2)}
         return sorted(found)

@@ -30,7 +30,7 @@ def contest_figure(contest: Contest) -> Figure:
     the highest and the lowest differences. A matrix of more than `MOST_METHODS` is left out. The contest needs at least
     two methods and one quantity.
     """
-    quantities = contest.quantities()
+    quantities = contest.quantities
     names = [shortened(name, METHOD) for name in contest.methods]
     n = len(names) if len(names) <= MOST_METHODS else 0
     compared = {name: {(e.row, e.column): e for e in contest.comparisons(name)} for name in quantities}

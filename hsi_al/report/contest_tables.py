@@ -50,7 +50,7 @@ def over_seeds(values: Sequence[float], sign: str = "-") -> str:
 
 def sections(contest: Contest, levels: Sequence[float]) -> Iterator[Section]:
     """Yield all tables of a contest; `levels` are in percent."""
-    quantities = contest.quantities()
+    quantities = contest.quantities
     yield Section(f"{contest.heading}: {NAMES[contest.measure]} %", methods_table(contest, quantities, levels), 2)
     if contest.rivals:
         title = f"Labels that the row needs to reach the column's {NAMES[contest.measure]} at {contest.grid[-1]} labels"

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from hsi_al import interrupts
 from hsi_al.errors import RunDirectoryError, left_out
 from hsi_al.report.canvas import CHARACTER, FONT, headline, name_of, place, save, title_height, wrapped
-from hsi_al.report.maps import draw_map, map_figure, query_figure
+from hsi_al.report.maps import map_figure, query_figure
 from hsi_al.report.palette import PALETTE
 from hsi_al.report.run_files import (
     Confusions,
@@ -28,8 +28,6 @@ from hsi_al.report.run_files import (
     thinning,
 )
 from hsi_al.report.tables import CurveRow, read_curve
-
-__all__ = ["confusion_figure", "draw", "draw_map", "learning_curve_figure", "map_figure", "query_figure"]
 
 CELL = 0.4  # inches, side of a cell of the confusion matrix with a number in it
 NARROW = 0.2  # inches, side of a cell without

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hsi_al.report.palette import RGB, paint, rgb_of
+from hsi_al.report.palette import RGB, hex_of, paint, rgb_of
 
 MOST_PICTURE = 1200  # pixels a side
 LEAST_PICTURE = 600  # to which small maps are enlarged
@@ -85,8 +85,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Html:
 
 def named(name: str, colour: RGB) -> Html:
     """Return the name of a class behind its colour."""
-    red, green, blue = colour
-    return Html(f'<span class="box" style="background:#{red:02x}{green:02x}{blue:02x}"></span>{escaped(name)}')
+    return Html(f'<span class="box" style="background:{hex_of(colour)}"></span>{escaped(name)}')
 
 
 def picture(class_map: NDArray[Any], colours: Mapping[int, RGB]) -> Html:

@@ -44,11 +44,17 @@ PALE = ("#FFDD00", "#99EE77", "#CC99AA", "#BBDDAA")  # hardly seen as lines on w
 LINE_COLOURS = tuple(colour for colour in PALETTE if colour not in PALE)
 BACKGROUND: RGB = (242, 242, 242)  # ground truth 0, or not predicted
 UNUSED: RGB = (200, 200, 200)  # a label value that is not a class of this run
+GREY = "#888888"  # of answers and samples that are none of the classes
 
 
 def rgb_of(hexadecimal: str) -> RGB:
     """Convert "#RRGGBB" to three integers 0-255."""
     return int(hexadecimal[1:3], 16), int(hexadecimal[3:5], 16), int(hexadecimal[5:7], 16)
+
+
+def hex_of(colour: RGB) -> str:
+    """Convert three integers 0-255 to "#rrggbb"."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def colour_of(label_values: Iterable[int]) -> dict[int, RGB]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from hsi_al.config.plain import plain_yaml
+from hsi_al.config.plain import flatten, plain_yaml
 from hsi_al.config.schema import DATA_KEYS, WRAPPERS, Config, question_of
 from hsi_al.errors import RunDirectoryError
 from hsi_al.manifest import read_manifest, reading
@@ -308,7 +308,7 @@ def kept_settings(path: Path) -> dict[str, str]:
         return {}
     with reading(file):
         try:
-            return dict(_flat(plain_yaml(file)))
+            return as_text(plain_yaml(file))
         except yaml.YAMLError as error:
             raise ValueError(str(error)) from error
 
@@ -326,10 +326,9 @@ def by_data(kept: Sequence[dict[str, str]], paths: Sequence[Path]) -> list[dict[
     ]
 
 
-def _flat(node: Any, prefix: str = "") -> Iterable[tuple[str, str]]:  # noqa: ANN401
-    if not isinstance(node, dict):
-        return [(prefix, str(node))]
-    return [pair for key, value in node.items() for pair in _flat(value, f"{prefix}.{key}" if prefix else str(key))]
+def as_text(node: Any) -> dict[str, str]:  # noqa: ANN401
+    """Return nested dictionaries as one with dotted keys and texts."""
+    return {key: str(value) for key, value in flatten(node).items()}
 
 
-DEFAULTS = dict(_flat(asdict(Config())))
+DEFAULTS = as_text(asdict(Config()))

@@ -21,6 +21,7 @@ from hsi_al.scenes.description import Description, describe
 from hsi_al.terminal import printable
 
 LEARNING = ("learner=vote", "protocol=few", "split=holdout", "acquisition=margin", "acquisition.min_distance=8")
+INITIAL, QUERY, ROUNDS = 20, 10, 46  # of protocol=few
 PLAIN = re.compile(r"[\w./-]+|\[[\w,-]+\]", re.ASCII)  # what Hydra reads as it stands
 
 
@@ -54,7 +55,7 @@ def show(path: Path, found: Description) -> None:
     for notice in found.notices:
         print(printable(notice))
     if found.arguments:
-        print("\nTo run it:\n  " + printable(command(found.arguments)))
+        print("\nTo run it:\n  " + printable(command(found.arguments, found.n_labelled)))
         if found.lacks_labels:
             print(
                 "With labels, add dataset.ground_truth_file=LABELS: a raster on this grid, or points and polygons with "
@@ -63,10 +64,25 @@ def show(path: Path, found: Description) -> None:
             )
 
 
-def command(arguments: dict[str, str]) -> str:
-    """Return the command that learns from a few labels of a scene, quoted for the shell and for Hydra."""
+def command(arguments: dict[str, str], n_labelled: Sequence[int]) -> str:
+    """Return the command that learns from a few labels of a scene, quoted for the shell and for Hydra.
+
+    Args:
+        arguments: Keys below `dataset` and their values.
+        n_labelled: Labelled pixels of each class; empty = not known.
+    """
     about = (argument(name, text) for name, text in arguments.items())
-    return shlex.join(["python", "-m", "hsi_al.run", "dataset=custom", *about, *LEARNING])
+    return shlex.join(["python", "-m", "hsi_al.run", "dataset=custom", *about, *LEARNING, *fewer(n_labelled)])
+
+
+def fewer(n_labelled: Sequence[int]) -> list[str]:
+    """Return what asks for no more labels than half of each class has, as the other half tests."""
+    half = sum(n // 2 for n in n_labelled)
+    if not n_labelled or half >= INITIAL + QUERY * ROUNDS:
+        return []
+    rounds = max(0, half - INITIAL) // QUERY
+    initial = [] if half >= INITIAL else [f"protocol.initial_size={max(2, half)}"]
+    return [*initial, f"protocol.rounds={rounds}"]
 
 
 def argument(name: str, value: str) -> str:

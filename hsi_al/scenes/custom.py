@@ -58,7 +58,6 @@ def load_custom_scene(
     classes: Sequence[int] | None = None,
     class_names: Mapping[int, str] | Sequence[str] | None = None,
     rgb_bands: Sequence[int] | None = None,
-    wavelengths: ArrayLike | None = None,
     reading: Reading = Reading(),
 ) -> Scene:
     """Load a custom scene from arrays in files, or from a file written by `save_scene`.
@@ -75,7 +74,6 @@ def load_custom_scene(
         classes: Label values to keep, as the file has them; None keeps all.
         class_names: Label value -> name; or the names in the order of `classes`, without these by ascending value.
         rgb_bands: Bands (from 0) shown as red, green and blue in a false-colour picture.
-        wavelengths: Band centres (B,) in nm.
         reading: How the arrays are read.
 
     Raises:
@@ -95,7 +93,7 @@ def load_custom_scene(
     else:
         truth_file = ground_truth_file or (None if ground_truth_key is None else cube_file)
         scene, zero = _scene_of_files(name, cube_file, cube_key, truth_file, ground_truth_key, reading)
-    return _described(scene, zero, classes, class_names, rgb_bands, wavelengths)
+    return _described(scene, zero, classes, class_names, rgb_bands)
 
 
 def scene_of_arrays(
@@ -140,7 +138,7 @@ def scene_of_arrays(
             return found, None
 
         scene, zero = _scene_of_rows(name, held, as_map(name, truth, []).shape, labels, reading)
-    return _described(scene, zero, classes, class_names, rgb_bands, None)
+    return _described(scene, zero, classes, class_names, rgb_bands)
 
 
 def _rows_of(name: str, array: NDArray[Any]) -> Rows:
@@ -161,15 +159,14 @@ def _described(
     classes: Sequence[int] | None,
     class_names: Mapping[int, str] | Sequence[str] | None,
     rgb_bands: Sequence[int] | None,
-    wavelengths: ArrayLike | None,
 ) -> Scene:
     """The scene with what a user says about it; `zero` stands for the file's class 0."""
     if classes is not None:
         scene = scene.keeping(zero if value == 0 else value for value in classes)
-    described: dict[str, Any] = {"rgb_bands": rgb_bands, "wavelengths": wavelengths}
+    described: dict[str, Any] = {} if rgb_bands is None else {"rgb_bands": rgb_bands}
     if class_names is not None:
         described["class_names"] = scene.class_names | _named(scene, class_names, classes, zero)
-    return replace(scene, **{field: value for field, value in described.items() if value is not None})
+    return replace(scene, **described)
 
 
 def _named(

@@ -38,6 +38,7 @@ class Description:
         notices: What is suspicious or has to be known, one sentence each.
         arguments: Key and value of the settings of a run on it; empty = it can't be run as it is.
         lacks_labels: Whether a run on it needs labels from another file, if it is to learn.
+        n_labelled: Labelled pixels of each class, or points; empty = not known.
         picture: False colour (h, w, 3), missing data black; thinned to `PICTURE`.
         labels: Label values (h, w), thinned likewise, of a file of labels.
     """
@@ -46,6 +47,7 @@ class Description:
     notices: list[str] = field(default_factory=list)
     arguments: dict[str, str] = field(default_factory=dict)
     lacks_labels: bool = False
+    n_labelled: list[int] = field(default_factory=list)
     picture: NDArray[np.uint8] | None = None
     labels: NDArray[np.int64] | None = None
 
@@ -123,6 +125,7 @@ def of_scene(path: Path) -> Description:
     found.say("size", f"{scene.height} x {scene.width} pixels (rows x columns), {scene.n_bands} bands")
     found.say("classes", listed([f"{value} {name}: {count:,}" for value, name, count in scene.class_counts]))
     found.picture = thinned(scene.false_colour())
+    found.n_labelled = [count for _, _, count in scene.class_counts]
     return found
 
 
@@ -155,6 +158,9 @@ def of_features(path: Path, layer: str | None) -> Description:
             # A field of classes has few values, and most of them more than once.
             likely = [name for name, values in shown[0].fields.items() if MOST_LISTED >= len(values) < values.total()]
             found.arguments["label_field"] = likely[0] if len(likely) == 1 else "FIELD"
+        chosen = found.arguments.get("label_field", shown[0].class_field)
+        if chosen in shown[0].fields and shown[0].kind in ("Point", "table"):
+            found.n_labelled = list(shown[0].fields[chosen].values())
     else:
         found.say("next", "name one of the layers with --key")
     return found
@@ -205,6 +211,7 @@ def of_cube(found: Description, path: Path, rows: Rows, key: str | None, labels_
             values, counts = counted(opened)
         if values is not None:
             found.say("labels", f"{labels_key}: {classes_text(values, counts, None)}")
+            found.n_labelled = counts[values != 0].tolist()
     found.arguments, found.lacks_labels = arguments, labels_key is None
 
 
@@ -374,6 +381,7 @@ def of_labels(found: Description, path: Path, rows: Rows, key: str | None) -> No
         found.say("values", f"more than {MOST_CLASSES} or no whole numbers: neither a cube nor labels")
         return
     found.say("labels", classes_text(values, counts, rows.class_names))
+    found.n_labelled = counts[values != 0].tolist()
     if rows.no_data is not None:
         found.say("no data", f"{rows.no_data:g}")
     found.notices += zero_warnings(rows, int(counts[values == 0].sum()))

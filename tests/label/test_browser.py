@@ -593,7 +593,7 @@ def test_spectra_have_gaps_and_round_ticks(page: Page) -> None:
       const [call, done] = [arguments[0], arguments[arguments.length - 1]];
       import("/static/spectrum.js").then((module) => done(
         call.name === "ticks" ? module.ticks(...call.given)
-          : module.runs(call.xs, call.values, call.order, new Set(call.bad), new Set(call.gaps))));
+          : module.runs(call.xs, call.values, call.order, new Set(call.gaps))));
     """
 
     def run(**call: Any) -> Any:
@@ -601,15 +601,15 @@ def test_spectra_have_gaps_and_round_ticks(page: Page) -> None:
 
     xs = [400, 410, 420, 430, 600, 610, 620, 630]
 
-    def runs(values: list[float | None], bad: list[int], gaps: list[int], order: list[int] | None = None) -> Any:
-        found = run(name="runs", xs=xs, values=values, order=order or list(range(8)), bad=bad, gaps=gaps)
+    def runs(values: list[float | None], gaps: list[int]) -> Any:
+        found = run(name="runs", xs=xs, values=values, order=list(range(8)), gaps=gaps)
         return [[x for x, _ in one] for one in found]
 
     ones: list[float | None] = [1.0] * 8
-    assert runs(ones, [], []) == [[400, 410, 420, 430], [600, 610, 620, 630]]  # a jump of the wavelength
-    assert runs(ones, [1], [6]) == [[400], [420, 430], [600, 610], [620, 630]]
-    assert runs([None, *ones[1:]], [7], []) == [[410, 420, 430], [600, 610, 620]]
-    assert runs([None] * 8, [], []) == []
+    assert runs(ones, []) == [[400, 410, 420, 430], [600, 610, 620, 630]]  # a jump of the wavelength
+    assert runs([1.0, None, *ones[2:]], [6]) == [[400], [420, 430], [600, 610], [620, 630]]
+    assert runs([None, *ones[1:7], None], []) == [[410, 420, 430], [600, 610, 620]]
+    assert runs([None] * 8, []) == []
     assert run(name="ticks", given=[0, 1, 4]) == [0, 0.5, 1]
     assert run(name="ticks", given=[400, 2500, 8]) == [500, 1000, 1500, 2000, 2500]
     assert run(name="ticks", given=[-0.031, 0.069, 5]) == [-0.02, 0, 0.02, 0.04, 0.06]

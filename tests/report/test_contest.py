@@ -85,7 +85,7 @@ def seeded(values: Sequence[float]) -> dict[Trial, float]:
 def test_values_and_differences_on_shared_seeds(runs: list[Path]) -> None:
     contest = contest_of(runs)
     assert (contest.reference, contest.measure, contest.grid) == ("random", "oa_heldout", list(LABELS))
-    last, area = contest.quantities().values()
+    last, area = contest.quantities.values()
     assert list(last["margin"]) == [Trial(0, 0), Trial(0, 1)]
     assert last["entropy"] == pytest.approx(seeded([95, 96.5, 97]))
     assert area["random"][Trial(0, 0)] == pytest.approx((40 * 84 + 40 * 89) / 80)
@@ -136,7 +136,7 @@ def test_one_seed_and_no_shared_seed(tmp_path: Path) -> None:
     write_method(tmp_path, "random", 0, (80, 88, 90))
     write_method(tmp_path, "margin", 1, (80, 88, 90))
     contest = contest_of(sorted(tmp_path.glob("*/seed=*")))
-    pairs = every_pair(contest.quantities()["240 labels"])
+    pairs = every_pair(contest.quantities["240 labels"])
     assert found_in(pairs, "entropy", "random").verdict == "one seed: no test"
     assert found_in(pairs, "entropy", "margin").verdict == "no shared seed"
     assert any("share one seed are not tested" in note for note in notes(contest))
@@ -185,7 +185,7 @@ def test_different_grids_are_compared_where_they_meet(tmp_path: Path) -> None:
     write_method(tmp_path, "random", 0, (80, 88, 99), (160, 200, 280), stopped={"round": 2, "reason": "enough"})
     contest = contest_of(sorted(tmp_path.glob("*/seed=0")))
     assert contest.grid == [160, 200]
-    assert contest.quantities()["AULC"]["entropy"][Trial(0, 0)] == pytest.approx(85)
+    assert contest.quantities["AULC"]["entropy"][Trial(0, 0)] == pytest.approx(85)
     said = notes(contest)
     assert "160 to 200; the longest run has 280." in said[0]
     assert any("stopped early: enough." in note for note in said)
@@ -323,7 +323,7 @@ def test_folds_are_pooled_as_seeds_are(tmp_path: Path) -> None:
     contest = contest_of(runs)
     assert contest.several_folds and contest.heading.startswith("Map ground without labels: scene, ")
     assert [run.trial for run in contest.methods["random"]] == list(gains)
-    (found,) = every_pair(contest.quantities()["240 labels"])
+    (found,) = every_pair(contest.quantities["240 labels"])
     folds = [3.0, 6.25, 1.0]
     sign = 1 if found.row == "entropy" else -1
     assert found.paired is not None and found.paired.n == 3 and found.trials == tuple(gains)
@@ -340,7 +340,7 @@ def test_folds_are_pooled_as_seeds_are(tmp_path: Path) -> None:
     assert row[5].endswith("(3 of 6 runs)")  # 83, 84 and 85 come that far
     (one,) = [entry for entry in series_of(runs) if "random" in entry.name]
     assert final_table([curve_of(one)])[1][1:3] == ["240", "3 folds x 2 seeds"]
-    alone = every_pair(contest_of(runs[:4]).quantities()["240 labels"])[0]
+    alone = every_pair(contest_of(runs[:4]).quantities["240 labels"])[0]
     assert alone.paired is not None and alone.paired.n == 2  # one fold: its seeds
     with pytest.raises(RunDirectoryError, match="are both fold 1, seed 0 of the same settings"):
         series_of([*runs, write_split(tmp_path / "again", "random", Trial(1, 0), 80, "fields")])
@@ -452,7 +452,7 @@ def test_many_methods_are_compared_with_the_reference_alone(tmp_path: Path) -> N
         for seed in range(3):
             write_method(tmp_path, method, seed, (80, 82 + gain, 84 + gain + 0.1 * seed * (gain % 3)))
     contest = contest_of(sorted(tmp_path.glob("*/seed=*")))
-    last, _ = contest.quantities()
+    last, _ = contest.quantities
     shown = contest.comparisons(last)
     assert [entry.column for entry in shown] == ["random"] * 8
     assert [entry.row for entry in shown] == [f"method{i}" for i in (1, 6, 3, 4, 7, 0, 5, 2)]

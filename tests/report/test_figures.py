@@ -19,12 +19,17 @@ from hsi_al.report.figures import (
     _pool,
     confusion_figure,
     draw,
-    draw_map,
     learning_curve_figure,
-    map_figure,
-    query_figure,
 )
-from hsi_al.report.maps import distance, maps_figure, round_colours, round_length
+from hsi_al.report.maps import (
+    distance,
+    draw_map,
+    map_figure,
+    maps_figure,
+    query_figure,
+    round_colours,
+    round_length,
+)
 from hsi_al.report.palette import BACKGROUND, PALETTE, UNUSED, rgb_of
 from hsi_al.report.run_files import Confusions, Meta, Pool, read_confusions, read_meta, read_predictions
 from hsi_al.report.tables import read_curve

@@ -433,13 +433,10 @@ def test_custom_scene_from_two_files(tmp_path: Path) -> None:
         classes=[1, 10],
         class_names={10: "Oats"},
         rgb_bands=[0, 1, 2],
-        wavelengths=range(5),
     )
     assert scene.name == "field"
     assert scene.class_names == {1: "class 1", 10: "Oats"}
     assert scene.rgb_bands == (0, 1, 2)
-    assert scene.wavelengths is not None
-    assert scene.wavelengths.tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert np.array_equal(scene.cube, fake_cube())
 
 

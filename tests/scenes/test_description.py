@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from hsi_al.cli.composition import composed
 from hsi_al.scenes import description
-from hsi_al.scenes.__main__ import main
+from hsi_al.scenes.__main__ import INITIAL, QUERY, ROUNDS, fewer, main
 from hsi_al.scenes.bands import ranges
 from hsi_al.scenes.description import describe
 from hsi_al.scenes.scene import save_scene
@@ -50,12 +51,18 @@ def line(outcome: Outcome, name: str) -> str:
 LEARNING = ["learner=vote", "protocol=few", "split=holdout", "acquisition=margin", "acquisition.min_distance=8"]
 
 
-def arguments_in(outcome: Outcome) -> list[str]:
-    """The arguments about the scene of the command that was printed, as a shell splits it."""
+def arguments_in(outcome: Outcome, n_labels: tuple[int, int] | None = None) -> list[str]:
+    """The arguments about the scene of the command that was printed, as a shell splits it.
+
+    `n_labels` are the initial labels and the rounds of 10 that it asks for, if they aren't 20 and 46.
+    """
     (command,) = [text for text in outcome.out.splitlines() if text.startswith("  python -m hsi_al.run ")]
-    about = shlex.split(command)[3:]
-    assert about[-len(LEARNING) :] == LEARNING
-    return about[: -len(LEARNING)]
+    words = shlex.split(command)[3:]
+    end = words.index(LEARNING[0])
+    initial, rounds = n_labels or (20, None)
+    fewer = [f"protocol.initial_size={initial}"] * (initial != 20) + [f"protocol.rounds={rounds}"] * bool(n_labels)
+    assert words[end:] == [*LEARNING, *fewer]
+    return words[:end]
 
 
 @pytest.mark.parametrize("write", [write_matlab5, write_matlab73, write_hdf5])
@@ -71,7 +78,7 @@ def test_the_printed_command_runs(
     assert "24 x 26 pixels (rows x columns), 6 bands, uint16" in said.out
     assert line(said, "read") == "hyper" and "gt (24, 26) uint8" in line(said, "keys")
     assert "0 (unlabelled): " in line(said, "labels") and "2: 110; 5: 110; 9: 220" in line(said, "labels")
-    done = command_line(*arguments_in(said), *LEARNING, *SMALL_RUN)
+    done = command_line(*arguments_in(said, (20, 20)), *LEARNING, *SMALL_RUN)  # 220 may be asked
     assert done.code == 0, done.err
 
 
@@ -85,7 +92,7 @@ def test_values_missing_data_and_odd_axes(scenes: Describe, tmp_path: Path) -> N
         "(16.7 %)"
     )
     assert line(said, "values") == f"0 to {np.nanmax(cube[np.isfinite(cube)]):.6g}"
-    assert arguments_in(said)[1:] == [
+    assert arguments_in(said, (18, 0))[1:] == [
         *("dataset.name=bands-first", f"dataset.cube_file={path}", "dataset.cube_key=cube", "dataset.axes=BHW"),
         *("dataset.no_data=[nan,inf,-inf]", "dataset.ground_truth_key=truth"),
     ]
@@ -138,7 +145,7 @@ def test_labels_with_names_and_a_picture(scenes: Describe, tmp_path: Path) -> No
     said = scenes("map.img", "--picture", "map.png")
     counts = {value: TRUTH.ravel().tolist().count(value) for value in (0, 1, 3, 10)}
     assert line(said, "labels") == f"0 none: {counts[0]}; 1 oats: {counts[1]}; 3 maize: {counts[3]}; 10: {counts[10]}"
-    assert "dataset.cube_file=CUBE" in arguments_in(said) and "dataset.ground_truth_file=map.img" in arguments_in(said)
+    assert "dataset.cube_file=CUBE" in arguments_in(said, (18, 0)) and "dataset.ground_truth_file=map.img" in arguments_in(said, (18, 0))
     picture = imread(tmp_path / "map.png")[:, :, :3]
     assert not picture[TRUTH == 0].any()
     assert len(np.unique(picture[TRUTH > 0], axis=0)) == 3
@@ -187,8 +194,8 @@ def test_bands_without_any_data(scenes: Describe, command_line: CommandLine, no_
     said = scenes(path)
     assert line(said, "empty bands") == "2 of 6: 1-2 (from 0); a run leaves them out"
     assert line(said, "no data") == f"-1 in 1 of {24 * 26} pixels (0.16 %)"
-    assert "dataset.no_data=[-1,nan]" in arguments_in(said)
-    done = command_line(*arguments_in(said), *LEARNING, *SMALL_RUN)
+    assert "dataset.no_data=[-1,nan]" in arguments_in(said, (20, 20))
+    done = command_line(*arguments_in(said, (20, 20)), *LEARNING, *SMALL_RUN)
     assert done.code == 0 and "2 of 6 bands hold no data in any pixel: 1-2 (from 0)" in done.out, done
     np.save(tmp_path / "b.npy", np.full((4, 5, 6), np.nan))
     assert "empty bands" not in scenes("b.npy").out
@@ -198,7 +205,7 @@ def test_a_scene_file_and_a_plain_array(scenes: Describe, tmp_path: Path) -> Non
     save_scene(fake_scene(), tmp_path / "scene.h5")
     said = scenes("scene.h5")
     assert "1 Broccoli: 12; 3 Maïs: 12; 10 Lettuce: 12" in line(said, "classes")
-    assert arguments_in(said)[1:] == ["dataset.name=fake", "dataset.cube_file=scene.h5"]
+    assert arguments_in(said, (18, 0))[1:] == ["dataset.name=fake", "dataset.cube_file=scene.h5"]
     np.save(tmp_path / "1,000 pixels.npy", CUBE)
     said = scenes("1,000 pixels.npy")
     assert line(said, "format") == "NumPy" and "The axes are taken as rows, columns, bands" in said.out
@@ -253,7 +260,7 @@ def test_points_and_polygons(scenes: Describe, tmp_path: Path) -> None:
     said = scenes(add_styles(path))
     assert line(said, "layer") == "train: 4 features (Point), EPSG:32632" and "empty" not in said.out
     assert "  field   id: 0: 1; 1: 1; 2: 1; 3: 1\n  field   crop: corn: 1; oats: 2\n" in said.out
-    assert arguments_in(said) == [
+    assert arguments_in(said, (2, 0)) == [
         *("dataset=custom", "dataset.name=fields", "dataset.cube_file=CUBE"),
         *(f"dataset.ground_truth_file={path}", "dataset.label_field=crop"),
     ]
@@ -261,7 +268,7 @@ def test_points_and_polygons(scenes: Describe, tmp_path: Path) -> None:
     said = scenes(path)
     assert line(said, "next") == "name one of the layers with --key" and "To run it" not in said.out
     said = scenes(path, "--key", "test")
-    assert arguments_in(said)[-1] == "dataset.label_field=day" and "dataset.ground_truth_key=test" in said.out
+    assert arguments_in(said, (2, 0))[-1] == "dataset.label_field=day" and "dataset.ground_truth_key=test" in said.out
     said = scenes(path, "--key", "tset")
     assert said.code == 2 and "has no layer 'tset'; it has train, test" in said.err
     feature = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [7, 50]}}
@@ -274,7 +281,7 @@ def test_points_and_polygons(scenes: Describe, tmp_path: Path) -> None:
     (tmp_path / "points.csv").write_text("lon,lat,crop\n7,50,corn\n7.1,50,\n")
     said = scenes("points.csv")
     assert line(said, "layer") == "points: 2 features (table), EPSG:4326" and line(said, "field") == "crop: corn: 1"
-    assert arguments_in(said)[-1] == "dataset.ground_truth_file=points.csv"
+    assert arguments_in(said, (2, 0))[-1] == "dataset.ground_truth_file=points.csv"
     (tmp_path / "points.csv").write_text("east,crop\n7,corn\n")
     assert "has no columns with coordinates" in scenes("points.csv").err
 
@@ -305,3 +312,26 @@ def test_what_cannot_be_described(scenes: Describe, tmp_path: Path) -> None:
 def test_ranges() -> None:
     assert ranges([]) == "" and ranges([4]) == "4" and ranges([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
     assert ranges(range(0, 100, 2)).endswith("38, ...")
+
+
+def test_the_printed_command_asks_for_no_more_labels_than_there_are(
+    scenes: Describe, command_line: CommandLine, no_figures: None, tmp_path: Path
+) -> None:
+    config, _ = composed(["dataset=indian_pines", *LEARNING])
+    protocol = config.protocol
+    assert (protocol.initial_size, protocol.query_size, protocol.rounds) == (INITIAL, QUERY, ROUNDS)
+    cube, truth = tiny_arrays()
+    labels = np.zeros_like(truth)
+    for value, n in zip(np.unique(truth)[1:], (33, 30, 1), strict=True):
+        labels.flat[np.flatnonzero(truth == value)[:n]] = value
+    path = write_hdf5(tmp_path / "tiny.h5", {"cube": cube, "truth": labels})
+    said = scenes(path)
+    arguments = arguments_in(said, (20, 1))  # 16 + 15 + 0 of the half that may be asked
+    more = ["learner=nearest_label", "protocol.full_map=false"]
+    done = command_line(*arguments, *LEARNING, "protocol.rounds=1", *more)
+    assert done.code == 0, done.err
+    assert [fewer([n]) for n in (960, 959, 60, 59, 40, 39, 1)] == [
+        *([], ["protocol.rounds=45"], ["protocol.rounds=1"], ["protocol.rounds=0"], ["protocol.rounds=0"]),
+        *(["protocol.initial_size=19", "protocol.rounds=0"], ["protocol.initial_size=2", "protocol.rounds=0"]),
+    ]
+    assert fewer([]) == []

@@ -19,7 +19,6 @@ from hsi_al.active.run_directory import RunDirectory
 from hsi_al.errors import ConfigurationError, left_out
 from hsi_al.terminal import warn
 
-MODES = ("auto", "online", "offline", "disabled")
 # Values of WANDB_MODE, also those of earlier versions of W&B.
 OF_VARIABLE = {"online": "online", "run": "online", "disabled": "disabled", "offline": "offline", "dryrun": "offline"}
 MOST_CLASSES = 100  # of a table with every entry of the confusion matrix
@@ -38,7 +37,7 @@ class WandbRun:
         job_type: The acquisition function with its wrappers.
         project: W&B project.
         entity: W&B team or user; None = the default of the API key.
-        mode: One of `MODES`.
+        mode: auto, online, offline or disabled.
         tags: Tags of the run.
         config: The resolved configuration.
     """
@@ -162,7 +161,7 @@ def resolved_mode(configured: str, base_url: str) -> tuple[str, str]:
     """Choose the mode: online only if there is an API key, because W&B would prompt for one.
 
     Args:
-        configured: One of `MODES`; for `auto`, the environment variable WANDB_MODE decides, by default `online`.
+        configured: As `mode`; for `auto`, the environment variable WANDB_MODE decides, by default `online`.
         base_url: Address of the W&B server.
 
     Returns:

@@ -1,13 +1,13 @@
 // The page: what is asked, what is chosen, and what a key does.
 
 import { ask } from "./api.js";
-import { openAssessment, running, updateAssessment } from "./assessment.js";
+import { openAssessment, updateAssessment } from "./assessment.js";
 import { listClasses, startClasses } from "./classes.js";
 import { $, build, count, duration, percent, say, showDialog } from "./dom.js";
 import { listen, showHelp } from "./keys.js";
 import { listLabels, startLabels } from "./labels.js";
 import { layers, layerShown, startLayers, tilePath, tileVersion, updateControls } from "./layers.js";
-import { change, session, settled, start } from "./session.js";
+import { change, running, session, settled, start } from "./session.js";
 import { Spectrum } from "./spectrum.js";
 import { Viewer } from "./viewer.js";
 

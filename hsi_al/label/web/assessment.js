@@ -2,9 +2,7 @@
 
 import { ask, Refused } from "./api.js";
 import { $, build, closeDialog, percent, say, showDialog } from "./dom.js";
-import { change, session, settled } from "./session.js";
-
-export const running = () => Boolean(session.state?.assessment && !session.state.assessment.done);
+import { change, running, session, settled } from "./session.js";
 
 let reported = true; // whether the report of the check has been shown, or there was none when the page opened
 

@@ -1,14 +1,14 @@
 // The classes with their keys, counts and shares of the area.
 
 import { $, build, closeDialog, count, percent, say, showDialog } from "./dom.js";
-import { change, session } from "./session.js";
+import { change, running, session } from "./session.js";
 
 const rows = new Map(); // by value
 
 /** `answer(value, event)` labels the pixel; `strong(value | null)` brings out the mean spectrum of a class. */
 export function listClasses(answer, strong) {
   const { classes } = session.state;
-  const blind = Boolean(session.state.assessment && !session.state.assessment.done);
+  const blind = running();
   for (const [value, row] of rows) {
     if (!classes.some((one) => one.value === value)) {
       row.item.remove();

@@ -9,7 +9,6 @@ export function build(tag, properties = {}, ...children) {
     if (value === undefined || value === null) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name.includes("-") || name === "role" || name === "for") element.setAttribute(name, value);
-    else if (name === "colour") element.style.background = value;
     else element[name] = value;
   }
   element.append(...children.filter((child) => child !== null && child !== undefined));

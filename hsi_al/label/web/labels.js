@@ -1,7 +1,7 @@
 // The answers given so far, and those that the model doubts.
 
 import { $, build, percent } from "./dom.js";
-import { session } from "./session.js";
+import { running, session } from "./session.js";
 
 const SHOWN = 200; // rows
 
@@ -36,7 +36,7 @@ const clock = (time) => new Date(time).toLocaleTimeString([], { hour: "2-digit",
 
 /** Draw the chosen list again if anything in it has changed; `goTo(pixel_id)` selects a pixel. */
 export function listLabels(goTo) {
-  const blind = Boolean(session.state?.assessment && !session.state.assessment.done);
+  const blind = running();
   // Less likely than by chance: the model prefers another class, whatever their number.
   const chance = 1 / Math.max(2, session.state?.classes.filter((one) => one.n_labelled).length ?? 2);
   const doubted = session.labels.filter((one) => one.value !== null && one.doubt !== null && 1 - one.doubt < chance)

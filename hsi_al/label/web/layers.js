@@ -1,7 +1,7 @@
 // Colours of the scene, and the layers on it.
 
 import { $, build } from "./dom.js";
-import { session } from "./session.js";
+import { running, session } from "./session.js";
 
 const LAYERS = [["map", "Map", 50, true], ["uncertainty", "Uncertainty", 60, false], ["labels", "Labels", 100, true],
   ["proposal", "Asked", 100, true]];
@@ -46,7 +46,6 @@ export function startLayers(changed) {
   ["red", "green", "blue"].forEach((colour, i) => {
     const select = build("select", { "aria-label": `Band shown in ${colour}`, "data-testid": `band-${colour}`, title: `Shown in ${colour}` });
     for (let band = 0; band < scene.n_bands; band += 1) {
-      if (scene.bad_bands.includes(band)) continue;
       const length = scene.wavelengths ? ` (${Math.round(scene.wavelengths[band])} nm)` : "";
       select.append(build("option", { value: String(band) }, `${band + 1}${length}`));
     }
@@ -83,14 +82,14 @@ export function startLayers(changed) {
 
 /** Map and uncertainty are hidden while the accuracy is checked, and can't be switched on before there is a map. */
 export function layerShown(name) {
-  const { map_version: map, assessment } = session.state ?? {};
+  const { map_version: map } = session.state ?? {};
   if (name !== "map" && name !== "uncertainty") return layers[name].shown;
-  return layers[name].shown && map > 0 && !(assessment && !assessment.done);
+  return layers[name].shown && map > 0 && !running();
 }
 
 export function updateControls() {
-  const { map_version: map, assessment } = session.state;
-  const blind = assessment && !assessment.done;
+  const { map_version: map } = session.state;
+  const blind = running();
   for (const name of ["map", "uncertainty"]) {
     for (const input of $(`control-${name}`).querySelectorAll("input")) input.disabled = !map || blind;
     $(`control-${name}`).title = blind ? "Hidden while the accuracy is checked" : map ? "" : "There is no map yet";

@@ -16,6 +16,9 @@ export const session = {
   busy: null, // while a change is on its way: a promise of its end
 };
 
+/** Whether the accuracy is being checked: map and model are hidden then. */
+export const running = () => Boolean(session.state?.assessment && !session.state.assessment.done);
+
 let changes = 0; // grows when a change is sent and when it is answered: older states are then no news
 let away = null; // why there is no connection
 let fetched = { version: null, map: null };
@@ -89,7 +92,6 @@ function lost(error) {
     alert("gone", "The program does not answer. If it has ended, start it again with the same command: all answers that "
       + "were stored are kept. This page goes on by itself when the program is back, or else open the address that it prints.");
   }
-  document.body.classList.add("away");
 }
 
 function take(state) {
@@ -139,7 +141,6 @@ async function poll() {
     if (away) {
       clearAlert("gone");
       clearAlert("token");
-      document.body.classList.remove("away");
       say("The program is back.");
       away = null;
     }

@@ -1,4 +1,4 @@
-// The spectrum of a pixel beside the means of the classes, as SVG: bad bands are gaps.
+// The spectrum of a pixel beside the means of the classes, as SVG: bands that were left out are gaps.
 
 const NS = "http://www.w3.org/2000/svg";
 const EDGE = { left: 58, right: 22, top: 10, bottom: 34 };
@@ -21,8 +21,8 @@ export function ticks(low, high, wanted) {
   return found;
 }
 
-/** Runs of neighbouring bands that have values: lists of [x, value], broken at bad bands, before `gaps`, and at jumps of the wavelength. */
-export function runs(xs, values, order, bad, gaps) {
+/** Runs of neighbouring bands that have values: lists of [x, value], broken where there is no value, before `gaps`, and at jumps of the wavelength. */
+export function runs(xs, values, order, gaps) {
   const steps = order.slice(1).map((band, i) => xs[band] - xs[order[i]]).sort((a, b) => a - b);
   const jump = steps.length ? 4 * Math.max(steps[steps.length >> 1], 1e-9) : Infinity;
   const found = [];
@@ -30,7 +30,7 @@ export function runs(xs, values, order, bad, gaps) {
   let before = null;
   for (const band of order) {
     const value = values[band];
-    if (value === null || value === undefined || bad.has(band)) run = null;
+    if (value === null || value === undefined) run = null;
     else {
       if (!run || gaps.has(band) || xs[band] - before > jump) found.push((run = []));
       run.push([xs[band], value]);
@@ -41,13 +41,12 @@ export function runs(xs, values, order, bad, gaps) {
 }
 
 export class Spectrum {
-  /** @param {HTMLElement} element  @param {{n_bands, wavelengths, bad_bands}} scene */
+  /** @param {HTMLElement} element  @param {{n_bands, wavelengths}} scene */
   constructor(element, scene) {
     this.element = element;
     this.known = Array.isArray(scene.wavelengths);
     this.xs = this.known ? scene.wavelengths : Array.from({ length: scene.n_bands }, (_, band) => band + 1);
     this.order = this.xs.map((_, band) => band).sort((a, b) => this.xs[a] - this.xs[b]);
-    this.bad = new Set(scene.bad_bands);
     this.gaps = new Set(scene.gaps); // bands of the file before these were left out
     this.show(null, [], null);
     new ResizeObserver(() => this.draw()).observe(element);
@@ -81,10 +80,9 @@ export class Spectrum {
     const names = this.classes.map((one) => one.name).join(", ");
     svg.setAttribute("aria-label", this.values
       ? `Spectrum of the pixel${names ? `, with the means of ${names}` : ""}` : "No pixel is chosen");
-    const usable = this.order.filter((band) => !this.bad.has(band));
     const spread = (one) => this.classes.length <= 3 || one.value === this.strong;
-    const seen = [...usable.map((band) => this.values?.[band]), ...this.classes.flatMap((one) =>
-      usable.flatMap((band) => [one.mean[band], ...(spread(one) && one.mean[band] !== null
+    const seen = [...this.order.map((band) => this.values?.[band]), ...this.classes.flatMap((one) =>
+      this.order.flatMap((band) => [one.mean[band], ...(spread(one) && one.mean[band] !== null
         ? [one.mean[band] - one.std[band], one.mean[band] + one.std[band]] : [])]))].filter(Number.isFinite);
     let [low, high] = seen.length ? [Math.min(...seen), Math.max(...seen)] : [0, 1];
     if (high - low < 1e-12) [low, high] = [low - 0.5, high + 0.5];
@@ -93,7 +91,7 @@ export class Spectrum {
     const x = (value) => EDGE.left + ((value - first) / (last - first || 1)) * (width - EDGE.left - EDGE.right);
     const y = (value) => height - EDGE.bottom - ((value - low) / (high - low)) * (height - EDGE.top - EDGE.bottom);
     const line = (points) => points.map(([a, b], i) => `${i ? "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("");
-    const lines = (values) => runs(this.xs, values, this.order, this.bad, this.gaps).map((run) =>
+    const lines = (values) => runs(this.xs, values, this.order, this.gaps).map((run) =>
       run.length > 1 ? line(run) : `${line(run)}h.1`).join("");
 
     for (const tick of ticks(low, high, Math.max(3, (height - 44) / 26))) {
@@ -111,15 +109,15 @@ export class Spectrum {
     for (const one of this.classes) {
       const weak = this.strong !== null && this.classes.length > 3 && one.value !== this.strong ? " weak" : "";
       if (spread(one)) {
-        const upper = runs(this.xs, one.mean.map((mean, i) => (mean === null ? null : mean + one.std[i])), this.order, this.bad, this.gaps);
-        const lower = runs(this.xs, one.mean.map((mean, i) => (mean === null ? null : mean - one.std[i])), this.order, this.bad, this.gaps);
+        const upper = runs(this.xs, one.mean.map((mean, i) => (mean === null ? null : mean + one.std[i])), this.order, this.gaps);
+        const lower = runs(this.xs, one.mean.map((mean, i) => (mean === null ? null : mean - one.std[i])), this.order, this.gaps);
         const d = upper.map((run, i) => `${line(run)}L${line([...lower[i]].reverse()).slice(1)}Z`).join("");
         draw(svg, "path", { class: "spread", d, fill: one.colour });
       }
       const d = lines(one.mean);
       draw(svg, "path", { class: `edge${weak}`, d });
       draw(svg, "path", { class: `mean${weak}`, d, stroke: one.colour });
-      const end = [...usable].reverse().find((band) => one.mean[band] !== null);
+      const end = [...this.order].reverse().find((band) => one.mean[band] !== null);
       if (end !== undefined) ends.push({ y: y(one.mean[end]), one });
     }
     if (this.values) {
@@ -148,7 +146,7 @@ export class Spectrum {
     if (!this.values || !this.readout) return;
     const { x, y, width, height } = this.scaleX;
     const at = event.clientX - this.element.getBoundingClientRect().left;
-    const usable = this.order.filter((band) => !this.bad.has(band) && Number.isFinite(this.values[band]));
+    const usable = this.order.filter((band) => Number.isFinite(this.values[band]));
     if (!usable.length) return;
     const band = usable.reduce((best, one) => (Math.abs(x(this.xs[one]) - at) < Math.abs(x(this.xs[best]) - at) ? one : best));
     const place = x(this.xs[band]);

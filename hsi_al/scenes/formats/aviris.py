@@ -14,7 +14,7 @@ import numpy as np
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import Format, Rows
 from hsi_al.scenes.formats import hdf5
-from hsi_al.scenes.formats.hdf5 import CHUNK_CACHE, attribute, no_data_in, own_dataset, own_node, text, values
+from hsi_al.scenes.formats.hdf5 import attribute, no_data_in, own_dataset, own_node, text, values
 from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.wavelengths import in_nm
 
@@ -26,7 +26,7 @@ MOST_MAPPINGS = 100  # variables that are looked through
 
 def is_product(path: Path) -> bool:
     """Return whether a file is an orthorectified AVIRIS product of reflectances."""
-    if not hdf5.is_hdf5(path) or hdf5.has_matlab_header(path):
+    if not hdf5.may_be_product(path):
         return False
     with h5py.File(path, "r") as file:
         try:
@@ -35,42 +35,34 @@ def is_product(path: Path) -> bool:
             return False
 
 
-def rows(path: Path, key: str | None) -> Rows:
-    """Open the reflectances for reading in windows; with a key, an array of the file as in any HDF5 file.
+def cube_of(file: h5py.File, path: Path) -> Rows:
+    """Describe the reflectances for reading in windows.
 
     Raises:
         SceneError: The wavelengths don't fit the cube.
     """
-    if key is not None:
-        return hdf5.rows(path, key)
-    file = h5py.File(path, "r", **CHUNK_CACHE)
-    try:
-        dataset, wavelengths = (own_dataset(file, path, name) for name in (CUBE, CENTRES))
-        n_bands, height, width = dataset.shape
-        if wavelengths.shape != (n_bands,) or wavelengths.dtype.kind not in "iuf":
-            raise SceneError(
-                f"{path}: {CENTRES} has the shape {wavelengths.shape} for the {n_bands} bands of {CUBE}; download it "
-                "again."
-            )
-
-        unit = text(attribute(wavelengths, "units")) or "nm"
-        centres = in_nm(str(path), [float(value) for value in values(path, wavelengths)], unit, n_bands)
-        where, said = georeference(file, path, height, width)
-        return Rows(
-            path,
-            (height, width, n_bands),
-            dataset.dtype,
-            hdf5.bands_first(path, dataset),
-            file.close,
-            no_data=no_data_in(dataset),
-            wavelengths=centres.values,
-            georeference=where,
-            notices=(*centres.notices, *said),
-            is_raster=True,
+    dataset, wavelengths = (own_dataset(file, path, name) for name in (CUBE, CENTRES))
+    n_bands, height, width = dataset.shape
+    if wavelengths.shape != (n_bands,) or wavelengths.dtype.kind not in "iuf":
+        raise SceneError(
+            f"{path}: {CENTRES} has the shape {wavelengths.shape} for the {n_bands} bands of {CUBE}; download it again."
         )
-    except BaseException:
-        file.close()
-        raise
+
+    unit = text(attribute(wavelengths, "units")) or "nm"
+    centres = in_nm(str(path), [float(value) for value in values(path, wavelengths)], unit, n_bands)
+    where, said = georeference(file, path, height, width)
+    return Rows(
+        path,
+        (height, width, n_bands),
+        dataset.dtype,
+        hdf5.bands_first(path, dataset),
+        file.close,
+        no_data=no_data_in(dataset),
+        wavelengths=centres.values,
+        georeference=where,
+        notices=(*centres.notices, *said),
+        is_raster=True,
+    )
 
 
 def georeference(file: h5py.File, path: Path, height: int, width: int) -> tuple[Georeference | None, tuple[str, ...]]:
@@ -107,4 +99,5 @@ def crs_in(file: h5py.File, path: Path) -> str:
     return ""
 
 
+rows = hdf5.product(cube_of)
 FORMATS = (Format((".nc", ".nc4", ".h5"), hdf5.read_product(rows), rows, is_product, order=-2, title="AVIRIS L2A"),)

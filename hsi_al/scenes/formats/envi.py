@@ -387,7 +387,7 @@ def rows(path: Path, key: str | None) -> Rows:
     layout = layout_of(header)
     notices = require_size(header, data, layout)
     about = described(header, layout)
-    dataset = dataset_of(header, data, layout, place_of(header, notices))
+    dataset = dataset_of(data, layout, place_of(header, notices))
     try:
         found = raster_rows(path, dataset, range(layout.n_bands), about)
     except BaseException:
@@ -445,7 +445,7 @@ def is_turned(words: Sequence[str]) -> bool:
     return False
 
 
-def dataset_of(header: Header, data: Path, layout: Layout, place: dict[str, str]) -> Any:  # noqa: ANN401
+def dataset_of(data: Path, layout: Layout, place: dict[str, str]) -> Any:  # noqa: ANN401
     """Open the data file with a header written anew, in a folder that is removed at once: the file stays open."""
     said = {
         "samples": layout.width,

@@ -47,6 +47,11 @@ def is_hdf5(path: Path) -> bool:
     return has_matlab_header(path) or bool(h5py.is_hdf5(path))
 
 
+def may_be_product(path: Path) -> bool:
+    """Return whether a file may be that of a product: one of HDF5, but not of MATLAB."""
+    return not has_matlab_header(path) and bool(h5py.is_hdf5(path))
+
+
 def read(path: Path, key: str | None) -> NDArray[Any]:
     """Read the dataset with this key, or the only numeric one of two or more dimensions."""
     with h5py.File(path, "r") as file:
@@ -76,6 +81,26 @@ def rows(path: Path, key: str | None) -> Rows:
     except BaseException:
         file.close()
         raise
+
+
+def product(cube_of: Callable[[h5py.File, Path], Rows]) -> Callable[[Path, str | None], Rows]:
+    """Return a function that opens a product's cube for reading in windows; with a key, an array of the file instead.
+
+    Args:
+        cube_of: Describes the cube in the open file of a path; after an error the file is closed.
+    """
+
+    def rows_of(path: Path, key: str | None) -> Rows:
+        if key is not None:
+            return rows(path, key)
+        file = h5py.File(path, "r", **CHUNK_CACHE)
+        try:
+            return cube_of(file, path)
+        except BaseException:
+            file.close()
+            raise
+
+    return rows_of
 
 
 def read_product(rows_of: Callable[[Path, str | None], Rows]) -> Callable[[Path, str | None], NDArray[Any]]:

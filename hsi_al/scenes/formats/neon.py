@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import Format, Rows, require_memory
 from hsi_al.scenes.formats import hdf5
-from hsi_al.scenes.formats.hdf5 import CHUNK_CACHE, attribute, number, own_dataset, own_group, values
+from hsi_al.scenes.formats.hdf5 import attribute, number, own_dataset, own_group, values
 from hsi_al.scenes.formats.raster import wkt_of_epsg
 from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.wavelengths import Centres, in_nm
@@ -44,65 +44,56 @@ def reflectance_in(file: h5py.File, path: Path) -> str | None:
 
 def is_product(path: Path) -> bool:
     """Return whether a file is a NEON product of reflectances."""
-    if not hdf5.is_hdf5(path) or hdf5.has_matlab_header(path):
+    if not hdf5.may_be_product(path):
         return False
     with h5py.File(path, "r") as file:
         return reflectance_in(file, path) is not None
 
 
-def rows(path: Path, key: str | None) -> Rows:
-    """Open the reflectances for reading in windows; with a key, an array of the file as in any HDF5 file.
+def cube_of(file: h5py.File, path: Path) -> Rows:
+    """Describe the reflectances for reading in windows.
 
     Raises:
         SceneError: The cube or its scale makes no sense.
     """
-    if key is not None:
-        return hdf5.rows(path, key)
-    file = h5py.File(path, "r", **CHUNK_CACHE)
-    try:
-        place = reflectance_in(file, path)
-        dataset = own_dataset(file, path, f"{place}/{CUBE}")
-        if dataset.ndim != 3 or dataset.dtype.kind not in "iuf":
-            raise SceneError(f"{path}: {CUBE} has the shape {dataset.shape} where rows, columns, bands are needed.")
-        scale, ignored = (number(attribute(dataset, name)) for name in ("Scale_Factor", "Data_Ignore_Value"))
-        if scale is None or not 1e-9 < scale < math.inf:
-            raise SceneError(
-                f"{path}: the attribute Scale_Factor of {CUBE} is missing or no positive number; download it again, or "
-                f"take the stored numbers: dataset.cube_key={place}/{CUBE}."
-            )
-        factor = np.float32(1 / scale)
-
-        def window(lines: slice, columns: slice) -> NDArray[Any]:
-            shape = [
-                len(range(*part.indices(size))) for part, size in zip((lines, columns), dataset.shape, strict=False)
-            ]
-            shape.append(dataset.shape[2])
-            n_bytes = math.prod(shape) * (dataset.dtype.itemsize + 5)  # stored numbers, result and mask
-            require_memory(path, shape, n_bytes, "set dataset.in_memory=false, or free memory")
-            stored = values(path, dataset, {0: lines, 1: columns})
-            result: NDArray[np.float32] = np.multiply(stored, factor, dtype=np.float32, casting="same_kind")
-            if ignored is not None:
-                result[stored == ignored] = np.nan
-            return result
-
-        notices: list[str] = []
-        centres = centres_of(file, path, f"{place}/{CENTRES}", dataset.shape[2])
-        return Rows(
-            path,
-            dataset.shape,
-            np.dtype(np.float32),
-            window,
-            file.close,
-            no_data=math.nan,
-            wavelengths=centres.values,
-            bad_bands=absorbed(own_group(file, path, str(place)), centres.values or ()),
-            georeference=georeference(file, path, f"{place}/{PLACE}", notices),
-            notices=(*centres.notices, *notices),
-            is_raster=True,
+    place = reflectance_in(file, path)
+    dataset = own_dataset(file, path, f"{place}/{CUBE}")
+    if dataset.ndim != 3 or dataset.dtype.kind not in "iuf":
+        raise SceneError(f"{path}: {CUBE} has the shape {dataset.shape} where rows, columns, bands are needed.")
+    scale, ignored = (number(attribute(dataset, name)) for name in ("Scale_Factor", "Data_Ignore_Value"))
+    if scale is None or not 1e-9 < scale < math.inf:
+        raise SceneError(
+            f"{path}: the attribute Scale_Factor of {CUBE} is missing or no positive number; download it again, or "
+            f"take the stored numbers: dataset.cube_key={place}/{CUBE}."
         )
-    except BaseException:
-        file.close()
-        raise
+    factor = np.float32(1 / scale)
+
+    def window(lines: slice, columns: slice) -> NDArray[Any]:
+        shape = [len(range(*part.indices(size))) for part, size in zip((lines, columns), dataset.shape, strict=False)]
+        shape.append(dataset.shape[2])
+        n_bytes = math.prod(shape) * (dataset.dtype.itemsize + 5)  # stored numbers, result and mask
+        require_memory(path, shape, n_bytes, "set dataset.in_memory=false, or free memory")
+        stored = values(path, dataset, {0: lines, 1: columns})
+        result: NDArray[np.float32] = np.multiply(stored, factor, dtype=np.float32, casting="same_kind")
+        if ignored is not None:
+            result[stored == ignored] = np.nan
+        return result
+
+    notices: list[str] = []
+    centres = centres_of(file, path, f"{place}/{CENTRES}", dataset.shape[2])
+    return Rows(
+        path,
+        dataset.shape,
+        np.dtype(np.float32),
+        window,
+        file.close,
+        no_data=math.nan,
+        wavelengths=centres.values,
+        bad_bands=absorbed(own_group(file, path, str(place)), centres.values or ()),
+        georeference=georeference(file, path, f"{place}/{PLACE}", notices),
+        notices=(*centres.notices, *notices),
+        is_raster=True,
+    )
 
 
 def centres_of(file: h5py.File, path: Path, key: str, n_bands: int) -> Centres:
@@ -155,4 +146,5 @@ def georeference(file: h5py.File, path: Path, place: str, notices: list[str]) ->
     return Georeference(crs, (across, 0.0, x - (column - 1) * across, 0.0, -down, y + (row - 1) * down))
 
 
+rows = hdf5.product(cube_of)
 FORMATS = (Format((".h5", ".hdf5"), hdf5.read_product(rows), rows, is_product, order=-1, title="NEON AOP reflectance"),)

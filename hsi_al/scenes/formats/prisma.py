@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import Format, Rows, require_memory
 from hsi_al.scenes.formats import hdf5
-from hsi_al.scenes.formats.hdf5 import CHUNK_CACHE, attribute, own_dataset, values
+from hsi_al.scenes.formats.hdf5 import attribute, own_dataset, values
 from hsi_al.scenes.formats.raster import wkt_of_epsg
 from hsi_al.scenes.georeference import Georeference
 
@@ -48,7 +48,7 @@ class Detector(NamedTuple):
 
 def level_of(path: Path) -> str:
     """Return the level of a PRISMA product such as "L2D", or "" for another file."""
-    if not hdf5.is_hdf5(path) or hdf5.has_matlab_header(path):
+    if not hdf5.may_be_product(path):
         return ""
     with h5py.File(path, "r") as file:
         try:
@@ -105,59 +105,52 @@ def numbers(file: h5py.File, path: Path, name: str) -> list[float]:
     return list(found)
 
 
-def rows(path: Path, key: str | None) -> Rows:
-    """Open the joined cube for reading in windows; with a key, an array of the file as in any HDF5 file.
+def cube_of(file: h5py.File, path: Path) -> Rows:
+    """Describe the joined cube for reading in windows.
 
     Raises:
         SceneError: It is a product of another level, or something is missing or makes no sense.
     """
-    if key is not None:
-        return hdf5.rows(path, key)
     if (level := level_of(path)) != LEVEL:
         raise SceneError(
             f"{path} is a PRISMA product of level {level}; download {LEVEL}, or name one of its arrays with "
             "dataset.cube_key."
         )
-    file = h5py.File(path, "r", **CHUNK_CACHE)
-    try:
-        detectors = [detector(file, path, name) for name in ("Vnir", "Swir")]
-        (height, _, width), other = (cube.dataset.shape for cube in detectors)
-        if (height, width) != (other[0], other[2]):
-            raise SceneError(f"{path}: VNIR_Cube and SWIR_Cube have other rows or columns; download it again.")
-        centres = [centre for cube in detectors for centre in cube.wavelengths]
-        order = np.argsort(centres, kind="stable")
-        place = np.argsort(order)  # of each band of the detectors, one after the other, in the result
+    detectors = [detector(file, path, name) for name in ("Vnir", "Swir")]
+    (height, _, width), other = (cube.dataset.shape for cube in detectors)
+    if (height, width) != (other[0], other[2]):
+        raise SceneError(f"{path}: VNIR_Cube and SWIR_Cube have other rows or columns; download it again.")
+    centres = [centre for cube in detectors for centre in cube.wavelengths]
+    order = np.argsort(centres, kind="stable")
+    place = np.argsort(order)  # of each band of the detectors, one after the other, in the result
 
-        def window(lines: slice, columns: slice) -> NDArray[Any]:
-            parts = [range(*lines.indices(height)), range(*columns.indices(width))]
-            shape = (len(parts[0]), len(parts[1]), len(centres))
-            require_memory(path, shape, 6 * math.prod(shape), "set dataset.in_memory=false, or free memory")
-            result, empty, first = np.empty(shape, np.float32), np.ones(shape[:2], bool), 0
-            for cube in detectors:
-                stored = values(path, cube.dataset, {0: lines, 2: columns})[:, cube.kept].transpose(0, 2, 1)
-                empty &= ~stored.any(axis=2)
-                bands = place[first : first + len(cube.kept)]
-                result[:, :, bands] = stored * np.float32((cube.high - cube.low) / STEPS) + np.float32(cube.low)
-                first += len(cube.kept)
-            result[empty] = np.nan
-            return result
+    def window(lines: slice, columns: slice) -> NDArray[Any]:
+        parts = [range(*lines.indices(height)), range(*columns.indices(width))]
+        shape = (len(parts[0]), len(parts[1]), len(centres))
+        require_memory(path, shape, 6 * math.prod(shape), "set dataset.in_memory=false, or free memory")
+        result, empty, first = np.empty(shape, np.float32), np.ones(shape[:2], bool), 0
+        for cube in detectors:
+            stored = values(path, cube.dataset, {0: lines, 2: columns})[:, cube.kept].transpose(0, 2, 1)
+            empty &= ~stored.any(axis=2)
+            bands = place[first : first + len(cube.kept)]
+            result[:, :, bands] = stored * np.float32((cube.high - cube.low) / STEPS) + np.float32(cube.low)
+            first += len(cube.kept)
+        result[empty] = np.nan
+        return result
 
-        where, said = georeference(file, path, height, width)
-        return Rows(
-            path,
-            (height, width, len(centres)),
-            np.dtype(np.float32),
-            window,
-            file.close,
-            no_data=math.nan,
-            notices=said,
-            wavelengths=tuple(centres[band] for band in order),
-            georeference=where,
-            is_raster=True,
-        )
-    except BaseException:
-        file.close()
-        raise
+    where, said = georeference(file, path, height, width)
+    return Rows(
+        path,
+        (height, width, len(centres)),
+        np.dtype(np.float32),
+        window,
+        file.close,
+        no_data=math.nan,
+        notices=said,
+        wavelengths=tuple(centres[band] for band in order),
+        georeference=where,
+        is_raster=True,
+    )
 
 
 def georeference(file: h5py.File, path: Path, height: int, width: int) -> tuple[Georeference | None, tuple[str, ...]]:
@@ -184,4 +177,5 @@ def is_product(path: Path) -> bool:
     return bool(level_of(path))
 
 
+rows = hdf5.product(cube_of)
 FORMATS = (Format((".he5", ".h5", ".hdf5"), hdf5.read_product(rows), rows, is_product, order=-1, title="PRISMA L2D"),)

@@ -15,7 +15,7 @@ import numpy as np
 from hsi_al.errors import SceneError
 from hsi_al.scenes.arrays import Format, Rows
 from hsi_al.scenes.formats import hdf5
-from hsi_al.scenes.formats.hdf5 import CHUNK_CACHE, attribute, no_data_in, number, own_dataset, own_node
+from hsi_al.scenes.formats.hdf5 import attribute, no_data_in, number, own_dataset, own_node
 from hsi_al.scenes.formats.raster import wkt_of_epsg
 from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.wavelengths import in_nm
@@ -41,55 +41,48 @@ def cube_in(file: h5py.File, path: Path) -> str | None:
 
 def is_product(path: Path) -> bool:
     """Return whether a file is a Tanager product."""
-    if not hdf5.is_hdf5(path) or hdf5.has_matlab_header(path):
+    if not hdf5.may_be_product(path):
         return False
     with h5py.File(path, "r") as file:
         return cube_in(file, path) is not None
 
 
-def rows(path: Path, key: str | None) -> Rows:
-    """Open the cube for reading in windows; with a key, an array of the file as in any HDF5 file.
+def cube_of(file: h5py.File, path: Path) -> Rows:
+    """Describe the cube for reading in windows.
 
     Raises:
         SceneError: It is a product in the geometry of the sensor, or something is missing or makes no sense.
     """
-    if key is not None:
-        return hdf5.rows(path, key)
-    file = h5py.File(path, "r", **CHUNK_CACHE)
-    try:
-        cube = str(cube_in(file, path))
-        if not cube.startswith(GRID):
-            raise SceneError(
-                f"{path} is a Tanager product in the geometry of the sensor; download the orthorectified one "
-                f"(ortho_sr), or take its array as it is: 'dataset.cube_key=\"{cube}\"' dataset.axes=BHW."
-            )
-        dataset = own_dataset(file, path, cube)
-        if dataset.ndim != 3 or dataset.dtype.kind not in "iuf":
-            raise SceneError(f"{path}: {cube} has the shape {dataset.shape} where bands, rows, columns are needed.")
-        n_bands, height, width = dataset.shape
-        wavelengths, good = (of_bands(path, dataset, name) for name in ("wavelengths", "good_wavelengths"))
-        notices = []
-        if wavelengths is None:
-            notices.append(f"Warning: {path} names no wavelengths, so bands can only be chosen by their numbers.")
-        centres = None if wavelengths is None else in_nm(str(path), wavelengths, "nm", n_bands)
-
-        where, said = georeference(file, path, height, width)
-        return Rows(
-            path,
-            (height, width, n_bands),
-            dataset.dtype,
-            hdf5.bands_first(path, dataset),
-            file.close,
-            no_data=no_data_in(dataset),
-            wavelengths=centres.values if centres else None,
-            bad_bands=tuple(band for band, value in enumerate(good or ()) if not value),
-            georeference=where,
-            notices=(*notices, *(centres.notices if centres else ()), *said),
-            is_raster=True,
+    cube = str(cube_in(file, path))
+    if not cube.startswith(GRID):
+        raise SceneError(
+            f"{path} is a Tanager product in the geometry of the sensor; download the orthorectified one "
+            f"(ortho_sr), or take its array as it is: 'dataset.cube_key=\"{cube}\"' dataset.axes=BHW."
         )
-    except BaseException:
-        file.close()
-        raise
+    dataset = own_dataset(file, path, cube)
+    if dataset.ndim != 3 or dataset.dtype.kind not in "iuf":
+        raise SceneError(f"{path}: {cube} has the shape {dataset.shape} where bands, rows, columns are needed.")
+    n_bands, height, width = dataset.shape
+    wavelengths, good = (of_bands(path, dataset, name) for name in ("wavelengths", "good_wavelengths"))
+    notices = []
+    if wavelengths is None:
+        notices.append(f"Warning: {path} names no wavelengths, so bands can only be chosen by their numbers.")
+    centres = None if wavelengths is None else in_nm(str(path), wavelengths, "nm", n_bands)
+
+    where, said = georeference(file, path, height, width)
+    return Rows(
+        path,
+        (height, width, n_bands),
+        dataset.dtype,
+        hdf5.bands_first(path, dataset),
+        file.close,
+        no_data=no_data_in(dataset),
+        wavelengths=centres.values if centres else None,
+        bad_bands=tuple(band for band, value in enumerate(good or ()) if not value),
+        georeference=where,
+        notices=(*notices, *(centres.notices if centres else ()), *said),
+        is_raster=True,
+    )
 
 
 def of_bands(path: Path, dataset: h5py.Dataset, name: str) -> list[float] | None:
@@ -136,4 +129,5 @@ def georeference(file: h5py.File, path: Path, height: int, width: int) -> tuple[
     return Georeference(crs, (across, 0.0, left, 0.0, -down, top)), ()
 
 
+rows = hdf5.product(cube_of)
 FORMATS = (Format((".h5", ".he5", ".hdf5"), hdf5.read_product(rows), rows, is_product, order=-1, title="Tanager"),)
