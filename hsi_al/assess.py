@@ -35,6 +35,7 @@ from hsi_al.report.run_files import class_counts
 from hsi_al.scenes.arrays import Rows
 from hsi_al.scenes.checks import whole_labels
 from hsi_al.scenes.checksums import checksum
+from hsi_al.scenes.georaster import CHECK, check_folder
 from hsi_al.scenes.georeference import Georeference, require_geo
 from hsi_al.scenes.readers import existing_file, opened_rows
 from hsi_al.scenes.stored import is_any_of
@@ -43,7 +44,7 @@ from hsi_al.terminal import printable
 
 LAYER = "check"
 FORMAT = "hsi_al check 1"
-POINTS, FROZEN = "check.gpkg", "check.json"
+POINTS = "check.gpkg"
 RESULTS = ("accuracy.json", "report.html")
 READ_BYTES = 2**26
 MOST_CLASSES = 1000
@@ -160,7 +161,7 @@ def draw(map_: ClassMap, n: int, seed: int, folder: Path) -> list[Path]:
         SessionError: There is a check already, or the sample is too small for the classes of the map.
         OSError: A file can't be written.
     """
-    if there := [name for name in (POINTS, FROZEN, *RESULTS) if (folder / name).exists()]:
+    if there := [name for name in (POINTS, CHECK, *RESULTS) if (folder / name).exists()]:
         raise SessionError(
             f"{folder / there[0]} exists, and a check never replaces files that may hold answers; name another "
             "--output, or move it away."
@@ -182,7 +183,7 @@ def draw(map_: ClassMap, n: int, seed: int, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     points = folder / POINTS
     try:
-        with replacing(folder / FROZEN) as temporary:  # which replaces last
+        with replacing(folder / CHECK) as temporary:  # which replaces last
             temporary.write_text(sealed(content), encoding="utf-8")
             files = write_query(points, pixels.tolist(), map_.classes, map_.shape[1], map_.where, LAYER, has_other=True)
             interrupts.check()  # while the same command still does it all
@@ -190,7 +191,7 @@ def draw(map_: ClassMap, n: int, seed: int, folder: Path) -> list[Path]:
         for path in (points, points.with_suffix(".qml")):
             path.unlink(missing_ok=True)
         raise
-    return [*files, folder / FROZEN]
+    return [*files, folder / CHECK]
 
 
 def frozen(path: Path, map_: ClassMap) -> dict[str, Any]:
@@ -208,7 +209,8 @@ def frozen(path: Path, map_: ClassMap) -> dict[str, Any]:
         raise SessionError(f"{path} is damaged or of another version; restore it from a copy, or draw a new check.")
     if kept is None:
         raise SessionError(
-            f"{path} is missing: it was written with {POINTS} and says what was drawn; put both into one folder."
+            f"{path} is missing: it is written with {POINTS}, the answers to a check, and says what was drawn; put "
+            "both into one folder, or, without --answers, draw a check."
         )
     if kept["shape"] != list(map_.shape) or kept["map_sha256"] != checksum(map_.values):
         raise SessionError(
@@ -231,13 +233,13 @@ def assessed(map_: ClassMap, answers: Path) -> dict[str, Any]:
         SceneError: A library is missing, or the file can't be read.
     """
     existing_file(answers)
-    kept = frozen(answers.with_name(FROZEN), map_)
+    kept = frozen(answers.with_name(CHECK), map_)
     classes = {int(value): (name, colour) for value, (name, colour) in kept["classes"].items()}
     found = returned(answers, classes, map_.shape, map_.where, LAYER, has_other=True)
     sample = dict(zip(kept["pixels"], kept["values"], strict=True))
     if found.asked != sample.keys():
         raise SessionError(
-            f"{answers} asks other pixels than {answers.with_name(FROZEN)} says; put the two files of one check into "
+            f"{answers} asks other pixels than {answers.with_name(CHECK)} says; put the two files of one check into "
             "one folder."
         )
     answered = {pixel: value for pixel, value in found.answers.items() if pixel in sample}
@@ -303,7 +305,7 @@ def write_results(map_: ClassMap, accuracy: dict[str, Any], folder: Path) -> lis
     written = [folder / name for name in RESULTS]
     if [path.exists() for path in written] == [False, True]:
         raise SessionError(
-            f"{written[1]} is not of this check; move the answers and {FROZEN} into a folder of their own."
+            f"{written[1]} is not of this check; move the answers and {CHECK} into a folder of their own."
         )
     for path, content in zip(written, (json.dumps(accuracy, indent=2) + "\n", text), strict=True):
         replace_text(path, content)
@@ -358,7 +360,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         require_sample(given.n)
         map_ = read_map(given.map, given.key, given.no_data)
         if given.answers is None:
-            folder = given.output or given.map.with_name(f"{given.map.stem}-check")
+            folder = given.output or check_folder(given.map)
             files = draw(map_, given.n, given.seed, folder)
             how = [] if given.key is None else [f"--key={given.key}"]
             how += [f"--no-data={value:.17g}" for value in given.no_data]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,19 @@ class Outputs:
         names = [f.name for f in fields(cls) if getattr(parts[0], f.name) is not None]
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
+    def frozen(self) -> "Outputs":
+        """Return the outputs as arrays that can't be written to."""
+        chosen = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Outputs(**{name: read_only(value) for name, value in chosen.items() if value is not None})
+
     def at(self, positions: NDArray[np.int64]) -> "Outputs":
         """Return the outputs of the pixels at `positions` (M,)."""
         chosen = {f.name: getattr(self, f.name) for f in fields(self)}
         return Outputs(**{name: value[positions] for name, value in chosen.items() if value is not None})
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view of an array that can't be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -514,3 +514,17 @@ def test_what_is_no_class_map_is_refused(folder: Path, capsys: pytest.CaptureFix
     for here in (".", "nowhere.gpkg/.."):
         assert main(["map.tif", "--answers", here]) == 2
     assert not any(folder.glob("*-check"))
+
+
+def test_a_map_with_a_check_is_kept_when_another_takes_its_place(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, shown = drawn_check("--n", "40")
+    answer(path, {pixel: float(value) for pixel, value in shown.items()})
+    for other in (CLASS_MAP[::-1], np.roll(CLASS_MAP, 1, axis=0)):
+        write_class_map(folder / "map.tif", other, WHERE, NAMES, COLOURS)
+    assert capsys.readouterr().err.count("the check in") == 1
+    assert main(["map.tif", "--answers", str(path)]) == 2
+    assert main(["map-check/map.tif", "--answers", str(path)]) == 0
+    assert "Overall accuracy: 100" in capsys.readouterr().out
+    assert {"map.tif", "map.qml", "map.tif.aux.xml"} < {one.name for one in folder.glob("map-check/*")}

@@ -46,7 +46,7 @@ def labels_of_run(given: str, first: int | None, scene: Scene, candidates: Ids) 
 
     Raises:
         ConfigurationError: There is no such run, it has another scene or other classes, it had that many labels after
-            no query, or its pixels are no candidates here.
+            no query, its pixels are no candidates here, or its labels are not those of the ground truth.
         RunDirectoryError: Its files are damaged.
     """
     path = expanded(given)
@@ -73,6 +73,11 @@ def labels_of_run(given: str, first: int | None, scene: Scene, candidates: Ids) 
         raise ConfigurationError(
             f"{outside:,} of the {len(pixel_ids):,} labels of {given} are no candidates of this run, which may test on "
             "them; take the split of that run, with its split.seed, split.fold, split.guard and protocol.max_pixels."
+        )
+    if other := int((scene.ground_truth.ravel()[pixel_ids] != pool.label[chosen]).sum()):
+        raise ConfigurationError(
+            f"{other:,} of the {len(pixel_ids):,} labels of {given} are not those of the ground truth, as an oracle of "
+            "its own gave them, and this run would take the ground truth's; take another run."
         )
     source = {
         "path": given,

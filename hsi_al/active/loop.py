@@ -19,7 +19,7 @@ from hsi_al.active.querying import chosen, kept_of
 from hsi_al.active.records import Records
 from hsi_al.active.stopping import Stopping, agreement_of
 from hsi_al.garbage import garbage
-from hsi_al.methods.base import Learner, in_parts
+from hsi_al.methods.base import Learner, in_parts, require_sound
 from hsi_al.outputs import Outputs
 from hsi_al.pool.label_pool import LabelPool
 from hsi_al.pool.oracles import Oracle
@@ -158,6 +158,7 @@ class ActiveLearningLoop:
         """Predict pixels in parts; keep only classes and scores if the acquisition ranks scores, or only classes."""
         kept, scored = [], []
         for outputs in in_parts(learner, pixel_ids):
+            require_sound(outputs, self.n_classes, learner.describe())
             if only_classes:
                 kept.append(Outputs(outputs.predicted_class))
                 continue

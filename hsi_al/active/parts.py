@@ -18,7 +18,7 @@ from hsi_al.active.records import Records
 from hsi_al.active.run_directory import RunDirectory
 from hsi_al.active.stopping import Stopping
 from hsi_al.config.schema import Config, DatasetConfig
-from hsi_al.errors import ConfigurationError, PoolError, PoolExhaustedError, SceneError
+from hsi_al.errors import ConfigurationError, PoolError, PoolExhaustedError, SceneError, SessionError
 from hsi_al.methods.base import HasFeatures, Learner
 from hsi_al.methods.registry import asker_config, build_learner, method_of
 from hsi_al.methods.room import Method, Task
@@ -41,6 +41,7 @@ from hsi_al.scenes.catalogue import CATALOGUE, data_folder, expanded, load_catal
 from hsi_al.scenes.checks import require_classes
 from hsi_al.scenes.checksums import data_checksums
 from hsi_al.scenes.custom import Reading, load_custom_scene, scaled
+from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.readers import opened_rows, readable_in_windows
 from hsi_al.scenes.scene import Scene, is_scene_file
 from hsi_al.training.ranks import ALONE, Ranks
@@ -308,6 +309,16 @@ def with_session(scene: Scene, folder: Path) -> Scene:
         raise SceneError(
             f"dataset.labels={folder} labels a scene of {given.shape[0]} x {given.shape[1]} pixels, but {scene.name} "
             f"has {scene.height} x {scene.width}; name a session of this scene."
+        )
+    try:
+        there = Georeference.from_json(given.georeference)
+    except (LookupError, TypeError, ValueError):
+        raise SessionError(f"{folder / 'session.json'} is damaged; restore it from a copy.") from None
+    if there is not None and scene.georeference is not None and not scene.georeference.same_grid(there, given.shape):
+        raise SceneError(
+            f"dataset.labels={folder} labels another place than that of {scene.name}: {there}; here "
+            f"{scene.georeference}. Name a session of this scene, or give its points: python -m hsi_al.label export "
+            f"{folder} writes labels.gpkg, which dataset.ground_truth_file takes."
         )
     truth = np.zeros((scene.height, scene.width), np.min_scalar_type(max(given.class_names, default=0)))
     truth.ravel()[given.pixel_ids] = given.values

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from hsi_al.config.kept import to_dict
 from hsi_al.config.plain import flatten, literal
-from hsi_al.config.schema import NEW_GROUND, QUESTIONS, Config
+from hsi_al.config.schema import NEW_GROUND, OWN, QUESTIONS, Config
 from hsi_al.errors import ConfigurationError
 from hsi_al.options import options_of
 from hsi_al.terminal import printable
@@ -95,6 +95,10 @@ def check_combinations(config: Config) -> None:
             raise ConfigurationError(
                 f"map.filter={config.map.filter} needs the map of the whole scene; set protocol.full_map=true."
             )
+    if config.oracle.name == OWN:
+        raise ConfigurationError(
+            "oracle.name=own stands for a function that was given to hsi_al.Experiment; take oracle=ground_truth."
+        )
     if protocol.labels_at is not None and protocol.labels_from is None:
         raise ConfigurationError(
             f"protocol.labels_at={protocol.labels_at} counts the labels of another run, but there is none; set "

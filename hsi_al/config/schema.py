@@ -328,11 +328,14 @@ class MapConfig:
     side: int = option(5, "odd side of the square that votes, pixels", low=3, most=1001)
 
 
+OWN = "own"  # oracle of a caller
+
+
 @dataclass
 class OracleConfig:
     """The oracle, which gives the labels of queried pixels."""
 
-    name: str = option(MISSING, "name of the oracle", choices=("ground_truth",))
+    name: str = option(MISSING, "name of the oracle; own: a function in Python", choices=("ground_truth", OWN))
 
 
 @dataclass

@@ -4,16 +4,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hsi_al.acquisition.base import Acquisition, PoolView, Scores
+from hsi_al.acquisition.base import Acquisition, NoAcquisition, PoolView, Scores
 from hsi_al.acquisition.factory import build_acquisition, own_batch
 from hsi_al.acquisition.ranking import Score, name_of
-from hsi_al.acquisition.registry import Batch
+from hsi_al.acquisition.registry import SCORES, Batch, acquisitions
+from hsi_al.acquisition.selection import Selection
 from hsi_al.config.schema import Config
 from hsi_al.errors import ConfigurationError
 from hsi_al.interface.settings import configured, in_group, option_keys
 from hsi_al.methods.own import Features, Probabilistic, own_method
 from hsi_al.methods.registry import all_methods
 from hsi_al.methods.room import Method
+
+LAMBDA = "lambda"
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,8 @@ def make_acquisition(
             `neighbours`, `radius`.
 
     Raises:
-        ConfigurationError: There is no such function or option, or a function's arguments are not as above.
+        ConfigurationError: There is no such function or option, a function's arguments are not as above, or one of
+            your own has the name of another.
     """
     around = {"subset": subset, "min_distance": min_distance, "class_balance": class_balance}
     given = in_group("acquisition", {**{key: value for key, value in around.items() if value is not None}, **options})
@@ -134,15 +138,26 @@ def make_acquisition(
     elif isinstance(acquisition, Acquisition):
         if given:
             raise ConfigurationError(f"{acquisition.name} selects by itself; leave out {', '.join(sorted(given))}.")
+        require_free(acquisition.name, isinstance(acquisition, Selection | NoAcquisition))
         choice = AcquisitionChoice(acquisition.name, {"acquisition.name": acquisition.name}, whole=acquisition)
     elif callable(acquisition):
-        name = name_of(acquisition).strip("<>")  # <lambda>
+        name = name_of(acquisition).replace("<lambda>", LAMBDA)
+        require_free(name, SCORES.get(name) is acquisition)
         batch = own_batch(acquisition) if needs is None else own_batch(acquisition, needs)
         choice = AcquisitionChoice(name, {"acquisition.name": name, **given}, own=batch)
     else:
         raise ConfigurationError(f"{acquisition!r} is no acquisition function; give a name or a function.")
     choice.built(configured(choice.keys))
     return choice
+
+
+def require_free(name: str, is_ours: bool) -> None:
+    """Raise ConfigurationError if a function of the caller's own has the name of one of this package."""
+    if name in acquisitions() and not is_ours:
+        raise ConfigurationError(
+            f"There is an acquisition function {name} already, with which a saved run of yours would be confused; give "
+            "yours another name."
+        )
 
 
 def as_learner(learner: str | LearnerChoice | Probabilistic | type[Probabilistic]) -> LearnerChoice:

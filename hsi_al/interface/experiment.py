@@ -18,9 +18,10 @@ from hsi_al.acquisition.ranking import Score
 from hsi_al.active.parts import Own, assembled, check_budget, divided, initial_size, require_labels
 from hsi_al.active.records import Records
 from hsi_al.active.scene_maps import class_indices, label_map
+from hsi_al.config.schema import OWN
 from hsi_al.errors import ConfigurationError, LearnerError, PoolError
 from hsi_al.garbage import garbage
-from hsi_al.interface.choices import AcquisitionChoice, LearnerChoice, as_acquisition, as_learner
+from hsi_al.interface.choices import LAMBDA, AcquisitionChoice, LearnerChoice, as_acquisition, as_learner
 from hsi_al.interface.curve import Curve
 from hsi_al.interface.scenes import load_scene
 from hsi_al.interface.settings import configured, in_group, option_keys
@@ -107,8 +108,13 @@ class Experiment:
             split = divided(config, scene, method)
         else:
             config.split = split.settings or config.split
+            if split.kind == "given":
+                tests = np.isin(np.arange(scene.height * scene.width), split.test)
+                scene = replace(scene, test_pixels=tests.reshape(scene.height, scene.width))
         if config.protocol.labels_from is None:
             check_budget(config, scene, split, _initial_labels(config, scene, split))
+        if oracle is not None:
+            config.oracle.name = OWN
         own = Own(method, asks.built(config), None if oracle is None else _ValueOracle(oracle, scene.label_values))
         self.config, self.scene, self.split = config, scene, split
         self._parts = assembled(config, scene, split, Records(scene.label_values), own=own)
@@ -249,7 +255,7 @@ class Experiment:
             The folder.
 
         Raises:
-            ConfigurationError: No round was played yet.
+            ConfigurationError: No round was played yet, or the acquisition function has no name.
             LearnerError: The learner is one of the caller's own, which no file can name.
             RunDirectoryError: The folder isn't empty.
             OSError: A file can't be written.
@@ -261,6 +267,11 @@ class Experiment:
             raise LearnerError(
                 f"{self.config.learner.name} is a learner of your own, which the files of a run can't hold; keep "
                 "curve, labelled and class_map yourself."
+            )
+        if self.config.acquisition.name == LAMBDA:
+            raise ConfigurationError(
+                "The acquisition function is a lambda, by whose name nobody can tell this run from others; define it "
+                "with def, under a name of its own."
             )
         path, played = Path(folder), self._next_round
         stopped = self.stopped or (None if self._finished else f"saved after round {played - 1} of {self._loop.rounds}")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hsi_al.active.parts import build_scene, divided, reading_of, require_labels
+from hsi_al.active.parts import build_scene, divided, guard_of, reading_of, require_labels
 from hsi_al.errors import ConfigurationError, SceneError
 from hsi_al.interface.choices import LearnerChoice, as_learner
 from hsi_al.interface.settings import configured, in_group, option_keys
@@ -174,4 +174,7 @@ def make_split(
         scene = replace(scene, test_pixels=mask)
     keys = chosen | option_keys("split", kind) | in_group("split", options)
     config = configured(keys | {"dataset.name": scene.name}, method)
-    return replace(divided(config, scene, method), settings=config.split)
+    split = divided(config, scene, method)
+    if kind in ("blocks", "checkerboard"):  # the guard of this learner, whichever is tested with the split
+        config.split.guard = guard_of(config, method)
+    return replace(split, settings=config.split)

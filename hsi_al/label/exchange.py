@@ -6,8 +6,9 @@ the classes, and 0 for "can't tell". Points that a person adds have no `pixel_id
 In a file with the text field `other` a person can name a class that isn't in the list.
 """
 
+import json
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.sax.saxutils import quoteattr
@@ -27,6 +28,7 @@ from hsi_al.scenes.vectors import layers_in
 
 LAYER = "query"
 UNSURE, UNSURE_NAME = 0, "can't tell"  # a class in a file
+SESSION, NAMES = "HSI_AL_SESSION", "HSI_AL_CLASSES"  # metadata of the layer
 FIELDS = ("pixel_id", "class", "points")
 OTHER = "other"  # field with the name of a class that isn't in the list
 
@@ -54,6 +56,7 @@ def write_labels(
         ids,
         width,
         where,
+        None,
         **{"class": np.array(values, np.int32)},
         name=np.array([classes[value].name if value else None for value in values], object),
         asked=np.array([answer.asked for answer in answers], np.int32),
@@ -71,6 +74,7 @@ def write_query(
     where: Georeference | None,
     layer: str = LAYER,
     has_other: bool = False,
+    session: str | None = None,
 ) -> list[Path]:
     """Write the pixels that are asked as points to be answered in QGIS, with a style.
 
@@ -82,6 +86,7 @@ def write_query(
         where: Where the scene lies; None = unknown.
         layer: Name of the layer.
         has_other: Whether to add the empty text field `other`.
+        session: Which session asks; None = none. Another one takes classes by their names.
 
     Returns:
         The files written.
@@ -96,6 +101,7 @@ def write_query(
         ids,
         width,
         where,
+        None if session is None else {SESSION: session, NAMES: json.dumps({one.value: one.name for one in classes})},
         pixel_id=ids,
         **{"class": np.full(len(ids), np.nan)},
         **({OTHER: np.full(len(ids), None, object)} if has_other else {}),
@@ -134,22 +140,55 @@ class Returned(NamedTuple):
 
 
 def read_query(
-    path: Path, classes: Collection[int], shape: tuple[int, int], where: Georeference | None
+    path: Path,
+    classes: Mapping[int, LabelClass],
+    shape: tuple[int, int],
+    where: Georeference | None,
+    session: str | None = None,
 ) -> list[tuple[int, int | None]]:
     """Read an edited `query.gpkg`: pixel id and label value of every answered point, None = can't tell.
 
     Args:
         path: The file.
-        classes: Label values of the session.
+        classes: The classes of the session, by label value.
         shape: Rows and columns of the scene.
         where: Where the scene lies; None = unknown.
+        session: The session. Classes of a file of another one are known by their names, since theirs may have other
+            label values.
 
     Raises:
-        SessionError: As for `returned`.
+        SessionError: As for `returned`, or the session lacks a class of another one.
         SceneError: As for `returned`.
     """
-    found = returned(path, classes, shape, where)
-    return [(pixel, value) for pixel, value in found.answers.items() if not isinstance(value, str)]
+    names = names_of_other(path, session)
+    found = returned(path, classes if names is None else names, shape, where)
+    values = {pixel: value for pixel, value in found.answers.items() if not isinstance(value, str)}
+    if names is None:
+        return list(values.items())
+    known = {folded(one.name): value for value, one in classes.items()}
+    if lacking := sorted({names[value] for value in values.values() if value and folded(names[value]) not in known}):
+        raise SessionError(
+            f"{path} was written by another session, whose classes {', '.join(map(repr, lacking))} this one lacks; add "
+            "them to it by --classes."
+        )
+    return [(pixel, known[folded(names[value])] if value else None) for pixel, value in values.items()]
+
+
+def names_of_other(path: Path, session: str | None) -> dict[int, str] | None:
+    """Return label value -> name of the classes in a file of questions of another session; None for one's own.
+
+    Files of versions that didn't say whose they are count as one's own.
+    """
+    import pyogrio
+    from pyogrio.errors import DataLayerError, DataSourceError
+
+    try:
+        about = pyogrio.read_info(path, layer=LAYER)["layer_metadata"] or {}
+        if session is None or about.get(SESSION, session) == session:
+            return None
+        return {int(value): str(name) for value, name in json.loads(about[NAMES]).items()}
+    except (DataSourceError, DataLayerError, LookupError, ValueError, AttributeError):
+        return None
 
 
 def returned(
@@ -210,6 +249,13 @@ def returned(
             "class of a point empty instead, and take the file as it was written."
         )
     shapes = shapely.from_wkb(geometries)
+    answered = [number for number in np.flatnonzero(asked) if texts[number] or not np.isnan(given[number])]
+    moved = sum(pixel_at(shapes[number], shape, where) != int(ids[number]) for number in answered)
+    if moved > 1 and 2 * moved > len(answered):
+        raise SessionError(
+            f"{path}: {moved} of {len(answered)} answered points don't lie in the pixels of this scene that they were "
+            "written for: it is a file of another scene; take the one of this scene."
+        )
     found: dict[int, int | str | None] = {}
     for number, fid in enumerate(np.asarray(fids).tolist()):
         if np.isnan(given[number]) and not texts[number]:

@@ -67,7 +67,7 @@ def written_files(session: Session, folder: Path) -> list[Path]:
     shape = scene.height, scene.width
     if (folder / "meta.json").exists():
         raise Refused(f"{folder} is a run directory, whose map this would replace; choose another folder.", 409)
-    require_taken(folder / "query.gpkg", given, classes, shape, where)
+    require_taken(folder / "query.gpkg", given, classes, shape, where, session.identity)
     folder.mkdir(parents=True, exist_ok=True)
     names = {value: found.name for value, found in classes.items()}
     colours = {value: rgb_of(found.colour) for value, found in classes.items()}
@@ -77,7 +77,9 @@ def written_files(session: Session, folder: Path) -> list[Path]:
         uncertainty = np.where(map_.classes > 0, map_.uncertainty, np.float32(np.nan)).reshape(shape)
         written.append(write_uncertainty(folder / "uncertainty.tif", uncertainty, where))
     written += write_labels(folder / "labels.gpkg", given, classes, scene.width, where)
-    written += write_query(folder / "query.gpkg", asked, list(classes.values()), scene.width, where)
+    written += write_query(
+        folder / "query.gpkg", asked, list(classes.values()), scene.width, where, session=session.identity
+    )
     replace_text(folder / "report.html", report_html(session, map_, classes))
     return [*written, folder / "report.html"]
 
@@ -88,13 +90,14 @@ def require_taken(
     classes: Mapping[int, LabelClass],
     shape: tuple[int, int],
     where: Georeference | None,
+    session: str,
 ) -> None:
     """Raise Refused if a file of questions holds answers that the session lacks, which an export would delete."""
     if not path.exists():
         return
     way_out = f"take them in by python -m hsi_al.label ... --labels {path}, or move the file away, and export again."
     try:
-        found = read_query(path, classes, shape, where)
+        found = read_query(path, classes, shape, where, session)
     except HsiAlError as error:
         told = f"{path} may hold answers, but can't be read: {sentence(error)} Or move it away."
         raise Refused(told, 409) from error

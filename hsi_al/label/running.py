@@ -126,7 +126,8 @@ def opened(
             if foreign:
                 raise SessionError(f"{folder} holds other files ({foreign[0]}); choose another --session.")
             replace_text(folder / "config.yaml", to_yaml(config))
-            replace_text(folder / "session.json", json.dumps(about, indent=2))
+            place = None if scene.georeference is None else scene.georeference.to_json()
+            replace_text(folder / "session.json", json.dumps(about | {"georeference": place}, indent=2))
         with left_as_found(folder, new):
             session = Session(folder, scene, config, who=who)
             if session.journal.dropped:
@@ -396,7 +397,7 @@ def labels_in(
             complain(f"Warning: {n:,} pixels that {path} labels have no data in the scene and are left out.")
 
     if is_query(path):
-        answers = read_query(path, session.answers.classes, shape, scene.georeference)
+        answers = read_query(path, session.answers.classes, shape, scene.georeference, session.identity)
         there = [(pixel, value) for pixel, value in answers if not no_data.flat[pixel]]
         lost(len(answers) - len(there))
         return there
@@ -404,7 +405,8 @@ def labels_in(
         several = len(layers_in(path)) > 1
         truth = vector_truth(path, label_key if several else None, label_field, scene.georeference, shape)
     else:
-        truth = read_labels(scene.name, path, label_key, (*shape, scene.n_bands), session.config.dataset.unlabelled)
+        unlabelled, grid = session.config.dataset.unlabelled, (*shape, scene.n_bands)
+        truth = read_labels(scene.name, path, label_key, grid, unlabelled, where=scene.georeference)
     for notice in truth.notices:
         complain(with_options(notice))
     labels, names = truth.labels, truth.names

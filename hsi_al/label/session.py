@@ -6,7 +6,9 @@ is asked, `answer` takes the answer, `learn` fits the model to the answers, maps
 """
 
 import getpass
+import hashlib
 import heapq
+import json
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -301,6 +303,12 @@ class Session:
         if len(known) > MOST_SPECTRA:
             self._spectra = {}
         return np.array([known[pixel] for pixel in pixels], np.float64).reshape(shape)
+
+    @property
+    def identity(self) -> str:
+        """Which session it is, by its first event; empty before that."""
+        first = json.dumps(self.journal.events[:1], sort_keys=True)
+        return hashlib.sha256(first.encode()).hexdigest()[:16] if self.journal.events else ""
 
     # The assessment.
 

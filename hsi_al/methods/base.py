@@ -14,6 +14,7 @@ from hsi_al.errors import LearnerError
 from hsi_al.outputs import Outputs, Progress
 
 Ids = NDArray[np.int64]
+ROUNDING = 1e-2  # of probabilities in half precision
 PART = 2**20  # pixels per call of `predict`, which bounds the memory that their outputs take
 
 
@@ -153,6 +154,39 @@ def require_finite(values: NDArray[np.floating], what: str) -> None:
         raise LearnerError(
             f"{what} hold NaN or infinite values, from which no class can be told: the cube's values are too large or "
             "too small for this method; rescale the cube, or take another learner."
+        )
+
+
+def require_sound(outputs: Outputs, n_classes: int, name: str) -> None:
+    """Refuse outputs from which no accuracy or query follows, such as a class that isn't there.
+
+    Args:
+        outputs: Predictions for N pixels.
+        n_classes: Number of classes, C.
+        name: Name of the learner.
+
+    Raises:
+        LearnerError: A class is no whole number from 0 to C - 1, or probabilities don't have the shape (N, C) and a
+            sum of 1 for each pixel.
+    """
+    classes, probabilities = outputs.predicted_class, outputs.probabilities_NC
+    if classes.dtype.kind not in "iu" or (classes.size and not 0 <= classes.min() <= classes.max() < n_classes):
+        raise LearnerError(
+            f"{name} predicted classes from {classes.min()} to {classes.max()} ({classes.dtype}); class indices are "
+            f"whole numbers from 0 to {n_classes - 1}."
+        )
+    if probabilities is None:
+        return
+    if probabilities.shape != (len(classes), n_classes):
+        raise LearnerError(
+            f"{name} gave probabilities of shape {probabilities.shape} for {len(classes)} pixels and {n_classes} "
+            "classes."
+        )
+    wrong = np.abs(probabilities.sum(axis=1) - 1) > ROUNDING
+    if wrong.any():
+        raise LearnerError(
+            f"{name} gave probabilities that sum to {probabilities[wrong][0].sum():.3g} for {wrong.sum():,} of "
+            f"{len(classes):,} pixels; over the classes they sum to 1."
         )
 
 

@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from hsi_al.config.schema import LearnerConfig, SpectraConfig
 from hsi_al.errors import LearnerError
-from hsi_al.methods.base import require_finite
+from hsi_al.methods.base import ROUNDING, require_finite
 from hsi_al.methods.features import Extractor, FeatureLearner
 from hsi_al.methods.posterior import PosteriorClassifier
 from hsi_al.methods.room import Method, Task, largest_window
@@ -20,7 +20,6 @@ from hsi_al.randomness import generator
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
-ROUNDING = 1e-2  # of probabilities in half precision
 # Features of all pixels, (H * W, D) or (H, W, D); or a function that computes them from the cube (H, W, bands).
 Features = ArrayLike | Callable[[NDArray[Any]], ArrayLike]
 
@@ -41,7 +40,8 @@ class Probabilistic(Protocol):
 class OwnClassifier(PosteriorClassifier):
     """A classifier by scikit-learn's contract, fitted anew in every round.
 
-    Wherever it has a parameter `random_state` that is None, it gets a seed of the round.
+    Wherever it has a parameter `random_state` that is None, it gets a seed of the round. It gets copies of the
+    features, which it may change.
 
     Args:
         model: The classifier, which stays as it is, or its class.
@@ -67,7 +67,7 @@ class OwnClassifier(PosteriorClassifier):
             LearnerError: Its classes are not those of the labels.
         """
         model = fresh(self.template, rng)
-        model.fit(features, labels)
+        model.fit(features.copy(), labels.copy())
         classes = np.asarray(getattr(model, "classes_", self.classes))
         if sorted(classes.tolist()) != self.classes.tolist():
             raise LearnerError(
@@ -83,7 +83,7 @@ class OwnClassifier(PosteriorClassifier):
         Raises:
             LearnerError: They have another shape, are NaN or infinite, or don't lie from 0 to 1 with a sum of 1.
         """
-        found = np.asarray(self.model.predict_proba(features), np.float64)
+        found = np.asarray(self.model.predict_proba(features.copy()), np.float64)
         if found.shape != (len(features), len(self.classes)):
             raise LearnerError(
                 f"{self.describe()}.predict_proba returned an array of shape {found.shape} for {len(features)} pixels "
@@ -98,7 +98,7 @@ class OwnClassifier(PosteriorClassifier):
                 f"sums over the classes reach from {sums.min():.3g} to {sums.max():.3g}; probabilities lie from 0 to 1 "
                 "and sum to 1."
             )
-        ordered: NDArray[np.floating] = found[:, self.order]
+        ordered: NDArray[np.floating] = found[:, self.order].clip(0.0, 1.0)
         return ordered
 
 
@@ -117,6 +117,8 @@ def fresh(model: Any, rng: np.random.Generator) -> Any:  # noqa: ANN401
             if name.split("__")[-1] == "random_state" and value is None
         )
         made.set_params(**{name: int(rng.integers(2**31)) for name in unset})
+    elif getattr(made, "random_state", 0) is None:
+        made.random_state = int(rng.integers(2**31))
     return made
 
 

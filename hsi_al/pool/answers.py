@@ -284,6 +284,7 @@ class SessionLabels:
         class_names: Label value -> name, of all classes of the session.
         shape: Rows and columns of the scene.
         cube: Checksum of the scene's values, see `hsi_al.scenes.checksums`; None = unknown.
+        georeference: Where the scene lies, as `Georeference.to_json` gives it; None = unknown.
     """
 
     pixel_ids: Ids
@@ -291,6 +292,7 @@ class SessionLabels:
     class_names: dict[int, str]
     shape: tuple[int, int]
     cube: str | None = None
+    georeference: Any = None
 
 
 def session_labels(folder: Path) -> SessionLabels:
@@ -309,7 +311,7 @@ def session_labels(folder: Path) -> SessionLabels:
         about = json.loads((folder / "session.json").read_text(encoding="utf-8"))
         height, width, _ = about["shape"]
         names = {value: found.name for value, found in answers.classes.items()}
-        return SessionLabels(ids, values, names, (height, width), about.get("cube"))
+        return SessionLabels(ids, values, names, (height, width), about.get("cube"), about.get("georeference"))
     except (ValueError, LookupError, TypeError):
         raise SessionError(f"{folder / 'session.json'} is damaged; restore it from a copy.") from None
 

@@ -114,7 +114,7 @@ def check_data(run_dir: Path, name: str, data: dict[str, str]) -> None:
     Args:
         run_dir: The run directory.
         name: Name of the scene.
-        data: Checksums of its `cube` and `ground_truth`, see `hsi_al.scenes.checksums`.
+        data: Checksums of its data, see `hsi_al.scenes.checksums`.
     """
     manifest = read_manifest(run_dir)
     kept = manifest.data if manifest else {}

@@ -22,6 +22,8 @@ IGNORED = (
     "split.fold",
     "data_dir",
     "debug",
+    "dataset.in_memory",
+    "dataset.memory_gb",
     "experiment.",
     "logger.",
     "trainer.accelerator",
@@ -44,7 +46,7 @@ NAMING = {
 # Keys that change which pixels are counted: runs that differ in them are never tested against each other.
 ARENA = ("dataset.", "split.", "protocol.name", "protocol.max_pixels")
 # Those of them that other methods' runs of the same scene, split and protocol are searched for, too.
-TESTED = ("split.", "protocol.max_pixels")
+TESTED = ("dataset.", "split.", "protocol.max_pixels")
 # How titles are put together, for runs without a configuration.
 TITLE = re.compile(r"(.*), ([^,]*), ([^,]*), protocol (.*), split ([^,]*?)(?:, fold (\d+))?, seed (\d+)", re.DOTALL)
 
@@ -153,8 +155,10 @@ def series_of(paths: Sequence[Path]) -> list[Series]:
         RunDirectoryError: A file is missing or malformed, or two runs have the same settings, fold and seed.
     """
     named: dict[Settings, list[tuple[Run, dict[str, str]]]] = {}
+    data: dict[Path, dict[str, str]] = {}
     for path in paths:
-        meta, kept = read_meta(path), kept_settings(path)
+        meta, kept, manifest = read_meta(path), kept_settings(path), read_manifest(path)
+        data[path] = manifest.data if manifest else {}
         known = ({} if {*NAMING, "seed"} <= kept.keys() else titled(meta.title)) | kept
         kept = with_test_pixels(kept, known["split.kind"], meta)
         if meta.labels_by:  # of seeds, whose labels come from as many runs
@@ -163,10 +167,10 @@ def series_of(paths: Sequence[Path]) -> list[Series]:
         naming = tuple(Setting(key, known[key]) for key in NAMING if known[key])
         trial = Trial(*(int(known[key]) if known.get(key, "").isdigit() else 0 for key in ("split.fold", "seed")))
         named.setdefault(naming, []).append((Run(path, trial, meta, read_curve(path)), kept))
-    tested = tested_settings(named)
+    tested = tested_settings(named, data)
     groups: dict[Settings, list[Run]] = {}
     for naming, found in named.items():
-        settings = by_data([kept for _, kept in found], [run.path for run, _ in found])
+        settings = by_data([kept for _, kept in found], [data[run.path] for run, _ in found])
         for (run, _), hidden in zip(found, hidden_settings(settings), strict=True):
             own = {setting.key: setting for setting in (*hidden, *tested[run.path])}
             groups.setdefault((*naming, *sorted(own.values())), []).append(run)
@@ -258,21 +262,27 @@ def with_test_pixels(kept: dict[str, str], kind: str, meta: Meta) -> dict[str, s
     return settings if "split.fold" in kept else settings | {"split.layouts": "earlier"}
 
 
-def tested_settings(named: Mapping[Settings, Sequence[tuple[Run, dict[str, str]]]]) -> dict[Path, Settings]:
+def tested_settings(
+    named: Mapping[Settings, Sequence[tuple[Run, dict[str, str]]]], data: Mapping[Path, dict[str, str]]
+) -> dict[Path, Settings]:
     """Return, by run, the settings of `TESTED` in which runs of the same scene, split and protocol differ.
 
     Args:
         named: Runs with their settings, by the settings of `NAMING`.
+        data: Checksums of each run's data; {} for a run without them.
     """
     arenas: dict[Settings, list[tuple[Run, dict[str, str]]]] = {}
     for naming, found in named.items():
-        chosen = [(run, {key: value for key, value in kept.items() if among(key, TESTED)}) for run, kept in found]
-        arenas.setdefault(Series("", naming, []).arena, []).extend(chosen)
-    return {
-        run.path: settings
-        for found in arenas.values()
-        for (run, _), settings in zip(found, hidden_settings([kept for _, kept in found]), strict=True)
-    }
+        arenas.setdefault(Series("", naming, []).arena, []).extend(found)
+    tested: dict[Path, Settings] = {}
+    for found in arenas.values():
+        runs = [run.path for run, _ in found]
+        every = by_data([kept for _, kept in found], [data[run] for run in runs])
+        # Places of files say nothing where a run has no checksums.
+        keys = [[key for key in kept if among(key, TESTED) and key not in DATA_KEYS] for kept in every]
+        chosen = [{key: kept[key] for key in own} for kept, own in zip(every, keys, strict=True)]
+        tested |= dict(zip(runs, hidden_settings(chosen), strict=True))
+    return tested
 
 
 def hidden_settings(kept: Sequence[dict[str, str]]) -> list[Settings]:
@@ -313,10 +323,8 @@ def kept_settings(path: Path) -> dict[str, str]:
             raise ValueError(str(error)) from error
 
 
-def by_data(kept: Sequence[dict[str, str]], paths: Sequence[Path]) -> list[dict[str, str]]:
+def by_data(kept: Sequence[dict[str, str]], data: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     """Name the data of runs by their checksums instead of their places, if all runs have checksums."""
-    manifests = [read_manifest(path) for path in paths]
-    data = [manifest.data if manifest else {} for manifest in manifests]
     if not (all(data) and all(kept)):
         return [*kept]
     return [

@@ -37,14 +37,17 @@ class ValuesChecksum:
 
 
 def data_checksums(scene: "Scene") -> dict[str, str]:
-    """Return the checksums of a scene's `cube` and `ground_truth`, as hexadecimal text.
+    """Return the checksums of a scene's `cube`, `ground_truth` and, if it is given, `test_set`, as hexadecimal text.
 
-    They are the SHA-256 of shape, number type and values: those of the cube as it is read, and the labels that the run
-    uses, without the classes that it leaves out.
+    They are the SHA-256 of shape, number type and values: those of the cube as it is read, of the labels that the run
+    uses, without the classes that it leaves out, and of the ids of the labelled pixels that only test.
     """
     source = scene.source
     cube = checksum(source) if isinstance(source, np.ndarray) else source.checksum
-    return {"cube": cube, "ground_truth": ground_truth_checksum(scene)}
+    found = {"cube": cube, "ground_truth": ground_truth_checksum(scene)}
+    if scene.test_pixels is not None:
+        found["test_set"] = checksum(np.flatnonzero(scene.test_pixels & (scene.ground_truth > 0)))
+    return found
 
 
 def ground_truth_checksum(scene: "Scene") -> str:

@@ -30,7 +30,13 @@ PIXELS: Transform = (1.0, 0.0, 0.0, 0.0, -1.0, 0.0)  # columns to the right, row
 
 
 def write_points(
-    path: Path, layer: str, pixel_ids: NDArray[np.int64], width: int, where: Georeference | None, **fields: ArrayLike
+    path: Path,
+    layer: str,
+    pixel_ids: NDArray[np.int64],
+    width: int,
+    where: Georeference | None,
+    about: Mapping[str, str] | None = None,
+    **fields: ArrayLike,
 ) -> Path:
     """Write the centres of pixels, with `row` and `column` before the given fields, in place of what was there.
 
@@ -40,6 +46,7 @@ def write_points(
         pixel_ids: The pixels, (n,).
         width: Columns of the scene.
         where: Where the scene lies; None = unknown: then x is the column and y the negative row.
+        about: Metadata of the layer.
         fields: One value per pixel, (n,) each: numbers or text.
 
     Raises:
@@ -74,6 +81,7 @@ def write_points(
                 driver="GPKG",
                 geometry_type="Point",
                 crs=where.crs or None if where else None,
+                layer_metadata=dict(about or {}) or None,
             )
     except DataSourceError as error:
         raise OSError(f"{path} can't be written ({str(error).splitlines()[0]})") from error

@@ -57,6 +57,7 @@ def read_labels(
     cube: tuple[int, ...] | Rows,
     unlabelled: float = 0,
     ignored: Sequence[float] = (),
+    where: Georeference | None = None,
 ) -> Truth:
     """Read a ground truth (H, W) block by block.
 
@@ -67,6 +68,7 @@ def read_labels(
         cube: The cube (H, W, B), or its shape.
         unlabelled: Value of unlabelled pixels in the file; unless it is 0, 0 is a class there.
         ignored: Values whose pixels count as unlabelled, too.
+        where: Where the scene lies, if only the cube's shape is given; None = unknown.
 
     Returns:
         The labels. `zero` is `unlabelled` if that is a positive whole number, else one above all others.
@@ -76,11 +78,16 @@ def read_labels(
             else as `opened_rows`.
     """
     with opened_rows(path, key) as opened:
-        return labels_in(name, opened, cube, unlabelled, ignored)
+        return labels_in(name, opened, cube, unlabelled, ignored, where)
 
 
 def labels_in(
-    name: str, opened: Rows, cube: tuple[int, ...] | Rows, unlabelled: float = 0, ignored: Sequence[float] = ()
+    name: str,
+    opened: Rows,
+    cube: tuple[int, ...] | Rows,
+    unlabelled: float = 0,
+    ignored: Sequence[float] = (),
+    where: Georeference | None = None,
 ) -> Truth:
     """Read a ground truth that is open, see `read_labels`.
 
@@ -91,8 +98,10 @@ def labels_in(
     parts, zeros, notices = [], [], list[str]()
     rows = as_map(name, opened, notices)
     if isinstance(cube, Rows):
-        require_grid(name, rows, cube)
-    shape = cube.shape if isinstance(cube, Rows) else cube
+        shape, where, file = cube.shape, cube.georeference, str(cube.path)
+    else:
+        shape, file = cube, "the scene"
+    require_grid(name, rows, where, shape, file)
     require_map(name, rows.shape, shape)
     if opened.is_raster and opened.no_data is not None:
         absent = (*absent, opened.no_data)
@@ -197,17 +206,25 @@ def is_one_hot(rows: Rows) -> bool:
     return True
 
 
-def require_grid(name: str, truth: Rows, cube: Rows) -> None:
-    """Raise SceneError if labels and cube are georeferenced and lie on different grids."""
-    here, there = cube.georeference, truth.georeference
+def require_grid(name: str, truth: Rows, here: Georeference | None, shape: tuple[int, ...], file: str) -> None:
+    """Raise SceneError if labels and cube are georeferenced and lie on different grids.
+
+    Args:
+        name: Name of the scene.
+        truth: The labels.
+        here: Where the cube lies; None = unknown.
+        shape: Its shape.
+        file: What it is called.
+    """
+    there = truth.georeference
     if here is None or there is None:
         return
-    if truth.shape[:2] == cube.shape[:2] and here.same_grid(there, (cube.shape[0], cube.shape[1])):
+    if truth.shape[:2] == shape[:2] and here.same_grid(there, (shape[0], shape[1])):
         return
     raise SceneError(
         f"Scene {name!r}: the labels lie on another grid than the cube. {truth.path}: {truth.shape[1]} x "
-        f"{truth.shape[0]} pixels, {there}; {cube.path}: {cube.shape[1]} x {cube.shape[0]} pixels, {here}. Resample "
-        "the labels to the cube's grid by nearest neighbour, or give them as polygons."
+        f"{truth.shape[0]} pixels, {there}; {file}: {shape[1]} x {shape[0]} pixels, {here}. Resample the labels to the "
+        "cube's grid by nearest neighbour, or give them as polygons."
     )
 
 

@@ -101,3 +101,58 @@ def test_an_object_selects_by_itself(tiny: hsi_al.Scene) -> None:
     assert asked.tolist() == np.setdiff1d(tiny.labelled_ids, initial)[:8].tolist()
     with pytest.raises(hsi_al.ConfigurationError, match=r"first selects by itself; leave out acquisition.subset"):
         hsi_al.make_acquisition(First(), subset=3)
+
+
+def test_nothing_of_the_pool_can_be_written_to(tiny: hsi_al.Scene) -> None:
+    """A function that changes labels would change what the learner learns."""
+
+    def cleverly(view: hsi_al.PoolView) -> NDArray[np.float64]:
+        labels = view.labels
+        labels[labels > 0] -= 1
+        return np.zeros(len(labels))
+
+    def classes(predicted_class: NDArray[np.int64]) -> NDArray[np.float64]:
+        predicted_class[:] = 0
+        return np.zeros(len(predicted_class))
+
+    for function in (cleverly, classes):
+        experiment = hsi_al.Experiment(tiny, learner="lda", acquisition=function, **NUMBERS)
+        before = experiment.labelled
+        with pytest.raises(ValueError, match="read-only"):
+            experiment.step()
+        assert (experiment.labelled["label"] == before["label"]).all()
+
+
+class Picked:
+    """Selects positions that are given."""
+
+    name, needs = "picked", frozenset[str]()
+
+    def __init__(self, positions: Any) -> None:
+        self.positions = positions
+
+    def select(self, view: hsi_al.PoolView, n: int, rng: np.random.Generator) -> Any:
+        free = np.flatnonzero(~view.is_labelled)
+        return self.positions(free, np.flatnonzero(view.is_labelled), n)
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [
+        lambda free, labelled, n: free[: n + 1],
+        lambda free, labelled, n: free[:0],
+        lambda free, labelled, n: free[:n].astype(float),
+        lambda free, labelled, n: free[:n].repeat(2)[:n],
+        lambda free, labelled, n: np.append(free[: n - 1], labelled[0]),
+        lambda free, labelled, n: np.append(free[: n - 1], 10_000),
+        lambda free, labelled, n: np.append(free[: n - 1], -1),
+        lambda free, labelled, n: None,
+    ],
+)
+def test_what_an_object_selects_is_checked(tiny: hsi_al.Scene, positions: Any) -> None:
+    experiment = hsi_al.Experiment(tiny, learner="lda", acquisition=Picked(positions), **NUMBERS)
+    with pytest.raises(hsi_al.AcquisitionError, match=r"picked selected .*it must give 4 different positions"):
+        experiment.step()
+    good = Picked(lambda free, labelled, n: free[:n].tolist())
+    experiment = hsi_al.Experiment(tiny, learner="lda", acquisition=good, **NUMBERS)
+    assert experiment.run()["n_labelled"][1] == experiment.run()["n_labelled"][0] + 4

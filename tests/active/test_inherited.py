@@ -3,17 +3,20 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
+import hsi_al
 from hsi_al.active.inherited import asked_by
 from hsi_al.active.loop import ActiveLearningLoop
 from hsi_al.cli import composition
 from hsi_al.config.schema import ProtocolConfig, name_with_labels
 from hsi_al.manifest import digest
 from hsi_al.report.series import series_of
-from tests.conftest import CommandLine, unfinish
+from tests.conftest import CommandLine, tiny_arrays, unfinish
 from tests.test_run import curve_without_seconds, pool_arrays
 
 Arguments = list[str]
@@ -223,3 +226,31 @@ def test_an_unfinished_run_serves_and_a_damaged_one_does_not(command_line: Comma
     (SOURCE / "pool.h5").write_bytes(content)
     outcome = command_line(*scene, labels_from(SOURCE), "seed=1")
     assert outcome.code == 2 and "pool.h5 is missing or corrupted" in outcome.err
+
+
+def test_labels_of_an_oracle_of_ones_own_are_refused(
+    command_line: CommandLine, scene: Arguments, tmp_path: Path
+) -> None:
+    cube, truth = tiny_arrays()
+    tiny = hsi_al.load_scene(cube, truth, name="tiny")
+    numbers: dict[str, Any] = {"rounds": 1, "query_size": 4, "initial_size": 12, "threads": 1}
+
+    def careless(pixel_ids: Any) -> Any:
+        values = truth.ravel()[pixel_ids].copy()
+        values[:2] = 9
+        return values
+
+    experiment = hsi_al.Experiment(tiny, "holdout", "lda", oracle=careless, **numbers)
+    experiment.run()
+    labelled = experiment.labelled
+    wrong = int((labelled["label"] != truth.ravel()[labelled["pixel_id"]]).sum())
+    experiment.save(tmp_path / "noisy")
+    assert wrong > 0
+    with pytest.raises(
+        hsi_al.ConfigurationError, match=f"{wrong} of the 16 labels of noisy are not those of the ground"
+    ):
+        hsi_al.Experiment(tiny, "holdout", "lda", labels_from="noisy", **numbers | {"initial_size": None})
+    kept = yaml.safe_load((tmp_path / "noisy" / "config.yaml").read_text())
+    assert kept["oracle"]["name"] == "own"
+    outcome = command_line(*scene, "oracle.name=own")
+    assert outcome.code == 2 and "stands for a function that was given to hsi_al.Experiment" in outcome.err

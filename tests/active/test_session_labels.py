@@ -9,7 +9,11 @@ import pytest
 
 import hsi_al
 from hsi_al.active.observers.console import unfair_labels
+from hsi_al.active.parts import build_scene
+from hsi_al.cli.composition import composed
 from hsi_al.config.schema import Config
+from hsi_al.errors import SceneError, SessionError
+from hsi_al.label.running import opened
 from hsi_al.pool.answers import ANSWERS
 from hsi_al.pool.journal import Journal
 from hsi_al.scenes.checksums import checksum
@@ -93,6 +97,31 @@ def test_labels_of_other_values_are_told(tmp_path: Path, command_line: CommandLi
         scene = hsi_al.load_scene(f"{file}.npy", labels="session")
         assert any("session labels other values than those of" in notice for notice in scene.notices) == told
         assert scene.ground_truth.ravel()[list(labels)].tolist() == list(labels.values())
+
+
+def test_labels_of_another_place_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    monkeypatch.chdir(tmp_path)
+    cube, truth = tiny_arrays()
+    for name, left in (("here", 500_000), ("east", 500_120)):
+        place = {"crs": "EPSG:32632", "transform": rasterio.Affine(10, 0, left, 0, -10, 5_000_000)}
+        with rasterio.open(f"{name}.tif", "w", "GTiff", 26, 24, 6, dtype="uint16", **place) as file:
+            file.write(np.moveaxis(cube, 2, 0))
+    config = composed(
+        ["dataset=custom", "dataset.cube_file=here.tif", "protocol=few", "learner=lda", "acquisition=margin"]
+    )[0]
+    with opened(Path("session"), build_scene(config), config, ["oats", "corn"]) as session:
+        for number, pixel in enumerate(np.flatnonzero(truth)[::9].tolist()):
+            session.answer(pixel, 1 + number % 2)
+    assert hsi_al.load_scene("here.tif", labels="session").n_classes == 2
+    with pytest.raises(SceneError, match=r"labels another place than that of .*first corner \(500000.*\(500120"):
+        hsi_al.load_scene("east.tif", labels="session")
+    np.save("plain.npy", cube)
+    assert hsi_al.load_scene("plain.npy", labels="session").n_classes == 2  # it lies nowhere
+    about = Path("session/session.json")
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"georeference": {"crs": 3}}))
+    with pytest.raises(SessionError, match=r"session\.json is damaged"):
+        hsi_al.load_scene("here.tif", labels="session")
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,44 @@ def test_what_cannot_be_saved(tiny: hsi_al.Scene, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
+def test_a_function_without_a_name_cannot_be_saved(tiny: hsi_al.Scene, tmp_path: Path) -> None:
+    nameless = hsi_al.Experiment(
+        tiny, learner="lda", acquisition=lambda probabilities_NC: -probabilities_NC[:, 0], **NUMBERS
+    )
+    nameless.step()
+    with pytest.raises(hsi_al.ConfigurationError, match=r"is a lambda.*define it with def"):
+        nameless.save(tmp_path / "run")
+
+    def margin(probabilities_NC: np.ndarray) -> np.ndarray:
+        return -probabilities_NC[:, 0]
+
+    with pytest.raises(hsi_al.ConfigurationError, match="There is an acquisition function margin already"):
+        hsi_al.Experiment(tiny, learner="lda", acquisition=margin, **NUMBERS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_saved_runs_say_what_makes_them_differ(tiny: hsi_al.Scene, tmp_path: Path) -> None:
+    """The guard of a split that was made for another learner, given test pixels, and an oracle of the caller's own."""
+    truth = tiny.ground_truth.ravel()
+
+    def played(name: str, seed: int, split: Any = "holdout", **more: Any) -> str:
+        experiment = hsi_al.Experiment(tiny, split, "lda", seed=seed, **more, **NUMBERS)
+        experiment.step()
+        return str(experiment.save(tmp_path / name).name)
+
+    blocks: dict[str, Any] = {"block_size": 8}
+    tests = [np.isin(np.arange(truth.size), np.flatnonzero(truth)[part::3]).reshape(24, 26) for part in (0, 1)]
+    played("wide", 0, hsi_al.make_split(tiny, "blocks", guard=9, **blocks))
+    played("narrow", 1, hsi_al.make_split(tiny, "blocks", guard=3, **blocks))
+    played("test-0", 0, hsi_al.make_split(tiny, "given", test=tests[0]))
+    played("test-1", 1, hsi_al.make_split(tiny, "given", test=tests[1]))
+    played("clean", 0)
+    played("careless", 1, oracle=lambda ids: np.full(len(ids), 2))
+    assert sorted(map(len, hsi_al.load_runs(tmp_path).values())) == [1] * 6
+    played("clean-2", 2)
+    assert sorted(map(len, hsi_al.load_runs(tmp_path).values())) == [1] * 5 + [2]
+
+
 def test_nothing_half_written_stays(tiny: hsi_al.Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = hsi_al.Experiment(tiny, learner="lda", **NUMBERS)
     experiment.step()

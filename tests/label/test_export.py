@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import sqlite3
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from hsi_al.label.exchange import read_query
 from hsi_al.label.exporting import export
 from hsi_al.label.running import opened, take_labels
 from hsi_al.label.session import Refused, Session
-from hsi_al.pool.answers import session_labels
+from hsi_al.pool.answers import LabelClass, session_labels
 from hsi_al.scenes.description import describe
+from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.vectors import drawn_labels
 from tests.fakes import add_styles
 from tests.label.fakes import MASKED, SIDE, TRUTH, UTM, WHERE, Client, answer_all, scene_of, session_in, taught
@@ -180,9 +182,13 @@ def test_an_edited_query_comes_back(session: Session, tmp_path: Path) -> None:
     export(session)
     path = session.folder / "export" / "query.gpkg"
     pixels = session.open_pixels
-    assert read_query(path, [1, 2], SHAPE, WHERE) == []  # nothing answered
+    assert read_query(path, classes_of(1, 2), SHAPE, WHERE) == []  # nothing answered
     edited = add_styles(rewritten(path, class_=[2.0, 0.0, np.nan, 4.0]))
-    assert read_query(edited, [1, 2, 3, 4], SHAPE, WHERE) == [(pixels[0], 2), (pixels[1], None), (pixels[3], 4)]
+    assert read_query(edited, classes_of(1, 2, 3, 4), SHAPE, WHERE) == [
+        (pixels[0], 2),
+        (pixels[1], None),
+        (pixels[3], 4),
+    ]
     assert take_labels(session, [edited], None) == 3 and session.answers.given[pixels[1]].value is None
     assert all(session.answers.given[pixel].asked for pixel in (pixels[0], pixels[1], pixels[3]))
     assert take_labels(session, [edited], None) == 0 and session.open_pixels == [pixels[2]]
@@ -194,7 +200,55 @@ def test_an_edited_query_comes_back(session: Session, tmp_path: Path) -> None:
         points=[4.0] * 4 + [np.nan],
         class_=[np.nan] * 4 + [1.0],
     )
-    assert read_query(own, [1], SHAPE, WHERE) == [(9 * SIDE + 20, 1)]
+    assert read_query(own, classes_of(1), SHAPE, WHERE) == [(9 * SIDE + 20, 1)]
+
+
+def classes_of(*values: int) -> dict[int, LabelClass]:
+    return {value: LabelClass(value, f"class {value}", "", "#000000") for value in values}
+
+
+def test_answers_for_another_session_are_known_by_their_names(session: Session, tmp_path: Path) -> None:
+    export(session)
+    path, pixels = session.folder / "export" / "query.gpkg", session.open_pixels
+    with sqlite3.connect(path) as database:  # as QGIS does, which keeps what the layer says of itself
+        for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            database.execute(f'DROP TRIGGER "{trigger}"')  # they call functions of GDAL
+        for pixel, value in zip(pixels, (1, 2, 0), strict=False):
+            database.execute("UPDATE query SET class = ? WHERE pixel_id = ?", (value, pixel))
+    database.close()
+    assert {found.value: found.name for found in session.answers.classes.values()}[1] == "corn"
+    other = session_in(tmp_path / "other", "pond", "oats", scene=scene_of(georeferenced=True))
+    with pytest.raises(SessionError, match="written by another session, whose classes 'corn' this one lacks"):
+        take_labels(other, [path])
+    assert not other.answers.given
+    other.add_class("Corn")
+    assert take_labels(other, [path]) == 3
+    assert [other.answers.given[pixel].value for pixel in pixels[:3]] == [3, 2, None]
+    session.change_class(1, "maize")  # one's own file is known by values, whatever their names are now
+    assert take_labels(session, [path]) == 3 and session.answers.given[pixels[0]].value == 1
+
+
+def test_questions_of_another_scene_are_no_moved_points(session: Session) -> None:
+    export(session)
+    path = session.folder / "export" / "query.gpkg"
+    edited = rewritten(path, class_=[1.0, 2.0, 1.0, np.nan])
+    east = Georeference(UTM, (10.0, 0.0, WHERE.transform[2] + 120, 0.0, -10.0, WHERE.transform[5]))
+    with pytest.raises(SessionError, match=r"3 of 3 answered points don't lie .*it is a file of another scene"):
+        read_query(edited, classes_of(1, 2), SHAPE, east)
+
+
+def test_labels_of_another_grid_are_refused(session: Session, tmp_path: Path) -> None:
+    def write(name: str, left: float) -> Path:
+        place = {"crs": UTM, "transform": rasterio.Affine(10, 0, left, 0, -10, WHERE.transform[5])}
+        with rasterio.open(tmp_path / name, "w", "GTiff", SIDE, SIDE, 1, dtype="uint8", **place) as file:
+            file.write(TRUTH.reshape(1, *SHAPE).astype(np.uint8))
+        return tmp_path / name
+
+    given = dict(session.answers.given)
+    with pytest.raises(SceneError, match="the labels lie on another grid than the cube"):
+        take_labels(session, [write("east.tif", WHERE.transform[2] + 120)])
+    assert session.answers.given == given
+    assert take_labels(session, [write("here.tif", WHERE.transform[2])]) > 0
 
 
 def test_questions_are_described_as_such(session: Session) -> None:
@@ -425,4 +479,4 @@ def test_qgis_opens_and_edits_the_questions(session: Session) -> None:
     assert "('corn', '1')" in done.stdout and "(\"can't tell\", '0')" in done.stdout
     assert "renderer categorizedSymbol 6" in done.stdout and "saved True" in done.stdout
     pixels = session.open_pixels
-    assert read_query(path, [1, 2, 3, 4], SHAPE, WHERE) == [(pixels[0], 1), (pixels[1], 2)]
+    assert read_query(path, classes_of(1, 2, 3, 4), SHAPE, WHERE) == [(pixels[0], 1), (pixels[1], 2)]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hsi_al.methods.base import RefittedLearner, in_parts, predicted_map
+from hsi_al.errors import LearnerError
+from hsi_al.methods.base import RefittedLearner, in_parts, predicted_map, require_sound
 from hsi_al.outputs import Outputs, Progress
 
 Ids = NDArray[np.int64]
@@ -71,3 +72,24 @@ def test_a_map_predicts_only_what_is_not_known() -> None:
     assert told == sorted(told) and told[-1] == 1.0
     none = np.empty(0, np.int64)
     assert predicted_map(Digits(), 300, 256, none, none).dtype == np.uint16
+
+
+def test_outputs_from_which_nothing_follows_are_refused() -> None:
+    classes, even = np.array([0, 2, 1]), np.full((3, 3), 1 / 3, np.float32)
+    for sound in (
+        Outputs(classes),
+        Outputs(classes, even),
+        Outputs(classes[:0], even[:0]),
+        Outputs(classes.astype("u1")),
+    ):
+        require_sound(sound, 3, "digits")
+    for outputs, says in (
+        (Outputs(np.array([0, -1, 1])), "digits predicted classes from -1 to 1 .*whole numbers from 0 to 2"),
+        (Outputs(np.array([0, 3, 1])), "from 0 to 3"),
+        (Outputs(classes.astype(float)), "float64"),
+        (Outputs(classes, even[:, :2]), r"probabilities of shape \(3, 2\) for 3 pixels and 3 classes"),
+        (Outputs(classes, 2 * even), "sum to 2 for 3 of 3 pixels"),
+        (Outputs(classes, even * np.array([[1], [1], [0]], np.float32)), "sum to 0 for 1 of 3 pixels"),
+    ):
+        with pytest.raises(LearnerError, match=says):
+            require_sound(outputs, 3, "digits")

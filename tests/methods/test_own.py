@@ -181,3 +181,60 @@ def test_the_window_of_an_own_learner_guards_a_split_that_is_named(tiny: hsi_al.
         abs(rows - row) + abs(columns - column) for row, column in zip(*np.divmod(made.candidates, 26), strict=True)
     ]
     assert min(distance.min() for distance in near) > 3  # half of the window
+
+
+class Centring(NearestMean):
+    """Changes the features that it gets."""
+
+    def fit(self, X: Floats, y: Floats) -> "Centring":
+        super().fit(X, y)
+        X[:] = 7
+        y[:] = 0
+        return self
+
+    def predict_proba(self, X: Floats) -> Floats:
+        found = super().predict_proba(X)
+        X -= X.mean(axis=1, keepdims=True)
+        return found
+
+
+def test_a_model_that_changes_its_input_changes_no_query(tiny: hsi_al.Scene) -> None:
+    asked = [
+        hsi_al.Experiment(tiny, learner=model, acquisition="core_set", **NUMBERS) for model in (NearestMean, Centring)
+    ]
+    for experiment in asked:
+        experiment.run()
+    assert asked[0].labelled["pixel_id"].tolist() == asked[1].labelled["pixel_id"].tolist()
+    assert asked[0].labelled["label"].tolist() == asked[1].labelled["label"].tolist()
+
+
+class Shaken(NearestMean):
+    random_state: int | None = None
+
+    def predict_proba(self, X: Floats) -> Floats:
+        rng = np.random.default_rng(self.random_state)
+        shares = rng.random((len(X), 3))
+        shaken: Floats = shares / shares.sum(axis=1, keepdims=True)
+        return shaken
+
+
+def test_a_seed_comes_to_any_random_state(tiny: hsi_al.Scene) -> None:
+    curves = [
+        hsi_al.Experiment(tiny, learner=Shaken, seed=seed, **NUMBERS).run()["oa_all"].tolist() for seed in (0, 0, 1)
+    ]
+    assert curves[0] == curves[1] != curves[2]
+    fixed = Shaken()
+    fixed.random_state = 5
+    assert fresh(fixed, np.random.default_rng(0)).random_state == 5
+
+
+def test_probabilities_a_little_below_zero_serve_every_function(tiny: hsi_al.Scene) -> None:
+    class Rounded(NearestMean):
+        def predict_proba(self, X: Floats) -> Floats:
+            found = super().predict_proba(X)
+            found[:, 0] = -1e-9
+            found[:, 1] = 1 + 1e-9 - found[:, 2]
+            return found
+
+    experiment = hsi_al.Experiment(tiny, learner=Rounded, acquisition="entropy", **NUMBERS)
+    assert experiment.run()["n_labelled"].tolist() == [12, 16]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from hsi_al.errors import RunDirectoryError
+from hsi_al.manifest import Manifest, sealed, write_manifest
 from hsi_al.report.__main__ import main
 from hsi_al.report.canvas import DPI, MOST_PIXELS
 from hsi_al.report.compare import curve_of, final_table
@@ -300,6 +301,40 @@ def test_test_pixels_are_the_same_within_a_contest(tmp_path: Path) -> None:
     assert of("holdout", {"fraction": 0.5}, {"fraction": 0.25}) == 2
     assert of("blocks", {"fold": None}, {}) == of("checkerboard", {}, {"fold": None}) == 2  # layouts of before
     assert of("holdout", {"fold": None}, {}) == of("blocks", {"fold": None}, {"fold": None}) == 1
+
+
+def test_other_data_keep_contests_apart(tmp_path: Path) -> None:
+    """Classes, labels, test sets and cubes, known by their checksums; places of files say nothing."""
+    first = Trial(0, 0)
+
+    def of(*runs: tuple[str, dict[str, str] | None, str]) -> list[list[str]]:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        paths = []
+        for number, (method, data, dataset) in enumerate(runs):
+            path = write_split(folder / str(number), method, first, 90, "holdout")
+            with (path / "config.yaml").open("a") as file:
+                file.write(f"dataset:\n  name: scene\n{dataset}")
+            if data is not None:
+                write_manifest(path, Manifest(data=data))
+                (path / "meta.json").write_text(sealed(json.loads((path / "meta.json").read_text())))
+            paths.append(path)
+        return arenas(paths)
+
+    whole = {"cube": "a" * 64, "ground_truth": "b" * 64}
+    four = whole | {"ground_truth": "c" * 64}
+    classes = "  classes: [5, 6]\n"
+    together = [["entropy", "random"]]
+    assert of(("entropy", whole, ""), ("random", whole, "")) == together
+    assert len(of(("entropy", whole, ""), ("random", four, classes))) == 2
+    assert len(of(("entropy", None, ""), ("random", None, classes))) == 2  # of versions without checksums
+    assert len(of(("entropy", whole, ""), ("random", four, ""))) == 2
+    assert len(of(("entropy", whole | {"test_set": "d" * 64}, ""), ("random", whole | {"test_set": "e" * 64}, ""))) == 2
+    assert len(of(("entropy", whole, ""), ("random", whole | {"cube": "f" * 64}, ""))) == 2
+    for data in (whole, None):
+        assert of(("entropy", data, "  cube_file: a.h5\n"), ("random", data, "  cube_file: b.h5\n")) == together
+    assert of(("entropy", whole, "  memory_gb: 1\n"), ("random", whole, "  memory_gb: 2\n")) == together
+    three = of(("entropy", whole, ""), ("random", whole, ""), ("entropy", four, classes))
+    assert sorted(map(len, three)) == [1, 2]  # a run of other classes leaves the comparison of the others alone
 
 
 def test_a_window_larger_than_the_patch_is_the_guard(tmp_path: Path) -> None:

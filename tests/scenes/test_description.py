@@ -145,7 +145,9 @@ def test_labels_with_names_and_a_picture(scenes: Describe, tmp_path: Path) -> No
     said = scenes("map.img", "--picture", "map.png")
     counts = {value: TRUTH.ravel().tolist().count(value) for value in (0, 1, 3, 10)}
     assert line(said, "labels") == f"0 none: {counts[0]}; 1 oats: {counts[1]}; 3 maize: {counts[3]}; 10: {counts[10]}"
-    assert "dataset.cube_file=CUBE" in arguments_in(said, (18, 0)) and "dataset.ground_truth_file=map.img" in arguments_in(said, (18, 0))
+    assert "dataset.cube_file=CUBE" in arguments_in(
+        said, (18, 0)
+    ) and "dataset.ground_truth_file=map.img" in arguments_in(said, (18, 0))
     picture = imread(tmp_path / "map.png")[:, :, :3]
     assert not picture[TRUTH == 0].any()
     assert len(np.unique(picture[TRUTH > 0], axis=0)) == 3
