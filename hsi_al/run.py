@@ -171,6 +171,7 @@ def run_sweep(command: Callable[[], None], given: Namespace, overrides: Sequence
         HsiAlError: Bad input, or a job failed.
     """
     sweeps.check_sweep(overrides, given.config_dir)
+    sys.argv += sweeps.own_folders(overrides, given.config_dir)
     launcher = sweeps.launcher_of(overrides)
     sweeps.announce(launcher in ("joblib", "concurrent"), "trainer.accelerator=cpu" not in given.overrides)
     waits = nullcontext() if launcher == "basic" else interrupts.at_once()  # jobs run in other processes

@@ -486,16 +486,34 @@ def test_deleted_pictures_are_drawn_again(command_line: CommandLine, tiny_scene:
     assert (TINY_RUN / "figures" / "learning_curve.png").exists()
 
 
-def test_a_sweep_over_rounds_needs_folders_of_its_own(
-    command_line: CommandLine, tiny_scene: list[str], tmp_path: Path
+def test_every_run_of_a_sweep_has_a_folder_of_its_own(
+    command_line: CommandLine, tiny_scene: list[str], no_figures: None, tmp_path: Path
 ) -> None:
-    swept = [*tiny_scene, "-m", "protocol.rounds=0,1"]
-    outcome = command_line(*swept)
-    assert outcome.code == 2 and "protocol.rounds=0,1 gives runs that share a folder" in outcome.err
+    """Also where the keys swept over aren't part of its usual name."""
+    fast = [argument for argument in tiny_scene if not argument.startswith("backbone")]
+    swept = [
+        *fast,
+        "-m",
+        "protocol.rounds=0,1",
+        "learner=lda",
+        "learner.windows=[1],[1,3]",
+        "acquisition=margin,random",
+    ]
+    refused = command_line(*swept, "hydra.run.dir=elsewhere")
+    assert refused.code == 2 and "names the folder of a single run; in a sweep take hydra.sweep.dir" in refused.err
     assert not (tmp_path / "outputs").exists()
-    outcome = command_line(*swept, "hydra.sweep.subdir=${protocol.rounds}")
+    outcome = command_line(*swept)
     assert outcome.code == 0, outcome.err
-    assert [len(curve_without_seconds(Path("outputs") / rounds)) for rounds in "01"] == [1, 2]
+    found = {path.parent.relative_to("outputs/main/tiny/lda").as_posix() for path in Path("outputs").rglob("meta.json")}
+    assert found == {
+        f"{name}/smoke-paper/protocol.rounds={rounds}/learner.windows={windows}/seed=0"
+        for name in ("margin", "random")
+        for rounds in (0, 1)
+        for windows in ("1", "1_3")
+    }
+    outcome = command_line(*swept, "hydra.sweep.subdir=${protocol.rounds}-${acquisition.name}-${learner.windows}")
+    assert outcome.code == 0, outcome.err
+    assert [len(curve_without_seconds(Path("outputs") / f"{rounds}-margin-[1]")) for rounds in "01"] == [1, 2]
 
 
 def test_a_sweep_with_an_unknown_option_runs_nothing(command_line: CommandLine, tiny_scene: list[str]) -> None:

@@ -51,7 +51,7 @@ R = TypeVar("R", bound=Records)
 # Keys that describe the user's own scene.
 OWN = (
     *("cube_key", "axes", "no_data", "bands", "ground_truth_file", "ground_truth_key", "label_field", "test_file"),
-    *("test_key", "unlabelled", "ignore_labels", "class_names", "rgb_bands"),
+    *("test_key", "test_field", "unlabelled", "ignore_labels", "class_names", "rgb_bands"),
 )
 
 
@@ -345,6 +345,7 @@ def reading_of(dataset: DatasetConfig, in_memory: bool) -> Reading:
         dataset.label_field,
         None if dataset.test_file is None else expanded(dataset.test_file),
         dataset.test_key,
+        dataset.test_field,
     )
 
 

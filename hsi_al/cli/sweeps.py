@@ -17,10 +17,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import filelock
+import yaml
 from hydra.core.override_parser.types import Override, RangeSweep
 
 from hsi_al import interrupts
 from hsi_al.cli.composition import options_of_group
+from hsi_al.config.folder import configuration_folder
+from hsi_al.config.schema import WRAPPERS
 from hsi_al.config.sentences import no_option
 from hsi_al.errors import ConfigurationError, HsiAlError
 from hsi_al.memory import free_memory
@@ -43,6 +46,21 @@ OUTCOMES_VARIABLE = "HSI_AL_OUTCOMES"
 MOST_JOBS = 10**5  # of a range, which Hydra would hold in memory
 OUTCOMES_PREFIX = ".hsi_al-"
 FAILED = "hsi_al: job "
+SUBDIR = "hydra.sweep.subdir"
+# Keys that the folder of a run is named by, see conf/config.yaml.
+IN_FOLDER = {
+    *(
+        "seed",
+        "experiment.name",
+        "dataset.name",
+        "learner.method",
+        "backbone.name",
+        "acquisition.name",
+        "protocol.name",
+    ),
+    *(f"acquisition.{name}" for name in WRAPPERS),
+    *("protocol.labels_from", "protocol.labels_at", "split.kind", "split.guard", "split.new_ground", "split.fold"),
+}
 # launcher -> a module that it needs, and the package to install for it
 LAUNCHERS = {
     "slurm": ("submitit", "hydra-submitit-launcher"),
@@ -214,11 +232,10 @@ def check_sweep(overrides: Sequence[Override], config_dir: str | None = None) ->
                 "leave out -m, or leave out trainer.devices: hydra/launcher=concurrent spreads jobs over devices."
             )
         value = override.value()
-        if override.key_or_group == "protocol.rounds" and override.is_sweep_override() and not named_folders(overrides):
+        if override.key_or_group == "hydra.run.dir":
             raise ConfigurationError(
-                f"{override.input_line} gives runs that share a folder, where each would continue the one before; name "
-                "the largest number alone, whose curve holds the rounds of the others, or give "
-                "'hydra.sweep.subdir=${protocol.rounds}'."
+                f"{override.input_line} names the folder of a single run; in a sweep take hydra.sweep.dir for the "
+                "folder of all, and hydra.sweep.subdir for that of each."
             )
         if isinstance(value, RangeSweep) and length(value) > MOST_JOBS:
             raise ConfigurationError(f"{override.input_line} gives more than {MOST_JOBS} jobs; shorten it.")
@@ -230,9 +247,23 @@ def check_sweep(overrides: Sequence[Override], config_dir: str | None = None) ->
                 raise ConfigurationError(no_option(override.key_or_group, name, options))
 
 
-def named_folders(overrides: Sequence[Override]) -> bool:
-    """Return whether the user says himself where the runs of a multirun lie."""
-    return any(str(override.key_or_group).startswith("hydra.sweep.") for override in overrides)
+def own_folders(overrides: Sequence[Override], config_dir: str | None = None) -> list[str]:
+    """Return the argument that gives every run of a multirun a folder of its own; none is needed where all have one.
+
+    What is swept over and isn't part of the name of a run's folder becomes one, such as `protocol.query_size=5`.
+
+    Args:
+        overrides: The `key=value` arguments.
+        config_dir: The user's own folder of configurations.
+    """
+    keys = [str(override.key_or_group) for override in overrides if override.is_sweep_override()]
+    unnamed = [key for key in keys if key not in IN_FOLDER and not options_of_group(key, config_dir)]
+    if not unnamed or any(override.key_or_group == SUBDIR for override in overrides):
+        return []
+    usual = yaml.safe_load((configuration_folder() / "config.yaml").read_text(encoding="utf-8"))
+    *places, last = usual["hydra"]["sweep"]["subdir"].split("/")
+    own = (f"{key}=${{in_folder:${{{key}}}}}" for key in unnamed)
+    return [f'{SUBDIR}="{"/".join([*places, *own, last])}"']
 
 
 def length(sweep: RangeSweep) -> float:

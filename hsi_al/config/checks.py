@@ -170,4 +170,10 @@ def folder(name: object) -> str:
     return str(name) if can_be_folder(str(name).replace("=", "-")) else "refused"  # margin-min_distance=8
 
 
+def in_folder(value: object) -> str:
+    """Return a value as part of the name of a folder, without the characters that some file systems lack."""
+    return re.sub(r"[^\w.-]+", "_", str(value)).strip("_")[:60] or "_"
+
+
+OmegaConf.register_new_resolver("in_folder", in_folder, replace=True)  # as `folder`
 OmegaConf.register_new_resolver("folder", folder, replace=True)  # on import: jobs of a sweep resolve their own folders

@@ -66,6 +66,7 @@ class DatasetConfig:
     label_field: str | None = option(None, "field of points and polygons with the class; default: the only one")
     test_file: str | None = option(None, "file of labels that only test the learner, for split=given")
     test_key: str | None = option(None, "key or layer of the labels in test_file")
+    test_field: str | None = option(None, "field of points and polygons in test_file; default: label_field")
     unlabelled: int = option(
         0,
         "label value of unlabelled pixels in the file; unless it is 0, 0 is a class",

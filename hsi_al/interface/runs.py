@@ -75,6 +75,8 @@ def load_run(path: str | PathLike[str]) -> Run:
         RunDirectoryError: It is no run directory, or its files are damaged.
     """
     folder = Path(path)
+    if not (folder / "meta.json").exists():
+        raise RunDirectoryError(f"{folder} holds no run (no meta.json in it); give the directory of a run.")
     meta = read_meta(folder)
     return Run(folder, meta.title, meta.class_names, curve_of(read_curve(folder)))
 

@@ -35,6 +35,7 @@ class Reading:
         label_field: Field of points and polygons that holds the class; None = the only one.
         test_file: File of labels that only test; None = there is none.
         test_key: Key or layer of these labels.
+        test_field: Their field of points and polygons; None = `label_field`.
     """
 
     in_memory: bool = True
@@ -47,6 +48,7 @@ class Reading:
     label_field: str | None = None
     test_file: Path | None = None
     test_key: str | None = None
+    test_field: str | None = None
 
 
 def load_custom_scene(
@@ -294,10 +296,20 @@ def _labels(
             f"dataset.label_field={reading.label_field} names a field of points or polygons, but {truth_file} is none "
             "of them; leave it out."
         )
+    if reading.test_field is not None and not (reading.test_file and is_vector(reading.test_file)):
+        raise SceneError(
+            f"dataset.test_field={reading.test_field} names a field of points or polygons in dataset.test_file, which "
+            "there isn't; leave it out."
+        )
     truth = _labels_of(name, truth_file, truth_key, rows, reading)
     if reading.test_file is None:
         return truth, None
-    return joined(truth, _labels_of(name, reading.test_file, reading.test_key, rows, reading), str(reading.test_file))
+    own = replace(reading, label_field=reading.test_field or reading.label_field)
+    try:
+        test = _labels_of(name, reading.test_file, reading.test_key, rows, own)
+    except SceneError as error:
+        raise SceneError(str(error).replace("dataset.label_field", "dataset.test_field")) from error
+    return joined(truth, test, str(reading.test_file))
 
 
 def _labels_of(name: str, path: Path, key: str | None, rows: Rows, reading: Reading) -> Truth:

@@ -242,17 +242,18 @@ def joined(truth: Truth, test: Truth, named: str) -> tuple[Truth, NDArray[np.boo
         All labels, and which of them test, (H, W).
 
     Raises:
-        SceneError: The test file labels no pixel, or one file has numbers and the other names.
+        SceneError: The test file labels no pixel, or one file has numbers without names and the other names.
     """
     if not test.labels.any():
         raise SceneError(f"{named} labels no pixel; give the test labels, or leave dataset.test_file out.")
-    if truth.by_name != test.by_name:
+    by_name = truth.by_name or test.by_name
+    if by_name and not all(part.by_name or has_names(part) for part in (truth, test)):
         raise SceneError(
             f"The labels to learn from and those of {named} do not fit together: one has text classes, the other "
-            "numbers; use the same kind of field in both."
+            "numbers without names; use the same kind of field in both."
         )
     alike: list[str] = []
-    if truth.by_name:
+    if by_name:
         if not any(alike_notices(Path(named), part.names.values()) for part in (truth, test)):
             alike = alike_notices(Path(named), sorted({*truth.names.values(), *test.names.values()}))
         places = {text: value for value, text in enumerate(sorted({*truth.names.values(), *test.names.values()}), 1)}
@@ -260,8 +261,10 @@ def joined(truth: Truth, test: Truth, named: str) -> tuple[Truth, NDArray[np.boo
             renumbered(part, {value: places[text] for value, text in part.names.items()}) for part in (truth, test)
         )
     zero = max(truth.zero, test.zero)
-    if zero:
-        truth, test = (renumbered(part, {part.zero: zero}) for part in (truth, test))
+    if zero and not by_name:
+        others = {value for part in (truth, test) for value in np.unique(part.labels).tolist() if value != part.zero}
+        zero = max(others) + 1 if zero in others else zero
+        truth, test = (renumbered(part, {part.zero: zero}) if part.zero else part for part in (truth, test))
     tests, notices = test.labels > 0, [*truth.notices, *test.notices, *alike]
     both = tests & (truth.labels > 0)
     if both.any():
@@ -273,6 +276,11 @@ def joined(truth: Truth, test: Truth, named: str) -> tuple[Truth, NDArray[np.boo
     kind = np.promote_types(truth.labels.dtype, test.labels.dtype)
     labels = np.where(tests, test.labels.astype(kind), truth.labels.astype(kind))
     return Truth(labels, zero, truth.names | test.names, notices), tests
+
+
+def has_names(truth: Truth) -> bool:
+    """Return whether every class of some labels has a name."""
+    return {*np.unique(truth.labels).tolist()} - {0} <= truth.names.keys()
 
 
 def renumbered(truth: Truth, places: dict[int, int]) -> Truth:

@@ -14,6 +14,7 @@ from hsi_al.scenes.readers import opened_rows
 from hsi_al.scenes.scene import Scene
 from hsi_al.scenes.truth import Truth, joined, labels_in
 from tests.conftest import CommandLine, tiny_arrays
+from tests.fakes import fake_cube
 from tests.test_bad_input import check_refused
 
 
@@ -225,3 +226,51 @@ def test_names_of_two_files_that_are_alike_are_told() -> None:
     assert tests.tolist() == [[False, False, True, True]]
     assert len(both.notices) == 1 and "check.gpkg" in both.notices[0] and "'Corn' and 'corn'" in both.notices[0]
     assert joined(truth([1, 2, 0, 0], "corn", "oats"), test, "check.gpkg")[0].notices == []
+
+
+def test_test_labels_with_a_field_of_their_own(tmp_path: Path) -> None:
+    for name in ("pyogrio", "rasterio"):
+        pytest.importorskip(name)
+    rasterio = pytest.importorskip("rasterio")
+    place = {"crs": "EPSG:32632", "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000)}
+    with rasterio.open(tmp_path / "cube.tif", "w", "GTiff", 7, 6, 3, dtype="uint16", **place) as file:
+        file.write(np.moveaxis(fake_cube()[:, :, :3], 2, 0))
+    (tmp_path / "learn.csv").write_text("x,y,id,name\n500005,4999995,1,oats\n500015,4999995,2,corn\n")
+    (tmp_path / "check.csv").write_text("x,y,id,crop\n500025,4999995,1,corn\n500035,4999995,2,pond\n")
+
+    def load(**more: Any) -> Scene:
+        reading = Reading(label_field="name", test_file=tmp_path / "check.csv", **more)
+        return load_custom_scene("a", tmp_path / "cube.tif", None, tmp_path / "learn.csv", reading=reading)
+
+    scene = load(test_field="crop")
+    assert scene.class_names == {1: "corn", 2: "oats", 3: "pond"} and scene.ground_truth[0, :4].tolist() == [2, 1, 1, 3]
+    assert scene.test_pixels is not None and np.flatnonzero(scene.test_pixels).tolist() == [2, 3]
+    with pytest.raises(SceneError, match=r"check\.csv has no field dataset\.test_field=name; it has id, crop"):
+        load()
+    with pytest.raises(
+        SceneError, match=r"dataset\.test_field=crop names a field of points or polygons in dataset\.test"
+    ):
+        load_custom_scene(
+            "a",
+            tmp_path / "cube.tif",
+            None,
+            tmp_path / "learn.csv",
+            reading=Reading(label_field="name", test_field="crop"),
+        )
+
+
+def test_a_raster_whose_classes_have_names_goes_with_texts() -> None:
+    texts = Truth(np.array([[1, 2, 0, 0]], np.uint8), 0, {1: "corn", 2: "oats"}, by_name=True)
+    raster = Truth(np.array([[0, 0, 7, 9]], np.uint8), 0, {3: "rye", 7: "oats", 9: "pond"})
+    both, tests = joined(texts, raster, "map.tif")
+    assert both.names == {1: "corn", 2: "oats", 3: "pond", 4: "rye"} and both.labels.tolist() == [[1, 2, 2, 3]]
+    assert tests.tolist() == [[False, False, True, True]]
+    with pytest.raises(SceneError, match="one has text classes, the other numbers without names"):
+        joined(texts, Truth(np.array([[0, 0, 7, 9]], np.uint8), 0, {7: "oats"}), "map.tif")
+
+
+def test_the_stand_in_for_class_0_is_no_class_of_the_other_file() -> None:
+    learn = Truth(np.array([[5, 1, 0, 0]], np.uint8), 5)  # 5 stands for 0
+    test = Truth(np.array([[0, 0, 5, 8]], np.uint8), 6)
+    both, _ = joined(learn, test, "test.npy")
+    assert both.zero not in (1, 5, 8) and both.labels.tolist() == [[both.zero, 1, 5, 8]]
