@@ -39,6 +39,7 @@ from hsi_al.report.run_files import thinned, thinning
 from hsi_al.scenes.arrays import Rows
 from hsi_al.scenes.arrays import reading as reading_scene
 from hsi_al.scenes.bands import matching_bands, of_bands, unlike_bands
+from hsi_al.scenes.georaster import keep_checked
 from hsi_al.scenes.georeference import Georeference, require_geo
 from hsi_al.scenes.preparation import Preparation, applied, survey
 from hsi_al.scenes.readers import existing_file, opened_rows
@@ -308,6 +309,7 @@ def write_prediction(
     meta = finished_run(run_directory)
     names = {int(value): name for value, name in meta["class_names"].items()}
     kind = np.result_type(class_map, np.uint16)
+    keep_checked(output / "class_map.h5")
     with replacing_hdf5(output / "class_map.h5") as file:
         file.create_dataset("class_map", data=class_map.astype(kind, copy=False), compression="gzip")
         file["label_values"], file["class_names"] = list(names), storable(names.values())

@@ -155,6 +155,7 @@ class RunDirectory(Records):
         replace_files(self.path, {"config.yaml": text.encode()}, listed, data=data, **changed)
         if goes_on:
             keep_checked(self.path / "map.tif")
+            keep_checked(self.path / "predictions.h5")
         for name in MAPS if goes_on else ():
             (self.path / name).unlink(missing_ok=True)
 

@@ -332,7 +332,8 @@ def test_other_data_keep_contests_apart(tmp_path: Path) -> None:
     assert len(of(("entropy", whole, ""), ("random", whole | {"cube": "f" * 64}, ""))) == 2
     for data in (whole, None):
         assert of(("entropy", data, "  cube_file: a.h5\n"), ("random", data, "  cube_file: b.h5\n")) == together
-    assert of(("entropy", whole, "  memory_gb: 1\n"), ("random", whole, "  memory_gb: 2\n")) == together
+    for key in ("memory_gb", "class_names", "rgb_bands"):
+        assert of(("entropy", whole, f"  {key}: 1\n"), ("random", whole, f"  {key}: 2\n")) == together
     three = of(("entropy", whole, ""), ("random", whole, ""), ("entropy", four, classes))
     assert sorted(map(len, three)) == [1, 2]  # a run of other classes leaves the comparison of the others alone
 
