@@ -197,7 +197,7 @@ def test_the_maps_of_the_shorter_run_are_gone_once_it_continues(
         stopped = command_line(*mapped, "protocol.rounds=2")
     assert stopped.code == 2 and "was finished with round 1 and goes on to round 2" in stopped.out
     assert not any((run / name).exists() for name in maps)
-    assert stopped.err.count("is about the old one, kept as") == 2
+    assert stopped.err.count("is about what it held so far, kept as") == 2
     assert (run / "map-check" / "map.tif").read_text() == "checked"
     assert (run / "predictions-check" / "predictions.h5").exists()
     check_run(run, weights=True)

@@ -34,9 +34,9 @@ class ByScore:
         """Return the scores of the N pixels of the outputs, (N,).
 
         Raises:
-            AcquisitionError: The score function does not return one number for every pixel.
+            AcquisitionError: The score function does not return one number for every pixel, or writes to its arrays.
         """
-        scores = np.asarray(self.score(**{name: getattr(outputs, name) for name in self.fields}), np.float64)
+        scores = scored(self.score, **{name: getattr(outputs, name) for name in self.fields})
         if scores.shape != outputs.predicted_class.shape:
             raise AcquisitionError(
                 f"{name_of(self.score)} must return {len(outputs.predicted_class)} scores, one per pixel; it returned "
@@ -69,15 +69,32 @@ class ByView:
         """Pick the highest score first, ties in random order.
 
         Raises:
-            AcquisitionError: A score is NaN or infinite, or there isn't one number for every candidate.
+            AcquisitionError: A score is NaN or infinite, there isn't one number for every candidate, or the function
+                writes to its arrays.
         """
-        scores = np.asarray(self.score(query.view), np.float64)
+        scores = scored(self.score, query.view)
         if scores.shape != query.view.is_labelled.shape:
             raise AcquisitionError(
                 f"{name_of(self.score)} must return {len(query.view.is_labelled)} scores, one per candidate; it "
                 f"returned an array of shape {scores.shape}."
             )
         yield from highest_first(scores, query, name_of(self.score))
+
+
+def scored(function: Callable[..., Scores], *arguments: object, **named: object) -> Scores:
+    """Return what a function of the caller's own gives.
+
+    Raises:
+        AcquisitionError: It writes to the arrays that it gets.
+    """
+    try:
+        return np.asarray(function(*arguments, **named), np.float64)
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise AcquisitionError(
+            f"{name_of(function)} changes an array that it gets, which others read, too; let it change a .copy()."
+        ) from error
 
 
 def name_of(function: Callable[..., object]) -> str:

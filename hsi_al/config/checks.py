@@ -1,5 +1,6 @@
 """Checks of a composed configuration: unknown keys, values out of range, impossible combinations."""
 
+import hashlib
 import re
 from typing import Any
 
@@ -171,8 +172,14 @@ def folder(name: object) -> str:
 
 
 def in_folder(value: object) -> str:
-    """Return a value as part of the name of a folder, without the characters that some file systems lack."""
-    return re.sub(r"[^\w.-]+", "_", str(value)).strip("_")[:60] or "_"
+    """Return a value as part of the name of a folder, without the characters that some file systems lack.
+
+    Where these are others than those of a list, or the text is long, digits follow that tell it from texts like it.
+    """
+    text = str(value)
+    plain = re.sub(r"[^\w.-]+", "_", text).strip("_")[:60]
+    digits = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return plain if plain and plain == re.sub(r", *", "_", text.strip("[]")) else f"{plain}-{digits}"
 
 
 OmegaConf.register_new_resolver("in_folder", in_folder, replace=True)  # as `folder`

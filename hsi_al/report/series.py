@@ -326,12 +326,13 @@ def kept_settings(path: Path) -> dict[str, str]:
 
 
 def by_data(kept: Sequence[dict[str, str]], data: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """Name the data of runs by their checksums instead of their places, if all runs have checksums."""
+    """Name the data of runs by the checksums that all of them have instead of their places, if they have any."""
     if not (all(data) and all(kept)):
         return [*kept]
+    known = set.intersection(*map(set, data))  # earlier versions kept none of given test sets
     return [
         {key: value for key, value in settings.items() if key not in DATA_KEYS}
-        | {f"dataset.{part}": f"sha256:{value[:12]}" for part, value in sums.items()}
+        | {f"dataset.{part}": f"sha256:{value[:12]}" for part, value in sums.items() if part in known}
         for settings, sums in zip(kept, data, strict=True)
     ]
 

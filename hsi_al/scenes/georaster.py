@@ -86,7 +86,7 @@ def keep_checked(path: Path) -> None:
         if file.exists():
             with replacing(folder / file.name) as temporary:
                 shutil.copyfile(file, temporary)
-    warn(f"{path} gives way to another map; the check in {folder} is about the old one, kept as {folder / path.name}.")
+    warn(f"{path} is written anew; the check in {folder} is about what it held so far, kept as {folder / path.name}.")
 
 
 def write_uncertainty(path: Path, uncertainty: NDArray[np.float32], where: Georeference | None) -> Path:

@@ -11,8 +11,8 @@ WGS84 = "EPSG:4326"
 # Names of the columns with coordinates, in lower case, and the system that they are in; None = the cube's.
 COLUMNS = (
     (
-        ("lon", "long", "longitude", "lng", "decimallongitude", "longitud", "longitudine", "länge", "laenge"),
-        ("lat", "latitude", "decimallatitude", "latitud", "latitudine", "breite"),
+        ("lon", "long", "longitude", "lng", "decimallongitude", "longitud", "longitudine"),
+        ("lat", "latitude", "decimallatitude", "latitud", "latitudine"),
         WGS84,
     ),
     (
@@ -20,6 +20,7 @@ COLUMNS = (
         ("y", "ycoord", "y_coord", "point_y", "coord_y", "northing", "north", "utm_n", "hochwert", "nordwert"),
         None,
     ),
+    (("länge", "laenge"), ("breite",), WGS84),  # which may be the sides of a plot
 )
 
 

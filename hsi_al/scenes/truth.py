@@ -250,15 +250,20 @@ def joined(truth: Truth, test: Truth, named: str) -> tuple[Truth, NDArray[np.boo
     if by_name and not all(part.by_name or has_names(part) for part in (truth, test)):
         raise SceneError(
             f"The labels to learn from and those of {named} do not fit together: one has text classes, the other "
-            "numbers without names; use the same kind of field in both."
+            "numbers without names of their own; use the same kind of field in both."
         )
     alike: list[str] = []
     if by_name:
         if not any(alike_notices(Path(named), part.names.values()) for part in (truth, test)):
             alike = alike_notices(Path(named), sorted({*truth.names.values(), *test.names.values()}))
-        places = {text: value for value, text in enumerate(sorted({*truth.names.values(), *test.names.values()}), 1)}
+        # Numbers that a file has stay; texts alone are numbered in alphabetical order.
+        places = {text: value for part in (truth, test) if not part.by_name for value, text in part.names.items()}
+        first = max(places.values(), default=0) + 1
+        texts = sorted({*truth.names.values(), *test.names.values()} - places.keys())
+        places |= {text: value for value, text in enumerate(texts, first)}
         truth, test = (
-            renumbered(part, {value: places[text] for value, text in part.names.items()}) for part in (truth, test)
+            renumbered(part, {value: places[text] for value, text in part.names.items()}) if part.by_name else part
+            for part in (truth, test)
         )
     zero = max(truth.zero, test.zero)
     if zero and not by_name:
@@ -279,8 +284,9 @@ def joined(truth: Truth, test: Truth, named: str) -> tuple[Truth, NDArray[np.boo
 
 
 def has_names(truth: Truth) -> bool:
-    """Return whether every class of some labels has a name."""
-    return {*np.unique(truth.labels).tolist()} - {0} <= truth.names.keys()
+    """Return whether every class of some labels has a name of its own."""
+    has_all = {*np.unique(truth.labels).tolist()} - {0} <= truth.names.keys()
+    return has_all and len({*truth.names.values()}) == len(truth.names)
 
 
 def renumbered(truth: Truth, places: dict[int, int]) -> Truth:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from hsi_al.cli.console import guarded
 from hsi_al.cli.explain import explained
-from hsi_al.config.checks import can_be_folder, checked
+from hsi_al.config.checks import can_be_folder, checked, in_folder
 from hsi_al.config.schema import Config
 from hsi_al.config.sentences import one_sentence
 from hsi_al.errors import ConfigurationError
@@ -174,3 +174,13 @@ def test_a_name_that_is_no_folder_is_refused(key: str, capsys: pytest.CaptureFix
     assert guarded(lambda: checked(config), USER_ERRORS, explained) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"{key}='" in line and "names a folder" in line and "\x1b" not in line
+
+
+def test_values_in_folders_are_told_apart() -> None:
+    assert [in_folder(value) for value in (5, 0.5, "robust", [1, 3], "[1]", None)] == [
+        *("5", "0.5", "robust", "1_3", "1", "None")
+    ]
+    long = "x" * 70
+    alike = [f"{long}a", f"{long}b", "a+b", "a_b", "a/b", "", "_"]
+    assert len({in_folder(value) for value in alike}) == len(alike)
+    assert all(can_be_folder(in_folder(value)) for value in alike)

@@ -330,6 +330,8 @@ def test_other_data_keep_contests_apart(tmp_path: Path) -> None:
     assert len(of(("entropy", whole, ""), ("random", four, ""))) == 2
     assert len(of(("entropy", whole | {"test_set": "d" * 64}, ""), ("random", whole | {"test_set": "e" * 64}, ""))) == 2
     assert len(of(("entropy", whole, ""), ("random", whole | {"cube": "f" * 64}, ""))) == 2
+    given = whole | {"test_set": "d" * 64}
+    assert of(("entropy", given, ""), ("random", whole, "")) == together  # begun before test sets had checksums
     for data in (whole, None):
         assert of(("entropy", data, "  cube_file: a.h5\n"), ("random", data, "  cube_file: b.h5\n")) == together
     for key in ("memory_gb", "class_names", "rgb_bands"):

@@ -22,6 +22,7 @@ from tests.scenes.test_vectors import UTM, draw  # noqa: E402
         ("species,decimalLatitude,decimalLongitude", "decimalLongitude", "decimalLatitude", "EPSG:4326"),  # GBIF
         ("Nr;Rechtswert;Hochwert;Art", "Rechtswert", "Hochwert", None),
         ("Länge;Breite;Art", "Länge", "Breite", "EPSG:4326"),
+        ("x,y,class,Breite,Länge", "x", "y", None),  # the sides of a plot
         ("x,y,lon,lat,class", "lon", "lat", "EPSG:4326"),  # degrees say their system
     ],
 )

@@ -263,10 +263,12 @@ def test_a_raster_whose_classes_have_names_goes_with_texts() -> None:
     texts = Truth(np.array([[1, 2, 0, 0]], np.uint8), 0, {1: "corn", 2: "oats"}, by_name=True)
     raster = Truth(np.array([[0, 0, 7, 9]], np.uint8), 0, {3: "rye", 7: "oats", 9: "pond"})
     both, tests = joined(texts, raster, "map.tif")
-    assert both.names == {1: "corn", 2: "oats", 3: "pond", 4: "rye"} and both.labels.tolist() == [[1, 2, 2, 3]]
+    assert both.names == {3: "rye", 7: "oats", 9: "pond", 10: "corn"} and both.labels.tolist() == [[10, 7, 7, 9]]
     assert tests.tolist() == [[False, False, True, True]]
     with pytest.raises(SceneError, match="one has text classes, the other numbers without names"):
         joined(texts, Truth(np.array([[0, 0, 7, 9]], np.uint8), 0, {7: "oats"}), "map.tif")
+    with pytest.raises(SceneError, match="without names of their own"):
+        joined(texts, Truth(np.array([[0, 0, 7, 9]], np.uint8), 0, {7: "oats", 9: "oats"}), "map.tif")
 
 
 def test_the_stand_in_for_class_0_is_no_class_of_the_other_file() -> None:
