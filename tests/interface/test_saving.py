@@ -181,10 +181,13 @@ def test_saved_runs_say_what_makes_them_differ(tiny: hsi_al.Scene, tmp_path: Pat
         experiment.step()
         return str(experiment.save(tmp_path / name).name)
 
-    blocks: dict[str, Any] = {"block_size": 8}
+    def blocks(window: int) -> hsi_al.Split:
+        learner = hsi_al.make_learner("lda", windows=[window], patch_size=1)
+        return hsi_al.make_split(tiny, "blocks", learner=learner, block_size=8)
+
     tests = [np.isin(np.arange(truth.size), np.flatnonzero(truth)[part::3]).reshape(24, 26) for part in (0, 1)]
-    played("wide", 0, hsi_al.make_split(tiny, "blocks", guard=9, **blocks))
-    played("narrow", 1, hsi_al.make_split(tiny, "blocks", guard=3, **blocks))
+    played("wide", 0, blocks(9))
+    played("narrow", 1, blocks(3))
     played("test-0", 0, hsi_al.make_split(tiny, "given", test=tests[0]))
     played("test-1", 1, hsi_al.make_split(tiny, "given", test=tests[1]))
     played("clean", 0)
