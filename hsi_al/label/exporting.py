@@ -138,7 +138,9 @@ def report_html(session: Session, map_: Map, classes: Mapping[int, LabelClass]) 
         picture(map_.classes.reshape(scene.height, scene.width), colours),
         heading("Classes"),
         legend(names, colours, mapped, hectares, counts),
-        paragraph("Pixels and shares are as wrong as the map is; areas below, if there are any, are corrected."),
+        paragraph(
+            "These numbers are those of the map, and as wrong as it is; areas below, if there are any, are corrected."
+        ),
         heading("Accuracy"),
         *accuracy_parts(accuracy, assessment, assessment is not None and is_of(map_, assessment, session.folder)),
         heading("What was done"),
