@@ -178,17 +178,25 @@ def names_of_other(path: Path, session: str | None) -> dict[int, str] | None:
     """Return label value -> name of the classes in a file of questions of another session; None for one's own.
 
     Files of versions that didn't say whose they are count as one's own.
+
+    Raises:
+        SessionError: It is one of another session, and doesn't say what its classes are.
     """
     import pyogrio
     from pyogrio.errors import DataLayerError, DataSourceError
 
     try:
         about = pyogrio.read_info(path, layer=LAYER)["layer_metadata"] or {}
-        if session is None or about.get(SESSION, session) == session:
-            return None
-        return {int(value): str(name) for value, name in json.loads(about[NAMES]).items()}
-    except (DataSourceError, DataLayerError, LookupError, ValueError, AttributeError):
+    except (DataSourceError, DataLayerError):  # which `returned` tells
         return None
+    if session is None or about.get(SESSION, session) == session:
+        return None
+    try:
+        return {int(value): str(name) for value, name in json.loads(about[NAMES]).items()}
+    except (LookupError, ValueError, AttributeError):
+        raise SessionError(
+            f"{path} was written by another session, and the names of its classes in it are damaged; export it again."
+        ) from None
 
 
 def returned(

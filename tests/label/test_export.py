@@ -224,6 +224,12 @@ def test_answers_for_another_session_are_known_by_their_names(session: Session, 
     other.add_class("Corn")
     assert take_labels(other, [path]) == 3
     assert [other.answers.given[pixel].value for pixel in pixels[:3]] == [3, 2, None]
+    with sqlite3.connect(path) as database:
+        broken = "UPDATE gpkg_metadata SET metadata = replace(metadata, 'corn', 'co\\qrn')"
+        assert database.execute(broken).rowcount > 0
+    database.close()
+    with pytest.raises(SessionError, match="the names of its classes in it are damaged"):
+        take_labels(other, [path])
     session.change_class(1, "maize")  # one's own file is known by values, whatever their names are now
     assert take_labels(session, [path]) == 3 and session.answers.given[pixels[0]].value == 1
 
