@@ -23,10 +23,11 @@ HEAD = """# A labelling session, recorded
 
 Built by `python -m experiments.labelling.page` from sessions that `python -m experiments.labelling OUT.csv` recorded.
 The ground truth plays the person: it looks at the pixel that the page asks, waits 0.3 s and answers its class, or
-"can't tell" where the scene has no ground truth, until the page says that the maps hardly change, or 300 times.
+"can't tell" where the scene has no ground truth, until the page says that the maps hardly change, or 300 times:
+in none of these sessions it said so earlier.
 The server is the one that a user starts, asked over HTTP only. OA is the share of pixels with ground truth, not
-answered so far, that the map on the page has right; the tool never sees them. One session each, so differences
-of a point or two mean little. [How to label](label.md).
+answered so far, that the map on the page has right; the tool never sees them. One session each, and maps of one
+session jump by up to five points from one answer to the next. [How to label](label.md).
 
 ![Accuracy and labels against answers](labelling-session.png)"""
 FOOT = """## What a person's time goes into
@@ -35,8 +36,9 @@ Much of a scene is none of the classes that a person has in mind, and there a mo
 alone, four of five answers were "can't tell" on Indian Pines. The session therefore learns what can't be told, and
 asks less of what looks like it ([measured](../experiments/results/labelling/README.md)). A class
 *other* for all of it is no way out: with it nothing is "can't tell", but the map of the nine classes was right on
-84 % after 300 answers instead of 98 % (one session each): such ground is of many kinds, and part of it is corn and
-soybean that nobody labelled. A class for ground of one kind, such as roads, is another matter."""
+84 % after 300 answers instead of 94 to 98 % (the last 15 answers of the first session): such ground is of many
+kinds, and part of it is corn and soybean that nobody labelled. A class for ground of one kind, such as roads, is
+another matter."""
 ANSWERS = (25, 50, 75, 100, 150, 200, 300, 400)
 
 
