@@ -35,7 +35,7 @@ from hsi_al.report.run_files import class_counts
 from hsi_al.scenes.arrays import Rows
 from hsi_al.scenes.checks import whole_labels
 from hsi_al.scenes.checksums import checksum
-from hsi_al.scenes.georaster import CHECK, check_folder
+from hsi_al.scenes.georaster import write_class_map
 from hsi_al.scenes.georeference import Georeference, require_geo
 from hsi_al.scenes.readers import existing_file, opened_rows
 from hsi_al.scenes.stored import is_any_of
@@ -45,6 +45,8 @@ from hsi_al.terminal import printable
 LAYER = "check"
 FORMAT = "hsi_al check 1"
 POINTS = "check.gpkg"
+CHECK = "check.json"  # what was drawn
+COPY = "checked-map.tif"  # of the map, which may be written anew before all points are answered
 RESULTS = ("accuracy.json", "report.html")
 READ_BYTES = 2**26
 MOST_CLASSES = 1000
@@ -155,13 +157,13 @@ def draw(map_: ClassMap, n: int, seed: int, folder: Path) -> list[Path]:
         folder: Folder of the files; created if missing.
 
     Returns:
-        The files written: `check.gpkg` with its style, and `check.json`, which says what was drawn.
+        The files written: `check.gpkg` with its style, a copy of the map, and `check.json`, which says what was drawn.
 
     Raises:
         SessionError: There is a check already, or the sample is too small for the classes of the map.
         OSError: A file can't be written.
     """
-    if there := [name for name in (POINTS, CHECK, *RESULTS) if (folder / name).exists()]:
+    if there := [name for name in (POINTS, CHECK, COPY, *RESULTS) if (folder / name).exists()]:
         raise SessionError(
             f"{folder / there[0]} exists, and a check never replaces files that may hold answers; name another "
             "--output, or move it away."
@@ -181,15 +183,19 @@ def draw(map_: ClassMap, n: int, seed: int, folder: Path) -> list[Path]:
         "hsi_al": version("hsi_al"),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    points = folder / POINTS
+    points, copied = folder / POINTS, folder / COPY
+    names = {one.value: one.name for one in map_.classes}
+    colours = {one.value: rgb_of(one.colour) for one in map_.classes}
     try:
         with replacing(folder / CHECK) as temporary:  # which replaces last
             temporary.write_text(sealed(content), encoding="utf-8")
             files = write_query(points, pixels.tolist(), map_.classes, map_.shape[1], map_.where, LAYER, has_other=True)
+            files += write_class_map(copied, map_.values, map_.where, names, colours)
             interrupts.check()  # while the same command still does it all
     except BaseException:
-        for path in (points, points.with_suffix(".qml")):
-            path.unlink(missing_ok=True)
+        for path in (points, copied, copied.with_name(f"{COPY}.aux.xml")):
+            for one in (path, path.with_suffix(".qml")):
+                one.unlink(missing_ok=True)
         raise
     return [*files, folder / CHECK]
 
@@ -215,7 +221,8 @@ def frozen(path: Path, map_: ClassMap) -> dict[str, Any]:
     if kept["shape"] != list(map_.shape) or kept["map_sha256"] != checksum(map_.values):
         raise SessionError(
             f"{map_.path} is not the map that {path} was drawn from ({kept['map']}, {kept['shape'][0]} x "
-            f"{kept['shape'][1]} pixels): its values differ; name that map, or draw a new check of this one."
+            f"{kept['shape'][1]} pixels): its values differ; name its copy {path.with_name(COPY)}, or draw a new check "
+            "of this map."
         )
     return kept
 
@@ -330,6 +337,11 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--output", type=Path, help="folder of the check; default: MAP-check beside the map")
     found.add_argument("--answers", type=Path, metavar="check.gpkg", help="the answered points; results go beside them")
     return found
+
+
+def check_folder(path: Path) -> Path:
+    """Return the folder of the check of a map, such as `map-check` beside `map.tif`."""
+    return path.with_name(f"{path.stem}-check")
 
 
 def natural(text: str) -> int:

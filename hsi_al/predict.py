@@ -39,7 +39,6 @@ from hsi_al.report.run_files import thinned, thinning
 from hsi_al.scenes.arrays import Rows
 from hsi_al.scenes.arrays import reading as reading_scene
 from hsi_al.scenes.bands import matching_bands, of_bands, unlike_bands
-from hsi_al.scenes.georaster import keep_checked
 from hsi_al.scenes.georeference import Georeference, require_geo
 from hsi_al.scenes.preparation import Preparation, applied, survey
 from hsi_al.scenes.readers import existing_file, opened_rows
@@ -51,6 +50,8 @@ if TYPE_CHECKING:
     from hsi_al.scenes.formats.emit import LookupTable
 
 
+# What a map has beside `class_map.h5`.
+OF_A_MAP = ("map.tif", "map.tif.aux.xml", "map.qml", "uncertainty.tif", REPORT, "map.png")
 OTHER_UNIT = 25  # times; reflectances are kept as shares, in percent, or times 1,000 or 10,000
 OTHER_PIXELS = 1.2  # times the width; resampled images of one sensor differ by less
 
@@ -104,6 +105,7 @@ def predict(
     config = load_kept(run_directory / "config.yaml", settings_of)
     method = require_network(config)
     config.trainer.accelerator = accelerator
+    config.dataset.memory_gb = 0.0  # a map asks once for each pixel: to keep all features would gain nothing
     label_values = np.array(sorted(int(value) for value in meta["class_names"]))
     label_values = label_values.astype(np.min_scalar_type(label_values[-1]))
     stopped = meta.get("stopped") or {"round": config.protocol.rounds}
@@ -306,10 +308,11 @@ def write_prediction(
     output.mkdir(parents=True, exist_ok=True)
     if (output / "class_map.h5").exists():
         complain(f"The earlier map in {output} is replaced.")
+        for name in OF_A_MAP:  # not all of which this cube may give
+            (output / name).unlink(missing_ok=True)
     meta = finished_run(run_directory)
     names = {int(value): name for value, name in meta["class_names"].items()}
     kind = np.result_type(class_map, np.uint16)
-    keep_checked(output / "class_map.h5")
     with replacing_hdf5(output / "class_map.h5") as file:
         file.create_dataset("class_map", data=class_map.astype(kind, copy=False), compression="gzip")
         file["label_values"], file["class_names"] = list(names), storable(names.values())

@@ -39,6 +39,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+COPIES = ("checked-map.tif", "checked-map.qml", "checked-map.tif.aux.xml")
+
+
 def points_of(path: Path) -> tuple[Any, dict[str, np.ndarray]]:
     meta, _, places, columns = pyogrio.raw.read(path)
     return places, {str(name): column.copy() for name, column in zip(meta["fields"], columns, strict=True)}
@@ -94,7 +97,7 @@ def test_the_points_are_a_blind_sample_in_random_order(folder: Path, capsys: pyt
         assert (point.x, point.y) == WHERE.at(pixel // 20 + 0.5, pixel % 20 + 0.5)
     style = path.with_suffix(".qml").read_text()
     assert 'name="&lt;script&gt;' in style and 'label="pond"' in style and 'value="255,200,0,255"' in style
-    assert {one.name for one in folder.glob("map-check/*")} == {"check.gpkg", "check.qml", "check.json"}
+    assert {one.name for one in folder.glob("map-check/*")} == {"check.gpkg", "check.qml", "check.json", *COPIES}
 
 
 def test_a_seed_draws_the_same_pixels_and_another_one_others(folder: Path) -> None:
@@ -378,7 +381,7 @@ def test_nothing_half_written_stays(
         patched.setattr("hsi_al.files.os.fsync", full)
         assert "No space left" in refused(capsys, "map.tif", "--answers", str(path))
     assert (folder / "map-check/report.html").read_bytes() == before
-    assert len([*(folder / "map-check").iterdir()]) == 5
+    assert len([*(folder / "map-check").iterdir()]) == 5 + len(COPIES)
 
 
 @pytest.mark.parametrize("place", ["hsi_al.assess.whole_labels", "hsi_al.label.exchange.write_style"])
@@ -516,15 +519,27 @@ def test_what_is_no_class_map_is_refused(folder: Path, capsys: pytest.CaptureFix
     assert not any(folder.glob("*-check"))
 
 
-def test_a_map_with_a_check_is_kept_when_another_takes_its_place(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("kind", ["tif", "npy"])
+def test_a_check_holds_its_map_for_the_day_when_another_has_taken_its_place(
+    folder: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    path, shown = drawn_check("--n", "40")
-    answer(path, {pixel: float(value) for pixel, value in shown.items()})
-    for other in (CLASS_MAP[::-1], np.roll(CLASS_MAP, 1, axis=0)):
-        write_class_map(folder / "map.tif", other, WHERE, NAMES, COLOURS)
-    assert capsys.readouterr().err.count("the check in") == 1
-    assert main(["map.tif", "--answers", str(path)]) == 2
-    assert main(["map-check/map.tif", "--answers", str(path)]) == 0
+    if kind == "npy":
+        np.save(folder / "map.npy", CLASS_MAP.astype(np.int64))
+    assert main([f"map.{kind}", "--n", "40", "--output", "elsewhere"]) == 0
+    path = Path("elsewhere/check.gpkg")
+    kept = read_map(Path("elsewhere/checked-map.tif"))
+    assert np.array_equal(kept.values, CLASS_MAP) and [one.name for one in kept.classes] == (
+        [*NAMES.values()] if kind == "tif" else ["class 1", "class 4", "class 7"]
+    )
+    assert kept.where is None if kind == "npy" else WHERE.same_grid(kept.where or WHERE, CLASS_MAP.shape)
+    _, fields = points_of(path)
+    truth = CLASS_MAP[fields["row"], fields["column"]]
+    answer(path, dict(zip(fields["pixel_id"].tolist(), truth.astype(float).tolist(), strict=True)))
+    (folder / f"map.{kind}").unlink()
+    write_class_map(folder / "map.tif", CLASS_MAP[::-1], WHERE, NAMES, COLOURS)
+    assert "name its copy elsewhere/checked-map.tif" in refused(capsys, "map.tif", "--answers", str(path))
+    assert main(["elsewhere/checked-map.tif", "--answers", str(path)]) == 0
     assert "Overall accuracy: 100" in capsys.readouterr().out
-    assert {"map.tif", "map.qml", "map.tif.aux.xml"} < {one.name for one in folder.glob("map-check/*")}
+    for name in ("check.gpkg", "check.json"):
+        Path("elsewhere", name).unlink()
+    assert "elsewhere/checked-map.tif exists" in refused(capsys, "map.tif", "--output", "elsewhere")

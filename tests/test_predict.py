@@ -7,7 +7,11 @@ import h5py
 import numpy as np
 import pytest
 
+from hsi_al import predict
 from hsi_al.errors import SceneError
+from hsi_al.methods.base import Learner
+from hsi_al.methods.registry import build_learner
+from hsi_al.methods.room import Method, Task
 from hsi_al.predict import check_values, main, other_pixels
 from hsi_al.scenes.arrays import Rows
 from hsi_al.scenes.georeference import Georeference
@@ -70,6 +74,20 @@ def test_a_map_of_another_cube_replaces_none_of_a_run(
     assert main([str(run), str(saved(tmp_path / "same", tiny_arrays()[0])), "--output", str(run)]) == 2
     assert "is a run directory, whose own map this would replace" in capfd.readouterr().err
     assert {path.name for path in run.iterdir()} == before
+
+
+def test_a_map_needs_no_more_memory_than_a_strip(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    granted = []
+
+    def spied(task: Task, method: Method | None = None) -> Learner:
+        granted.append(task.config.dataset.memory_gb)
+        return build_learner(task, method)
+
+    monkeypatch.setattr(predict, "build_learner", spied)
+    assert main([str(run), str(saved(tmp_path / "same", tiny_arrays()[0]))]) == 0
+    assert granted == [0.0]
 
 
 def test_a_mean_spectrum_far_away(capfd: pytest.CaptureFixture[str]) -> None:
@@ -206,6 +224,9 @@ def test_a_map_of_emit_is_placed_on_the_ground(tmp_path: Path, command_line: Com
         assert np.array_equal(raster.read(1) == -1, empty)
     pages = [Path("run/report.html"), Path("out/report.html")]
     assert [page.exists() for page in pages] == [False, True]  # the run itself lies nowhere
+    assert main(["run", "scene.nc", "--output", "out"]) == 0  # as it was recorded: of no place
+    assert {path.name for path in Path("out").iterdir()} == {"class_map.h5", "map.png"}
+    assert main(["run", "scene.nc", "--on-ground", "--output", "out"]) == 0
     on_ground = np.where(empty, 0, class_map[rows, columns])
     assert f"<td>{np.count_nonzero(on_ground == 5)}</td>" in pages[1].read_text()
     assert main(["run", "truth.npy", "--on-ground"]) == 2

@@ -22,7 +22,6 @@ from hsi_al.files import replace_text, storable
 from hsi_al.manifest import ANEW, Manifest, digest, read_manifest, reading, replace_files, sealed
 from hsi_al.methods.base import Learner
 from hsi_al.pool.label_pool import LabelPool
-from hsi_al.scenes.georaster import keep_checked
 
 Ids = NDArray[np.int64]
 Labels = NDArray[np.integer[Any]]
@@ -153,9 +152,6 @@ class RunDirectory(Records):
         if goes_on:
             listed.pop("predictions.h5", None)
         replace_files(self.path, {"config.yaml": text.encode()}, listed, data=data, **changed)
-        if goes_on:
-            keep_checked(self.path / "map.tif")
-            keep_checked(self.path / "predictions.h5")
         for name in MAPS if goes_on else ():
             (self.path / name).unlink(missing_ok=True)
 

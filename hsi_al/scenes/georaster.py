@@ -3,7 +3,6 @@
 All are written by strips of rows, so that the memory doesn't grow with the scene.
 """
 
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 from hsi_al.files import replace_text, replacing
 from hsi_al.scenes.arrays import blocks
 from hsi_al.scenes.georeference import Georeference
-from hsi_al.terminal import warn
 
 TILE = 256
 STRIP = 16 * TILE  # rows written at once
@@ -26,7 +24,6 @@ MOST_COLOURS = 2**16 - 1  # the largest label value with a place in the colour t
 MOST_NAMES = 4096  # of classes: the names are listed from 0 to the largest label value
 RGB = tuple[int, int, int]
 NO_DATA = -1.0  # of the uncertainty
-CHECK = "check.json"  # of `hsi_al.assess`: what was drawn from a map
 CACHE = {"GDAL_CACHEMAX": 64, "GDAL_NUM_THREADS": "1"}  # MB
 
 
@@ -53,7 +50,6 @@ def write_class_map(
         OSError: A file can't be written.
     """
     kind = np.min_scalar_type(max(names, default=0)).type
-    keep_checked(path)
     with _written(path, class_map.shape, kind, where, nodata=0) as raster:
         for first, last in blocks(class_map.shape[0], STRIP):
             raster.write(class_map[first:last].astype(kind), 1, window=_window(first, last, class_map.shape[1]))
@@ -64,29 +60,6 @@ def write_class_map(
     if max(names, default=0) <= MOST_NAMES:
         written.append(replace_text(path.with_name(f"{path.name}.aux.xml"), _category_names(names)))
     return [*written, replace_text(path.with_suffix(".qml"), style(names, colours))]
-
-
-def check_folder(path: Path) -> Path:
-    """Return the folder of the check of a map, such as `map-check` beside `map.tif`."""
-    return path.with_name(f"{path.stem}-check")
-
-
-def keep_checked(path: Path) -> None:
-    """Copy a map that is about to be replaced or removed into the folder of its check, if it has one, and say so.
-
-    The answers of the check are about this map only.
-
-    Raises:
-        OSError: It can't be copied.
-    """
-    folder = check_folder(path)
-    if not path.exists() or not (folder / CHECK).exists() or (folder / path.name).exists():
-        return
-    for file in (path.with_suffix(".qml"), path.with_name(f"{path.name}.aux.xml"), path):
-        if file.exists():
-            with replacing(folder / file.name) as temporary:
-                shutil.copyfile(file, temporary)
-    warn(f"{path} is written anew; the check in {folder} is about what it held so far, kept as {folder / path.name}.")
 
 
 def write_uncertainty(path: Path, uncertainty: NDArray[np.float32], where: Georeference | None) -> Path:
