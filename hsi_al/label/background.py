@@ -43,7 +43,7 @@ class Background:
 
     def _work(self) -> None:
         while self._wait():
-            began = time.monotonic()
+            began, version = time.monotonic(), self.session.answers.version
             try:
                 with self.session.computing, self.session.working():
                     if self.session.learn():
@@ -51,7 +51,7 @@ class Background:
             except Superseded:
                 continue
             except Exception as error:  # the thread must outlive whatever a learner raises
-                self._fail(error)
+                self._fail(error, version)
                 continue
             self._refine()
             self._doubt()
@@ -78,11 +78,12 @@ class Background:
 
     _failed_at = -1
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: Exception, version: int | None = None) -> None:
+        """Tell of an error; after an answer later than `version`, by default the latest, it is tried again."""
         told = sentence(error) if isinstance(error, HsiAlError | OSError) else f"{type(error).__name__}: {error}"
         with self.session.lock:
             self.session.problem = f"No new map: {told}"
-            self._failed_at = self.session.answers.version
+            self._failed_at = self.session.answers.version if version is None else version
 
     def _refine(self) -> None:
         """Map a large scene tile by tile until there is something to learn; what is in view comes before that."""

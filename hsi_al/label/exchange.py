@@ -8,7 +8,7 @@ In a file with the text field `other` a person can name a class that isn't in th
 
 import json
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.sax.saxutils import quoteattr
@@ -17,7 +17,7 @@ import numpy as np
 
 from hsi_al.errors import SceneError, SessionError
 from hsi_al.files import replace_text
-from hsi_al.pool.answers import Answer, LabelClass
+from hsi_al.pool.answers import Answer, Answers, LabelClass
 from hsi_al.report.palette import GREY, rgb_of
 from hsi_al.scenes.arrays import reading
 from hsi_al.scenes.geopoints import PIXELS, write_points
@@ -141,7 +141,7 @@ class Returned(NamedTuple):
 
 def read_query(
     path: Path,
-    classes: Mapping[int, LabelClass],
+    given: Answers,
     shape: tuple[int, int],
     where: Georeference | None,
     session: str | None = None,
@@ -150,34 +150,37 @@ def read_query(
 
     Args:
         path: The file.
-        classes: The classes of the session, by label value.
+        given: The answers of the session, with its classes.
         shape: Rows and columns of the scene.
         where: Where the scene lies; None = unknown.
-        session: The session. Classes of a file of another one are known by their names, since theirs may have other
-            label values.
+        session: The session. Classes of a file of another one, or of a copy of this one that has gone its own way, are
+            known by their names, since theirs may have other label values.
 
     Raises:
         SessionError: As for `returned`, or the session lacks a class of another one.
         SceneError: As for `returned`.
     """
-    names = names_of_other(path, session)
-    found = returned(path, classes if names is None else names, shape, where)
+    names = names_of_other(path, session, given.called)
+    found = returned(path, given.classes if names is None else names, shape, where)
     values = {pixel: value for pixel, value in found.answers.items() if not isinstance(value, str)}
     if names is None:
         return list(values.items())
-    known = {folded(one.name): value for value, one in classes.items()}
-    if lacking := sorted({names[value] for value in values.values() if value and folded(names[value]) not in known}):
+    exact = {one.name: value for value, one in given.classes.items()}
+    alike = {folded(name): value for name, value in exact.items()}
+    known = {value: exact.get(name, alike.get(folded(name))) for value, name in names.items()}
+    if lacking := sorted({names[value] for value in values.values() if value and known[value] is None}):
         raise SessionError(
             f"{path} was written by another session, whose classes {', '.join(map(repr, lacking))} this one lacks; add "
             "them to it by --classes."
         )
-    return [(pixel, known[folded(names[value])] if value else None) for pixel, value in values.items()]
+    return [(pixel, known[value] if value else None) for pixel, value in values.items()]
 
 
-def names_of_other(path: Path, session: str | None) -> dict[int, str] | None:
+def names_of_other(path: Path, session: str | None, called: Set[tuple[int, str]]) -> dict[int, str] | None:
     """Return label value -> name of the classes in a file of questions of another session; None for one's own.
 
-    Files of versions that didn't say whose they are count as one's own.
+    Files of versions that didn't say whose they are count as one's own. One with a class that was never `called` so,
+    by label value and name, comes from a copy of the session, which counts as another one.
 
     Raises:
         SessionError: It is one of another session, and doesn't say what its classes are.
@@ -189,11 +192,15 @@ def names_of_other(path: Path, session: str | None) -> dict[int, str] | None:
         about = pyogrio.read_info(path, layer=LAYER)["layer_metadata"] or {}
     except (DataSourceError, DataLayerError):  # which `returned` tells
         return None
-    if session is None or about.get(SESSION, session) == session:
+    is_own = about.get(SESSION, session) == session
+    if session is None or (is_own and NAMES not in about):
         return None
     try:
-        return {int(value): str(name) for value, name in json.loads(about[NAMES]).items()}
+        names = {int(value): str(name) for value, name in json.loads(about[NAMES]).items()}
+        return None if is_own and names.items() <= called else names
     except (LookupError, ValueError, AttributeError):
+        if is_own:
+            return None
         raise SessionError(
             f"{path} was written by another session, and the names of its classes in it are damaged; export it again."
         ) from None

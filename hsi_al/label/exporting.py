@@ -13,7 +13,7 @@ from hsi_al.label.exchange import read_query, write_labels, write_query
 from hsi_al.label.mapping import Map
 from hsi_al.label.session import Refused, Session
 from hsi_al.methods.registry import method_of
-from hsi_al.pool.answers import Answer, Assessment, LabelClass
+from hsi_al.pool.answers import Assessment, LabelClass
 from hsi_al.report.pages import (
     bullets,
     estimates,
@@ -27,7 +27,7 @@ from hsi_al.report.pages import (
 )
 from hsi_al.report.palette import rgb_of
 from hsi_al.scenes.georaster import write_class_map, write_uncertainty
-from hsi_al.scenes.georeference import Georeference, require_geo
+from hsi_al.scenes.georeference import require_geo
 
 FOLDER = "export"  # in the session's folder
 
@@ -67,7 +67,7 @@ def written_files(session: Session, folder: Path) -> list[Path]:
     shape = scene.height, scene.width
     if (folder / "meta.json").exists():
         raise Refused(f"{folder} is a run directory, whose map this would replace; choose another folder.", 409)
-    require_taken(folder / "query.gpkg", given, classes, shape, where, session.identity)
+    require_taken(session, folder / "query.gpkg")
     folder.mkdir(parents=True, exist_ok=True)
     names = {value: found.name for value, found in classes.items()}
     colours = {value: rgb_of(found.colour) for value, found in classes.items()}
@@ -84,25 +84,23 @@ def written_files(session: Session, folder: Path) -> list[Path]:
     return [*written, folder / "report.html"]
 
 
-def require_taken(
-    path: Path,
-    given: Mapping[int, Answer],
-    classes: Mapping[int, LabelClass],
-    shape: tuple[int, int],
-    where: Georeference | None,
-    session: str,
-) -> None:
+def require_taken(session: Session, path: Path) -> None:
     """Raise Refused if a file of questions holds answers that the session lacks, which an export would delete."""
     if not path.exists():
         return
     way_out = f"take them in by python -m hsi_al.label ... --labels {path}, or move the file away, and export again."
+    scene = session.scene
+    with session.lock:
+        # One that was taken before is no news, also where it has been corrected since.
+        known = {(pixel, answer.value) for pixel, answer in session.answers.given.items()}
+        known |= set(session.answers.taken.items())
     try:
-        found = read_query(path, classes, shape, where, session)
+        shape = scene.height, scene.width
+        found = read_query(path, session.answers, shape, scene.georeference, session.identity)
     except HsiAlError as error:
         told = f"{path} may hold answers, but can't be read: {sentence(error)} Or move it away."
         raise Refused(told, 409) from error
-    lost = [pixel for pixel, value in found if pixel not in given or given[pixel].value != value]
-    if lost:
+    if lost := [answer for answer in found if answer not in known]:
         raise Refused(f"{path} holds {len(lost):,} answers that the session doesn't have; {way_out}", 409)
 
 

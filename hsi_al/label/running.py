@@ -46,6 +46,7 @@ from hsi_al.scenes.vectors import is_vector, layers_in
 from hsi_al.terminal import printable, warn
 
 FORMAT = "hsi_al session 1"
+OF_MODELS = ("predicted_*.h5", "assessed_map_*.h5")  # what models have said
 # Few labels: typical pixels first, then where the vote is least sure.
 DEFAULTS = ("protocol=few", "learner=vote", "acquisition=margin", "acquisition.min_distance=8")
 LARGE = "profile_trees"  # the learner of a large scene, whose map is made tile by tile
@@ -145,8 +146,9 @@ def left_as_found(folder: Path, new: bool) -> Iterator[None]:
         yield
     except BaseException:
         if new:
-            for name in ("session.json", "config.yaml", ANSWERS, "lock"):
-                (folder / name).unlink(missing_ok=True)
+            for name in ("session.json", "config.yaml", ANSWERS, "lock", *OF_MODELS):
+                for path in folder.glob(name):
+                    path.unlink(missing_ok=True)
             with suppress(OSError):
                 folder.rmdir()
         raise
@@ -310,8 +312,10 @@ def label(command: Command) -> None:
             if command.browser:
                 open_browser(address)
 
-        asyncio.run(serve(uvicorn.Server(settings), bound, ready))
-        ended = background.close()
+        try:
+            asyncio.run(serve(uvicorn.Server(settings), bound, ready))
+        finally:
+            ended = background.close()
         print(summary(session, (time.monotonic() - began) / 60), flush=True)
     if not ended:  # a fit in library code would keep the process from ending
         sys.stdout.flush()
@@ -397,7 +401,7 @@ def labels_in(
             complain(f"Warning: {n:,} pixels that {path} labels have no data in the scene and are left out.")
 
     if is_query(path):
-        answers = read_query(path, session.answers.classes, shape, scene.georeference, session.identity)
+        answers = read_query(path, session.answers, shape, scene.georeference, session.identity)
         there = [(pixel, value) for pixel, value in answers if not no_data.flat[pixel]]
         lost(len(answers) - len(there))
         return there
@@ -413,10 +417,12 @@ def labels_in(
     found = np.where(no_data, 0, labels)
     lost(int(np.count_nonzero(labels) - np.count_nonzero(found)))
     known = session.answers.named
+    numbers_alone = not names.keys() - {truth.zero}  # what stands for 0 has a name in any case
     chosen: dict[int, int] = {}
     for value in np.unique(found[found > 0]).tolist():
         name = names.get(value, f"class {value}")
-        same = value if not names and value in session.answers.classes else known.get(written(name))
+        goes_by_number = numbers_alone and value not in names and value in session.answers.classes
+        same = value if goes_by_number else known.get(written(name))
         free = value if value not in session.answers.classes and value <= MOST_CLASSES else None
         chosen[value] = session.add_class(name, value=free).value if same is None else same
     ids = np.flatnonzero(found)

@@ -7,7 +7,7 @@ import mimetypes
 import re
 import time
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from heapq import nsmallest
 from pathlib import Path
@@ -504,6 +504,3 @@ def all_labels(session: Session) -> list[dict[str, Any]]:
         given, doubts = list(session.answers.given.items()), session.doubts
     given = nsmallest(MOST_LISTED, given, key=lambda item: (-item[1].number, item[0]))
     return [entry(pixel, answer) for pixel, answer in given]
-
-
-Handler = Callable[[Request, Exception], Awaitable[Response]]

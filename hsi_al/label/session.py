@@ -202,6 +202,8 @@ class Session:
                 self._keep({"event": "assessed", "pixel": pixel, "value": value})
                 return
             asked = pixel == self.query or pixel in self.open_pixels or pixel in self._spare
+            before = self.answers.given.get(pixel)  # an answer that is corrected was asked if it was before
+            asked = asked or (before is not None and before.asked)
             self._keep({"event": "label", "pixels": [pixel], "value": value, "asked": asked})
 
     def fill_polygon(self, points: Sequence[tuple[float, float]], value: int) -> int:

@@ -122,6 +122,7 @@ class Answers:
     Attributes:
         classes: Label value -> class, by ascending value.
         named: Every name that a class has had -> label value of the class that had it last.
+        called: Label value and name of every class, with all names that it has had.
         given: Pixel id -> its present answer.
         queries: All queries so far.
         assessments: All assessments so far.
@@ -135,6 +136,7 @@ class Answers:
     def __init__(self, events: Iterable[dict[str, Any]] = ()) -> None:
         self.classes: dict[int, LabelClass] = {}
         self.named: dict[str, int] = {}
+        self.called: set[tuple[int, str]] = set()
         self.given: dict[int, Answer] = {}
         self.queries: list[Query] = []
         self.assessments: list[Assessment] = []
@@ -205,6 +207,7 @@ class Answers:
             found = LabelClass(int(event["value"]), str(event["name"]), str(event["key"]), str(event["colour"]))
             self.classes[found.value] = found
             self.named[found.name] = found.value
+            self.called.add((found.value, found.name))
         elif kind == "query":
             self.queries.append(
                 Query(

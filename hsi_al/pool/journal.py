@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hsi_al.errors import SessionError
+from hsi_al.files import sync_folder
 
 SEAL = ',"crc":"'  # between an event and its checksum
 
@@ -90,6 +91,7 @@ class Journal:
                     "again; it then has what the file holds."
                 )
             os.ftruncate(descriptor, self._end)  # an unfinished line before it would make both unreadable
+            self.dropped = b""
             try:
                 os.lseek(descriptor, self._end, os.SEEK_SET)
                 written = 0
@@ -102,8 +104,9 @@ class Journal:
                 raise
         finally:
             os.close(descriptor)
+        if not self._end:
+            sync_folder(self.path.parent)
         self._end += len(line)
-        self.dropped = b""
         self.events.append(event)
 
     def _lines(self) -> list[bytes]:

@@ -181,6 +181,27 @@ def test_a_failure_is_told_and_the_next_answer_tries_again(tmp_path: Path, monke
         wait_for(lambda: session.map is not None and session.problem is None)
 
 
+def test_an_answer_during_a_fit_that_fails_tries_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = session_in(tmp_path / "s", "corn", "oats", "wheat", "pond")
+    session.learn()
+    fits, began, go = [session.planner.learner.fit], threading.Event(), threading.Event()
+
+    def failing(*arguments: Any) -> None:
+        if not began.is_set():
+            began.set()
+            go.wait(10)
+            raise LearnerError("Too few labels; add some.")
+        fits[0](*arguments)
+
+    monkeypatch.setattr(session.planner.learner, "fit", failing)
+    with learning(session):
+        answer_all(session)
+        wait_for(began.is_set)
+        session.answer(0, 1)
+        go.set()
+        wait_for(lambda: session.map is not None and session.problem is None)
+
+
 def test_closing_ends_a_fit(tmp_path: Path) -> None:
     session = session_in(tmp_path / "s", "corn", "oats", "wheat", "pond")
     session.learn()

@@ -588,6 +588,19 @@ def test_export_says_what_was_written_and_where(page: Page) -> None:
     assert page.driver.switch_to.active_element == page.find("export")  # the focus goes back
 
 
+def test_answers_do_not_wait_for_an_export(page: Page) -> None:
+    for _ in range(8):
+        page.answer()
+    page.until(lambda: page.find("layer-map").is_enabled())
+    pixel = page.asked()
+    with page.serving.session.computing:  # as while files are written
+        page.find("export").click()
+        page.until(lambda: "Writing the files" in page.driver.page_source)
+        page.keys("2")
+        page.until(lambda: page.given().get(pixel) == 2)
+    page.until(lambda: page.find("export-files").is_displayed())
+
+
 def test_spectra_have_gaps_and_round_ticks(page: Page) -> None:
     script = """
       const [call, done] = [arguments[0], arguments[arguments.length - 1]];

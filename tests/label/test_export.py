@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import shutil
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -17,12 +18,24 @@ from hsi_al.label.exchange import read_query
 from hsi_al.label.exporting import export
 from hsi_al.label.running import opened, take_labels
 from hsi_al.label.session import Refused, Session
-from hsi_al.pool.answers import LabelClass, session_labels
+from hsi_al.pool.answers import Answers, session_labels
 from hsi_al.scenes.description import describe
 from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.vectors import drawn_labels
 from tests.fakes import add_styles
-from tests.label.fakes import MASKED, SIDE, TRUTH, UTM, WHERE, Client, answer_all, scene_of, session_in, taught
+from tests.label.fakes import (
+    MASKED,
+    SIDE,
+    TRUTH,
+    UTM,
+    WHERE,
+    Client,
+    answer_all,
+    config_of,
+    scene_of,
+    session_in,
+    taught,
+)
 
 rasterio = pytest.importorskip("rasterio")
 pyogrio = pytest.importorskip("pyogrio")
@@ -182,9 +195,9 @@ def test_an_edited_query_comes_back(session: Session, tmp_path: Path) -> None:
     export(session)
     path = session.folder / "export" / "query.gpkg"
     pixels = session.open_pixels
-    assert read_query(path, classes_of(1, 2), SHAPE, WHERE) == []  # nothing answered
+    assert read_query(path, session_of(1, 2), SHAPE, WHERE) == []  # nothing answered
     edited = add_styles(rewritten(path, class_=[2.0, 0.0, np.nan, 4.0]))
-    assert read_query(edited, classes_of(1, 2, 3, 4), SHAPE, WHERE) == [
+    assert read_query(edited, session_of(1, 2, 3, 4), SHAPE, WHERE) == [
         (pixels[0], 2),
         (pixels[1], None),
         (pixels[3], 4),
@@ -200,22 +213,28 @@ def test_an_edited_query_comes_back(session: Session, tmp_path: Path) -> None:
         points=[4.0] * 4 + [np.nan],
         class_=[np.nan] * 4 + [1.0],
     )
-    assert read_query(own, classes_of(1), SHAPE, WHERE) == [(9 * SIDE + 20, 1)]
+    assert read_query(own, session_of(1), SHAPE, WHERE) == [(9 * SIDE + 20, 1)]
 
 
-def classes_of(*values: int) -> dict[int, LabelClass]:
-    return {value: LabelClass(value, f"class {value}", "", "#000000") for value in values}
+def answered(path: Path, values: dict[int, int]) -> None:
+    """Answer points in a file as QGIS does, which keeps what the layer says of itself."""
+    with sqlite3.connect(path) as database:
+        for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            database.execute(f'DROP TRIGGER "{trigger}"')  # they call functions of GDAL
+        for pixel, value in values.items():
+            database.execute("UPDATE query SET class = ? WHERE pixel_id = ?", (value, pixel))
+    database.close()
+
+
+def session_of(*values: int) -> Answers:
+    classes = [{"event": "class", "value": value, "name": f"class {value}", "key": ""} for value in values]
+    return Answers([{"time": "2026-01-01T00:00:00", "who": "", "colour": "#000000", **one} for one in classes])
 
 
 def test_answers_for_another_session_are_known_by_their_names(session: Session, tmp_path: Path) -> None:
     export(session)
     path, pixels = session.folder / "export" / "query.gpkg", session.open_pixels
-    with sqlite3.connect(path) as database:  # as QGIS does, which keeps what the layer says of itself
-        for (trigger,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            database.execute(f'DROP TRIGGER "{trigger}"')  # they call functions of GDAL
-        for pixel, value in zip(pixels, (1, 2, 0), strict=False):
-            database.execute("UPDATE query SET class = ? WHERE pixel_id = ?", (value, pixel))
-    database.close()
+    answered(path, dict(zip(pixels, (1, 2, 0), strict=False)))
     assert {found.value: found.name for found in session.answers.classes.values()}[1] == "corn"
     other = session_in(tmp_path / "other", "pond", "oats", scene=scene_of(georeferenced=True))
     with pytest.raises(SessionError, match="written by another session, whose classes 'corn' this one lacks"):
@@ -234,13 +253,37 @@ def test_answers_for_another_session_are_known_by_their_names(session: Session, 
     assert take_labels(session, [path]) == 3 and session.answers.given[pixels[0]].value == 1
 
 
+def test_a_copy_of_a_session_that_has_gone_its_own_way_is_another_one(tmp_path: Path) -> None:
+    begun = session_in(tmp_path / "anna", "corn", "oats", scene=scene_of(georeferenced=True))
+    begun.learn()
+    for pixel in list(begun.open_pixels):
+        begun.answer(pixel, 1 + pixel % 2)
+    begun.learn()
+    shutil.copytree(begun.folder, tmp_path / "ben")
+    ben = session_in(tmp_path / "ben", "water", scene=scene_of(georeferenced=True))
+    assert ben.identity == begun.identity
+    begun.add_class("road")
+    ben.learn()
+    export(ben)
+    path, pixels = tmp_path / "ben/export/query.gpkg", ben.open_pixels
+    answered(path, dict(zip(pixels, (3, 1), strict=False)))
+    with pytest.raises(SessionError, match="written by another session, whose classes 'water' this one lacks"):
+        take_labels(begun, [path])
+    begun.add_class("Water")
+    begun.add_class("WATER")  # which is another class
+    begun.add_class("water")
+    assert take_labels(begun, [path]) == 2
+    assert [begun.answers.given[pixel].value for pixel in pixels[:2]] == [6, 1]
+    assert take_labels(ben, [path]) == 2 and ben.answers.given[pixels[0]].value == 3
+
+
 def test_questions_of_another_scene_are_no_moved_points(session: Session) -> None:
     export(session)
     path = session.folder / "export" / "query.gpkg"
     edited = rewritten(path, class_=[1.0, 2.0, 1.0, np.nan])
     east = Georeference(UTM, (10.0, 0.0, WHERE.transform[2] + 120, 0.0, -10.0, WHERE.transform[5]))
     with pytest.raises(SessionError, match=r"3 of 3 answered points don't lie .*it is a file of another scene"):
-        read_query(edited, classes_of(1, 2), SHAPE, east)
+        read_query(edited, session_of(1, 2), SHAPE, east)
 
 
 def test_labels_of_another_grid_are_refused(session: Session, tmp_path: Path) -> None:
@@ -255,6 +298,17 @@ def test_labels_of_another_grid_are_refused(session: Session, tmp_path: Path) ->
         take_labels(session, [write("east.tif", WHERE.transform[2] + 120)])
     assert session.answers.given == given
     assert take_labels(session, [write("here.tif", WHERE.transform[2])]) > 0
+
+
+def test_a_raster_in_which_0_is_a_class_keeps_the_numbers_of_the_session(tmp_path: Path) -> None:
+    session = session_in(tmp_path / "s", "corn", "oats", config=config_of("dataset.unlabelled=255"))
+    values = np.full(SHAPE, 255, np.uint8)
+    values[9, :3] = 0, 1, 2
+    np.save(tmp_path / "old.npy", values)
+    assert take_labels(session, [tmp_path / "old.npy"]) == 3
+    classes = {one.name: one.value for one in session.answers.classes.values()}
+    given = [session.answers.given[9 * SIDE + column].value for column in range(3)]
+    assert given == [classes["class 0"], classes["corn"], classes["oats"]] and len(classes) == 3
 
 
 def test_questions_are_described_as_such(session: Session) -> None:
@@ -339,6 +393,10 @@ def test_an_export_deletes_no_answer_of_an_edited_query(session: Session) -> Non
     session.answer(pixels[0], 2)
     with pytest.raises(Refused, match="holds 1 answers"):  # another one than the session has
         export(session)
+    take_labels(session, [path], None)
+    session.answer(pixels[0], 2)  # what was taken, and corrected since, isn't lost
+    session.learn()
+    assert not np.isfinite(points_of(export(session)[0].with_name("query.gpkg"))[1]["class"]).any()
     path.write_text("no GeoPackage")
     with pytest.raises(Refused, match=r"may hold answers, but can't be read"):
         export(session)
@@ -485,4 +543,4 @@ def test_qgis_opens_and_edits_the_questions(session: Session) -> None:
     assert "('corn', '1')" in done.stdout and "(\"can't tell\", '0')" in done.stdout
     assert "renderer categorizedSymbol 6" in done.stdout and "saved True" in done.stdout
     pixels = session.open_pixels
-    assert read_query(path, classes_of(1, 2, 3, 4), SHAPE, WHERE) == [(pixels[0], 1), (pixels[1], 2)]
+    assert read_query(path, session_of(1, 2, 3, 4), SHAPE, WHERE) == [(pixels[0], 1), (pixels[1], 2)]

@@ -269,6 +269,7 @@ def test_a_signal_before_the_page_is_served_ends_the_command(
         (["--labels", "many.npy"], "A class can't have the value 256"),
         (["--classes", "a," + "b" * 101], "A class needs a name of 1 to 100"),
         (["--assess", "20"], ""),
+        (["--labels", "eight.npy", "--assess", "10"], "8 classes"),
     ],
 )
 def test_a_refused_command_leaves_no_session(
@@ -277,6 +278,7 @@ def test_a_refused_command_leaves_no_session(
     monkeypatch.chdir(tmp_path)
     cube = scene_of(masked=False).cube
     np.save("field.npy", cube)
+    np.save("eight.npy", np.arange(cube[..., 0].size).reshape(cube.shape[:2]) % 8 + 1)
     np.save("many.npy", np.arange(cube[..., 0].size).reshape(cube.shape[:2]) % 300 + 1)
     assert command.main(["field.npy", "--session", "s", "--no-browser", "learner=lda", *given]) == 2
     (line,) = [text for text in capsys.readouterr().err.splitlines() if not text.startswith("Warning")]

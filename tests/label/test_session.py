@@ -204,6 +204,8 @@ def test_undo_asks_the_pixel_again_and_labels_follow(tmp_path: Path) -> None:
     assert session.answers.given[0].value == 4
     with pytest.raises(Refused, match="nothing to redo"):
         session.redo()
+    session.answer(pixel, 3)  # an answer that is corrected was asked all the same
+    assert session.answers.given[pixel].value == 3 and session.answers.given[pixel].asked
 
 
 def test_a_polygon_labels_all_pixels_inside_but_masked_ones_as_one_step(tmp_path: Path) -> None:

@@ -96,6 +96,25 @@ def test_a_damaged_line_before_the_last_is_named(tmp_path: Path) -> None:
         Journal(tmp_path / "j")
 
 
+def test_a_full_disk_behind_an_unfinished_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = written(tmp_path / "j")
+    (tmp_path / "j").write_bytes(text + b'{"event"')
+    kept = Journal(tmp_path / "j")
+    assert kept.dropped
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hsi_al.pool.journal.os.write", full)
+        for _ in range(2):
+            with pytest.raises(OSError, match="No space"):
+                kept.append({"event": "undo"})
+    assert (tmp_path / "j").read_bytes() == text
+    kept.append({"event": "undo"})
+    assert Journal(tmp_path / "j").events == [*EVENTS, {"event": "undo"}]
+
+
 def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = written(tmp_path / "j")
     kept, write = Journal(tmp_path / "j"), os.write

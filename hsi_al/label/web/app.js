@@ -328,7 +328,7 @@ function showProgress() {
   parts.push(["Round", String(state.round), "round"]);
   if (state.agreement !== null) parts.push(["Agreement", state.agreement.toFixed(2), "agreement"]);
   const help = { agreement: "Kappa between the last two maps: 1 means that the newest labels changed nothing",
-    round: "Times the model was trained", map: "How many labels the shown map has learnt from" };
+    round: "How often pixels were chosen to be asked", map: "How many labels the shown map has learnt from" };
   $("progress").replaceChildren(...parts.map(([name, value, kind]) => build("div", { className: kind, title: help[kind.split(" ")[0]] ?? "" },
     build("dt", {}, name), build("dd", {}, value))));
   $("advice").hidden = !state.advice || running() || Boolean(shape);
@@ -364,9 +364,14 @@ function update(before) {
   if (before && (before.map_version !== state.map_version || before.version !== state.version)) fetchDetails();
 }
 
+let exporting = false;
+
 async function exportAll() {
+  if (exporting) return;
   say("Writing the files …");
+  exporting = true;
   const done = await change("POST", "/api/export", {}, "the export", { state: false, seconds: 600 });
+  exporting = false;
   if (!done) return;
   say(`${count(done.files.length, "file")} written to ${done.folder}.`);
   showDialog("Exported", build("p", {}, "Written to ", build("code", { "data-testid": "export-folder" }, done.folder)),

@@ -77,6 +77,13 @@ async function showReport() {
       build("button", { onclick: showStart, "data-testid": "again" }, "New check …")));
 }
 
+/** Digits after the point of hectares, so that areas below one can be told apart: pixels of a drone are centimetres wide. */
+function digitsOf(one) {
+  const largest = Math.max(one?.estimate ?? 0, ...(one?.interval ?? []));
+  if (largest > 0 && largest < 0.01) return 2 - Math.floor(Math.log10(largest));
+  return largest >= 10 ? 1 : largest >= 1 ? 2 : 4;
+}
+
 /** An estimate with its 95 % interval, as [text, element]; `digits` after the point. */
 function figure(one, unit = "%", factor = 100, digits = 1) {
   if (!one || one.estimate === null) return ["–"];
@@ -92,7 +99,7 @@ function reportParts(report) {
     const swatch = build("span", { className: "swatch" });
     swatch.style.background = one.colour;
     const cells = [[String(one.n)], figure(one.users), figure(one.producers), [percent(one.mapped_share)], figure(one.area),
-      ...(hectares ? [figure(one.hectares, "ha", 1, 2)] : [])];
+      ...(hectares ? [figure(one.hectares, "ha", 1, digitsOf(one.hectares))] : [])];
     return build("tr", {}, build("th", { scope: "row" }, build("span", { className: "named" }, swatch, build("span", {}, one.name))),
       ...cells.map((parts) => build("td", { className: "figure" }, ...parts)));
   };

@@ -28,6 +28,7 @@ export function listClasses(answer, strong) {
     row.button.setAttribute("aria-label", `${one.name}, key ${one.key ?? "none"}, ${count(one.n_labelled, "label")}`
       + (row.share.textContent ? `, ${row.share.textContent} of the area` : ""));
     if (one.key) row.button.setAttribute("aria-keyshortcuts", one.key);
+    else row.button.removeAttribute("aria-keyshortcuts");
     row.edit.setAttribute("aria-label", `Change ${one.name}`);
   }
   const items = classes.map((one) => rows.get(one.value).item);

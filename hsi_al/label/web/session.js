@@ -46,14 +46,14 @@ const sentenceOf = (error) => (error instanceof Refused ? error.message
   : "The program did not answer. Is it still running in its terminal? Trying again does nothing twice.");
 
 /**
- * Send a change and take the state that it answers with. A refusal stays on the page with a button to try again.
+ * Send a change and take the state that it answers with; without `state` it changes none, and others don't wait for it. A refusal stays on the page with a button to try again.
  * `what` says what was to be done ("Corn for row 3, column 4"); returns the answer, or null when the person gives it up.
  * A reply may be lost after the change was made: by its `id` the program knows a request that comes again.
  */
 export async function change(method, path, body, what, { state = true, seconds, id = crypto.randomUUID() } = {}) {
   await settled();
-  let finished;
-  session.busy = new Promise((resolve) => { finished = resolve; });
+  let finished = () => {};
+  if (state) session.busy = new Promise((resolve) => { finished = resolve; });
   changes += 1;
   try {
     const answer = await ask(method, path, state ? { ...body, id } : body, seconds);
@@ -71,7 +71,7 @@ export async function change(method, path, body, what, { state = true, seconds, 
         ["Dismiss", () => { clearAlert("refused"); resolve(null); }]);
     });
   } finally {
-    session.busy = null;
+    if (state) session.busy = null;
     changes += 1;
     finished();
   }
