@@ -77,6 +77,13 @@ def check_refused(code: int | None, err: str, words: str, directory: Path) -> No
         ),
         ("split=blocks split.guard=0", "split.guard=0 must be 1 or more"),
         ("split.fold=1", "split.fold=1 numbers divisions, but split=paper divides nothing; leave out split.fold"),
+        (
+            "split=fields split.fraction=0.1",
+            "split.fraction=0.1 has no effect with split=fields; leave it out, or take",
+        ),
+        ("split=holdout split.block_size=20", "or take split=blocks or checkerboard."),
+        ("protocol.per_class=5 protocol.min_per_class=2", "protocol.per_class=5 draws equally many of every class"),
+        ("protocol.per_class=5 protocol.initial=stratified", "leave them out, or protocol.per_class."),
         ("split=holdout split.fold=-1", "split.fold=-1 must be 0 or more"),
         ("patch_size=51", "patch_size=51 is larger than mirror padding of a 24x26 scene allows"),
         ("patch_size=8", "patch_size=8 is too small for lenet"),

@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def record(outputs: Path) -> None:
-    """Pack the finished runs of each experiment into its archive, which is replaced."""
+    """Add the finished runs of each experiment to its archive, in place of those of the same folders."""
     RECORDED.mkdir(parents=True, exist_ok=True)
     for name in sorted({table.folder.partition("/")[0] for table in TABLES.values()}):
         if (outputs / name).is_dir():

@@ -70,7 +70,7 @@ def write_place(
     write_labels(
         path / "labels.gpkg",
         pool.labelled_ids,
-        scene.ground_truth.ravel()[pool.labelled_ids],
+        scene.label_values[pool.labels],
         pool.labelled_at[pool.is_labelled],
         scene.georeference,
         scene.width,

@@ -252,7 +252,8 @@ def assembled(
             initial, parts.labels_from = inherited.pixel_ids, inherited.source
         pool.add(initial, parts.oracle.label(initial), 0)
     if protocol.labels_from is not None:
-        check_budget(config, scene, split, parts.n_initial)
+        there = np.isin(split.asked, pool.candidates[pool.labelled_at == 0])
+        check_budget(config, scene, split, parts.n_initial, int(there.sum()))
     return parts
 
 
@@ -463,16 +464,20 @@ def divided(config: Config, scene: Scene, method: Method | None = None) -> Split
     return split
 
 
-def check_budget(config: Config, scene: Scene, split: Split, initial: int) -> None:
-    """Raise PoolExhaustedError if a protocol with so many initial labels needs more than there are candidates."""
+def check_budget(config: Config, scene: Scene, split: Split, initial: int, there: int = 0) -> None:
+    """Raise PoolExhaustedError if a protocol with so many initial labels needs more than there are candidates.
+
+    `there` of them lie on new ground already, where another run has asked them.
+    """
     protocol, ids = config.protocol, scene.labelled_ids
     asked = protocol.rounds * protocol.query_size
     budget = initial + asked
-    if split.new_ground is not None and (initial > len(split.initial) or asked > len(split.asked)):
+    left = len(split.asked) - there
+    if split.new_ground is not None and (initial - there > len(split.initial) or asked > left):
         raise PoolExhaustedError(
             f"The protocol asks for {initial} initial labels and {protocol.rounds} x {protocol.query_size} = {asked} "
             f"on new ground, but {scene.name} with split={split.kind} has {len(split.initial)} candidates for the "
-            f"first and {len(split.asked)} for the others; lower {initial_key(config)}, protocol.rounds or "
+            f"first and {left} for the others; lower {initial_key(config)}, protocol.rounds or "
             "protocol.query_size, or raise split.new_ground."
         )
     if budget > len(split.candidates):

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from hsi_al.config.kept import to_dict
 from hsi_al.config.plain import flatten, literal
-from hsi_al.config.schema import NEW_GROUND, OWN, QUESTIONS, Config
+from hsi_al.config.schema import NEW_GROUND, OWN, QUESTIONS, Config, SplitConfig
 from hsi_al.errors import ConfigurationError
 from hsi_al.options import options_of
 from hsi_al.terminal import printable
@@ -96,7 +96,7 @@ def check_combinations(config: Config) -> None:
             raise ConfigurationError(
                 f"map.filter={config.map.filter} needs the map of the whole scene; set protocol.full_map=true."
             )
-    if config.oracle.name == OWN:
+    if config.oracle.name == OWN or config.oracle.function is not None:
         raise ConfigurationError(
             "oracle.name=own stands for a function that was given to hsi_al.Experiment; take oracle=ground_truth."
         )
@@ -139,6 +139,18 @@ def check_combinations(config: Config) -> None:
         raise ConfigurationError(
             f"split.new_ground={config.split.new_ground} asks where no initial label lies, but "
             f"split={config.split.kind} divides no ground; leave it out, or take split=blocks, checkerboard or fields."
+        )
+    for key, kinds in {"fraction": ("holdout",), "block_size": ("blocks", "checkerboard")}.items():
+        value = getattr(config.split, key)
+        if value != getattr(SplitConfig, key) and config.split.kind not in kinds:
+            raise ConfigurationError(
+                f"split.{key}={value} has no effect with split={config.split.kind}; leave it out, or take "
+                f"split={' or '.join(kinds)}."
+            )
+    if protocol.per_class is not None and (protocol.min_per_class or protocol.initial != "uniform"):
+        raise ConfigurationError(
+            f"protocol.per_class={protocol.per_class} draws equally many of every class, so that "
+            "protocol.min_per_class and protocol.initial have no effect; leave them out, or protocol.per_class."
         )
     folders = {
         f"{part}.name": getattr(config, part).name for part in ("dataset", "experiment", "acquisition", "protocol")

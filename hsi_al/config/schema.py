@@ -337,6 +337,7 @@ class OracleConfig:
     """The oracle, which gives the labels of queried pixels."""
 
     name: str = option(MISSING, "name of the oracle; own: a function in Python", choices=("ground_truth", OWN))
+    function: str | None = option(None, "name of that function")
 
 
 @dataclass

@@ -20,7 +20,8 @@ class Curve(dict[str, NDArray[Any]]):
     """A learning curve: column name -> values, one per round, as in `curve.csv`; `pandas.DataFrame(curve)` takes it.
 
     Accuracies are fractions, NaN where undefined: `oa_all`, `aa_all`, `kappa_all` over all labelled pixels,
-    `oa_heldout`, `aa_heldout`, `kappa_heldout` over those that test. `recall_<label value>` counts all pixels.
+    `oa_heldout`, `aa_heldout`, `kappa_heldout` over those that test. `recall_<label value>` counts all pixels, and
+    `agreement` is there if `stop_when_stable` is.
 
     Args:
         rows: One mapping of column to value per round.
@@ -79,14 +80,14 @@ class Curve(dict[str, NDArray[Any]]):
 def _curve_row(row: Mapping[str, float]) -> CurveRow:
     recall = {int(name.removeprefix(RECALL)): value for name, value in row.items() if name.startswith(RECALL)}
     numbers: dict[str, Any] = {name: row[name] for name in COLUMNS}
-    return CurveRow(**numbers, recall=recall)
+    return CurveRow(**numbers, recall=recall, agreement=row.get("agreement"))
 
 
 def curve_of(rows: Sequence[CurveRow]) -> Curve:
     """Return the curve of rows that were read from a file."""
     return Curve(
         [
-            {name: getattr(row, name) for name in COLUMNS}
+            {name: getattr(row, name) for name in (*COUNTS, "agreement", *COLUMNS) if getattr(row, name) is not None}
             | {f"{RECALL}{value}": recall for value, recall in row.recall.items()}
             for row in rows
         ]

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike
@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 from hsi_al.acquisition.base import Acquisition, PoolView, Scores
-from hsi_al.acquisition.ranking import Score
+from hsi_al.acquisition.ranking import Score, name_of
 from hsi_al.active.parts import Own, assembled, check_budget, divided, initial_size, require_labels
 from hsi_al.active.records import Records
 from hsi_al.active.scene_maps import class_indices, label_map
-from hsi_al.config.schema import OWN
+from hsi_al.config.schema import OWN, Config
 from hsi_al.errors import ConfigurationError, LearnerError, PoolError
 from hsi_al.garbage import garbage
 from hsi_al.interface.choices import LAMBDA, AcquisitionChoice, LearnerChoice, as_acquisition, as_learner
@@ -28,6 +28,7 @@ from hsi_al.interface.settings import configured, in_group, option_keys
 from hsi_al.methods.own import Probabilistic
 from hsi_al.methods.registry import check_method
 from hsi_al.pool.splits import Split
+from hsi_al.randomness import generator
 from hsi_al.scenes.scene import Scene
 from hsi_al.training.ranks import available_threads
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Ids = NDArray[np.int64]
+NAMELESS = ("<lambda>", "partial")  # names by which functions can't be told from others
 
 
 class Experiment:
@@ -96,11 +98,12 @@ class Experiment:
                 **keys,
                 **asks.keys,
                 "seed": seed,
-                "trainer.threads": threads,
+                **({} if threads is None else {"trainer.threads": threads}),
                 **in_group("protocol", given),
             },
             method,
         )
+        _require_use({**keys, **asks.keys, **in_group("protocol", given)}, config, isinstance(split, Split))
         if not own_learner and asks.own is None and asks.whole is None:
             check_method(config)
         config.dataset = replace(scene.settings or config.dataset, name=scene.name)
@@ -114,15 +117,15 @@ class Experiment:
         if config.protocol.labels_from is None:
             check_budget(config, scene, split, _initial_labels(config, scene, split))
         if oracle is not None:
-            config.oracle.name = OWN
+            config.oracle.name, config.oracle.function = OWN, name_of(oracle)
         own = Own(method, asks.built(config), None if oracle is None else _ValueOracle(oracle, scene.label_values))
         self.config, self.scene, self.split = config, scene, split
         self._parts = assembled(config, scene, split, Records(scene.label_values), own=own)
         self._loop = self._parts.loop()
         self._next_round = 0
         self._finished = False
-        self._lost = False
-        self._own_learner = own_learner
+        self._lost = self._stale = False  # a round that failed has changed the learner
+        self._own_learner, self._gives_probabilities = own_learner, "probabilities_NC" in method.provides
 
     def __repr__(self) -> str:
         return f"<Experiment {self._parts.title()}: {self._next_round} of {self._loop.rounds + 1} rounds played>"
@@ -154,8 +157,12 @@ class Experiment:
 
     @property
     def class_map(self) -> NDArray[np.unsignedinteger[Any]]:
-        """The map of the scene as label values, (H, W), by the learner of the latest round; 0 = no data."""
-        self._require_a_round()
+        """The map of the scene as label values, (H, W), by the learner of the latest round; 0 = no data.
+
+        Raises:
+            LearnerError: An interrupt has left a warm-started learner between two rounds.
+        """
+        self._require_learner()
         with limited_threads(self.config.trainer.threads):
             return label_map(self.scene, class_indices(self._parts, self._loop.predicted_class))
 
@@ -164,17 +171,14 @@ class Experiment:
         """1 - (largest - second largest class probability) of every pixel, (H, W); NaN without data.
 
         Raises:
-            LearnerError: The learner computes no probabilities, or the acquisition function asks for none.
+            LearnerError: The learner computes no probabilities, or none is asked for; or as for `class_map`.
         """
-        self._require_a_round()
+        self._require_learner()
         found = np.full(self.scene.height * self.scene.width, np.nan, np.float32)
         with limited_threads(self.config.trainer.threads):
             class_indices(self._parts, None, found)
         if np.isnan(found).all():
-            raise LearnerError(
-                f"{self.config.learner.name} gave no probabilities, since acquisition={self.config.acquisition.name} "
-                "reads none; take acquisition=margin, for example."
-            )
+            raise LearnerError(self._no_probabilities())
         map_ = found.reshape(self.scene.height, self.scene.width)
         if self.scene.no_data is not None:
             map_[self.scene.no_data] = np.nan
@@ -207,11 +211,7 @@ class Experiment:
             raise ConfigurationError(
                 f"The experiment has played all its {len(records.rows)} rounds; make one with more protocol.rounds."
             )
-        if self._lost:
-            raise LearnerError(
-                "An interrupt has left the learner between two rounds, whose training goes on from one to the next "
-                "(protocol.warm_start); make the experiment anew."
-            )
+        self._require_found()
         before = loop.pool.labelled_at.copy(), loop.pool.label.copy(), records.predicted, loop.predicted_class
         try:
             with limited_threads(self.config.trainer.threads):
@@ -220,8 +220,9 @@ class Experiment:
             loop.pool.labelled_at, loop.pool.label, records.predicted, loop.predicted_class = before
             del records.rows[self._next_round :], records.confusions[self._next_round :]
             loop.stopped = None
-            self._lost = loop.learner.warm
+            self._lost, self._stale = loop.learner.warm, self._next_round > 0
             raise
+        self._stale = False
         self._next_round += 1
         return records.rows[-1]
 
@@ -255,8 +256,8 @@ class Experiment:
             The folder.
 
         Raises:
-            ConfigurationError: No round was played yet, or the acquisition function has no name.
-            LearnerError: The learner is one of the caller's own, which no file can name.
+            ConfigurationError: No round was played yet, or the acquisition function or the oracle has no name.
+            LearnerError: The learner is one of the caller's own, which no file can name; or as for `class_map`.
             RunDirectoryError: The folder isn't empty.
             OSError: A file can't be written.
         """
@@ -273,6 +274,12 @@ class Experiment:
                 "The acquisition function is a lambda, by whose name nobody can tell this run from others; define it "
                 "with def, under a name of its own."
             )
+        if self.config.oracle.function in NAMELESS:
+            raise ConfigurationError(
+                "The oracle is a lambda or a partial, by whose name nobody can tell this run from others; define it "
+                "with def, under a name of its own."
+            )
+        self._require_learner()
         path, played = Path(folder), self._next_round
         stopped = self.stopped or (None if self._finished else f"saved after round {played - 1} of {self._loop.rounds}")
         with limited_threads(self.config.trainer.threads):
@@ -300,6 +307,36 @@ class Experiment:
         if not self._next_round:
             raise ConfigurationError("No round was played yet; call step() or run().")
 
+    def _require_found(self) -> None:
+        if self._lost:
+            raise LearnerError(
+                "An interrupt has left the learner between two rounds, whose training goes on from one to the next "
+                "(protocol.warm_start); make the experiment anew."
+            )
+
+    def _require_learner(self) -> None:
+        """Require the learner of the latest round, and fit it again if a round that failed has changed it."""
+        self._require_a_round()
+        self._require_found()
+        if self._stale:
+            pool, latest = self._loop.pool, self._next_round - 1
+            then = (pool.labelled_at >= 0) & (pool.labelled_at <= latest)
+            with limited_threads(self.config.trainer.threads):
+                rng = generator(self.config.seed, "learner", latest)
+                self._loop.learner.fit(pool.candidates[then], pool.label[then], latest, rng)
+            self._stale = False
+
+    def _no_probabilities(self) -> str:
+        name, asks = self.config.learner.name, self.config.acquisition
+        if not self._gives_probabilities:
+            return f"{name} computes no class probabilities; take another learner, such as profile_trees or lda."
+        if asks.by is not None:
+            return f"{name} gave no probabilities, since acquisition.by={asks.by} asks in its place; leave out by."
+        return (
+            f"{name} gave no probabilities, since acquisition={asks.name} reads none; take acquisition=margin, for "
+            "example."
+        )
+
 
 class _ValueOracle:
     """An oracle of the caller's own, which answers with label values.
@@ -325,6 +362,21 @@ class _ValueOracle:
                 f"the label values {self.label_values.tolist()} for each."
             )
         return np.searchsorted(self.label_values, values).astype(np.int64)
+
+
+def _require_use(given: Mapping[str, Any], config: Config, divided_already: bool) -> None:
+    """Raise ConfigurationError for keys of scenes, and beside a `Split` for those by which scenes are divided."""
+    if read := sorted(key for key in given if key.startswith("dataset.")):
+        raise ConfigurationError(f"{', '.join(read)} says how a scene is read; give it to load_scene.")
+    if not divided_already:
+        return
+    if divides := sorted(key for key in given if key.startswith("split.")):
+        raise ConfigurationError(f"{', '.join(divides)} says how a scene is divided; give it to make_split.")
+    if config.protocol.max_pixels is not None:
+        raise ConfigurationError(
+            f"protocol.max_pixels={config.protocol.max_pixels} thins the candidates while a scene is divided; name "
+            "the split instead of giving one of make_split, or take another protocol."
+        )
 
 
 def _initial_labels(config: Any, scene: Scene, split: Split) -> int:  # noqa: ANN401

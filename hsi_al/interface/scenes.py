@@ -20,7 +20,7 @@ from hsi_al.scenes.catalogue import CATALOGUE
 from hsi_al.scenes.custom import scene_of_arrays
 from hsi_al.scenes.scene import Scene
 
-IN_MEMORY = {"axes", "no_data", "scaling", "unlabelled", "ignore_labels", "bands"}  # keys that arrays take, too
+IN_MEMORY = {"axes", "no_data", "scaling", "unlabelled", "ignore_labels", "bands", "memory_gb"}  # that arrays take, too
 
 
 def load_scene(
@@ -172,7 +172,10 @@ def make_split(
                 "type bool is needed."
             )
         scene = replace(scene, test_pixels=mask)
-    keys = chosen | option_keys("split", kind) | in_group("split", options)
+    keys = in_group("split", options)
+    if others := sorted(key for key in keys if not key.startswith("split.")):
+        raise ConfigurationError(f"{', '.join(others)} doesn't say how a scene is divided; leave it out here.")
+    keys = chosen | option_keys("split", kind) | keys
     config = configured(keys | {"dataset.name": scene.name}, method)
     split = divided(config, scene, method)
     if kind in ("blocks", "checkerboard"):  # the guard of this learner, whichever is tested with the split

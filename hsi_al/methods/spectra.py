@@ -139,7 +139,6 @@ class SpectraExtractor(ByStrips):
             raise ValueError(f"it has {len(mean)} and {len(deviation)} channels where the cube has {n_channels}")
         if not (np.isfinite(mean).all() and np.isfinite(deviation).all() and deviation.min() >= 0):
             raise ValueError("means or deviations are no such numbers")
-        self.memory_gb = 0.0  # maps ask once for each pixel: keeping all features would gain nothing
         self._standardise(mean, deviation)
         if self.with_noise:
             self.noise = state["noise"]

@@ -81,9 +81,9 @@ def draw_initial(
             "lower it or raise protocol.initial_size."
         )
     names = [class_names[c] if class_names else f"class {c}" for c in classes]
-    require(counts, reserved, names)
+    require(counts, reserved, names, "lower protocol.min_per_class")
     shares = reserved + DRAWS[kind](counts - reserved, size - int(reserved.sum()), rng)
-    require(counts, shares, names)
+    require(counts, shares, names, "set protocol.initial=uniform or lower protocol.initial_size")
     drawn = [
         rng.choice(candidates[positions == index], share, replace=False) for index, share in enumerate(shares.tolist())
     ]
@@ -121,11 +121,10 @@ def draw_per_class(
     return np.sort(np.concatenate(drawn))
 
 
-def require(counts_C: Ids, shares_C: Ids, names: list[str]) -> None:
-    """Raise PoolError if a class has fewer pixels than its share, naming the first such class."""
+def require(counts_C: Ids, shares_C: Ids, names: list[str], way_out: str) -> None:
+    """Raise PoolError if a class has fewer pixels than its share, naming the first such class and a way out."""
     for count, share, name in zip(counts_C.tolist(), shares_C.tolist(), names, strict=True):
         if count < share:
             raise PoolError(
-                f"{name} has {count} candidates, but the initial draw needs {share} of this class; "
-                "set protocol.initial=uniform or lower protocol.initial_size."
+                f"{name} has {count} candidates, but the initial draw needs {share} of this class; {way_out}."
             )

@@ -29,6 +29,7 @@ IGNORED = (
     "experiment.",
     "logger.",
     "trainer.accelerator",
+    "trainer.compile",
     "trainer.threads",
     "trainer.profile",
     "trainer.predict_batch_size",

@@ -41,7 +41,8 @@ class CurveRow:
     """One round of a run; accuracies and recalls are fractions, NaN where undefined; durations are in seconds.
 
     The suffix `all` means over all pixels with ground truth, `heldout` over the held-out pixels. `recall` holds the
-    recall of each class by label value.
+    recall of each class by label value, `agreement` the kappa between the predictions of this and the previous round,
+    None where no rule of stopping asks for it.
     """
 
     round: int
@@ -56,6 +57,7 @@ class CurveRow:
     seconds_predict: float
     seconds_query: float
     recall: dict[int, float]
+    agreement: float | None = None
 
 
 def read_curve(run_dir: Path) -> list[CurveRow]:
@@ -86,7 +88,8 @@ def _row(cells: dict[str, str]) -> CurveRow:
     numbers = {name: float(cells[name]) for name in COLUMNS[2:]}
     if any(math.isinf(number) for number in (*numbers.values(), *recall.values())):
         raise ValueError("a value is infinite")
-    return CurveRow(int(cells["round"]), int(cells["n_labelled"]), **numbers, recall=recall)
+    agreement = float(cells["agreement"]) if "agreement" in cells else None
+    return CurveRow(int(cells["round"]), int(cells["n_labelled"]), **numbers, recall=recall, agreement=agreement)
 
 
 @cache

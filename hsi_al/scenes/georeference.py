@@ -59,10 +59,12 @@ class Georeference:
     def scale(self, shape: tuple[int, int]) -> float | None:
         """Return the width of a pixel in the middle of a grid of this shape in metres; None if the unit is unknown."""
         a, _, _, d, _, _ = self.transform
-        if self.crs.startswith(("GEOGCS", "GEOGCRS", "GEODCRS")):
+        crs = re.sub(r'^COMP(D_CS|OUNDCRS)\["[^"]*",\s*', "", self.crs)
+        crs = re.split(r",\s*VERT(?:_CS|CRS|ICALCRS)\[", crs)[0]  # heights may have another unit
+        if crs.startswith(("GEOGCS", "GEOGCRS", "GEODCRS")):
             _, latitude = self.at(shape[0] / 2, shape[1] / 2)
             return METRES_PER_DEGREE * math.hypot(a * math.cos(math.radians(latitude)), d)
-        units = re.findall(r'UNIT\["[^"]*",\s*([\d.eE+-]+)', self.crs)  # the last one is that of x and y
+        units = re.findall(r'UNIT\["[^"]*",\s*([\d.eE+-]+)', crs)  # the last one is that of x and y
         return math.hypot(a, d) * float(units[-1]) if units else None
 
     @property

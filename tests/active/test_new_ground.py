@@ -1,5 +1,6 @@
 """Labels from one side, queries on the other: who is drawn, asked and tested, and which question that asks."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,6 +143,22 @@ def test_old_labels_of_another_run_and_queries_on_new_ground(command_line: Comma
     series = series_of([source, run])
     assert [entry.question for entry in series] == ["map ground without labels", NEW_LABELS]
     assert [entry.question for entry in series_of([run])] == [NEW_LABELS]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_labels_that_lie_on_new_ground_already_cannot_be_asked_again(
+    command_line: CommandLine, arguments: list[str], tmp_path: Path
+) -> None:
+    few = [argument for argument in arguments if not argument.startswith(("protocol.rounds", "protocol.query_size"))]
+    first = [*few, "protocol.rounds=1", "hydra.run.dir=first"]
+    refused = command_line(*first, "protocol.query_size=900")
+    (new,) = map(int, re.findall(r"and (\d+) for the others", refused.err))
+    assert new > 100 and command_line(*first, "protocol.query_size=80").code == 0
+    more = [*few, "protocol.labels_from=first", "protocol.rounds=1", "hydra.run.dir=second"]
+    outcome = command_line(*more, f"protocol.query_size={new - 79}")
+    assert outcome.code == 2 and f"and {new - 80} for the others" in outcome.err, outcome.err
+    assert not (tmp_path / "second").exists()
+    assert command_line(*more, f"protocol.query_size={new - 80}").code == 0
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -150,8 +150,11 @@ def test_a_round_that_fails_is_repeated_alike(tiny: hsi_al.Scene, error: type[Ba
     experiment = hsi_al.Experiment(tiny, learner="lda", seed=0, oracle=oracle, **NUMBERS)
     experiment.step()
     before = {name: values.tolist() for name, values in experiment.labelled.items()}
+    maps = experiment.class_map, experiment.uncertainty_map
     with pytest.raises(error):
         experiment.step()
+    np.testing.assert_array_equal(experiment.class_map, maps[0])
+    np.testing.assert_array_equal(experiment.uncertainty_map, maps[1])
     assert {name: values.tolist() for name, values in experiment.labelled.items()} == before
     assert experiment.curve["round"].tolist() == [0]
     assert experiment.run()["oa_all"].tolist() == undisturbed["oa_all"].tolist()
@@ -191,6 +194,19 @@ def test_a_warm_network_is_not_continued_after_an_interrupt(tiny: hsi_al.Scene) 
         experiment.step()
 
 
+def test_what_a_warm_network_has_half_learnt_is_no_map(tiny: hsi_al.Scene, tmp_path: Path) -> None:
+    learner = hsi_al.make_learner("deep", backbone="small", patch_size=5, **{"trainer.accelerator": "cpu"})
+    experiment = hsi_al.Experiment(tiny, learner=learner, protocol="smoke", **NUMBERS)
+    experiment.step()
+    experiment._loop.oracle = None  # type: ignore[assignment]
+    with pytest.raises(AttributeError):
+        experiment.step()
+    for wanted in (lambda: experiment.class_map, experiment.plot_map, lambda: experiment.save(tmp_path / "run")):
+        with pytest.raises(hsi_al.LearnerError, match="make the experiment anew"):
+            wanted()
+    assert len(experiment.curve["round"]) == 1 and not list(tmp_path.iterdir())
+
+
 def test_a_wrong_oracle_teaches_wrong_labels_but_truth_judges(tiny: hsi_al.Scene) -> None:
     truth = tiny.ground_truth.ravel()
     swapped = {2: 5, 5: 2, 9: 9}
@@ -220,6 +236,12 @@ def test_maps(tiny: hsi_al.Scene) -> None:
     assert experiment.class_map.shape == (24, 26) and set(np.unique(experiment.class_map)) <= {2, 5, 9}
     with pytest.raises(hsi_al.LearnerError, match="acquisition=random reads none"):
         _ = experiment.uncertainty_map
+    asked = hsi_al.Experiment(
+        tiny, learner="lda", acquisition=hsi_al.make_acquisition("margin", by="random_forest"), **NUMBERS
+    )
+    asked.step()
+    with pytest.raises(hsi_al.LearnerError, match=r"acquisition\.by=random_forest asks in its place; leave out by"):
+        _ = asked.uncertainty_map
     certain = hsi_al.Experiment(tiny, learner="lda", **NUMBERS)
     certain.step()
     map_ = certain.uncertainty_map

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,15 @@ def test_an_experiment_is_saved_between_its_rounds_and_goes_on(tiny: hsi_al.Scen
     assert rows_of(experiment.save(tmp_path / "empty")) == rows_of(whole.save(str(tmp_path / "whole")))
 
 
+def test_the_curve_of_a_loaded_run_has_all_columns(tiny: hsi_al.Scene, tmp_path: Path) -> None:
+    for name, level in (("plain", None), ("stable", 0.99)):
+        experiment = hsi_al.Experiment(tiny, learner="lda", stop_when_stable=level, **NUMBERS)
+        curve, loaded = experiment.run(), hsi_al.load_run(experiment.save(tmp_path / name)).curve
+        assert list(loaded) == list(curve) and ("agreement" in loaded) == (name == "stable")
+        for column, values in curve.items():
+            np.testing.assert_array_equal(loaded[column], values)
+
+
 def test_a_network_is_saved(tiny: hsi_al.Scene, tmp_path: Path) -> None:
     learner = hsi_al.make_learner("deep", backbone="small", patch_size=5, **{"trainer.accelerator": "cpu"})
     experiment = hsi_al.Experiment(tiny, "paper", learner, "entropy", protocol="smoke", **NUMBERS)
@@ -164,6 +174,13 @@ def test_a_function_without_a_name_cannot_be_saved(tiny: hsi_al.Scene, tmp_path:
     with pytest.raises(hsi_al.ConfigurationError, match=r"is a lambda.*define it with def"):
         nameless.save(tmp_path / "run")
 
+    truth = tiny.ground_truth.ravel()
+    for oracle in (lambda ids: truth[ids], partial(np.take, truth)):
+        experiment = hsi_al.Experiment(tiny, learner="lda", oracle=oracle, **NUMBERS)
+        experiment.step()
+        with pytest.raises(hsi_al.ConfigurationError, match=r"The oracle is a lambda or a partial.*with def"):
+            experiment.save(tmp_path / "run")
+
     def margin(probabilities_NC: np.ndarray) -> np.ndarray:
         return -probabilities_NC[:, 0]
 
@@ -185,16 +202,48 @@ def test_saved_runs_say_what_makes_them_differ(tiny: hsi_al.Scene, tmp_path: Pat
         learner = hsi_al.make_learner("lda", windows=[window], patch_size=1)
         return hsi_al.make_split(tiny, "blocks", learner=learner, block_size=8)
 
+    def careless(ids: np.ndarray) -> np.ndarray:
+        return np.full(len(ids), 2)
+
     tests = [np.isin(np.arange(truth.size), np.flatnonzero(truth)[part::3]).reshape(24, 26) for part in (0, 1)]
     played("wide", 0, blocks(9))
     played("narrow", 1, blocks(3))
     played("test-0", 0, hsi_al.make_split(tiny, "given", test=tests[0]))
     played("test-1", 1, hsi_al.make_split(tiny, "given", test=tests[1]))
     played("clean", 0)
-    played("careless", 1, oracle=lambda ids: np.full(len(ids), 2))
+    played("careless", 1, oracle=careless)
     assert sorted(map(len, hsi_al.load_runs(tmp_path).values())) == [1] * 6
     played("clean-2", 2)
     assert sorted(map(len, hsi_al.load_runs(tmp_path).values())) == [1] * 5 + [2]
+
+    def worse(ids: np.ndarray) -> np.ndarray:
+        return np.full(len(ids), 5)
+
+    played("worse", 1, oracle=worse)
+    played("worse-2", 2, oracle=worse)
+    assert sorted(map(len, hsi_al.load_runs(tmp_path).values())) == [1] * 5 + [2] * 2
+
+
+def test_the_points_of_a_saved_run_are_what_was_learnt_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rasterio, pyogrio = pytest.importorskip("rasterio"), pytest.importorskip("pyogrio")
+    monkeypatch.chdir(tmp_path)
+    cube, truth = tiny_arrays()
+    place = {"crs": "EPSG:32632", "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 5_000_000)}
+    with rasterio.open("field.tif", "w", "GTiff", 26, 24, 6, dtype="uint16", **place) as file:
+        file.write(np.moveaxis(cube, 2, 0))
+    np.save("labels.npy", truth)
+
+    def careless(ids: np.ndarray) -> np.ndarray:
+        return np.where(ids % 2, 9, truth.ravel()[ids])
+
+    experiment = hsi_al.Experiment(
+        hsi_al.load_scene("field.tif", "labels.npy"), learner="lda", oracle=careless, **NUMBERS
+    )
+    experiment.run()
+    path, labelled = experiment.save("run"), experiment.labelled
+    _, _, _, (values, names) = pyogrio.raw.read(path / "labels.gpkg", columns=["value", "name"])
+    assert values.tolist() == labelled["label"].tolist() != truth.ravel()[labelled["pixel_id"]].tolist()
+    assert names.tolist() == [experiment.scene.class_names[value] for value in values.tolist()]
 
 
 def test_nothing_half_written_stays(tiny: hsi_al.Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,10 @@ from hsi_al.methods.cnn3d.network import NETWORKS, Cnn3d, Res3d, build_network
 from hsi_al.methods.deep.backbones.base import Backbone, Plan, count_parameters
 from hsi_al.methods.deep.backbones.registry import networks
 from hsi_al.methods.deep.learner import DeepLearner, DeepSettings
+from hsi_al.methods.registry import method_of
 from hsi_al.methods.residual3d import ResidualBlock3d
+from hsi_al.methods.room import Task
+from tests.config.test_tree import composed
 
 # (bands, classes) of Pavia University, Indian Pines with 9 and 16 classes, and Salinas.
 SCENES = ((103, 9), (200, 9), (200, 16), (204, 16))
@@ -110,6 +113,15 @@ def test_convolutions_know_neighbouring_bands_only() -> None:
     changed[:, :, 20] += 1
     moved = (convolution(volumes) != convolution(changed)).any(dim=(0, 1, 3, 4)).nonzero().flatten().tolist()
     assert moved == list(range(15, 22))  # 7 bands, shifted by one band of padding
+
+
+@pytest.mark.parametrize(("given", "acts"), [(0.0, 0.5), (0.2, 0.2)])
+def test_the_run_says_how_strong_dropout_is(given: float, acts: float) -> None:
+    config = composed("learner=cnn3d", "acquisition=bald", f"backbone.dropout={given}")
+    cube = np.random.default_rng(0).random((9, 9, 12), np.float32)
+    task = Task(config, cube, 3, np.arange(81), frozenset({"mc_probabilities_NKC"}))
+    deep = method_of(config).build(task)
+    assert isinstance(deep, DeepLearner) and deep.settings.backbone.dropout == acts
 
 
 @pytest.mark.parametrize("name", NETWORKS)

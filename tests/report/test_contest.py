@@ -340,6 +340,18 @@ def test_other_data_keep_contests_apart(tmp_path: Path) -> None:
     assert sorted(map(len, three)) == [1, 2]  # a run of other classes leaves the comparison of the others alone
 
 
+@pytest.mark.parametrize("key", ["accelerator", "compile", "threads"])
+def test_what_the_hardware_does_makes_no_other_method(tmp_path: Path, key: str) -> None:
+    runs = []
+    for seed, value in enumerate(("auto", "off")):
+        path = write_split(tmp_path, "entropy", Trial(0, seed), 90, "holdout")
+        with (path / "config.yaml").open("a") as config:
+            config.write(f"trainer:\n  {key}: {value}\n")
+        runs.append(path)
+    (series,) = series_of(runs)
+    assert [run.trial.seed for run in series.runs] == [0, 1]
+
+
 def test_a_window_larger_than_the_patch_is_the_guard(tmp_path: Path) -> None:
     runs = [write_split(tmp_path, name, Trial(0, 0), 90, "blocks", patch_size=4) for name in ("random", "wide")]
     about = json.loads((runs[1] / "meta.json").read_text())

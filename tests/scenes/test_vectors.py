@@ -366,6 +366,12 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert nowhere.labels[1, 1] == 1 and "names no coordinate reference system" in nowhere.notices[0]
 
 
+HEIGHTS_IN_FEET = (  # in both ways to write them
+    f'COMPD_CS["a",{UTM},VERT_CS["b",VERT_DATUM["c",2005],UNIT["US survey foot",0.3048006]]]',
+    f'COMPOUNDCRS["a",{UTM},VERTCRS["b",VDATUM["c"],CS[vertical,1],AXIS["h",up],LENGTHUNIT["foot",0.3048]]]',
+)
+
+
 def test_scale_and_north() -> None:
     assert WHERE.scale(SHAPE) == pytest.approx(10) and WHERE.north == pytest.approx((0, -1))
     turned = Georeference(UTM, (0.0, 10.0, 500000.0, 10.0, 0.0, 5000000.0))
@@ -376,6 +382,10 @@ def test_scale_and_north() -> None:
     assert there.scale((20, 30)) == pytest.approx(circle, rel=1e-3)
     feet = Georeference(rasterio.crs.CRS.from_epsg(2263).to_wkt(), (3.0, 0.0, 0.0, 0.0, -3.0, 0.0))
     assert feet.scale(SHAPE) == pytest.approx(3 * 1200 / 3937)  # US survey feet
+    for wkt in (rasterio.crs.CRS.from_wkt(both).to_wkt() for both in HEIGHTS_IN_FEET):
+        assert Georeference(wkt, WHERE.transform).scale(SHAPE) == pytest.approx(10)
+    above = f'COMPD_CS["a",{degrees},VERT_CS["b",VERT_DATUM["c",2005],UNIT["foot",0.3048]]]'
+    assert Georeference(above, there.transform).scale((20, 30)) == pytest.approx(circle, rel=1e-3)
     assert Georeference("", WHERE.transform).scale(SHAPE) is None
     assert Georeference.from_json(json.loads(json.dumps(WHERE.to_json()))) == WHERE
 

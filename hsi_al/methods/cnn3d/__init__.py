@@ -39,7 +39,7 @@ def build(task: Task) -> "DeepLearner":
         task.candidates,
         DeepSettings(
             ProtocolConfig(batch_size=BATCH_SIZE, epochs=EPOCHS[settings.effort]),
-            BackboneConfig(name),
+            BackboneConfig(name, dropout=task.config.backbone.dropout),
             trainer=replace(trainer, channels_last=False),  # a memory layout for 2-D convolutions only
             patch_size=PATCH_SIZES[name],
             draws=task.config.acquisition.draws,

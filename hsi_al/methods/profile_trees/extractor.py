@@ -76,12 +76,13 @@ class ProfileExtractor(ByStrips):
         if self.strips is None:
             self.mean, self.projection = component_axes(self.cube, self.settings)
             self.centre, self.scale = np.zeros(self.n_features), np.ones(self.n_features)
-            self.strips = self._opened()
-            self.strips.progress = self.progress
-            self.centre, self.scale = self._statistics(self.strips)
-            self.strips.held = None
-            if self.strips.fits:
-                self._standardise(self.strips.table)
+            strips = self._opened()
+            strips.progress = self.progress
+            self.centre, self.scale = self._statistics(strips)
+            strips.held = None
+            if strips.fits:
+                self._standardise(strips.table)
+            self.strips = strips  # last of all: what is interrupted begins anew
         self.strips.keep(pixel_ids)
 
     @property
@@ -111,7 +112,6 @@ class ProfileExtractor(ByStrips):
         if not centre.shape == scale.shape == (self.n_features,):
             raise ValueError(f"it has {len(centre)} and {len(scale)} features, not {self.n_features}")
         self.centre, self.scale = centre, scale
-        self.memory_gb = 0.0  # maps ask once for each pixel: keeping all features would gain nothing
         self.strips = self._opened()
 
     def _counts(self, n_bands: int) -> tuple[int, int]:

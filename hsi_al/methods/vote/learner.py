@@ -188,7 +188,6 @@ class VoteLearner(RefittedLearner):
             member.learner.load(path, member.name)
             assert member.learner.fitted is not None
             self.n_labelled = len(member.learner.fitted[1])
-        self.memory_gb = 0.0  # maps ask once for each pixel: keeping all probabilities would gain nothing
         self._forget()
 
     def _forget(self) -> None:

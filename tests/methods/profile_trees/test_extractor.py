@@ -109,6 +109,19 @@ def test_an_interrupt_cancels_the_features_of_a_strip(monkeypatch: pytest.Monkey
     assert 3 <= len(done) < 1500
 
 
+@pytest.mark.parametrize("memory_gb", [0.0, 1.0])
+def test_a_first_look_that_was_interrupted_is_begun_anew(memory_gb: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strips, "STRIP_BYTES", 1)
+    cube = fake_cube(40)
+    found = ProfileExtractor(cube, settings(), memory_gb)
+    checks = iter(range(30))
+    with monkeypatch.context() as patched, pytest.raises(StopIteration):
+        patched.setattr(interrupts, "check", lambda: next(checks))
+        found.fit(NONE, NONE, np.random.default_rng(0))
+    found.fit(NONE, NONE, np.random.default_rng(0))
+    np.testing.assert_array_equal(found.features(np.arange(40 * 14)), features_of(cube, memory_gb))
+
+
 @pytest.mark.parametrize("row_bytes", [1, 10**6])
 @pytest.mark.parametrize(
     "keys", [{}, {"sigmas": []}, {"radii": []}, {"profile_components": 0}, {"transform": "mnf"}], ids=str
@@ -229,15 +242,15 @@ def test_another_cube_gets_the_scale_of_the_first() -> None:
     learnt, other = ProfileExtractor(first, settings(), 1.0), ProfileExtractor(second, settings(), 1.0)
     learnt.fit(NONE, NONE, np.random.default_rng(0))
     other.restore(learnt.state())
-    again = ProfileExtractor(first, settings(), 1.0)
+    again = ProfileExtractor(first, settings(), 0.0)
     again.restore(learnt.state())
     ids = np.array([3, 77, 5])
     np.testing.assert_allclose(again.features(ids), learnt.features(ids), rtol=1e-6, atol=1e-6)
     component = (second.reshape(-1, 5) - learnt.mean) @ learnt.projection[:, 0]
     expected = (component[ids] - learnt.centre[0]) / learnt.scale[0]
     np.testing.assert_allclose(other.features(ids)[:, 0], expected, rtol=1e-4)
-    for restored in (again, other):
-        assert restored.strips is not None and not restored.strips.fits  # a map needs no more memory than a strip's
+    for restored, fits in ((again, False), (other, True)):  # the memory granted, as after a fit
+        assert restored.strips is not None and restored.strips.fits == fits
 
 
 @pytest.mark.parametrize(
