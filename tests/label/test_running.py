@@ -278,7 +278,8 @@ def test_a_refused_command_leaves_no_session(
     monkeypatch.chdir(tmp_path)
     cube = scene_of(masked=False).cube
     np.save("field.npy", cube)
-    np.save("eight.npy", np.arange(cube[..., 0].size).reshape(cube.shape[:2]) % 8 + 1)
+    some = np.where(np.arange(len(cube)) < 8, np.arange(cube[..., 0].size).reshape(cube.shape[:2]).T % 8 + 1, 0)
+    np.save("eight.npy", some)  # the others can be asked
     np.save("many.npy", np.arange(cube[..., 0].size).reshape(cube.shape[:2]) % 300 + 1)
     assert command.main(["field.npy", "--session", "s", "--no-browser", "learner=lda", *given]) == 2
     (line,) = [text for text in capsys.readouterr().err.splitlines() if not text.startswith("Warning")]
