@@ -45,7 +45,9 @@ class Allowed:
             if any(type(value) is type(choice) and value == choice for choice in self.choices):  # 0 equals False
                 return None
             return f"is unknown; choose {self.accepts}."
-        return problem_of_text(value) if isinstance(value, str) else self._problem_of_number(value)
+        if isinstance(value, str):
+            return problem_of_text(value)
+        return self._problem_of_number(value) if isinstance(value, int | float) else None  # a table: others tell
 
     def _problem_of_number(self, value: float) -> str | None:
         if isinstance(value, float) and not isfinite(value):

@@ -128,6 +128,7 @@ def check_refused(code: int | None, err: str, words: str, directory: Path) -> No
             "batch_size=5 is odd",
         ),
         ("learner.detach=2", "learner.detach=2"),
+        ("dataset.bands={400:1340}", "is no list of bands; give numbers from 0"),
         ("dataset.class_names=corn", "dataset.class_names=corn names no classes; give a list of names"),
         ("dataset.class_names=[corn,3]", "dataset.class_names=['corn', 3] names no classes"),
         ("dataset.class_names={corn:3}", "dataset.class_names={'corn': 3} names no classes"),

@@ -54,6 +54,12 @@ OWN = (
     *("test_key", "test_field", "unlabelled", "ignore_labels", "class_names", "rgb_bands"),
 )
 
+# Those of them that say something about labels.
+OF_LABELS = (
+    *("ground_truth_file", "ground_truth_key", "label_field", "test_file", "test_key", "test_field", "unlabelled"),
+    *("ignore_labels", "class_names"),
+)
+
 
 @dataclass(frozen=True)
 class Own:
@@ -358,10 +364,11 @@ def published_or_own(config: Config) -> Scene:
         ConfigurationError: As for `build_scene`.
     """
     dataset = config.dataset
-    if dataset.labels is not None and (dataset.ground_truth_file or dataset.ground_truth_key or dataset.test_file):
+    about = [f"dataset.{key}" for key in OF_LABELS if getattr(dataset, key) != getattr(DatasetConfig, key)]
+    if dataset.labels is not None and about:
         raise ConfigurationError(
-            f"dataset.labels={dataset.labels} takes the place of the ground truth; leave out "
-            "dataset.ground_truth_file, dataset.ground_truth_key and dataset.test_file."
+            f"dataset.labels={dataset.labels} takes the place of the ground truth, with its classes; leave out "
+            f"{' and '.join(about)}."
         )
     if dataset.cube_file is not None:
         return load_custom_scene(

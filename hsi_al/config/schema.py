@@ -84,7 +84,9 @@ class DatasetConfig:
         "names of the classes, in the order of dataset.classes, without it by ascending label value; or of some of "
         'them, such as "{3: wheat, 7: maize}"',
     )
-    rgb_bands: list[int] | None = option(None, "three bands of the false-colour picture, zero-based", low=0, most=10**6)
+    rgb_bands: list[int] | None = option(
+        None, "three bands of the false-colour picture, zero-based, of those that are used", low=0, most=10**6
+    )
     in_memory: Any = option(
         "auto",
         "false: the cube stays in its file; auto: it does if larger than memory_gb, where file and learner allow it",

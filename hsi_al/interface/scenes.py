@@ -96,12 +96,11 @@ def _of_files(
         chosen |= {"dataset.name": name or Path(source).stem, "dataset.cube_file": source}
         chosen |= {} if ground_truth is None else _truth(ground_truth)
     mapping = isinstance(class_names, Mapping)
-    if class_names is not None and not mapping:
-        chosen["dataset.class_names"] = list(class_names)
+    if class_names is not None and not (mapping and in_catalogue):
+        chosen["dataset.class_names"] = dict(class_names) if isinstance(class_names, Mapping) else list(class_names)
     config = configured(chosen | keys)
     scene = replace(build_scene(config), settings=config.dataset)
-    if mapping:
-        assert isinstance(class_names, Mapping)
+    if isinstance(class_names, Mapping) and in_catalogue:
         scene = replace(scene, class_names=scene.class_names | dict(class_names))
     return scene if name is None else replace(scene, name=name)
 

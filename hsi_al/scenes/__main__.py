@@ -22,7 +22,7 @@ from hsi_al.terminal import printable
 
 LEARNING = ("learner=vote", "protocol=few", "split=holdout", "acquisition=margin", "acquisition.min_distance=8")
 INITIAL, QUERY, ROUNDS = 20, 10, 46  # of protocol=few
-PLAIN = re.compile(r"[\w./-]+|\[[\w,-]+\]", re.ASCII)  # what Hydra reads as it stands
+PLAIN = re.compile(r"[\w./-]+|\[[\w.,+-]+\]", re.ASCII)  # what Hydra reads as it stands
 
 
 def main(argv: Sequence[str] | None = None) -> int:

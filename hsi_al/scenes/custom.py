@@ -51,6 +51,13 @@ class Reading:
     test_field: str | None = None
 
 
+OF_ARRAYS = {  # key -> what it says about arrays that a scene file has in their final form
+    **{f"dataset.{name}": name for name in ("axes", "unlabelled", "bands", "label_field")},
+    **{f"dataset.{name}": name for name in ("test_file", "test_key", "test_field")},
+    "dataset.ignore_labels": "ignored",
+}
+
+
 def load_custom_scene(
     name: str,
     cube_file: Path,
@@ -86,10 +93,10 @@ def load_custom_scene(
     given = (cube_key, ground_truth_file, ground_truth_key)
     zero = 0
     if given == (None, None, None) and is_scene_file(cube_file):
-        if reading.bands is not None or reading.test_file is not None:
+        if odd := [key for key, name in OF_ARRAYS.items() if getattr(reading, name) != getattr(Reading, name)]:
             raise SceneError(
-                f"{cube_file} is a scene file, which is taken as it is; leave out dataset.bands and dataset.test_file, "
-                "or name its arrays: dataset.cube_key=cube dataset.ground_truth_key=ground_truth."
+                f"{cube_file} is a scene file, which is taken as it is; leave out {' and '.join(odd)}, or name its "
+                "arrays: dataset.cube_key=cube dataset.ground_truth_key=ground_truth."
             )
         scene = scaled(replace(load_scene(cube_file, reading.in_memory), name=name), reading)
     else:
@@ -163,11 +170,16 @@ def _described(
     rgb_bands: Sequence[int] | None,
 ) -> Scene:
     """The scene with what a user says about it; `zero` stands for the file's class 0."""
+    values = set(scene.label_values.tolist())
     if classes is not None:
         scene = scene.keeping(zero if value == 0 else value for value in classes)
     described: dict[str, Any] = {} if rgb_bands is None else {"rgb_bands": rgb_bands}
     if class_names is not None:
-        described["class_names"] = scene.class_names | _named(scene, class_names, classes, zero)
+        names = _named(scene, class_names, classes, zero)
+        described["class_names"] = scene.class_names | names
+        if values and (absent := sorted(set(names) - values)):
+            told = f"Warning: class_names names {', '.join(map(str, absent))}, which no pixel is labelled as."
+            described["notices"] = (*scene.notices, told)
     return replace(scene, **described)
 
 

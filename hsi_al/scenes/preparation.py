@@ -15,6 +15,7 @@ from hsi_al.scenes.stored import StoredCube, is_any_of, windows
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 SAMPLE_PIXELS = 2**14
+FEW = 10  # pixels with data of each window, in case that no evenly spaced one has data
 PERCENTILES = (0.1, 99.9)
 MARGIN = 0.25  # of the span of the percentiles, on each side of the robust limits
 FEW_LACK = 0.05  # of the pixels, left out because of single bands, which isn't worth a warning
@@ -112,8 +113,8 @@ class EmptyBandsError(SceneError):
         places: Places (from 0) of these bands among those of the cube.
     """
 
-    def __init__(self, message: str, places: Sequence[int]) -> None:
-        """Take the message and the places of the bands."""
+    def __init__(self, message: str, places: Sequence[int] = ()) -> None:
+        """Take the message and the places of the bands; pickle gives the message alone, and the places afterwards."""
         super().__init__(message)
         self.places = tuple(places)
 
@@ -268,7 +269,7 @@ def survey(
     height, width, n_bands = cube.shape
     missing, step = np.zeros((height, width), bool), sample_step(height * width, width)
     empty, lacking = np.zeros_like(missing), np.zeros(n_bands, np.int64)
-    limits, spectra, flat = [], [], dict[float, int]()
+    limits, spectra, spare, flat = [], [], [], dict[float, int]()
     for first, window in windows(cube):
         absent = is_any_of(window, no_data) if no_data else None
         rows = slice(first, first + len(window))
@@ -290,6 +291,7 @@ def survey(
         if n_bands > 2:
             _count(flat, lows[with_data & (lows == highs)])
         taken = np.flatnonzero(with_data)
+        spare.append(window.reshape(-1, n_bands)[np.flatnonzero(with_data & ~empty[rows])[:FEW]].astype(np.float64))
         taken = taken[(taken + first * width) % step == 0]
         spectra.append(window.reshape(-1, n_bands)[taken].astype(np.float64))
     border = empty[0].any() or empty[-1].any() or empty[:, 0].any() or empty[:, -1].any()
@@ -316,6 +318,8 @@ def survey(
             f"else, or correct {option.partition('=')[0]}."
         )
     sample = np.concatenate(spectra)
+    if not len(sample):  # few pixels of a large scene have data
+        sample = np.concatenate([*spare, np.zeros((int(not any(map(len, spare))), n_bands))])
     lowest, highest = float(min(low for low, _ in limits)), float(max(high for _, high in limits))
     return Survey(lowest, highest, missing, sample, lacking, flat, blanks)
 

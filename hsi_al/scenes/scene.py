@@ -1,5 +1,6 @@
 """The `Scene` class (cube, ground truth, class names), its false-colour picture, and its HDF5 file."""
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -245,8 +246,14 @@ def save_scene(scene: Scene, path: Path) -> None:
     """Write a scene to one HDF5 file; equal scenes give identical bytes.
 
     Raises:
+        SceneError: Pixels have no data, or values were prepared, which such a file doesn't say.
         OSError: The folder is missing or cannot be written; an existing file is left unchanged.
     """
+    if scene.no_data is not None or not scene.preparation.changes_nothing:
+        raise SceneError(
+            f"Scene {scene.name!r} has pixels without data or values that were prepared, which a scene file can't say; "
+            "save its arrays as they were, and name dataset.no_data and dataset.scaling."
+        )
     # Several bands in full width compress best and are read whole anyway.
     chunks = tuple(min(size, most) for size, most in zip(scene.cube.shape, (256, 256, 8), strict=True))
     packed: dict[str, Any] = {"compression": "gzip", "compression_opts": 9, "shuffle": True, "track_times": False}
@@ -260,6 +267,8 @@ def save_scene(scene: Scene, path: Path) -> None:
         file.attrs.update(format=FORMAT, name=scene.name, licence=scene.licence, citation=scene.citation)
         if scene.rgb_bands is not None:
             file.attrs["rgb_bands"] = scene.rgb_bands
+        if scene.georeference is not None:
+            file.attrs["georeference"] = json.dumps(scene.georeference.to_json())
         if scene.wavelengths is not None:
             file.create_dataset("wavelengths", data=scene.wavelengths, track_times=False).attrs["unit"] = "nm"
 
@@ -313,4 +322,5 @@ def load_scene(path: Path, in_memory: bool = True) -> Scene:
             rgb_bands=tuple(file.attrs["rgb_bands"].tolist()) if "rgb_bands" in file.attrs else None,
             licence=file.attrs["licence"],
             citation=file.attrs["citation"],
+            georeference=Georeference.from_json(json.loads(file.attrs.get("georeference", "null"))),
         )

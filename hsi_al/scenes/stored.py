@@ -140,8 +140,15 @@ def arranged(name: str, rows: Rows, axes: str, truth_shape: tuple[int, ...] | No
         require_cube(name, shape, rows.dtype)
         return reordered(rows, axes), []
     if len(shape) == len(truth_shape) == 2 and axes == "HWB" and shape[0] == math.prod(truth_shape):
+        if rows.path.suffix.lower() == ".mat":  # of NumPy's order, or of MATLAB's
+            raise SceneError(
+                f"{rows.path}: the cube of shape {shape} has one spectrum a row, and the file doesn't say whether its "
+                "pixels are numbered along rows or, as MATLAB's reshape does, down columns; save it as rows x columns "
+                "x bands."
+            )
         return unfolded(rows, *truth_shape), [
-            f"The cube of shape {shape} is read as one spectrum a row, {truth_shape}."
+            f"The cube of shape {shape} is read as one spectrum a row, row by row of {truth_shape[0]} x "
+            f"{truth_shape[1]} pixels."
         ]
     require_cube(name, shape, rows.dtype)
     if len(truth_shape) != 2:

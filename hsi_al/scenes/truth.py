@@ -103,7 +103,8 @@ def labels_in(
         shape, file = cube, "the scene"
     require_grid(name, rows, where, shape, file)
     require_map(name, rows.shape, shape)
-    if opened.is_raster and opened.no_data is not None:
+    # Many writers mark 0 as no data, also where a user knows that it is a class.
+    if opened.is_raster and opened.no_data is not None and not (unlabelled and opened.no_data == 0):
         absent = (*absent, opened.no_data)
     for block in rows.blocks(BLOCK_BYTES):
         values = rows.read(*block)

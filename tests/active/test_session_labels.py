@@ -56,6 +56,10 @@ def test_a_run_learns_from_a_session(tmp_path: Path, command_line: CommandLine) 
         (("dataset.labels=nowhere",), "nowhere"),
         (("dataset.labels=session", "dataset.ground_truth_file=cube.npy"), "takes the place of the ground truth"),
         (
+            ("dataset.ignore_labels=[3]", "dataset.unlabelled=255"),
+            "leave out dataset.unlabelled and dataset.ignore_labels",
+        ),
+        (
             ("dataset=indian_pines", "dataset.labels=session", "dataset.cube_file=null"),
             "24 x 26 pixels, but indian_pines",
         ),

@@ -20,6 +20,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"bands": [0, 4, 2]},
     {"classes": (5, 9), "class_names": ["Oats", "Woods"]},
     {"unlabelled": 255, "class_names": {5: "Oats"}},
+    {"unlabelled": 255, "class_names": {0: "Ground", 5: "Oats", 30: "Hops"}},
 ]
 
 
@@ -44,6 +45,12 @@ def test_arrays_are_read_as_files_are(tmp_path: Path, options: dict[str, Any]) -
     assert of_files.class_names == of_arrays.class_names and of_files.notices == of_arrays.notices
     assert of_files.preparation == of_arrays.preparation and of_files.name == of_arrays.name == "field"
     assert (cube, truth)[0][1, 1, 1] == np.load(tmp_path / "field.npy")[1, 1, 1]  # left alone
+
+
+def test_names_of_absent_classes_are_told() -> None:
+    with pytest.warns(UserWarning, match="class_names names 3, 30, which no pixel is labelled as"):
+        scene = hsi_al.load_scene(*tiny_arrays(), classes=[2, 5], class_names={5: "Oats", 9: "Woods", 30: "a", 3: "b"})
+    assert scene.class_names == {2: "class 2", 5: "Oats"}
 
 
 def test_a_scene_says_what_it_is() -> None:

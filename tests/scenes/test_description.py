@@ -186,17 +186,20 @@ def test_numbers_that_no_label_is(scenes: Describe, tmp_path: Path, largest: Any
     assert "no whole numbers" in line(scenes(tmp_path / "values.npy"), "values")
 
 
-def test_bands_without_any_data(scenes: Describe, command_line: CommandLine, no_figures: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mark", "text"), [(-1.0, "-1"), (float(np.finfo(np.float32).min), "-3.40282347e+38")])
+def test_bands_without_any_data(
+    scenes: Describe, command_line: CommandLine, no_figures: None, tmp_path: Path, mark: float, text: str
+) -> None:
     cube, truth = tiny_arrays()
     cube = cube.astype(np.float32)
-    cube[:, :, 1:3], cube[0, 0] = np.nan, -1
+    cube[:, :, 1:3], cube[0, 0] = np.nan, mark
     path = write_hdf5(tmp_path / "a.h5", {"cube": cube, "truth": truth})
     with h5py.File(path, "r+") as file:
-        file["cube"].attrs["_FillValue"] = -1.0
+        file["cube"].attrs["_FillValue"] = mark
     said = scenes(path)
     assert line(said, "empty bands") == "2 of 6: 1-2 (from 0); a run leaves them out"
-    assert line(said, "no data") == f"-1 in 1 of {24 * 26} pixels (0.16 %)"
-    assert "dataset.no_data=[-1,nan]" in arguments_in(said, (20, 20))
+    assert line(said, "no data") == f"{mark:g} in 1 of {24 * 26} pixels (0.16 %)"
+    assert f"dataset.no_data=[{text},nan]" in arguments_in(said, (20, 20))
     done = command_line(*arguments_in(said, (20, 20)), *LEARNING, *SMALL_RUN)
     assert done.code == 0 and "2 of 6 bands hold no data in any pixel: 1-2 (from 0)" in done.out, done
     np.save(tmp_path / "b.npy", np.full((4, 5, 6), np.nan))

@@ -1,17 +1,28 @@
 """Values of a cube before learning: outliers, no-data, offsets beyond float32, the order of axes, odd labels."""
 
 import json
+import math
+import pickle
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+import scipy.io
 
 from hsi_al.errors import SceneError
 from hsi_al.scenes.custom import Reading, load_custom_scene
 from hsi_al.scenes.description import describe
-from hsi_al.scenes.preparation import Preparation, beyond_float32, prepared, robust_limits, sample_step, survey
+from hsi_al.scenes.preparation import (
+    EmptyBandsError,
+    Preparation,
+    beyond_float32,
+    prepared,
+    robust_limits,
+    sample_step,
+    survey,
+)
 from hsi_al.scenes.scene import Scene
 from hsi_al.scenes.stored import StoredCube, stored_cube
 from tests.conftest import CommandLine, tiny_arrays
@@ -257,6 +268,21 @@ def test_blocks_of_rows_find_what_the_whole_holds(tmp_path: Path, monkeypatch: p
         assert np.array_equal(found.sample, good) and found.missing.sum() == 2
 
 
+@pytest.mark.parametrize("value", [7.0, 0.0])
+def test_a_few_pixels_of_a_large_scene_have_data(tmp_path: Path, value: float) -> None:
+    cube = np.full((2000, 2000, 3), np.nan, np.float32)
+    cube[1, 1:41] = value + np.arange(40)[:, None]  # no evenly spaced pixel is among them
+    np.save(tmp_path / "cube.npy", cube)
+    scene = load_custom_scene("field", tmp_path / "cube.npy", reading=Reading(no_data=[math.nan]))
+    assert scene.no_data is not None and (~scene.no_data).sum() == 40
+    assert scene.band_statistics[0].min() >= value and scene.band_statistics[1].max() > 0
+
+
+def test_errors_of_another_process_come_back_whole() -> None:
+    found = pickle.loads(pickle.dumps(EmptyBandsError("no data", [1, 2])))
+    assert str(found) == "no data" and found.places == (1, 2)
+
+
 @pytest.mark.parametrize("axes", ["HWB", "WHB", "BHW", "BWH", "HBW", "WBH"])
 @pytest.mark.parametrize("suffix", [".npy", ".h5"])
 def test_axes_in_any_order(tmp_path: Path, axes: str, suffix: str) -> None:
@@ -291,6 +317,9 @@ def test_a_spectrum_a_row(tmp_path: Path) -> None:
     for in_memory in (True, False):
         scene = field(tmp_path, cube.reshape(-1, 5), truth, in_memory=in_memory)
         assert np.array_equal(values(scene), cube) and "one spectrum a row" in scene.notices[0]
+    scipy.io.savemat(tmp_path / "flat.mat", {"cube": cube.reshape(-1, 5), "truth": truth})
+    with pytest.raises(SceneError, match=r"flat\.mat: the cube of shape \(42, 5\) .* down columns; save it as rows x"):
+        load_custom_scene("field", tmp_path / "flat.mat", "cube", None, "truth")
     with pytest.raises(SceneError, match=r"shape \(41, 5\)"):
         field(tmp_path, cube.reshape(-1, 5)[1:], truth)
     with pytest.raises(SceneError, match=r"shape \(1, 6, 7, 5\)"):

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from hsi_al.errors import SceneError
+from hsi_al.scenes.custom import Reading, load_custom_scene
+from hsi_al.scenes.georeference import Georeference
+from hsi_al.scenes.preparation import Preparation
 from hsi_al.scenes.scene import Scene, is_scene_file, load_scene, save_scene
 from tests.fakes import fake_cube, fake_ground_truth, fake_scene, write_hdf5
 
@@ -193,6 +196,29 @@ def test_a_saved_scene_comes_back_the_same(tmp_path: Path) -> None:
     for field in ("name", "class_names", "rgb_bands", "licence", "citation"):
         assert getattr(loaded, field) == getattr(scene, field)
     assert [file.name for file in tmp_path.iterdir()] == ["scene.h5"]
+
+
+def test_a_saved_scene_keeps_its_place_and_hides_nothing(tmp_path: Path) -> None:
+    where = Georeference('LOCAL_CS["a"]', (10.0, 0.5, 500_000.0, 0.25, -10.0, 5_000_000.0))
+    save_scene(replace(fake_scene(), georeference=where), tmp_path / "scene.h5")
+    for in_memory in (True, False):
+        assert load_scene(tmp_path / "scene.h5", in_memory).georeference == where
+    scene = fake_scene()
+    masked = replace(scene, no_data=np.arange(scene.ground_truth.size).reshape(scene.ground_truth.shape) == 3)
+    for odd in (masked, replace(scene, preparation=Preparation(clip=(1.0, 9.0)))):
+        with pytest.raises(SceneError, match="which a scene file can't say; save its arrays as they were"):
+            save_scene(odd, tmp_path / "odd.h5")
+    assert [file.name for file in tmp_path.iterdir()] == ["scene.h5"]
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [({"ignored": (3,)}, "ignore_labels"), ({"unlabelled": 255}, "unlabelled"), ({"axes": "BHW"}, "axes")],
+)
+def test_a_scene_file_is_taken_as_it_is(tmp_path: Path, options: dict[str, Any], key: str) -> None:
+    save_scene(fake_scene(), tmp_path / "scene.h5")
+    with pytest.raises(SceneError, match=rf"taken as it is; leave out dataset\.{key}, or name its arrays"):
+        load_custom_scene("field", tmp_path / "scene.h5", reading=Reading(**options))
 
 
 def test_a_saved_scene_is_plain_hdf5(tmp_path: Path) -> None:

@@ -114,6 +114,21 @@ def test_a_class_0_beside_another_mark_of_no_data_is_told(
     assert np.array_equal(kept.labels > 0, truth > 0)
 
 
+def test_a_class_0_that_its_raster_marks_as_no_data(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    truth = tiny_arrays()[1]
+    given = np.where(truth == 0, 255, np.where(truth == 2, 0, truth)).astype(np.uint8)
+    height, width = truth.shape
+    place = {"crs": "EPSG:32632", "transform": rasterio.Affine(2, 0, 500000, 0, -2, 5000000)}
+    with rasterio.open(tmp_path / "t.tif", "w", "GTiff", width, height, 1, dtype="uint8", nodata=0, **place) as file:
+        file.write(given, 1)
+    with opened_rows(tmp_path / "t.tif", None) as rows:
+        found = labels_in("field", rows, (*truth.shape, 4), unlabelled=255)
+        without = labels_in("field", rows, (*truth.shape, 4), ignored=[255])
+    assert np.array_equal(found.labels == found.zero, truth == 2) and np.array_equal(found.labels > 0, truth > 0)
+    assert np.array_equal(without.labels > 0, truth > 2)
+
+
 def test_labels_where_no_data_are(tmp_path: Path) -> None:
     cube, truth = tiny_arrays()
     np.save(tmp_path / "cube.npy", np.where((truth > 0)[..., None], -9999, cube.astype(int)))
