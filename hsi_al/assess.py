@@ -219,10 +219,11 @@ def frozen(path: Path, map_: ClassMap) -> dict[str, Any]:
             "both into one folder, or, without --answers, draw a check."
         )
     if kept["shape"] != list(map_.shape) or kept["map_sha256"] != checksum(map_.values):
+        copied = path.with_name(COPY)
+        named = f"its copy {copied}" if copied.exists() else "that map"
         raise SessionError(
             f"{map_.path} is not the map that {path} was drawn from ({kept['map']}, {kept['shape'][0]} x "
-            f"{kept['shape'][1]} pixels): its values differ; name its copy {path.with_name(COPY)}, or draw a new check "
-            "of this map."
+            f"{kept['shape'][1]} pixels): its values differ; name {named}, or draw a new check of this one."
         )
     return kept
 

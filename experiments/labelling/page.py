@@ -27,7 +27,7 @@ The ground truth plays the person: it looks at the pixel that the page asks, wai
 in none of these sessions it said so earlier.
 The server is the one that a user starts, asked over HTTP only. OA is the share of pixels with ground truth, not
 answered so far, that the map on the page has right; the tool never sees them. One session each, and maps of one
-session jump by up to five points from one answer to the next. [How to label](label.md).
+session jump by up to six points from one answer to the next, also after the first 25. [How to label](label.md).
 
 ![Accuracy and labels against answers](labelling-session.png)"""
 FOOT = """## What a person's time goes into

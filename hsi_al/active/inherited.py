@@ -123,7 +123,8 @@ def asked_by(settings: dict[str, str], earlier: str = "") -> str:
         earlier: Who asked its own initial labels, if they come from another run.
     """
     free = (*IGNORED, *FREE_KEYS, *DATA_KEYS, "protocol.labels_from")
-    kept = sorted((key, value) for key, value in settings.items() if not among(key, free))
+    new = ("oracle.function", OFF[0])  # not in the files of earlier versions
+    kept = sorted(entry for entry in settings.items() if not among(entry[0], free) and entry != new)
     digits = hashlib.sha256(repr((kept, earlier)).encode()).hexdigest()[:8]
     around = [f"{key}={settings.get(f'acquisition.{key}')}" for key in WRAPPERS]
     asked = "-".join([settings["acquisition.name"], *(text for text in around if text.partition("=")[2] not in OFF)])

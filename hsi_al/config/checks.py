@@ -8,11 +8,12 @@ from omegaconf import OmegaConf
 
 from hsi_al.config.kept import to_dict
 from hsi_al.config.plain import flatten, literal
-from hsi_al.config.schema import NEW_GROUND, OWN, QUESTIONS, Config, SplitConfig
+from hsi_al.config.schema import KINDS_WITH, NEW_GROUND, OWN, QUESTIONS, Config, SplitConfig
 from hsi_al.errors import ConfigurationError
 from hsi_al.options import options_of
 from hsi_al.terminal import printable
 
+EQUAL_SHARES = ("uniform", "per_class")  # the default, and what protocol.per_class does
 MOST_BYTES = 150  # of a name, to which the name of a folder may add others: file systems take 255
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # by Windows
 
@@ -140,14 +141,14 @@ def check_combinations(config: Config) -> None:
             f"split.new_ground={config.split.new_ground} asks where no initial label lies, but "
             f"split={config.split.kind} divides no ground; leave it out, or take split=blocks, checkerboard or fields."
         )
-    for key, kinds in {"fraction": ("holdout",), "block_size": ("blocks", "checkerboard")}.items():
+    for key, kinds in KINDS_WITH.items():
         value = getattr(config.split, key)
         if value != getattr(SplitConfig, key) and config.split.kind not in kinds:
             raise ConfigurationError(
                 f"split.{key}={value} has no effect with split={config.split.kind}; leave it out, or take "
                 f"split={' or '.join(kinds)}."
             )
-    if protocol.per_class is not None and (protocol.min_per_class or protocol.initial != "uniform"):
+    if protocol.per_class is not None and (protocol.min_per_class or protocol.initial not in EQUAL_SHARES):
         raise ConfigurationError(
             f"protocol.per_class={protocol.per_class} draws equally many of every class, so that "
             "protocol.min_per_class and protocol.initial have no effect; leave them out, or protocol.per_class."

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hsi_al.config.plain import flatten, literal, plain_yaml
-from hsi_al.config.schema import DATA_KEYS, FREE_KEYS, Config, LearnerConfig
+from hsi_al.config.schema import DATA_KEYS, FREE_KEYS, KINDS_WITH, Config, LearnerConfig
 from hsi_al.manifest import reading
 from hsi_al.options import options_of
 
@@ -54,6 +54,9 @@ def differing_keys(
     kept = flatten(to_dict(Config(learner=type(config.learner)()))) | kept  # defaults do what earlier versions did
     free = (*FREE_KEYS, *DATA_KEYS) if moved else FREE_KEYS
     free = (*free, ROUNDS) if longer else free
+    # Earlier versions let keys be set that have no effect.
+    free = (*free, *(f"split.{key}" for key, kinds in KINDS_WITH.items() if now["split.kind"] not in kinds))
+    free = free if now["protocol.per_class"] is None else (*free, "protocol.min_per_class", "protocol.initial")
     keys = sorted(key for key in known if key not in free and not key.startswith("logger."))
     return [f"{key} ({kept.get(key)} -> {now.get(key)})" for key in keys if not same(kept.get(key), now.get(key))]
 

@@ -138,6 +138,10 @@ class SplitConfig:
     )
 
 
+KINDS_WITH = {"fraction": ("holdout",), "block_size": ("blocks", "checkerboard")}
+"""Kinds of split that take a key."""
+
+
 def name_with_variants(split: SplitConfig) -> str:
     """Return the kind of the split with guard, new ground and fold if set, such as `blocks-guard=16-fold=1`."""
     variants = {"guard": split.guard, "new_ground": split.new_ground, "fold": split.fold}

@@ -367,11 +367,11 @@ class _ValueOracle:
 def _require_use(given: Mapping[str, Any], config: Config, divided_already: bool) -> None:
     """Raise ConfigurationError for keys of scenes, and beside a `Split` for those by which scenes are divided."""
     if read := sorted(key for key in given if key.startswith("dataset.")):
-        raise ConfigurationError(f"{', '.join(read)} says how a scene is read; give it to load_scene.")
+        raise ConfigurationError(f"How a scene is read is for load_scene to say: give it {' and '.join(read)}.")
     if not divided_already:
         return
     if divides := sorted(key for key in given if key.startswith("split.")):
-        raise ConfigurationError(f"{', '.join(divides)} says how a scene is divided; give it to make_split.")
+        raise ConfigurationError(f"How a scene is divided is for make_split to say: give it {' and '.join(divides)}.")
     if config.protocol.max_pixels is not None:
         raise ConfigurationError(
             f"protocol.max_pixels={config.protocol.max_pixels} thins the candidates while a scene is divided; name "

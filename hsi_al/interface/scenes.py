@@ -96,11 +96,14 @@ def _of_files(
         chosen |= {"dataset.name": name or Path(source).stem, "dataset.cube_file": source}
         chosen |= {} if ground_truth is None else _truth(ground_truth)
     mapping = isinstance(class_names, Mapping)
-    if class_names is not None and not (mapping and in_catalogue):
-        chosen["dataset.class_names"] = dict(class_names) if isinstance(class_names, Mapping) else list(class_names)
+    afterwards = mapping and (in_catalogue or "labels" in options)  # where others say what the classes are
+    if isinstance(class_names, Mapping) and not afterwards:
+        chosen["dataset.class_names"] = {int(value): str(label) for value, label in class_names.items()}
+    elif class_names is not None and not mapping:
+        chosen["dataset.class_names"] = list(class_names)
     config = configured(chosen | keys)
     scene = replace(build_scene(config), settings=config.dataset)
-    if isinstance(class_names, Mapping) and in_catalogue:
+    if isinstance(class_names, Mapping) and afterwards:
         scene = replace(scene, class_names=scene.class_names | dict(class_names))
     return scene if name is None else replace(scene, name=name)
 
@@ -154,7 +157,7 @@ def make_split(
         learner: The learner, whose window is the default guard of `blocks` and `checkerboard`.
         test: Which pixels test, (H, W), for `kind="given"`.
         options: Other keys `split.<name>` of the command line: `seed`, `fold`, `fraction`, `block_size`, `guard`,
-            `new_ground`.
+            `new_ground`; and `patch_size`, part of the default guard.
 
     Raises:
         ConfigurationError: There is no such split or option.
@@ -172,8 +175,11 @@ def make_split(
             )
         scene = replace(scene, test_pixels=mask)
     keys = in_group("split", options)
-    if others := sorted(key for key in keys if not key.startswith("split.")):
-        raise ConfigurationError(f"{', '.join(others)} doesn't say how a scene is divided; leave it out here.")
+    if others := sorted(key for key in keys if not key.startswith("split.") and key != "patch_size"):
+        raise ConfigurationError(
+            f"A scene is divided by keys of split, and by patch_size as their default guard; leave out "
+            f"{' and '.join(others)} here."
+        )
     keys = chosen | option_keys("split", kind) | keys
     config = configured(keys | {"dataset.name": scene.name}, method)
     split = divided(config, scene, method)

@@ -352,8 +352,8 @@ def notes_of(sample: Sequence[tuple[int, int | None]], n: int, without: Sequence
         "map was made from tell nothing here.",
         "User's accuracy: of the pixels mapped as a class, the share that is. Producer's accuracy: of the pixels that "
         "are a class, the share mapped as it. The area is corrected for the errors found.",
-        "In about 95 of 100 samples the interval holds the true value, less often for the producer's accuracy of a "
-        "rare class that the map mostly misses. That is the accuracy of this map of this scene, "
+        "In about 95 of 100 samples the interval holds the true value, less often for single classes where one class "
+        "covers nearly all of the map. That is the accuracy of this map of this scene, "
         "not of another map or place; an error in an answer counts as one of the map.",
     ]
     unsure = sum(reference is None for _, reference in sample)

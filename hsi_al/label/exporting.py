@@ -94,12 +94,12 @@ def require_taken(session: Session, path: Path) -> None:
         # One that was taken before is no news, also where it has been corrected since.
         known = {(pixel, answer.value) for pixel, answer in session.answers.given.items()}
         known |= set(session.answers.taken.items())
-    try:
-        shape = scene.height, scene.width
-        found = read_query(path, session.answers, shape, scene.georeference, session.identity)
-    except HsiAlError as error:
-        told = f"{path} may hold answers, but can't be read: {sentence(error)} Or move it away."
-        raise Refused(told, 409) from error
+        try:
+            shape = scene.height, scene.width
+            found = read_query(path, session.answers, shape, scene.georeference, session.identity)
+        except HsiAlError as error:
+            told = f"{path} may hold answers, but can't be read: {sentence(error)} Or move it away."
+            raise Refused(told, 409) from error
     if lost := [answer for answer in found if answer not in known]:
         raise Refused(f"{path} holds {len(lost):,} answers that the session doesn't have; {way_out}", 409)
 

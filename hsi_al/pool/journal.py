@@ -98,14 +98,14 @@ class Journal:
                 while written < len(line):
                     written += os.write(descriptor, line[written:])
                 os.fsync(descriptor)
+                if not self._end:
+                    sync_folder(self.path.parent)
             except OSError as error:
                 os.ftruncate(descriptor, self._end)
                 error.filename = error.filename or str(self.path)
                 raise
         finally:
             os.close(descriptor)
-        if not self._end:
-            sync_folder(self.path.parent)
         self._end += len(line)
         self.events.append(event)
 

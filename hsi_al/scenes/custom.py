@@ -52,7 +52,7 @@ class Reading:
 
 
 OF_ARRAYS = {  # key -> what it says about arrays that a scene file has in their final form
-    **{f"dataset.{name}": name for name in ("axes", "unlabelled", "bands", "label_field")},
+    **{f"dataset.{name}": name for name in ("axes", "bands", "label_field")},
     **{f"dataset.{name}": name for name in ("test_file", "test_key", "test_field")},
     "dataset.ignore_labels": "ignored",
 }
@@ -177,8 +177,9 @@ def _described(
     if class_names is not None:
         names = _named(scene, class_names, classes, zero)
         described["class_names"] = scene.class_names | names
-        if values and (absent := sorted(set(names) - values)):
-            told = f"Warning: class_names names {', '.join(map(str, absent))}, which no pixel is labelled as."
+        if values and (absent := sorted(set(names) - values - {0})):  # 0 may name the unlabelled pixels
+            given = ", ".join("0" if value == zero else str(value) for value in absent)
+            told = f"Warning: class_names names {given}, which no pixel has as its label."
             described["notices"] = (*scene.notices, told)
     return replace(scene, **described)
 

@@ -246,13 +246,13 @@ def save_scene(scene: Scene, path: Path) -> None:
     """Write a scene to one HDF5 file; equal scenes give identical bytes.
 
     Raises:
-        SceneError: Pixels have no data, or values were prepared, which such a file doesn't say.
+        SceneError: Pixels have no data or only test, or values were prepared, which such a file doesn't say.
         OSError: The folder is missing or cannot be written; an existing file is left unchanged.
     """
-    if scene.no_data is not None or not scene.preparation.changes_nothing:
+    if scene.no_data is not None or scene.test_pixels is not None or not scene.preparation.changes_nothing:
         raise SceneError(
-            f"Scene {scene.name!r} has pixels without data or values that were prepared, which a scene file can't say; "
-            "save its arrays as they were, and name dataset.no_data and dataset.scaling."
+            f"Scene {scene.name!r} has pixels without data or only for tests, or values that were prepared, which a "
+            "scene file can't say; save its arrays as they were, and name dataset.no_data, scaling and test_file."
         )
     # Several bands in full width compress best and are read whole anyway.
     chunks = tuple(min(size, most) for size, most in zip(scene.cube.shape, (256, 256, 8), strict=True))

@@ -131,7 +131,8 @@ def arranged(name: str, rows: Rows, axes: str, truth_shape: tuple[int, ...] | No
         The array (H, W, B), and sentences about what could be meant otherwise.
 
     Raises:
-        SceneError: The array has another number of axes, or doesn't fit the ground truth.
+        SceneError: The array has another number of axes, or doesn't fit the ground truth; or it has two, in a `.mat`
+            file, which doesn't say how its pixels are numbered.
     """
     shape = rows.shape
     if rows.is_raster and axes != "HWB":

@@ -106,12 +106,12 @@ REFUSED: list[tuple[str, Callable[[hsi_al.Scene], object]]] = [
     ("no run", lambda scene: hsi_al.load_runs(Path(__file__).parent)),
     ("meta.json", lambda scene: hsi_al.load_run(Path(__file__).parent)),
     ("a mask of shape", lambda scene: hsi_al.make_split(scene, "given", test=np.zeros((2, 2), bool))),
-    ("give it to load_scene", lambda scene: hsi_al.Experiment(scene, **BANDS)),
-    ("give it to load_scene", lambda scene: hsi_al.Experiment(scene, learner=hsi_al.make_learner("lda", **BANDS))),
-    ("give it to make_split", lambda scene: hsi_al.Experiment(scene, hsi_al.make_split(scene), **FOLD)),
+    ("give it dataset.bands", lambda scene: hsi_al.Experiment(scene, **BANDS)),
+    ("give it dataset.bands", lambda scene: hsi_al.Experiment(scene, learner=hsi_al.make_learner("lda", **BANDS))),
+    ("give it split.fold", lambda scene: hsi_al.Experiment(scene, hsi_al.make_split(scene), **FOLD)),
     ("thins the candidates", lambda scene: hsi_al.Experiment(scene, hsi_al.make_split(scene), protocol="smoke")),
     ("thins the candidates", lambda scene: hsi_al.Experiment(scene, hsi_al.make_split(scene), max_pixels=50)),
-    ("protocol.max_pixels doesn't say how", lambda scene: hsi_al.make_split(scene, **FEW)),
+    ("leave out protocol.max_pixels here", lambda scene: hsi_al.make_split(scene, **FEW)),
     ("split=given leaves no test pixel", lambda s: hsi_al.make_split(s, "given", test=np.zeros((24, 26), bool))),
 ]
 

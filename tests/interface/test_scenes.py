@@ -48,8 +48,10 @@ def test_arrays_are_read_as_files_are(tmp_path: Path, options: dict[str, Any]) -
 
 
 def test_names_of_absent_classes_are_told() -> None:
-    with pytest.warns(UserWarning, match="class_names names 3, 30, which no pixel is labelled as"):
-        scene = hsi_al.load_scene(*tiny_arrays(), classes=[2, 5], class_names={5: "Oats", 9: "Woods", 30: "a", 3: "b"})
+    with pytest.warns(UserWarning, match="class_names names 3, 30, which no pixel has as its label"):
+        scene = hsi_al.load_scene(
+            *tiny_arrays(), classes=[2, 5], class_names={0: "-", 5: "Oats", 9: "Woods", 30: "a", 3: "b"}
+        )
     assert scene.class_names == {2: "class 2", 5: "Oats"}
 
 

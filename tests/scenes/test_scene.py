@@ -205,7 +205,8 @@ def test_a_saved_scene_keeps_its_place_and_hides_nothing(tmp_path: Path) -> None
         assert load_scene(tmp_path / "scene.h5", in_memory).georeference == where
     scene = fake_scene()
     masked = replace(scene, no_data=np.arange(scene.ground_truth.size).reshape(scene.ground_truth.shape) == 3)
-    for odd in (masked, replace(scene, preparation=Preparation(clip=(1.0, 9.0)))):
+    tests = np.zeros(scene.ground_truth.shape, bool)
+    for odd in (masked, replace(scene, test_pixels=tests), replace(scene, preparation=Preparation(clip=(1.0, 9.0)))):
         with pytest.raises(SceneError, match="which a scene file can't say; save its arrays as they were"):
             save_scene(odd, tmp_path / "odd.h5")
     assert [file.name for file in tmp_path.iterdir()] == ["scene.h5"]
@@ -213,7 +214,7 @@ def test_a_saved_scene_keeps_its_place_and_hides_nothing(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("options", "key"),
-    [({"ignored": (3,)}, "ignore_labels"), ({"unlabelled": 255}, "unlabelled"), ({"axes": "BHW"}, "axes")],
+    [({"ignored": (3,)}, "ignore_labels"), ({"label_field": "crop"}, "label_field"), ({"axes": "BHW"}, "axes")],
 )
 def test_a_scene_file_is_taken_as_it_is(tmp_path: Path, options: dict[str, Any], key: str) -> None:
     save_scene(fake_scene(), tmp_path / "scene.h5")

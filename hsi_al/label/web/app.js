@@ -364,14 +364,9 @@ function update(before) {
   if (before && (before.map_version !== state.map_version || before.version !== state.version)) fetchDetails();
 }
 
-let exporting = false;
-
 async function exportAll() {
-  if (exporting) return;
   say("Writing the files …");
-  exporting = true;
   const done = await change("POST", "/api/export", {}, "the export", { state: false, seconds: 600 });
-  exporting = false;
   if (!done) return;
   say(`${count(done.files.length, "file")} written to ${done.folder}.`);
   showDialog("Exported", build("p", {}, "Written to ", build("code", { "data-testid": "export-folder" }, done.folder)),

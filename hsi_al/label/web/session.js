@@ -24,11 +24,12 @@ let away = null; // why there is no connection
 let fetched = { version: null, map: null };
 
 const alerts = new Map();
+const TRIED_AGAIN = ["refused", "unwritten"]; // each of these alerts has buttons of its own request
 
 /** Show a sentence that stays until it is cleared, with buttons [text, action]; one for each key. */
 export function alert(key, sentence, ...buttons) {
   const text = `${sentence}|${buttons.map(([name]) => name)}`;
-  if (alerts.get(key)?.dataset.text === text && key !== "refused") return;
+  if (alerts.get(key)?.dataset.text === text && !TRIED_AGAIN.includes(key)) return;
   clearAlert(key);
   const element = build("div", { className: `alert ${key}` }, build("p", {}, sentence),
     ...buttons.map(([name, action]) => build("button", { onclick: action, "data-testid": `alert-${name.toLowerCase().replace(/\W+/g, "-")}` }, name)));
@@ -51,13 +52,14 @@ const sentenceOf = (error) => (error instanceof Refused ? error.message
  * A reply may be lost after the change was made: by its `id` the program knows a request that comes again.
  */
 export async function change(method, path, body, what, { state = true, seconds, id = crypto.randomUUID() } = {}) {
+  const kind = state ? "refused" : "unwritten";
   await settled();
   let finished = () => {};
   if (state) session.busy = new Promise((resolve) => { finished = resolve; });
   changes += 1;
   try {
     const answer = await ask(method, path, state ? { ...body, id } : body, seconds);
-    clearAlert("refused");
+    clearAlert(kind);
     changes += 1;
     if (state) take(answer);
     return answer;
@@ -66,9 +68,9 @@ export async function change(method, path, body, what, { state = true, seconds, 
     const unknown = error instanceof NoAnswer ? ", as far as this page knows" : "";
     // What follows the answer follows it after another try, too.
     return new Promise((resolve) => {
-      alert("refused", `Not done: ${what}${unknown}. ${sentenceOf(error)}`,
+      alert(kind, `Not done: ${what}${unknown}. ${sentenceOf(error)}`,
         ["Try again", () => resolve(change(method, path, body, what, { state, seconds, id }))],
-        ["Dismiss", () => { clearAlert("refused"); resolve(null); }]);
+        ["Dismiss", () => { clearAlert(kind); resolve(null); }]);
     });
   } finally {
     if (state) session.busy = null;

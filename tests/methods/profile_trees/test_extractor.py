@@ -114,10 +114,16 @@ def test_a_first_look_that_was_interrupted_is_begun_anew(memory_gb: float, monke
     monkeypatch.setattr(strips, "STRIP_BYTES", 1)
     cube = fake_cube(40)
     found = ProfileExtractor(cube, settings(), memory_gb)
-    checks = iter(range(30))
-    with monkeypatch.context() as patched, pytest.raises(StopIteration):
-        patched.setattr(interrupts, "check", lambda: next(checks))
+    checks = iter(range(60))  # of which the components take 40, the first look at the features the others
+
+    def check() -> None:
+        if next(checks, None) is None:
+            raise interrupts.Interrupted(15)
+
+    with monkeypatch.context() as patched, pytest.raises(interrupts.Interrupted):
+        patched.setattr(interrupts, "check", check)
         found.fit(NONE, NONE, np.random.default_rng(0))
+    assert len(found.centre)
     found.fit(NONE, NONE, np.random.default_rng(0))
     np.testing.assert_array_equal(found.features(np.arange(40 * 14)), features_of(cube, memory_gb))
 
