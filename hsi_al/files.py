@@ -25,25 +25,36 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP)  # what file systems with
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; on success that file replaces `path`, on an error it is removed.
+def beside(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`, whose file is removed in the end.
 
     Raises:
-        OSError: The folder cannot be written, or the disk is full; `path` is left unchanged.
+        OSError: The folder cannot be written, or the disk is full; the error names a file.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        with temporary.open("r+b") as written:  # Windows syncs no handle that only reads
-            os.fsync(written.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
     except OSError as error:
         if error.errno is not None and error.filename is None:  # as on a full disk
             error.filename = str(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; on success that file replaces `path`, on an error it is removed.
+
+    Raises:
+        OSError: The folder cannot be written, or the disk is full; `path` is left unchanged.
+    """
+    with beside(path) as temporary:
+        yield temporary
+        with temporary.open("r+b") as written:  # Windows syncs no handle that only reads
+            os.fsync(written.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
 
 
 def replace_text(path: Path, text: str) -> Path:

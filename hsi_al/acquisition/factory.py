@@ -7,7 +7,7 @@ from importlib import import_module
 from inspect import signature
 
 from hsi_al.acquisition.base import Acquisition, NoAcquisition, PoolView, Scores
-from hsi_al.acquisition.ranking import ByScore, ByView, Score, name_of
+from hsi_al.acquisition.ranking import ByScore, ByView, Score, name_of, read_by
 from hsi_al.acquisition.registry import BATCHES, SCORES, Batch, acquisitions
 from hsi_al.acquisition.selection import Selection
 from hsi_al.config.schema import WRAPPERS, AcquisitionConfig
@@ -94,7 +94,7 @@ def imported(path: str) -> Score:
 
 def require_outputs(score: Score, path: str) -> None:
     """Raise ConfigurationError unless the arguments of a score, which messages call `path`, are fields of `Outputs`."""
-    arguments, known = set(signature(score).parameters), {field.name for field in fields(Outputs)}
+    arguments, known = set(read_by(score)), {field.name for field in fields(Outputs)}
     if not arguments or arguments - known:
         raise ConfigurationError(
             f"acquisition.score={path} takes {', '.join(sorted(arguments)) or 'nothing'}; its arguments must be among "
@@ -113,7 +113,7 @@ def own_batch(function: Score | Callable[[PoolView], Scores], needs: Iterable[st
     Raises:
         ConfigurationError: Its arguments are neither, or there is no such field.
     """
-    if list(signature(function).parameters) != ["view"]:
+    if read_by(function) != ("view",):
         require_outputs(function, name_of(function))
         by_score = ByScore(function)
         return Batch(by_score, by_score.fields)

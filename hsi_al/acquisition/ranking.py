@@ -1,7 +1,7 @@
 """Picking by scores: the open pixel with the highest score, ties at random."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from inspect import signature
 
 import numpy as np
@@ -20,7 +20,7 @@ class ByScore:
     """Function that picks the pixels with the highest scores.
 
     Attributes:
-        score: Score function; the names of its arguments are the fields of `Outputs` that it reads.
+        score: Score function; the names of its arguments are the fields of `Outputs` that it reads (`read_by`).
     """
 
     score: Score
@@ -28,7 +28,7 @@ class ByScore:
     @property
     def fields(self) -> tuple[str, ...]:
         """Fields of `Outputs` that the score reads."""
-        return tuple(signature(self.score).parameters)
+        return read_by(self.score)
 
     def of(self, outputs: Outputs) -> Scores:
         """Return the scores of the N pixels of the outputs, (N,).
@@ -79,6 +79,15 @@ class ByView:
                 f"returned an array of shape {scores.shape}."
             )
         yield from highest_first(scores, query, name_of(self.score))
+
+
+def read_by(function: Callable[..., Scores]) -> tuple[str, ...]:
+    """Return the arguments that a score function must be given; one with a default, such as a power, is its own."""
+    outputs = {field.name for field in fields(Outputs)}
+    arguments = signature(function).parameters.values()
+    return tuple(
+        argument.name for argument in arguments if argument.default is argument.empty or argument.name in outputs
+    )
 
 
 def scored(function: Callable[..., Scores], *arguments: object, **named: object) -> Scores:

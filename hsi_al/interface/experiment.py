@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Ids = NDArray[np.int64]
-NAMELESS = ("<lambda>", "partial")  # names by which functions can't be told from others
+NAMELESS = (LAMBDA, "<lambda>", "partial")  # names by which functions can't be told from others
 
 
 class Experiment:
@@ -269,15 +269,11 @@ class Experiment:
                 f"{self.config.learner.name} is a learner of your own, which the files of a run can't hold; keep "
                 "curve, labelled and class_map yourself."
             )
-        if self.config.acquisition.name == LAMBDA:
+        functions = {"acquisition function": self.config.acquisition.name, "oracle": self.config.oracle.function}
+        if nameless := [what for what, name in functions.items() if name in NAMELESS]:
             raise ConfigurationError(
-                "The acquisition function is a lambda, by whose name nobody can tell this run from others; define it "
-                "with def, under a name of its own."
-            )
-        if self.config.oracle.function in NAMELESS:
-            raise ConfigurationError(
-                "The oracle is a lambda or a partial, by whose name nobody can tell this run from others; define it "
-                "with def, under a name of its own."
+                f"The {nameless[0]} is a lambda or a partial, by whose name nobody can tell this run from others; "
+                "define it with def, under a name of its own."
             )
         self._require_learner()
         path, played = Path(folder), self._next_round

@@ -6,7 +6,6 @@ content by SQLite, and QGIS shows it when it draws again. A pixel keeps the numb
 others are not used again: an edit that QGIS still holds would change another pixel.
 """
 
-import os
 import sqlite3
 import time
 import warnings
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hsi_al.files import replacing
+from hsi_al.files import beside, replacing
 from hsi_al.scenes.georeference import Georeference, Transform
 
 SQLITE = b"SQLite format 3\0"
@@ -135,7 +134,6 @@ def renewed(path: Path, packed: BytesIO, layer: str, last: int) -> bool:
     Raises:
         OSError: The file can't be written, or another program keeps it locked.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     until = time.monotonic() + MOST_WAITED
 
     def in_time(*_: int) -> None:
@@ -146,26 +144,21 @@ def renewed(path: Path, packed: BytesIO, layer: str, last: int) -> bool:
             )
 
     try:
-        temporary.write_bytes(packed.getbuffer())
-        with closing(sqlite3.connect(temporary)) as new, closing(sqlite3.connect(path, timeout=0.1)) as there:
-            with new:
-                new.execute("DELETE FROM sqlite_sequence WHERE name = ? AND seq < ?", (layer, last))
-                if new.execute("SELECT * FROM sqlite_sequence WHERE name = ?", (layer,)).fetchone() is None:
-                    new.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (layer, last))
-            new.backup(there, pages=-1, progress=in_time, sleep=0.1)
-            there.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with beside(path) as temporary:
+            temporary.write_bytes(packed.getbuffer())
+            with closing(sqlite3.connect(temporary)) as new, closing(sqlite3.connect(path, timeout=0.1)) as there:
+                with new:
+                    new.execute("DELETE FROM sqlite_sequence WHERE name = ? AND seq < ?", (layer, last))
+                    if new.execute("SELECT * FROM sqlite_sequence WHERE name = ?", (layer,)).fetchone() is None:
+                        new.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (layer, last))
+                new.backup(there, pages=-1, progress=in_time, sleep=0.1)
+                there.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.OperationalError as error:
         if "locking protocol" in str(error):
             return False
         raise OSError(f"{path} can't be written ({error}); move it away if that stays so") from error
     except sqlite3.DatabaseError:
         return False
-    except OSError as error:
-        if error.errno is not None and error.filename is None:  # as on a full disk
-            error.filename = str(path)
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
     return True
 
 

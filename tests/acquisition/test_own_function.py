@@ -1,6 +1,7 @@
 """Acquisition functions of a caller's own, given as functions."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,25 @@ def test_margin_written_anew_asks_what_margin_asks(
     ours.run(), own.run()
     assert ours.labelled["pixel_id"].tolist() == own.labelled["pixel_id"].tolist()
     assert function.__name__ in repr(own)
+
+
+def test_arguments_with_a_default_are_the_functions_own() -> None:
+    def power(probabilities_NC: Floats, exponent: float = 1) -> Floats:
+        powers: Floats = -(probabilities_NC[:, 0].astype(np.float64) ** exponent)
+        return powers
+
+    def shifted(view: hsi_al.PoolView, column: int = 6) -> Floats:
+        return -np.abs(view.column.astype(np.float64) - column)
+
+    view = pool_of(0, probabilities_NC=np.array([[0.5, 0.5], [0.1, 0.9], [0.3, 0.7]], np.float32))
+    for function, best in ((power, 1), (partial(power, exponent=-1), 0), (shifted, 2), (partial(shifted, column=0), 0)):
+        acquisition = build_acquisition("mine", own=own_batch(function))
+        assert acquisition.needs == frozenset({"probabilities_NC"})
+        assert acquisition.select(view, 1, np.random.default_rng(0)).tolist() == [best]
+    with pytest.raises(
+        hsi_al.ConfigurationError, match="takes exponent, probabilities_NC; its arguments must be among"
+    ):
+        own_batch(lambda probabilities_NC, exponent: probabilities_NC[:, 0] ** exponent)
 
 
 def test_a_view_shows_places_and_labels_of_all_candidates() -> None:

@@ -167,12 +167,14 @@ def test_what_cannot_be_saved(tiny: hsi_al.Scene, tmp_path: Path) -> None:
 
 
 def test_a_function_without_a_name_cannot_be_saved(tiny: hsi_al.Scene, tmp_path: Path) -> None:
-    nameless = hsi_al.Experiment(
-        tiny, learner="lda", acquisition=lambda probabilities_NC: -probabilities_NC[:, 0], **NUMBERS
-    )
-    nameless.step()
-    with pytest.raises(hsi_al.ConfigurationError, match=r"is a lambda.*define it with def"):
-        nameless.save(tmp_path / "run")
+    def rare(probabilities_NC: np.ndarray, class_index: int = 0) -> np.ndarray:
+        return -probabilities_NC[:, class_index]
+
+    for acquisition in (lambda probabilities_NC: -probabilities_NC[:, 0], partial(rare, class_index=1)):
+        nameless = hsi_al.Experiment(tiny, learner="lda", acquisition=acquisition, **NUMBERS)
+        nameless.step()
+        with pytest.raises(hsi_al.ConfigurationError, match=r"acquisition function is a lambda or a partial.*with def"):
+            nameless.save(tmp_path / "run")
 
     truth = tiny.ground_truth.ravel()
     for oracle in (lambda ids: truth[ids], partial(np.take, truth)):
