@@ -93,7 +93,10 @@ class Guard:
         """Return why a request is refused, as a sentence; empty if it isn't."""
         hosts = headers.get(b"host", [])
         if len(hosts) != 1 or hosts[0].decode("latin-1").lower() not in self.hosts:
-            return f"This address belongs to another site; open the page at 127.0.0.1:{self.port}."
+            return (
+                f"This address belongs to another site; open the page at 127.0.0.1:{self.port}, through a tunnel by "
+                f"the same port at both ends (ssh -L {self.port}:127.0.0.1:{self.port} ...)."
+            )
         for origin in headers.get(b"origin", []):
             if origin.decode("latin-1").lower() not in {f"http://{host}" for host in self.hosts}:
                 return "Another site sent this request."

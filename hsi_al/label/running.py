@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import secrets
 import signal
@@ -419,11 +420,18 @@ def labels_in(
     known = session.answers.named
     numbers_alone = not names.keys() - {truth.zero}  # what stands for 0 has a name in any case
     chosen: dict[int, int] = {}
-    for value in np.unique(found[found > 0]).tolist():
-        name = names.get(value, f"class {value}")
-        goes_by_number = numbers_alone and value not in names and value in session.answers.classes
-        same = value if goes_by_number else known.get(written(name))
-        free = value if value not in session.answers.classes and value <= MOST_CLASSES else None
+    classes = session.answers.classes
+    called = {value: names.get(value, f"class {value}") for value in np.unique(found[found > 0]).tolist()}
+    by_number = {value for value in called if numbers_alone and value not in names and value in classes}
+    new = {written(name) for value, name in called.items() if value not in by_number} - known.keys()
+    if len(classes) + len(new) > MOST_CLASSES:
+        raise SceneError(
+            f"{path} has {len(new)} classes that the session lacks; with these it would have "
+            f"{len(classes) + len(new)}, and a map can hold {MOST_CLASSES}."
+        )
+    for value, name in called.items():
+        same = value if value in by_number else known.get(written(name))
+        free = value if value not in classes and value <= MOST_CLASSES else None
         chosen[value] = session.add_class(name, value=free).value if same is None else same
     ids = np.flatnonzero(found)
     return [(int(pixel), chosen[int(value)]) for pixel, value in zip(ids, found.ravel()[ids], strict=True)]
@@ -479,6 +487,7 @@ async def serve(server: uvicorn.Server, bound: socket.socket, ready: Callable[[]
         came.append(number)
         server.should_exit = True
         server.force_exit = True  # an open connection of the browser must not keep the process
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # a request that is cut off now is no fault
 
     always = (signal.SIGINT, signal.SIGTERM)  # a shell lets what it starts in the background ignore SIGINT
     for number in interrupts.SIGNALS:

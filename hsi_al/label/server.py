@@ -7,9 +7,10 @@ import mimetypes
 import re
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ MOST_ID = 10**12
 CLASS = "name colour key"
 MOST_SPECTRA = 200  # of a class, whose mean and spread are shown
 MOST_LISTED = 5000  # answers
+MOST_OF_ONE = 500  # of the pixels of a polygon
+MOST_DOUBTED = 200  # answers that are listed however old they are
 PNG = "image/png"
 
 
@@ -83,6 +86,8 @@ def build_app(session: Session, web: Path = WEB) -> FastAPI:
         found = session.map
         if layer not in ("map", "uncertainty"):
             raise Refused("There are the layers scene, map and uncertainty.", 404)
+        if session.has_data is not None and not window.of(session.has_data.reshape(height, width)).any():
+            raise Refused("There is no data here.", 404)
         session.planner.mapper.want(window)
         if found is None:
             return Response(status_code=204)
@@ -90,7 +95,7 @@ def build_app(session: Session, web: Path = WEB) -> FastAPI:
         if layer == "map":
             drawn = tiles.map_tile(classes, {one.value: one.colour for one in classes_of(session)}, window)
         elif found.uncertainty is None:
-            drawn = None
+            raise Refused("The learner gives no probabilities, so there is no uncertainty.", 404)
         else:
             drawn = tiles.uncertainty_tile(found.uncertainty.reshape(height, width), classes, window)
         return Response(status_code=204) if drawn is None else Response(drawn, media_type=PNG)
@@ -426,6 +431,7 @@ def about_scene(session: Session) -> dict[str, Any]:
         "gaps": gaps_of(scene),
         "rgb_bands": [int(band) for band in scene.colour_bands],
         "georeferenced": scene.georeference is not None,
+        "uncertainty": session.planner.mapper.probable,
     }
 
 
@@ -488,7 +494,10 @@ def class_spectra(session: Session) -> list[dict[str, Any]]:
 
 
 def all_labels(session: Session) -> list[dict[str, Any]]:
-    """Return the answers but those of assessments, the newest first, at most `MOST_LISTED`."""
+    """Return the latest `MOST_LISTED` answers but those of assessments, and those doubted most, the newest first.
+
+    Of a polygon some stand for all, so that it doesn't hide what was answered before.
+    """
 
     def entry(pixel: int, answer: Answer) -> dict[str, Any]:
         value, doubt = doubts.get(pixel, (None, None))
@@ -501,6 +510,20 @@ def all_labels(session: Session) -> list[dict[str, Any]]:
         }
 
     with session.lock:
-        given, doubts = list(session.answers.given.items()), session.doubts
-    given = nsmallest(MOST_LISTED, given, key=lambda item: (-item[1].number, item[0]))
-    return [entry(pixel, answer) for pixel, answer in given]
+        given, doubts = dict(session.answers.given), session.doubts
+    sizes, seen = Counter(answer.number for answer in given.values()), Counter[int]()
+    thinned = []
+    for pixel, answer in given.items():
+        if seen[answer.number] % math.ceil(sizes[answer.number] / MOST_OF_ONE) == 0:
+            thinned.append(pixel)
+        seen[answer.number] += 1
+
+    def age(pixel: int) -> tuple[int, int]:
+        return -given[pixel].number, pixel
+
+    doubted = (pixel for pixel in doubts if pixel in given)
+    listed = {
+        *nsmallest(MOST_LISTED, thinned, key=age),
+        *nlargest(MOST_DOUBTED, doubted, key=lambda pixel: doubts[pixel][1]),
+    }
+    return [entry(pixel, given[pixel]) for pixel in sorted(listed, key=age)]

@@ -155,7 +155,7 @@ class Session:
     def due(self) -> bool:
         """Whether `learn` would change anything."""
         with self.lock:
-            return self._learnt != self.answers.labels_version or not self.answers.queries
+            return self._learnt != self.answers.labels_version
 
     @property
     def map_current(self) -> bool:
@@ -399,7 +399,11 @@ class Session:
         """
         with self.lock:
             classes = self.answers.classes
-            value = max(classes, default=0) + 1 if value is None else value
+            if len(classes) == MOST_CLASSES:
+                raise Refused(f"There are {MOST_CLASSES} classes already, the most that a map can hold.")
+            if value is None:
+                above = max(classes, default=0) + 1
+                value = above if above <= MOST_CLASSES else min(set(range(1, above)) - classes.keys())
             if value in classes or not 0 < value <= MOST_CLASSES:
                 raise Refused(f"A class can't have the value {value}; take a free one from 1 to {MOST_CLASSES}.")
             taken = {found.key for found in classes.values()}

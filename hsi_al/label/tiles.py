@@ -126,7 +126,9 @@ class ScenePictures:
             shown, sample = values[:, :, chosen].astype(np.float64), self.sample[:, chosen]
         else:
             mean, axes = self.sample.mean(axis=0), self.axes
-            shown, sample = (values.astype(np.float64) - mean) @ axes, (self.sample - mean) @ axes
+            # Row by row, since a tile of all bands takes hundreds of megabytes as float64.
+            shown = np.stack([(row.astype(np.float64) - mean) @ axes for row in values])
+            sample = (self.sample - mean) @ axes
         low, high = np.percentile(sample, (contrast, 100 - contrast), axis=0)
         span = np.where(high > low, high - low, 1.0)
         stretched: Bytes = np.rint(255 * np.clip((shown - low) / span, 0, 1)).astype(np.uint8)

@@ -24,6 +24,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from hsi_al.active.parts import build_scene
+from hsi_al.errors import SceneError
 from hsi_al.label.background import Background
 from hsi_al.label.guard import Guard
 from hsi_al.label.running import configuration, listening_socket, opened
@@ -154,8 +155,16 @@ class Page:
         y = (row - top) * scale - scene.size["height"] / 2
         ActionChains(self.driver, duration=0).move_to_element_with_offset(scene, round(x), round(y)).click().perform()
 
-    def size(self, width: int, height: int) -> None:
-        given = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    def press(self, key: str, code: str = "", **more: bool) -> bool:
+        """Let a script press a key in the scene, and return whether the page takes it."""
+        script = """
+          const event = new KeyboardEvent("keydown", { ...arguments[1], bubbles: true, cancelable: true });
+          return !arguments[0].dispatchEvent(event);
+        """
+        return bool(self.driver.execute_script(script, self.find("scene"), {"key": key, "code": code, **more}))
+
+    def size(self, width: int, height: int, dense: float = 1) -> None:
+        given = {"width": width, "height": height, "deviceScaleFactor": dense, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", given)
 
 
@@ -300,6 +309,10 @@ def test_mouse_alone(page: Page) -> None:
     assert len(found ^ block) <= 5 + 5  # a click lies on whole screen pixels: at most one row and one column differ
 
     page.find("edit-2").click()
+    page.find("edit-key").clear()
+    page.find("edit-key").send_keys("3")
+    page.find("save-class").click()  # refused where it can be changed
+    assert page.find("edit-key").get_property("validationMessage") == "This key belongs to wood."
     page.find("edit-name").clear()
     page.find("edit-name").send_keys("barley")
     page.find("edit-key").clear()
@@ -327,6 +340,29 @@ def test_next_pixel_is_there_at_once_and_a_held_key_answers_one(page: Page) -> N
     time.sleep(0.3)
     assert page.asked() == pixel
     assert len(page.given()) == before
+    # Nor does Enter on the button of a class, or Ctrl + Z, which would take all back.
+    assert page.press("Enter", repeat=True) and page.press("z", ctrlKey=True, repeat=True)
+    assert not page.press("Enter")
+    time.sleep(0.3)
+    assert len(page.given()) == before
+
+
+def test_keys_of_layouts_without_digits_or_latin_letters(make: Callable[..., Page]) -> None:
+    page = make("corn", "oats")
+    page.serving.session.add_class("wood", "a")
+    page.until(lambda: page.find("class-3"))
+    before = page.find("scene").get_attribute("data-scale")
+    for key, code, value in (("é", "Digit2", 2), ("&", "Digit1", 1), ("ф", "KeyA", 3)):  # French, Russian
+        pixel = page.asked()
+        assert page.press(key, code)
+        page.until(lambda pixel, value: page.given().get(pixel) == value and page.asked() != pixel, pixel, value)
+    pixel = page.asked()
+    assert page.press("-", "Digit6")  # French again: no class has 6, and the view stays
+    assert page.text("status") == "No class has the key 6."
+    assert page.find("scene").get_attribute("data-scale") == before
+    assert not page.press("ö", "Semicolon")
+    assert page.press("я", "KeyZ", ctrlKey=True)
+    page.until(lambda: len(page.given()) == 2)
 
 
 def test_double_click_answers_one_pixel_and_two_clicks_two(page: Page) -> None:
@@ -364,6 +400,61 @@ def test_double_click_answers_one_pixel_and_two_clicks_two(page: Page) -> None:
     page.until(lambda: set(page.given()) == {first, second, third})
 
 
+def test_a_shape_is_changed_before_it_is_labelled_and_comes_back_if_it_is_refused(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.answer()
+    page.find("polygon").click()
+    for row, column in ((20.2, 5.3), (20.2, 9.7), (24.8, 9.7), (24.8, 5.3)):
+        page.click(row, column)
+    shown = page.driver.find_element(By.ID, "shape")
+    assert shown.text.startswith("Shape with 4 corners.")
+    page.chord(Keys.CONTROL, "z")  # not the answer, which is farther away
+    page.find("undo").click()
+    assert shown.text.startswith("Shape with 2 corners.")
+    page.click(24.8, 9.7)
+    monkeypatch.setattr("hsi_al.label.session.MOST_FILLED", 2)
+    page.keys("1")
+    page.until(lambda: "draw smaller ones" in page.text("alerts"))
+    page.find("alert-dismiss").click()
+    page.until(lambda: shown.text.startswith("Shape with 3 corners."))
+    assert len(page.given()) == 1
+    monkeypatch.undo()
+    page.keys("1")
+    page.until(lambda: len(page.given()) > 5 and not shown.is_displayed())
+
+
+def test_clicks_of_a_trembling_hand_in_a_dense_picture_at_a_place_of_ones_own(page: Page) -> None:
+    page.asked()
+    page.size(1280, 720, dense=2)  # as when the window is moved to another screen
+    scene = page.find("scene")
+    sharp = "return document.querySelector('#scene canvas').width / arguments[0].clientWidth"
+    page.until(lambda: page.driver.execute_script(sharp, scene) == 2)
+    page.size(1280, 720)
+    page.until(lambda: page.driver.execute_script(sharp, scene) == 1)
+
+    for _ in range(4):
+        page.find("zoom-in").click()
+    far = page.asked()
+    away = 150 if far % WIDTH > WIDTH / 2 else -150
+    for _ in range(5):
+        drag = ActionChains(page.driver, duration=0).move_to_element(scene).click_and_hold()
+        drag.move_by_offset(away, 0).move_by_offset(away, 0).release().perform()
+    hand = ActionChains(page.driver, duration=0).move_to_element(scene).click_and_hold()
+    for _ in range(5):
+        hand.move_by_offset(1, 1).move_by_offset(-1, -1)
+    hand.release().perform()
+    chosen = page.asked()
+    assert chosen != far
+    view = [scene.get_attribute(f"data-{name}") for name in ("left", "top", "scale")]
+    page.keys("1")
+    page.until(lambda: page.given() == {chosen: 1} and page.asked() == far)
+    time.sleep(0.1)  # a frame or two
+    assert [
+        scene.get_attribute(f"data-{name}") for name in ("left", "top", "scale")
+    ] == view  # though `far` isn't in it
+
+
 def test_two_tabs_show_the_same(page: Page) -> None:
     first = page.driver.current_window_handle
     page.asked()
@@ -388,10 +479,17 @@ def test_server_that_goes_comes_back_and_is_followed_by_another(page: Page) -> N
     page.keys("1")
     page.until(lambda: "Not done: corn for row" in page.text("alerts"))
     assert "start it again with the same command" in page.text("alerts")
+    other = pixel + 1 if pixel % WIDTH < WIDTH - 1 else pixel - 1
+    page.keys(Keys.ARROW_RIGHT if other > pixel else Keys.ARROW_LEFT, "2")
+    page.until(lambda: "Not done: oats for row" in page.text("alerts"))
     page.serving.start()
     page.until(lambda: "does not answer" not in page.text("alerts"))
-    page.find("alert-try-again").click()
-    page.until(lambda: page.given() == {kept: int(TRUTH.ravel()[kept]), pixel: 1})
+    for left in (2, 1):  # each answer is tried again by itself
+        buttons = page.driver.find_elements(By.CSS_SELECTOR, '[data-testid="alert-try-again"]')
+        assert len(buttons) == left
+        buttons[0].click()
+        page.until(lambda left: page.text("alerts").count("Not done") == left - 1, left)
+    assert page.given() == {kept: int(TRUTH.ravel()[kept]), pixel: 1, other: 2}
     page.until(lambda: page.text("alerts") == "")
 
     page.serving.stop()
@@ -488,6 +586,21 @@ def test_a_bug_of_the_page_is_not_taken_for_a_program_that_does_not_answer(page:
     page.log()
 
 
+def test_a_scene_that_can_no_longer_be_read_is_said(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    page.asked()
+
+    def gone(*_: Any) -> None:
+        raise SceneError("cube.tif: the disk is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hsi_al.label.tiles.ScenePictures.tile", gone)
+        patch.setattr(page.serving.session, "spectra", gone)
+        page.open()
+        page.until(lambda: "be read: cube.tif: the disk is gone" in page.text("alerts"))
+    page.until(lambda: page.text("alerts") == "")
+    page.log()
+
+
 def test_all_labels_are_counted_where_only_the_latest_are_listed(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hsi_al.label.server.MOST_LISTED", 3)
     for _ in range(4):
@@ -550,7 +663,8 @@ def test_accuracy_check_is_blind_and_ends_with_a_report(page: Page) -> None:
             page.find("stop-assessment").click()
             page.until(lambda: page.text("assess") == "Check accuracy")
     page.until(lambda: page.text("assess") == "Check 0 / 9")
-    assert not page.find("layer-map").is_enabled()
+    # Nor are one's own labels shown, which may lie on what is asked.
+    assert not page.find("layer-map").is_enabled() and not page.find("layer-labels").is_enabled()
     labels = page.given()
     for number in range(9):
         pixel = page.asked()
@@ -596,6 +710,8 @@ def test_answers_do_not_wait_for_an_export(page: Page) -> None:
     with page.serving.session.computing:  # as while files are written
         page.find("export").click()
         page.until(lambda: "Writing the files" in page.driver.page_source)
+        page.find("export").click()
+        assert page.text("status") == "The files are being written already."
         page.keys("2")
         page.until(lambda: page.given().get(pixel) == 2)
     page.until(lambda: page.find("export-files").is_displayed())
@@ -623,6 +739,8 @@ def test_spectra_have_gaps_and_round_ticks(page: Page) -> None:
     assert runs([1.0, None, *ones[2:]], [6]) == [[400], [420, 430], [600, 610], [620, 630]]
     assert runs([None, *ones[1:7], None], []) == [[410, 420, 430], [600, 610, 620]]
     assert runs([None] * 8, []) == []
+    down = run(name="runs", xs=[630, 620, 600, 590], values=[1.0] * 4, order=[3, 2, 1, 0], gaps=[2])  # of the file
+    assert [[x for x, _ in one] for one in down] == [[590, 600], [620, 630]]
     assert run(name="ticks", given=[0, 1, 4]) == [0, 0.5, 1]
     assert run(name="ticks", given=[400, 2500, 8]) == [500, 1000, 1500, 2000, 2500]
     assert run(name="ticks", given=[-0.031, 0.069, 5]) == [-0.02, 0, 0.02, 0.04, 0.06]
@@ -638,6 +756,9 @@ def test_theme_by_a_switch_that_is_remembered(page: Page) -> None:
     page.find("theme").click()
     dark = background()
     assert light != dark
+    page.serving.stop()
+    page.serving.port = 0  # as a new start of the program
+    page.serving.start()
     page.open()
     assert (page.text("theme"), background()) == ("Theme: dark", dark)
     page.find("theme").click()

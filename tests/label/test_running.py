@@ -1,9 +1,11 @@
 """The command and the session's folder."""
 
+import asyncio
 import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -15,12 +17,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 
 from hsi_al.active.parts import build_scene
 from hsi_al.config.schema import Config
 from hsi_al.errors import ConfigurationError, SessionError
 from hsi_al.label import __main__ as command
-from hsi_al.label.running import Command, begin_assessment, configuration, export_session, opened, with_default_learner
+from hsi_al.label.running import (
+    Command,
+    begin_assessment,
+    configuration,
+    export_session,
+    listening_socket,
+    opened,
+    serve,
+    with_default_learner,
+)
 from hsi_al.pool.answers import ANSWERS, session_labels
 from hsi_al.scenes.scene import Scene
 from tests.label.fakes import answer_all, config_of, scene_of, taught
@@ -231,6 +243,19 @@ def test_a_served_session_ends_well_by_a_signal(tmp_path: Path, number: int) -> 
     assert session_labels(tmp_path / "s").pixel_ids.tolist() == [3]
 
 
+def test_a_request_that_the_end_cuts_off_is_no_fault(capfd: pytest.CaptureFixture[str]) -> None:
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(30)
+
+    with listening_socket(0) as bound, socket.socket() as browser:
+        browser.connect(bound.getsockname())
+        browser.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        server = uvicorn.Server(uvicorn.Config(slow, log_level="warning", lifespan="off"))
+        asyncio.run(serve(server, bound, lambda: None))
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.slow
 def test_a_closed_terminal_ends_a_session_with_its_own_code(tmp_path: Path) -> None:
     np.save(tmp_path / "field.npy", scene_of(masked=False).cube)
@@ -266,7 +291,7 @@ def test_a_signal_before_the_page_is_served_ends_the_command(
         (["foo=1"], "There is no key foo"),
         (["protocol.query_size=abc"], "protocol.query_size"),
         (["--labels", "typo.npy"], "typo.npy does not exist"),
-        (["--labels", "many.npy"], "A class can't have the value 256"),
+        (["--labels", "many.npy"], "300 classes that the session lacks; with these"),
         (["--classes", "a," + "b" * 101], "A class needs a name of 1 to 100"),
         (["--assess", "20"], ""),
         (["--labels", "eight.npy", "--assess", "10"], "8 classes"),

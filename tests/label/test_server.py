@@ -16,7 +16,8 @@ from matplotlib.image import imread
 from hsi_al.label.assessment import drawn
 from hsi_al.label.guard import MOST_BODY
 from hsi_al.label.session import Session
-from tests.label.fakes import HEADERS, MASKED, PORT, SIDE, TOKEN, TRUTH, Client, scene_of, session_in, taught
+from hsi_al.scenes.scene import Scene
+from tests.label.fakes import HEADERS, MASKED, PORT, SIDE, TOKEN, TRUTH, Client, config_of, scene_of, session_in, taught
 
 ADDRESSES = ("/", "/static/index.html", "/api/state", "/api/scene", "/api/tiles/scene/5/0_0.png", "/nowhere")
 
@@ -134,6 +135,43 @@ def test_tiles_show_scene_map_and_uncertainty(client: Client, session: Session) 
     expected[0, MASKED] = 0
     assert np.abs(scene[:, :, 0] - expected).max() < 4  # the sample of the scene leaves out the masked pixel
     assert tile("/api/tiles/scene/5/0_0.png?bands=pca").shape == (SIDE, SIDE, 3)
+
+
+def test_tiles_that_will_never_be_are_told_from_those_to_come(tmp_path: Path) -> None:
+    no_data = np.zeros((300, 20), bool)
+    no_data[:256] = True
+    cube = np.random.default_rng(0).normal(size=(300, 20, 3)).astype(np.float32)
+    scene = Scene("half", cube, np.zeros((300, 20), np.uint8), {}, no_data=no_data)
+    config = config_of("learner=jcr", "acquisition=random")
+    session = session_in(tmp_path / "s", "corn", "oats", scene=scene, config=config)
+    client = Client(session)
+    assert client("GET", "/api/tiles/map/9/0_1.png").status_code == 204
+    session.take([(257 * 20, 1), (299 * 20, 2)])
+    session.learn()
+    assert client("GET", "/api/tiles/map/9/0_1.png").status_code == 200
+    empty = client("GET", "/api/tiles/map/9/0_0.png")
+    assert (empty.status_code, empty.json()["error"]) == (404, "There is no data here.")
+    unsure = client("GET", "/api/tiles/uncertainty/9/0_1.png")
+    assert unsure.status_code == 404 and "gives no probabilities" in unsure.json()["error"]
+    assert client("GET", "/api/scene").json()["uncertainty"] is False
+
+
+def test_a_large_polygon_hides_no_earlier_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = session_in(tmp_path / "s", "corn", "oats")
+    early = [2 * SIDE + 1, 2 * SIDE + 5, 2 * SIDE + 9]
+    for pixel in early:
+        session.answer(pixel, 2)
+    session.fill_polygon([(4, 0), (4, SIDE), (14, SIDE), (14, 0)], 1)
+    monkeypatch.setattr("hsi_al.label.server.MOST_OF_ONE", 7)
+    monkeypatch.setattr("hsi_al.label.server.MOST_LISTED", 9)
+    listed = [one["pixel_id"] for one in Client(session)("GET", "/api/labels").json()]
+    assert len(listed) == 9 and listed[-2:] == [early[2], early[1]]  # the newest first
+    step = -(-10 * SIDE // 7)
+    assert listed[:-2] == [4 * SIDE + step * n for n in range(7)]
+    session.doubts = {early[0]: (2, 0.9), early[1]: (2, 0.1), 4 * SIDE: (1, 0.8)}
+    monkeypatch.setattr("hsi_al.label.server.MOST_DOUBTED", 1)
+    found = Client(session)("GET", "/api/labels").json()
+    assert [one["pixel_id"] for one in found] == [*listed, early[0]] and found[-1]["doubt"] == 0.9
 
 
 def test_classes_and_polygons_from_the_page(client: Client) -> None:

@@ -231,7 +231,7 @@ def test_impossible_answers_are_refused(tmp_path: Path, pixel: int, value: int, 
     assert session.answers.version == 1
 
 
-def test_classes_have_their_own_names_keys_and_colours(tmp_path: Path) -> None:
+def test_classes_have_their_own_names_keys_and_colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = session_in(tmp_path / "s", *[f"class {n}" for n in range(40)])
     found = list(session.answers.classes.values())
     assert [one.key for one in found] == [*"123456789abcdefghijklmnopqrstuvwxyz", *[""] * 5]
@@ -250,9 +250,15 @@ def test_classes_have_their_own_names_keys_and_colours(tmp_path: Path) -> None:
     for wrong in wrongs:
         with pytest.raises(Refused):
             session.add_class(**wrong)
+    with monkeypatch.context() as patch:
+        patch.setattr("hsi_al.label.session.MOST_CLASSES", 42)
+        session.add_class("last", value=42)
+        assert session.add_class("41st").value == 41  # the next one would be more than a map can hold
+        with pytest.raises(Refused, match="There are 42 classes already"):
+            session.add_class("one more")
     session.change_class(1, name="  barley \t 2 ", key="", colour="#ABCDEF")
     assert session.answers.classes[1].name == "barley 2" and session.answers.classes[1].colour == "#abcdef"
-    assert session.add_class("new").key == "1"
+    assert session.change_class(2, name="new", key="1").key == "1"
     with pytest.raises(Refused) as refused:
         session.change_class(99, name="no")
     assert refused.value.status == 404
@@ -368,6 +374,11 @@ def test_everything_labelled_asks_nothing_more(tmp_path: Path) -> None:
         session.learn()
         answer_all(session)
     assert session.query is None and set(session.answers.given) == set(few.tolist())
+
+    whole = session_in(tmp_path / "whole", "corn", "oats", "wheat", "pond")
+    whole.take([(pixel, int(TRUTH[pixel])) for pixel in range(SIDE * SIDE) if pixel != MASKED])
+    assert whole.due and whole.learn()
+    assert whole.query is None and not whole.due  # else it would be fitted again and again
 
 
 def test_an_assessment_is_blind_random_and_apart(tmp_path: Path) -> None:

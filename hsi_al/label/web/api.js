@@ -29,23 +29,26 @@ async function request(method, path, { body, seconds = 15 } = {}) {
   }
 }
 
+async function refusal(answer) {
+  const content = await answer.json().catch(() => null);
+  return new Refused(answer.status, content?.error ?? `The program answered with code ${answer.status}.`);
+}
+
 /** Send a request and return the JSON of the answer; throw `Refused` or `NoAnswer`. */
 export async function ask(method, path, body, seconds) {
   const answer = await request(method, path, { body, seconds });
-  let content = null;
+  if (!answer.ok) throw await refusal(answer);
   try {
-    content = await answer.json();
+    return await answer.json();
   } catch {
-    if (answer.ok) throw new NoAnswer("the answer broke off");
+    throw new NoAnswer("the answer broke off");
   }
-  if (!answer.ok) throw new Refused(answer.status, content?.error ?? `The program answered with code ${answer.status}.`);
-  return content;
 }
 
 /** Return a tile as an image, or null where the program has none yet. */
 export async function tile(path) {
   const answer = await request("GET", path, { seconds: 60 });
   if (answer.status === 204) return null;
-  if (!answer.ok) throw new Refused(answer.status, `code ${answer.status}`);
+  if (!answer.ok) throw await refusal(answer);
   return createImageBitmap(await answer.blob());
 }

@@ -1,13 +1,13 @@
 // The page: what is asked, what is chosen, and what a key does.
 
-import { ask } from "./api.js";
+import { ask, Refused } from "./api.js";
 import { openAssessment, updateAssessment } from "./assessment.js";
 import { listClasses, startClasses } from "./classes.js";
 import { $, build, count, duration, percent, say, showDialog } from "./dom.js";
 import { listen, showHelp } from "./keys.js";
 import { listLabels, startLabels } from "./labels.js";
 import { layers, layerShown, startLayers, tilePath, tileVersion, updateControls } from "./layers.js";
-import { change, running, session, settled, start } from "./session.js";
+import { alert, change, clearAlert, running, session, settled, start, underway } from "./session.js";
 import { Spectrum } from "./spectrum.js";
 import { Viewer } from "./viewer.js";
 
@@ -32,17 +32,19 @@ const words = (pixel) => {
 
 // What is asked
 
-function showTarget() {
+/** Show the pixel that a key answers now, in view unless `follow` is false; returns whether it is another one. */
+function showTarget(follow = true) {
   const pixel = target();
   const { state } = session;
   const element = $("query");
-  if (String(pixel ?? "") !== element.dataset.pixelId) {
+  const other = String(pixel ?? "") !== element.dataset.pixelId;
+  if (other) {
     element.dataset.pixelId = pixel ?? "";
     details = null;
     $("guess").textContent = "";
     $("place").textContent = "";
     if (pixel !== null) {
-      viewer.follow(...place(pixel));
+      if (follow) viewer.follow(...place(pixel));
       fetchDetails();
     } else drawSpectrum();
   }
@@ -53,7 +55,11 @@ function showTarget() {
   const [row, column] = pixel === null ? [] : place(pixel);
   element.replaceChildren(...(pixel === null ? [none]
     : [build("span", {}, `row ${row}`), ", ", build("span", {}, `column ${column}`)]));
+  $("skip").disabled = pixel === null;
+  $("undo").disabled = shape ? !shape.length : !state.can_undo;
+  $("redo").disabled = Boolean(shape) || !state.can_redo;
   drawWindow();
+  return other;
 }
 
 async function fetchDetails() {
@@ -62,11 +68,17 @@ async function fetchDetails() {
   try {
     const answer = await ask("GET", `/api/pixel/${pixel}`);
     if (pixel !== target()) return;
+    clearAlert("scene");
     details = answer;
     showDetails();
-  } catch {
-    // The poll says what is wrong; the question itself doesn't depend on this.
+  } catch (error) {
+    unreadable(error);
   }
+}
+
+/** Say that the scene can't be read any more; where no answer comes, the poll says what is wrong. */
+function unreadable(error) {
+  if (error instanceof Refused && error.status !== 403) alert("scene", `The scene can’t be read: ${error.message}`);
 }
 
 function showDetails() {
@@ -137,7 +149,11 @@ async function answer(value, event) {
   const was = chosen;
   const done = await change("POST", "/api/labels", { pixel_id: pixel, value, blind: running() }, `${name} for ${words(pixel)}`);
   if (!done) return;
-  if (was !== null && chosen === was) choose(null);
+  if (was !== null && chosen === was) { // the view stays where this person labels
+    chosen = null;
+    showTarget(false);
+    viewer.redrawMarks();
+  }
   say(`${name}: stored for ${words(pixel)}.`);
   // The frame that shows the next pixel: how long a person waits, for whoever measures it.
   requestAnimationFrame(() => setTimeout(() => performance.measure("answer", { start: started })));
@@ -153,12 +169,16 @@ async function answerShape(value) {
     return;
   }
   const before = session.state.n_labelled;
-  const points = shape.map(([x, y]) => [y, x]); // as the API: a pixel's centre lies at + 0.5
+  const corners = shape;
+  const points = corners.map(([x, y]) => [y, x]); // as the API: a pixel's centre lies at + 0.5
   draw(null);
   if (await change("POST", "/api/polygon", { points, value }, `${classOf(value).name} for the shape`)) {
     say(`${classOf(value).name}: stored for the shape, ${count(session.state.n_labelled - before, "label")} more.`);
-  }
+  } else if (!shape) draw(corners); // to be changed
 }
+
+const undo = () => (shape ? draw(shape.slice(0, -1)) : step("undo"));
+const redo = () => (shape ? say("Click a corner to set it again.") : step("redo"));
 
 async function step(way) {
   const name = way === "undo" ? "Undo" : "Redo";
@@ -185,6 +205,8 @@ function choose(pixel, centre = false) {
   if (session.state) showTarget();
   viewer.redrawMarks();
 }
+
+const goTo = (pixel) => choose(pixel, true);
 
 function move(rows, columns) {
   const from = target();
@@ -220,7 +242,7 @@ function drawMarks(context, view) {
   const { state, scene } = session;
   if (!state) return;
   const unit = view.scale;
-  if (layers.labels.shown) {
+  if (layerShown("labels")) {
     context.globalAlpha = layers.labels.opacity;
     const side = Math.max(6, unit);
     const letters = unit >= LETTERS_FROM;
@@ -324,13 +346,19 @@ function showProgress() {
   const behind = state.n_labelled - state.map_labels;
   const map = !state.map_version ? "none yet" : `${state.map_labels.toLocaleString("en")} labels`
     + (state.map_seconds === null ? "" : `, ${duration(state.map_seconds)} old`);
-  parts.push(["Map", map + (state.busy ? ", updating" : state.map_current || !state.map_version ? "" : behind > 0 ? `, ${behind} behind` : ", older than the last answer"), state.busy ? "map busy" : "map"]);
+  const age = state.busy ? ", updating" : !state.map_version ? "" : !state.map_complete ? ", not whole yet" : state.map_current ? ""
+    : behind > 0 ? `, ${behind} behind` : ", older than the last answer";
+  parts.push(["Map", map + age, state.busy ? "map busy" : "map"]);
   parts.push(["Round", String(state.round), "round"]);
   if (state.agreement !== null) parts.push(["Agreement", state.agreement.toFixed(2), "agreement"]);
   const help = { agreement: "Kappa between the last two maps: 1 means that the newest labels changed nothing",
     round: "How often pixels were chosen to be asked", map: "How many labels the shown map has learnt from" };
-  $("progress").replaceChildren(...parts.map(([name, value, kind]) => build("div", { className: kind, title: help[kind.split(" ")[0]] ?? "" },
-    build("dt", {}, name), build("dd", {}, value))));
+  const told = JSON.stringify(parts);
+  if ($("progress").dataset.told !== told) { // else its help would vanish under the pointer
+    $("progress").dataset.told = told;
+    $("progress").replaceChildren(...parts.map(([name, value, kind]) => build("div", { className: kind, title: help[kind.split(" ")[0]] ?? "" },
+      build("dt", {}, name), build("dd", {}, value))));
+  }
   $("advice").hidden = !state.advice || running() || Boolean(shape);
   $("advice").textContent = state.advice ?? "";
   $("advice").classList.toggle("good", state.stable);
@@ -342,29 +370,30 @@ function update(before) {
     chosen = null;
     draw(null);
   }
-  showTarget();
+  const other = showTarget();
   updateAssessment(before);
   listClasses(answer, (value) => {
     strong = value;
     drawSpectrum();
   });
-  listLabels((pixel) => choose(pixel, true));
+  listLabels(goTo);
   showProgress();
   updateControls();
   for (const name of ["map", "uncertainty"]) viewer.set(name, { shown: layerShown(name), version: tileVersion(name) });
   $("first").hidden = state.classes.length >= 2;
-  $("skip").disabled = target() === null;
-  $("undo").disabled = !state.can_undo;
-  $("redo").disabled = !state.can_redo;
   $("class-head").hidden = !state.classes.length;
   if (!before) {
     say(state.classes.length ? "Press the key of the pixel’s class, or click the class. ? shows all keys." : "Add your classes first.");
     if (!state.classes.length) $("new-class").focus();
   }
-  if (before && (before.map_version !== state.map_version || before.version !== state.version)) fetchDetails();
+  if (!other && before && (before.map_version !== state.map_version || before.version !== state.version)) fetchDetails();
 }
 
 async function exportAll() {
+  if (underway.has("/api/export")) {
+    say("The files are being written already.");
+    return;
+  }
   say("Writing the files …");
   const done = await change("POST", "/api/export", {}, "the export", { state: false, seconds: 600 });
   if (!done) return;
@@ -383,10 +412,13 @@ const MEANING = {
 
 const THEMES = ["auto", "light", "dark"];
 
+/** The theme chosen last: in a cookie, since these are shared by all ports, and the program takes another one at each start. */
+const theme = () => /(?<=\bhsi_al_theme=)\w+/.exec(document.cookie)?.[0] ?? "auto";
+
 function setTheme(theme) {
   if (theme === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
-  localStorage.setItem("theme", theme);
+  document.cookie = `hsi_al_theme=${theme}; max-age=${365 * 24 * 3600}; path=/; SameSite=Strict`;
   $("theme").textContent = `Theme: ${theme}`;
   $("theme").title = "Light, dark, or as the system says";
 }
@@ -407,7 +439,12 @@ function ready() {
     },
     hover: (at) => { $("cursor").textContent = at ? `row ${at[0]}, column ${at[1]}` : ""; },
     marks: drawMarks,
-    loaded: (name) => name === "scene" && session.state && drawWindow(),
+    loaded: (name) => {
+      if (name !== "scene") return;
+      clearAlert("scene");
+      if (session.state) drawWindow();
+    },
+    failed: (name, error) => name === "scene" && unreadable(error),
   });
   for (const name of ["scene", "uncertainty", "map"]) {
     viewer.add(name, tilePath(name));
@@ -416,19 +453,19 @@ function ready() {
   spectrum = new Spectrum($("spectrum"), scene);
   session.onState = update;
   session.onData = () => {
-    listLabels((pixel) => choose(pixel, true));
+    listLabels(goTo);
     drawSpectrum();
     viewer.redrawMarks();
   };
   startClasses();
-  startLabels((pixel) => choose(pixel, true));
+  startLabels(goTo);
   listen({
     answerKey: (key, event) => {
       const of = session.state?.classes.find((one) => one.key === key);
       if (of) answer(of.value, event);
       else say(`No class has the key ${key}.`);
     },
-    skip: (event) => answer(null, event), undo: () => step("undo"), redo: () => step("redo"), move,
+    skip: (event) => answer(null, event), undo, redo, move,
     escape: () => (shape ? draw(null) : choose(null)),
     zoom: (factor) => viewer.zoom(factor, ...zoomPlace()), fit: () => viewer.fit(), centre: goToTarget,
     polygon: togglePolygon, drawing: () => Boolean(shape),
@@ -437,12 +474,11 @@ function ready() {
       const [row, column] = place(target());
       draw([...shape, [column + 0.5, row + 0.5]]);
     },
-    dropCorner: () => draw(shape.slice(0, -1)),
   });
-  const clicks = { skip: (event) => answer(null, event), undo: () => step("undo"), redo: () => step("redo"), help: showHelp,
+  const clicks = { skip: (event) => answer(null, event), undo, redo, help: showHelp,
     assess: openAssessment, export: exportAll, polygon: togglePolygon, "zoom-in": () => viewer.zoom(1.5, ...zoomPlace()),
     "zoom-out": () => viewer.zoom(1 / 1.5, ...zoomPlace()), "zoom-all": () => viewer.fit(), "zoom-query": goToTarget,
-    theme: () => setTheme(THEMES[(THEMES.indexOf(localStorage.getItem("theme") ?? "auto") + 1) % 3]) };
+    theme: () => setTheme(THEMES[(THEMES.indexOf(theme()) + 1) % 3]) };
   for (const [id, action] of Object.entries(clicks)) $(id).addEventListener("click", action);
 }
 
@@ -466,5 +502,5 @@ function togglePolygon() {
   if (shape) $("scene").focus();
 }
 
-setTheme(localStorage.getItem("theme") ?? "auto");
+setTheme(theme());
 start(ready);

@@ -58,6 +58,15 @@ function editClass(value) {
   name.setAttribute("autofocus", "");
   const colour = build("input", { id: "edit-colour", type: "color", value: one.colour, "data-testid": "edit-colour" });
   const key = build("input", { id: "edit-key", value: one.key ?? "", maxLength: 1, pattern: "[1-9a-zA-Z]", size: 2, "data-testid": "edit-key" });
+  const others = session.state.classes.filter((each) => each.value !== value);
+  const check = () => { // here, where what was typed can still be changed
+    const named = others.some((each) => each.name === name.value.trim());
+    const owner = others.find((each) => each.key && each.key === key.value.toLowerCase());
+    name.setCustomValidity(named ? "There is a class of this name already." : "");
+    key.setCustomValidity(owner ? `This key belongs to ${owner.name}.` : "");
+  };
+  name.addEventListener("input", check);
+  key.addEventListener("input", check);
   const save = async (event) => {
     event.preventDefault();
     closeDialog();

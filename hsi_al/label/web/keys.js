@@ -5,14 +5,14 @@ import { $, build, isField, showDialog } from "./dom.js";
 const KEYS = [
   ["1 to 9, a to z", "Give the pixel this class"],
   ["0", "Can’t tell: leave this pixel out"],
-  ["Backspace or Ctrl Z", "Undo the last answer"],
+  ["Backspace or Ctrl Z", "Undo the last answer, or the last corner of a shape"],
   ["Shift Backspace or Ctrl Y", "Redo it"],
   ["Arrow keys (Shift: ten at once)", "Choose another pixel, from the asked one on"],
   ["Escape", "Back to the asked pixel; leave a shape or a field"],
   ["+ and -", "Zoom in and out"],
   ["Home", "Show the whole scene"],
   [". (full stop)", "Go to the pixel"],
-  [", (comma)", "Polygon on or off: arrow keys and Enter, or clicks, set corners"],
+  [", (comma)", "Polygon on or off: clicks, or arrow keys and Enter (the middle of a pixel), set corners"],
   ["Tab, Shift Tab, Enter", "Go through the page and press what has the frame"],
   ["?", "This help"],
 ];
@@ -32,7 +32,7 @@ export function showHelp() {
 /**
  * Hear the keys of the page.
  * @param commands  answerKey(key, event) for a digit or letter; skip, undo, redo, move(rows, columns), escape, zoom(factor),
- *   fit, centre, polygon, corner, dropCorner; `drawing()` says whether a polygon is being drawn.
+ *   fit, centre, polygon, corner; `drawing()` says whether a polygon is being drawn.
  */
 export function listen(commands) {
   document.addEventListener("keydown", (event) => {
@@ -41,17 +41,28 @@ export function listen(commands) {
       if (event.key === "Escape") $("scene").focus();
       return;
     }
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const command = find(key, event, commands);
+    const command = find(named(event), event, commands);
     if (!command) return;
     event.preventDefault();
     command();
   });
 }
 
+/** The name of a key: where a layout has digits with Shift only (French), or no Latin letters, what Latin keyboards have there. */
+function named({ key, code, altKey, ctrlKey, metaKey, shiftKey }) {
+  if (key.length > 1) return key;
+  const [digit] = /(?<=^Digit)\d$/.exec(code) ?? [];
+  const [letter] = /(?<=^Key)[A-Z]$/.exec(code) ?? [];
+  if (digit && !/[a-z0-9]/i.test(key) && !(altKey || ctrlKey || metaKey || shiftKey)) return digit;
+  return (letter && key > "\x7f" ? letter : key).toLowerCase();
+}
+
 function find(key, event, commands) {
   const { target, repeat, shiftKey: shift } = event;
   if (event.altKey) return null;
+  const steps = event.ctrlKey || event.metaKey ? /^[zy]$/ : /^[a-z0-9]$|^Backspace$|^Enter$/;
+  // A key that is held down answers one pixel, not all that follow.
+  if (repeat && steps.test(key)) return () => {};
   if (event.ctrlKey || event.metaKey) {
     if (key === "z") return shift ? commands.redo : commands.undo;
     return key === "y" ? commands.redo : null;
@@ -62,10 +73,9 @@ function find(key, event, commands) {
   if (key in arrows && !slides) return () => commands.move(...arrows[key].map((step) => step * (shift ? 10 : 1)));
   if (key === "+" || key === "=") return () => commands.zoom(1.5);
   if (key === "-" || key === "_") return () => commands.zoom(1 / 1.5);
-  // A key that is held down answers one pixel, not all that follow.
-  if (repeat) return /^[a-z0-9]$|^Backspace$/.test(key) ? () => {} : null;
+  if (repeat) return null;
   if (key === "Enter" && free && commands.drawing()) return commands.corner;
-  if (key === "Backspace") return commands.drawing() ? commands.dropCorner : shift ? commands.redo : commands.undo;
+  if (key === "Backspace") return shift ? commands.redo : commands.undo;
   if (key === "0") return (() => commands.skip(event));
   if (/^[1-9a-z]$/.test(key)) return () => commands.answerKey(key, event);
   if (key === "Home" && !slides) return commands.fit;

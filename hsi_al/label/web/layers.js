@@ -80,18 +80,19 @@ export function startLayers(changed) {
   }
 }
 
-/** Map and uncertainty are hidden while the accuracy is checked, and can't be switched on before there is a map. */
+/** Map, uncertainty and labels are hidden while the accuracy is checked; the first two aren't there before there is a map. */
 export function layerShown(name) {
-  const { map_version: map } = session.state ?? {};
-  if (name !== "map" && name !== "uncertainty") return layers[name].shown;
-  return layers[name].shown && map > 0 && !running();
+  if (name === "labels") return layers.labels.shown && !running();
+  return layers[name].shown && session.state?.map_version > 0 && !running();
 }
 
 export function updateControls() {
   const { map_version: map } = session.state;
   const blind = running();
-  for (const name of ["map", "uncertainty"]) {
-    for (const input of $(`control-${name}`).querySelectorAll("input")) input.disabled = !map || blind;
-    $(`control-${name}`).title = blind ? "Hidden while the accuracy is checked" : map ? "" : "There is no map yet";
+  for (const name of ["map", "uncertainty", "labels"]) {
+    const why = blind ? "Hidden while the accuracy is checked" : name === "labels" ? "" : !map ? "There is no map yet"
+      : name === "uncertainty" && !session.scene.uncertainty ? "This learner gives no probabilities" : "";
+    for (const input of $(`control-${name}`).querySelectorAll("input")) input.disabled = Boolean(why);
+    $(`control-${name}`).title = why;
   }
 }

@@ -24,14 +24,15 @@ let away = null; // why there is no connection
 let fetched = { version: null, map: null };
 
 const alerts = new Map();
-const TRIED_AGAIN = ["refused", "unwritten"]; // each of these alerts has buttons of its own request
+export const underway = new Set(); // addresses of changes that are on their way
 
-/** Show a sentence that stays until it is cleared, with buttons [text, action]; one for each key. */
+/** Show a sentence that stays until it is cleared, with buttons [text, action]; one for each key, which begins with its kind. */
 export function alert(key, sentence, ...buttons) {
+  const [kind] = key.split(" ");
   const text = `${sentence}|${buttons.map(([name]) => name)}`;
-  if (alerts.get(key)?.dataset.text === text && !TRIED_AGAIN.includes(key)) return;
+  if (alerts.get(key)?.dataset.text === text && kind !== "refused") return; // that has buttons of its own request
   clearAlert(key);
-  const element = build("div", { className: `alert ${key}` }, build("p", {}, sentence),
+  const element = build("div", { className: `alert ${kind}` }, build("p", {}, sentence),
     ...buttons.map(([name, action]) => build("button", { onclick: action, "data-testid": `alert-${name.toLowerCase().replace(/\W+/g, "-")}` }, name)));
   element.dataset.text = text;
   alerts.set(key, element);
@@ -52,14 +53,16 @@ const sentenceOf = (error) => (error instanceof Refused ? error.message
  * A reply may be lost after the change was made: by its `id` the program knows a request that comes again.
  */
 export async function change(method, path, body, what, { state = true, seconds, id = crypto.randomUUID() } = {}) {
-  const kind = state ? "refused" : "unwritten";
-  await settled();
+  // One alert for whatever does the same: its success alone clears it. Two shapes are never the same.
+  const key = `refused ${method} ${path} ${body?.points ? id : body?.pixel_id ?? body?.name ?? ""}`;
+  while (session.busy) await session.busy;
   let finished = () => {};
+  underway.add(path);
   if (state) session.busy = new Promise((resolve) => { finished = resolve; });
   changes += 1;
   try {
     const answer = await ask(method, path, state ? { ...body, id } : body, seconds);
-    clearAlert(kind);
+    clearAlert(key);
     changes += 1;
     if (state) take(answer);
     return answer;
@@ -68,11 +71,12 @@ export async function change(method, path, body, what, { state = true, seconds, 
     const unknown = error instanceof NoAnswer ? ", as far as this page knows" : "";
     // What follows the answer follows it after another try, too.
     return new Promise((resolve) => {
-      alert(kind, `Not done: ${what}${unknown}. ${sentenceOf(error)}`,
+      alert(key, `Not done: ${what}${unknown}. ${sentenceOf(error)}`,
         ["Try again", () => resolve(change(method, path, body, what, { state, seconds, id }))],
-        ["Dismiss", () => { clearAlert(kind); resolve(null); }]);
+        ["Dismiss", () => { clearAlert(key); resolve(null); }]);
     });
   } finally {
+    underway.delete(path);
     if (state) session.busy = null;
     changes += 1;
     finished();

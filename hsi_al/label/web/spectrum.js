@@ -21,21 +21,22 @@ export function ticks(low, high, wanted) {
   return found;
 }
 
-/** Runs of neighbouring bands that have values: lists of [x, value], broken where there is no value, before `gaps`, and at jumps of the wavelength. */
+/** Runs of neighbouring bands that have values: lists of [x, value], broken where there is no value, at `gaps`, and at jumps of the wavelength. */
 export function runs(xs, values, order, gaps) {
   const steps = order.slice(1).map((band, i) => xs[band] - xs[order[i]]).sort((a, b) => a - b);
   const jump = steps.length ? 4 * Math.max(steps[steps.length >> 1], 1e-9) : Infinity;
   const found = [];
   let run = null;
-  let before = null;
+  let before = null; // the band to the left
   for (const band of order) {
     const value = values[band];
     if (value === null || value === undefined) run = null;
     else {
-      if (!run || gaps.has(band) || xs[band] - before > jump) found.push((run = []));
+      // A gap lies before a band in the file, whose wavelengths may descend.
+      if (!run || gaps.has(Math.max(band, before)) || xs[band] - xs[before] > jump) found.push((run = []));
       run.push([xs[band], value]);
-      before = xs[band];
     }
+    before = band;
   }
   return found;
 }
@@ -125,15 +126,18 @@ export class Spectrum {
       draw(svg, "path", { class: "halo", d });
       draw(svg, "path", { class: "pixel", d });
     }
+    const room = height - EDGE.top - EDGE.bottom;
+    const apart = Math.min(12, room / ends.length);
     ends.sort((a, b) => a.y - b.y).reduce((before, end) => {
-      end.y = Math.max(end.y, before + 12);
+      end.y = Math.max(end.y, before + apart);
       return end.y;
     }, -Infinity);
     ends.reduceRight((below, end) => {
-      end.y = Math.min(end.y, below - 12);
+      end.y = Math.min(end.y, below - apart);
       return end.y;
-    }, height - EDGE.bottom + 12);
-    for (const end of ends) {
+    }, height - EDGE.bottom + apart);
+    // Where the names of all would lie on each other, only that of the class that is brought out is written.
+    for (const end of apart < 9 ? ends.filter(({ one }) => one.value === this.strong) : ends) {
       draw(svg, "text", { class: "name", x: width - EDGE.right + 5, y: end.y + 4 }, end.one.key || "·");
     }
     this.readout = draw(svg, "g", { class: "readout" });

@@ -3,16 +3,18 @@
 
 import { tile } from "./api.js";
 
-const AT_ONCE = 6; // requests
+const AT_ONCE = 3; // requests: browsers keep six connections, and answers must not wait for tiles
 const KEPT = 320; // tiles, 256 kB each, or as many more as are in view
 const LARGEST = 64; // screen pixels per pixel of the scene
+
+const density = () => window.devicePixelRatio || 1; // screen pixels per CSS pixel
 
 export class Viewer {
   /**
    * @param {HTMLElement} element  Takes the canvases and the pointer.
    * @param {{height: number, width: number, tile_size: number, max_level: number}} scene
-   * @param {{click, hover, marks, loaded}} on  click(row, column), hover(row, column | null) for the pointer;
-   *   marks(context, viewer) draws on top; loaded(layer) after a tile has come.
+   * @param {{click, hover, marks, loaded, failed}} on  click(row, column), hover(row, column | null) for the pointer;
+   *   marks(context, viewer) draws on top; loaded(layer) after a tile has come, failed(layer, error) where one can't.
    */
   constructor(element, scene, on) {
     this.element = element;
@@ -61,12 +63,12 @@ export class Viewer {
   }
 
   size(canvas) {
-    const dense = window.devicePixelRatio || 1;
-    canvas.width = Math.max(1, Math.round(this.element.clientWidth * dense));
-    canvas.height = Math.max(1, Math.round(this.element.clientHeight * dense));
+    canvas.width = Math.max(1, Math.round(this.element.clientWidth * this.dense));
+    canvas.height = Math.max(1, Math.round(this.element.clientHeight * this.dense));
   }
 
   resize() {
+    this.dense = density();
     const centre = this.viewSize && this.at(this.viewSize[0] / 2, this.viewSize[1] / 2);
     this.viewSize = [Math.max(1, this.element.clientWidth), Math.max(1, this.element.clientHeight)];
     for (const canvas of [this.marks, ...[...this.layers.values()].map((layer) => layer.canvas)]) this.size(canvas);
@@ -148,6 +150,7 @@ export class Viewer {
   }
 
   draw() {
+    if (this.dense !== density()) this.resize(); // the window was moved to another screen
     const wanted = [];
     this.inView = 0;
     for (const layer of this.layers.values()) if (layer.shown) this.drawLayer(layer, wanted);
@@ -161,9 +164,8 @@ export class Viewer {
   }
 
   redrawMarks() {
-    const dense = window.devicePixelRatio || 1;
     const context = this.marks.getContext("2d");
-    context.setTransform(dense, 0, 0, dense, 0, 0);
+    context.setTransform(this.dense, 0, 0, this.dense, 0, 0);
     context.clearRect(0, 0, ...this.viewSize);
     this.on.marks(context, this);
   }
@@ -175,7 +177,7 @@ export class Viewer {
   }
 
   drawLayer(layer, wanted) {
-    const dense = window.devicePixelRatio || 1;
+    const { dense } = this;
     const { width, height, tile_size: size, max_level: most } = this.scene;
     const context = layer.canvas.getContext("2d");
     context.setTransform(1, 0, 0, 1, 0, 0);
@@ -200,7 +202,7 @@ export class Viewer {
 
   /** Draw the scene rectangle `part` of an image that covers the rectangle `box`. */
   paint(context, image, box, part) {
-    const dense = window.devicePixelRatio || 1;
+    const { dense } = this;
     const [x, y] = [image.width / (box[2] - box[0]), image.height / (box[3] - box[1])];
     const [left, top] = this.to(part[0], part[1]).map((place) => Math.round(place * dense));
     const [right, bottom] = this.to(part[2], part[3]).map((place) => Math.round(place * dense));
@@ -271,6 +273,7 @@ export class Viewer {
     } catch (error) {
       // A layer that isn't there is nothing to ask for again until its version changes.
       if (error.status === 404) Object.assign(entry, { version, empty: true });
+      else this.on.failed(layer.name, error);
       entry.retry = performance.now() + 2000;
     } finally {
       entry.loading = false;
@@ -307,7 +310,8 @@ export class Viewer {
 
   listen() {
     const pointers = new Map();
-    let moved = 0;
+    let began = null; // where the first pointer went down
+    let moved = false; // hands tremble: a few pixels around that place are still a click
     let apart = 0;
     const place = (event) => {
       const box = this.element.getBoundingClientRect();
@@ -320,7 +324,7 @@ export class Viewer {
     this.element.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       this.element.setPointerCapture(event.pointerId);
-      if (!pointers.size) moved = 0;
+      if (!pointers.size) [began, moved] = [place(event), false];
       pointers.set(event.pointerId, place(event));
       apart = 0;
     });
@@ -331,20 +335,20 @@ export class Viewer {
       const now = place(event);
       pointers.set(event.pointerId, now);
       const [x, y] = [now[0] - before[0], now[1] - before[1]];
-      moved += Math.hypot(x, y);
+      moved ||= Math.hypot(now[0] - began[0], now[1] - began[1]) > (event.pointerType === "touch" ? 10 : 5);
       if (pointers.size === 1) {
-        if (moved > 5) this.pan(x, y);
+        if (moved) this.pan(x, y);
       } else {
         const [one, two] = [...pointers.values()];
         const distance = Math.hypot(one[0] - two[0], one[1] - two[1]);
         if (apart) this.zoom(distance / apart, (one[0] + two[0]) / 2, (one[1] + two[1]) / 2);
         this.pan(x / 2, y / 2);
         apart = distance;
-        moved = 100;
+        moved = true;
       }
     });
     const lift = (event, click) => {
-      if (!pointers.delete(event.pointerId) || !click || pointers.size || moved > 5) return;
+      if (!pointers.delete(event.pointerId) || !click || pointers.size || moved) return;
       const hit = pixel(event);
       if (hit) this.on.click(...hit, this.at(...place(event)));
     };
