@@ -105,9 +105,13 @@ def read_map(path: Path, key: str | None = None, no_data: Sequence[float] = ()) 
             try:
                 parts.append(whole_labels(path.name, np.where(is_any_of(part, absent), part.dtype.type(0), part)))
             except SceneError as error:
+                wrong = part[~is_any_of(part, absent)] if part.dtype.kind in "iuf" else np.empty(0)
+                odd = np.unique(wrong[~((wrong >= 0) & (wrong == np.floor(wrong)))])[:3].tolist()
+                shown = ", ".join(f"{value:g}" for value in odd) or f"values of type {part.dtype}"
+                option = f"; if {shown} means no data, add --no-data={shown}" if len(odd) == 1 else ""
                 raise SceneError(
-                    f"{path} is no class map: it holds values that are no whole numbers from 0; name the file of the "
-                    "map."
+                    f"{path} is no class map: it holds {shown}, and classes are whole numbers from 0; name the file of "
+                    f"the map{option}."
                 ) from error
         values = np.concatenate(parts)
         counts = class_counts(values)

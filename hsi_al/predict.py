@@ -301,6 +301,11 @@ def write_prediction(
         raise ConfigurationError(
             f"--output {output} is a run directory, whose own map this would replace; choose another folder."
         )
+    there = [name for name in OF_A_MAP if output is not None and (output / name).exists()]
+    if output is not None and there and not (output / "class_map.h5").exists():
+        raise ConfigurationError(
+            f"--output {output} holds {there[0]} of something else, which this would replace; choose another folder."
+        )
     table = placed_by(cube_file) if on_ground else None
     found = predict(run_directory, cube_file, key, accelerator, no_data, force, on_ground)
     class_map = found.class_map

@@ -268,7 +268,7 @@ def test_pixels_without_data_of_which_the_file_says_nothing(
     content[content == 0] = value
     write(folder / "rim.tif", content)
     if value < 0:
-        assert "holds values that are no whole numbers from 0" in refused(capsys, "rim.tif")
+        assert "if -9999 means no data, add --no-data=-9999" in refused(capsys, "rim.tif")
     else:
         assert main(["rim.tif", "--n", "40", "--output", "all"]) == 0
         assert capsys.readouterr().err == (

@@ -74,6 +74,12 @@ def test_a_map_of_another_cube_replaces_none_of_a_run(
     assert main([str(run), str(saved(tmp_path / "same", tiny_arrays()[0])), "--output", str(run)]) == 2
     assert "is a run directory, whose own map this would replace" in capfd.readouterr().err
     assert {path.name for path in run.iterdir()} == before
+    check = tmp_path / "map-check"  # or an exported session
+    check.mkdir()
+    (check / "report.html").write_text("of an accuracy check")
+    assert main([str(run), str(tmp_path / "same"), "--output", str(check)]) == 2
+    assert "holds report.html of something else" in capfd.readouterr().err
+    assert (check / "report.html").read_text() == "of an accuracy check"
 
 
 def test_a_map_needs_no_more_memory_than_a_strip(
@@ -234,6 +240,11 @@ def test_a_map_of_emit_is_placed_on_the_ground(tmp_path: Path, command_line: Com
 
 UTM = 'PROJCS["a",GEOGCS["b",UNIT["degree",0.0174532925199433]],UNIT["metre",1]]'
 FEET = UTM.replace('"metre",1', '"foot",0.3048')
+MERCATOR = (
+    'PROJCS["m",GEOGCS["b",DATUM["d",SPHEROID["s",6378137,298.257223563]],PRIMEM["Greenwich",0],'
+    'UNIT["degree",0.0174532925199433]],PROJECTION["Mercator_1SP"],PARAMETER["central_meridian",0],'
+    'PARAMETER["scale_factor",1],PARAMETER["false_easting",0],PARAMETER["false_northing",0],UNIT["metre",1]]'
+)
 DEGREES = 'GEOGCS["b",UNIT["degree",0.0174532925199433]]'
 
 
@@ -248,6 +259,7 @@ DEGREES = 'GEOGCS["b",UNIT["degree",0.0174532925199433]]'
         (FEET, 20 / 0.3048, 65, False),
         (FEET, 20.0, 65, True),  # 6.1 m
         (DEGREES, 20 / 111_320, 65, False),
+        (MERCATOR, 10.0, 65, False),  # on the ground 20 m at the equator alone
         ("", 5.0, 65, False),
     ],
 )

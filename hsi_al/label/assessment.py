@@ -62,6 +62,7 @@ class Estimate:
         return {"estimate": self.value, "standard_error": error, "interval": [self.low, self.high]}
 
 
+SOME, SWAPPED = 10, 0.1  # answers, and the accuracy below which they may use other numbers than the map
 UNKNOWN = Estimate(*[float("nan")] * 4)
 
 
@@ -315,6 +316,13 @@ def report(
     notes = notes_of(sample, n, [names[value][0] if value in names else str(value) for value in without])
     found = accuracy_of(counts, kept) if kept.any() else Accuracy(UNKNOWN, *[[UNKNOWN] * len(values)] * 3)
     total = float(kept.sum())
+    # Ground that nobody has looked at may hold any amount of a class.
+    users, producers, shares = (
+        [UNKNOWN if value in without else one for value, one in zip(values, column, strict=True)]
+        for column in (found.users, found.producers, found.shares)
+    )
+    if len(sample) >= SOME and found.overall.value < SWAPPED:
+        notes.append("Nearly all answers differ from the map: are the numbers of the classes swapped?")
     return {
         "n": n,
         "answered": len(sample),
@@ -326,11 +334,11 @@ def report(
                 "name": names[value][0] if value in names else str(value),
                 "colour": names[value][1] if value in names else GREY,
                 "n": int(counts[number].sum()),
-                "users": found.users[number].to_json(),
-                "producers": found.producers[number].to_json(),
+                "users": users[number].to_json(),
+                "producers": producers[number].to_json(),
                 "mapped_share": float(pixels[number] / max(1, pixels.sum())),
-                "area": found.shares[number].to_json(),
-                "hectares": None if hectares is None else found.shares[number].scaled(total * hectares).to_json(),
+                "area": shares[number].to_json(),
+                "hectares": None if hectares is None else shares[number].scaled(total * hectares).to_json(),
             }
             for number, value in enumerate(values)
         ],
@@ -365,5 +373,8 @@ def notes_of(sample: Sequence[tuple[int, int | None]], n: int, without: Sequence
             "is less accurate than these numbers."
         )
     if without:
-        notes.append(f"No pixel mapped as {', '.join(without)} has an answer: the numbers are about the other classes.")
+        notes.append(
+            f"No pixel mapped as {', '.join(without)} has an answer: the numbers are about the other classes, the "
+            "estimated areas about the ground that is mapped as these."
+        )
     return notes

@@ -119,7 +119,7 @@ def report(arguments: argparse.Namespace, opened: Opened, console: PlainConsole)
     elif arguments.command == "compare":
         compare(arguments, runs, opened, console)
     else:
-        folders = picture_folders(runs, arguments.output, opened, console)
+        folders = picture_folders(with_rounds(runs, opened, console), arguments.output, opened, console)
         missing: list[str] = []
         for run, folder in folders.items():
             print_paths(console, draw(run, folder, missing.append))
@@ -127,6 +127,14 @@ def report(arguments: argparse.Namespace, opened: Opened, console: PlainConsole)
             warn(sentence)
         if missing:
             raise RunDirectoryError(f"{len(missing)} picture{'s' if len(missing) > 1 else ''} can't be drawn.")
+
+
+def with_rounds(runs: Sequence[Path], opened: Opened, console: PlainConsole) -> list[Path]:
+    """Return the runs that have committed a round, and name the others."""
+    begun = [run for run in runs if (run / "curve.csv").exists()]
+    for run in sorted(set(runs) - set(begun)):
+        console.print(f"Left out, no round committed yet: {opened.named(run)}")
+    return begun
 
 
 def compare(arguments: argparse.Namespace, runs: Sequence[Path], opened: Opened, console: PlainConsole) -> None:
@@ -137,11 +145,13 @@ def compare(arguments: argparse.Namespace, runs: Sequence[Path], opened: Opened,
         OSError: A file can't be written.
     """
     refuse_read_only(arguments.output)
-    begun = [run for run in runs if (run / "curve.csv").exists()]
-    for run in sorted(set(runs) - set(begun)):
-        console.print(f"Left out, no round committed yet: {opened.named(run)}")
     found = write_comparison(
-        begun, arguments.output, arguments.measure, arguments.levels, arguments.reference, opened.named
+        with_rounds(runs, opened, console),
+        arguments.output,
+        arguments.measure,
+        arguments.levels,
+        arguments.reference,
+        opened.named,
     )
     place = arguments.output / "comparison.md"
     for section in found.sections:

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hsi_al.errors import RunDirectoryError, left_out
@@ -27,7 +29,7 @@ from hsi_al.report.canvas import (
 )
 from hsi_al.report.contest import Contest, contests_of
 from hsi_al.report.contest_figure import contest_figure
-from hsi_al.report.contest_tables import MEASURES, NAMES, Section, markdown, notes, percent, sections
+from hsi_al.report.contest_tables import MEASURES, NAMES, Section, markdown, notes, percent, plain, sections
 from hsi_al.report.palette import LINE_COLOURS, PALETTE
 from hsi_al.report.run_files import read_meta
 from hsi_al.report.series import Series, counted, listed, series_of
@@ -68,21 +70,27 @@ class Curve:
         points: In ascending order of labels.
         arena: Number that the curves of the same scene, split and protocol share.
         folds: Of runs of several folds their number and that of the seeds, in words; else empty.
+        runs: Number of runs; 0 = as many as the point has that most of them have.
     """
 
     name: str
     points: list[Point]
     arena: int = 0
     folds: str = ""
+    runs: int = 0
+
+    @property
+    def n_seeds(self) -> int:
+        """Number of runs."""
+        return self.runs or max(point.n_seeds for point in self.points)
 
     @property
     def common(self) -> list[Point]:
-        """The points that all seeds have: beyond them, where some seeds have stopped early, the mean would be biased.
+        """The points that all runs have, maybe none: means of other points would be those of some runs alone.
 
-        It would be the mean of the seeds that needed more rounds.
+        Where some seeds have stopped early, these are the seeds that needed more rounds.
         """
-        seeds = max(point.n_seeds for point in self.points)
-        return [point for point in self.points if point.n_seeds == seeds]
+        return [point for point in self.points if point.n_seeds == self.n_seeds]
 
 
 def summary(runs: Sequence[Path]) -> list[list[str]]:
@@ -110,7 +118,7 @@ def curve_of(series: Series) -> Curve:
     runs = finished or series.runs
     several = len({run.trial.fold for run in runs}) > 1
     folds = counted([run.trial for run in runs]) if several else ""
-    return Curve(series.name, points_of([run.rows for run in runs]), folds=folds)
+    return Curve(series.name, points_of([run.rows for run in runs]), folds=folds, runs=len(runs))
 
 
 def points_of(seeds: Sequence[Sequence[CurveRow]]) -> list[Point]:
@@ -146,7 +154,7 @@ def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all", title: s
         label = literal(f"{shortened(curve.name, METHOD)} ({averaged_over(curve)})")
         (line,) = axes.plot(labels, mean, color=colour, label=label, markersize=4.5)
         line.set(marker=MARKERS[index % len(MARKERS)], linestyle=LINES[index % len(LINES)])
-        axes.fill_between(labels, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
+        draw_spread(axes, labels, mean, spread, colour, 0.15)
     axes.set_xlabel("labelled pixels")
     axes.set_ylabel(measured(curves, measure))
     axes.grid(color="0.88")
@@ -157,6 +165,14 @@ def comparison_figure(curves: Sequence[Curve], measure: str = "oa_all", title: s
     axes.set_position(place_in(figure, 0.7, 0.55 + legend.height, 5.9, 3.9))
     legend.draw(figure)
     return figure
+
+
+def draw_spread(axes: Axes, labels: Sequence[int], mean: Floats, spread: Floats, colour: str, alpha: float) -> None:
+    """Draw a band of ± one standard deviation, at a single number of labels a bar."""
+    if len(labels) == 1:
+        axes.vlines(labels, mean - spread, mean + spread, color=colour, linewidth=1.2)
+    else:
+        axes.fill_between(labels, mean - spread, mean + spread, color=colour, alpha=alpha, linewidth=0)
 
 
 def panels_figure(curves: Sequence[Curve], measure: str, title: str) -> Figure:
@@ -187,10 +203,10 @@ def panels_figure(curves: Sequence[Curve], measure: str, title: str) -> Figure:
         axes = place(figure, 0.5 + column * across, foot + (rows - 1 - row) * up, across - 0.45, up - 0.6)
         for other in arenas[curve.arena]:
             if other is not curve:
-                axes.plot(*shown_points(other, measure)[:2], color="0.82", linewidth=0.7, zorder=1)
+                axes.plot(*shown_points(other, measure)[:2], ".-", color="0.82", linewidth=0.7, markersize=2, zorder=1)
         labels, mean, spread = shown_points(curve, measure)
         axes.plot(labels, mean, color=PALETTE[0], linewidth=1.6, marker="o", markersize=2.5)
-        axes.fill_between(labels, mean - spread, mean + spread, color=PALETTE[0], alpha=0.2, linewidth=0)
+        draw_spread(axes, labels, mean, spread, PALETTE[0], 0.2)
         name = names[curves.index(curve)] + (f" ({averaged_over(curve)})" if len(numbers) > 1 else "")
         lines = textwrap.wrap(shortened(name, 64), 34)
         axes.set_title(literal("\n".join(lines)), fontsize=7.5, pad=3)
@@ -215,8 +231,11 @@ def first_of_each(curves: Sequence[Curve], most: int) -> list[Curve]:
 
 
 def without_common(names: Sequence[str]) -> list[str]:
-    """Leave out of names, lists of settings separated by commas, what all have; a name keeps its last part."""
-    parts = [name.split(", ") for name in names]
+    """Leave out of names, lists of settings separated by commas, what all have; a name keeps its last part.
+
+    Commas within the brackets of a value, such as `learner.members=['lda', 'svm']`, separate nothing.
+    """
+    parts = [re.split(r", (?![^\[]*\])", name) for name in names]
     common = set.intersection(*map(set, parts))
     kept = [[part for part in own if part not in common] or own[-1:] for own in parts]
     return [", ".join(own) for own in kept]
@@ -233,13 +252,12 @@ def arena_limits(curves: Sequence[Curve], measure: str) -> tuple[float, float]:
 
 def averaged_over(curve: Curve) -> str:
     """Say over how many seeds, or folds and seeds, a curve is the mean."""
-    seeds = curve.common[-1].n_seeds
-    return curve.folds or f"{seeds} seed{'s' if seeds > 1 else ''}"
+    return curve.folds or f"{curve.n_seeds} seed{'s' if curve.n_seeds > 1 else ''}"
 
 
 def measured(curves: Sequence[Curve], measure: str) -> str:
     """Return the label of the vertical axis."""
-    several = any(point.n_seeds > 1 for curve in curves for point in curve.points)
+    several = any(curve.n_seeds > 1 for curve in curves)
     over = "folds and seeds" if any(curve.folds for curve in curves) else "seeds"
     return f"{NAMES[measure]} (%)" + (f", mean ± standard deviation over {over}" if several else "")
 
@@ -252,7 +270,7 @@ def shown_points(curve: Curve, measure: str) -> tuple[list[int], Floats, Floats]
 
 
 def final_table(curves: Sequence[Curve]) -> list[list[str]]:
-    """Return a table with a header and one row per curve: its last point that all seeds have.
+    """Return a table with a header and one row per curve: its last point that all runs have; `-` where there is none.
 
     Accuracies are in percent, mean ± standard deviation over seeds and folds.
     """
@@ -260,9 +278,11 @@ def final_table(curves: Sequence[Curve]) -> list[list[str]]:
     header = ["run", "labels", "seeds", *(f"{NAMES[name]} %" for name in shown)]
     rows = []
     for curve in curves:
-        last = curve.common[-1]
-        cells = [percent(last.mean[name], last.spread[name]) for name in shown]
-        rows.append([curve.name, str(last.n_labelled), curve.folds or str(last.n_seeds), *cells])
+        cells = ["-"] * (1 + len(shown))
+        if curve.common:
+            last = curve.common[-1]
+            cells = [str(last.n_labelled), *(percent(last.mean[name], last.spread[name]) for name in shown)]
+        rows.append([curve.name, cells[0], curve.folds or str(curve.n_seeds), *cells[1:]])
     return [header, *rows]
 
 
@@ -310,17 +330,23 @@ def write_comparison(
     paths: list[Path] = []
     curves: list[Curve] = []
     folder.mkdir(parents=True, exist_ok=True)
+    for earlier in folder.glob("comparison*.png"):  # of which this comparison may draw fewer
+        if re.fullmatch(r"comparison(_differences)?(_\d+)?\.png", earlier.name):
+            earlier.unlink()
     for index, question in enumerate(questions):
         asked = [entry for entry in series if entry.question == question]
         shown = measure or ("oa_heldout" if all(entry.has_fixed_test_set for entry in asked) else "oa_all")
         own = ordered_curves(asked, shown)
         name = "comparison" + (f"_{index + 1}" if len(questions) > 1 else "")
         paths += draw_curves(own, folder / name, shown, title=question.capitalize())
-        found.append(Section("All runs, last round" + (f": {question}" if question else ""), final_table(own), 2))
+        title = "All runs, last number of labels that all seeds have" + (f": {question}" if question else "")
+        found.append(Section(title, final_table(own), 2))
         curves += own
     paths.append(write_points(curves, folder / "comparison.csv"))
     found += [section for contest in contests for section in sections(contest, levels)]
-    said = [note for contest in contests for note in notes(contest)]
+    said = notes_of(contests)
+    apart = "have no number of labels in common, so no mean is shown; comparison.csv has those of some."
+    said += [f"The runs of {curve.name} {apart}" for curve in curves if not curve.common]
     said += [f"Not finished, not tested: {r.path}" for e in series for r in e.runs if r.meta.state == "running"]
     said = list(dict.fromkeys(map(named, said)))
     tested = [contest for contest in contests if len(contest.methods) > 1 and contest.quantities]
@@ -328,10 +354,22 @@ def write_comparison(
         name = "comparison_differences" + (f"_{index + 1}" if len(tested) > 1 else "") + ".png"
         with left_out(str(folder / name), warn):
             paths.append(save(contest_figure(contest), folder / name))
-    text = [f"{'#' * section.depth} {section.title}\n\n{markdown(section.table)}" for section in found]
-    replace_text(folder / "comparison.md", "\n".join([*text, "".join(f"- {note}\n" for note in said)]))
+    text = [plain(f"{'#' * section.depth} {section.title}\n\n{markdown(section.table)}") for section in found]
+    replace_text(folder / "comparison.md", "\n".join([*text, plain("".join(f"- {note}\n" for note in said))]))
     paths += [folder / "comparison.md", write_seeds(contests, folder, levels), write_differences(contests, folder)]
     return Comparison(found, said, paths)
+
+
+def notes_of(contests: Sequence[Contest]) -> list[str]:
+    """Return the notes of contests, each once, and with the names of its contests where it isn't about all of them."""
+    about: dict[str, list[str]] = {}
+    for contest in contests:
+        for note in notes(contest):
+            about.setdefault(note, []).append(contest.name)
+    return [
+        note if len(names) == len(contests) or note.startswith(names[0]) else f"{'; '.join(names)}: {note}"
+        for note, names in about.items()
+    ]
 
 
 def ordered_curves(series: Sequence[Series], measure: str) -> list[Curve]:
@@ -342,8 +380,8 @@ def ordered_curves(series: Sequence[Series], measure: str) -> list[Curve]:
 
 
 def last_mean(curve: Curve, measure: str) -> float:
-    """Return a measure's mean at the last point that all seeds have, as a fraction; -1 where it isn't defined."""
-    return float(np.nan_to_num(curve.common[-1].mean[measure], nan=-1.0))
+    """Return a measure's mean at the last point that all runs have, as a fraction; -1 where it isn't defined."""
+    return float(np.nan_to_num(curve.common[-1].mean[measure], nan=-1.0)) if curve.common else -1.0
 
 
 def write_seeds(contests: Sequence[Contest], folder: Path, levels: Sequence[float]) -> Path:
@@ -368,7 +406,7 @@ def write_differences(contests: Sequence[Contest], folder: Path) -> Path:
 
     Differences are in percentage points; p values are given before and after the correction.
     """
-    judged = ("mean", "low", "high", "p_t", "p_sign", "wins", "ties")
+    judged = ("n", "mean", "low", "high", "p_t", "p_sign", "wins", "ties")  # wins and ties of n seeds, or folds
     header = ["contest", "measure", "quantity", "family", "row", "column", "seeds", *judged, "test", "p_holm", "result"]
     rows: list[list[object]] = [list(header)]
     for contest in contests:
@@ -379,7 +417,8 @@ def write_differences(contests: Sequence[Contest], folder: Path) -> Path:
                     about = [contest.name, contest.measure, quantity, family, entry.row, entry.column]
                     numbers = [getattr(entry.paired, name, "") for name in judged]
                     seeds = listed(entry.trials)
-                    rows.append([*about, seeds, *numbers, entry.test, entry.p, entry.verdict])
+                    test = "" if math.isnan(entry.p) else entry.test
+                    rows.append([*about, seeds, *numbers, test, entry.p, entry.verdict])
     return write_csv(folder / "comparison_differences.csv", rows)
 
 

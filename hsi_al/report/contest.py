@@ -50,7 +50,7 @@ class Difference:
         if self.paired is None:
             return "no shared seed"
         if self.paired.n < 2:
-            return "one seed: no test"
+            return "one fold: no test" if len(self.trials) > 1 else "one seed: no test"
         if not self.separated:
             return "not separated"
         return f"{self.row if self.paired.mean > 0 else self.column} higher ({self.test})"
@@ -91,9 +91,15 @@ class Contest:
 
     @cached_property
     def grid(self) -> list[int]:
-        """Numbers of labels at which every run of the contest has a round, ascending."""
+        """Numbers of labels at which the measure of every run of the contest is defined, ascending."""
         runs = [run for runs in self.methods.values() for run in runs]
-        return sorted(set.intersection(*({row.n_labelled for row in run.rows} for run in runs)))
+        return sorted(set.intersection(*({*self.curve(run)[0]} for run in runs)))
+
+    @property
+    def undefined(self) -> list[int]:
+        """Numbers of labels that all runs have, but some without a value of the measure, ascending."""
+        runs = [run for runs in self.methods.values() for run in runs]
+        return sorted(set.intersection(*({row.n_labelled for row in run.rows} for run in runs)).difference(self.grid))
 
     def curve(self, run: Run, grid: Sequence[int] | None = None) -> tuple[list[int], list[float]]:
         """Return a run's numbers of labels and values of the measure in percent, where the measure is defined.
@@ -119,7 +125,7 @@ class Contest:
         """
         grid, found = self.grid, {}
         if grid:
-            found[f"{grid[-1]} labels"] = self.scores(lambda _, values: values[-1] if values else np.nan, grid[-1:])
+            found[f"{grid[-1]} labels"] = self.scores(lambda _, values: values[-1], grid[-1:])
         if len(grid) > 1:
             found["AULC"] = self.scores(aulc, grid)
         return found
@@ -141,14 +147,15 @@ class Contest:
     @cached_property
     def pairs(self) -> dict[str, list[Difference]]:
         """The comparisons of every pair of methods by quantity."""
-        return {quantity: every_pair(scores) for quantity, scores in self.quantities.items()}
+        return {quantity: every_pair(scores, self.several_folds) for quantity, scores in self.quantities.items()}
 
     @cached_property
     def against_reference(self) -> dict[str, list[Difference]]:
         """The comparisons of each method with the reference by quantity; {} without a reference."""
         if self.reference is None:
             return {}
-        return {quantity: against(scores, self.reference) for quantity, scores in self.quantities.items()}
+        by_fold = self.several_folds
+        return {quantity: against(scores, self.reference, by_fold) for quantity, scores in self.quantities.items()}
 
     def comparisons(self, quantity: str) -> list[Difference]:
         """Return the comparisons to show: every pair, or with many methods each against the reference, if any."""
@@ -160,8 +167,8 @@ class Contest:
         """The numbers of differences that pairs of methods are tested on, ascending: shared seeds, or folds."""
         found = set[int]()
         for scores in self.quantities.values():
-            known = [frozenset(trial for trial in own if not np.isnan(own[trial])) for own in scores.values()]
-            found |= {len(independent(dict.fromkeys(one & other, 0.0))) for one, other in combinations(known, 2)}
+            shared = [one.keys() & other.keys() for one, other in combinations(scores.values(), 2)]
+            found |= {len(independent(dict.fromkeys(trials, 0.0), self.several_folds)) for trials in shared}
         return sorted(found)
 
     def reach(self, level: float) -> Scores:
@@ -183,7 +190,7 @@ class Contest:
         ends = {run.trial: self.curve(run, self.grid[-1:])[1] for run in self.methods[rival]}
         return {
             name: {
-                run.trial: labels_to_reach(*self.curve(run), ends[run.trial][0]) for run in runs if ends.get(run.trial)
+                run.trial: labels_to_reach(*self.curve(run), ends[run.trial][0]) for run in runs if run.trial in ends
             }
             for name, runs in self.methods.items()
         }
@@ -255,14 +262,16 @@ def matching(text: str, names: Mapping[Settings, str], *keys: str) -> list[str]:
     ]
 
 
-def differences(scores: Scores, pairs: Sequence[tuple[str, str]]) -> list[Difference]:
+def differences(scores: Scores, pairs: Sequence[tuple[str, str]], by_fold: bool = False) -> list[Difference]:
     """Compare pairs of methods on their shared seeds; p values are corrected for all these pairs together (Holm).
+
+    `by_fold` is that of `independent`.
 
     The choice of a pair's test depends on its number of differences only, never on their values: the sign-flip
     test where it can give 5 % after the correction, else the t test, which assumes normally distributed differences.
     """
     by_pair = {(row, column): by_trial(scores[row], scores[column]) for row, column in pairs}
-    judged = all_paired([independent(values) for values in by_pair.values()])
+    judged = all_paired([independent(values, by_fold) for values in by_pair.values()])
     found = [
         Difference(row, column, tuple(values), entry)
         for ((row, column), values), entry in zip(by_pair.items(), judged, strict=True)
@@ -284,8 +293,10 @@ def by_trial(row: Mapping[Trial, float], column: Mapping[Trial, float]) -> dict[
     return {trial: value for trial, value in values.items() if not math.isnan(value)}
 
 
-def independent(values: Mapping[Trial, float]) -> list[float]:
+def independent(values: Mapping[Trial, float], by_fold: bool = False) -> list[float]:
     """Return the differences that a test takes: those of the seeds of one fold, or of several folds the mean of each.
+
+    With `by_fold`, where other methods of a contest have several folds, it is the mean of one fold, too.
 
     Seeds of one fold share their test pixels. Tests that took each of them for a draw of its own, beside those of other
     folds, would find differences that hold for these test pixels alone.
@@ -293,17 +304,17 @@ def independent(values: Mapping[Trial, float]) -> list[float]:
     folds: dict[int, list[float]] = {}
     for trial in sorted(values):
         folds.setdefault(trial.fold, []).append(values[trial])
-    if len(folds) == 1:
+    if len(folds) == 1 and not by_fold:
         return next(iter(folds.values()))
     return [float(np.mean(own)) for own in folds.values()]
 
 
-def every_pair(scores: Scores) -> list[Difference]:
+def every_pair(scores: Scores, by_fold: bool = False) -> list[Difference]:
     """Compare every pair of methods once."""
-    return differences(scores, list(combinations(scores, 2)))
+    return differences(scores, list(combinations(scores, 2)), by_fold)
 
 
-def against(scores: Scores, reference: str) -> list[Difference]:
+def against(scores: Scores, reference: str, by_fold: bool = False) -> list[Difference]:
     """Compare each method with the reference; the highest mean difference comes first."""
-    found = differences(scores, [(name, reference) for name in scores if name != reference])
+    found = differences(scores, [(name, reference) for name in scores if name != reference], by_fold)
     return sorted(found, key=lambda entry: -np.inf if entry.paired is None else entry.paired.mean, reverse=True)

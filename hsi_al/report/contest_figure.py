@@ -52,7 +52,7 @@ def contest_figure(contest: Contest) -> Figure:
     for index, (name, scores) in enumerate(quantities.items()):
         left = room + index * (panel + GAP)
         axes = place(figure, left, foot + 0.5, panel, forest)
-        draw_differences(axes, [compared[name][pair] for pair in order], scores)
+        draw_differences(axes, [compared[name][pair] for pair in order], scores, contest.several_folds)
         axes.set_title(name, fontsize=10)
         axes.set_yticks(range(len(pairs)), map(literal, pairs) if not index else [""] * len(pairs), fontsize=FONT)
         if not n:
@@ -75,13 +75,13 @@ def extreme(found: Sequence[Difference]) -> list[tuple[str, str]]:
     return [pair for pair in means if pair in chosen] or known[:MOST_ROWS]
 
 
-def draw_differences(axes: Axes, found: Sequence[Difference], scores: Scores) -> None:
+def draw_differences(axes: Axes, found: Sequence[Difference], scores: Scores, by_fold: bool) -> None:
     """Draw the differences, their mean and its interval; coloured and filled if the corrected p <= ALPHA."""
     for at, entry in enumerate(found):
         if entry.paired is None:
             axes.text(0, at, "no shared seed", fontsize=FONT, va="center", ha="center", color=OPEN)
             continue
-        ticks = independent(by_trial(scores[entry.row], scores[entry.column]))
+        ticks = independent(by_trial(scores[entry.row], scores[entry.column]), by_fold)
         axes.plot(ticks, [at + 0.24] * len(ticks), "|", color="0.3", markersize=6)
         colour = CLOSED if entry.separated else OPEN
         if not np.isnan(entry.paired.low):

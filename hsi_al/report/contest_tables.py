@@ -1,6 +1,7 @@
 """The tables of a contest: methods, labels needed, differences and wins, and notes that explain the numbers."""
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -179,13 +180,15 @@ def notes(contest: Contest) -> list[str]:
     """Return sentences that explain the tables of a contest and their limits."""
     grid, runs = contest.grid, [run for found in contest.methods.values() for run in found]
     if not grid:
-        return [f"{contest.name}: no number of labels is common to all runs, so nothing is compared."]
+        nothing = f"{contest.name}: no number of labels is common to all runs, so nothing is compared."
+        return [nothing, *gaps_note(contest)]
     ends = {run.rows[-1].n_labelled for run in runs}
     numbers = f"over the {len(grid)} numbers of labels" if len(grid) > 1 else "at the one number of labels"
     span = f"{grid[0]} to {grid[-1]}" if len(grid) > 1 else f"{grid[0]}"
     longer = f"; the longest run has {max(ends)}" if max(ends) > grid[-1] else ""
-    about = f"{numbers} that all {len(runs)} runs have, {span}{longer}"
-    lines = [f"{contest.name}: {NAMES[contest.measure]} {about}."]
+    whose = f"all {len(runs)} runs have" if len(runs) > 1 else "its run has"
+    about = f"{NAMES[contest.measure]} {numbers} that {whose}, {span}{longer}"
+    lines = [f"{contest.name}: {about}.", *gaps_note(contest)]
     if contest.several_folds:
         lines.append(
             "Means and spreads are over folds (divisions into candidates and test pixels) and seeds together. Seeds of "
@@ -216,6 +219,15 @@ def notes(contest: Contest) -> list[str]:
     return lines + test_notes(contest)
 
 
+def gaps_note(contest: Contest) -> list[str]:
+    """Say which numbers of labels are left out since a run has no value there."""
+    if not (left := contest.undefined):
+        return []
+    shown = ", ".join(map(str, left[:5])) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
+    measure = NAMES[contest.measure]
+    return [f"{contest.name}: {measure} isn't defined in all runs at {shown} labels, so these are left out."]
+
+
 def test_notes(contest: Contest) -> list[str]:
     """Return sentences about the tests: seeds, intervals, smallest possible p values, correction."""
     counts = contest.shared_seeds
@@ -223,7 +235,9 @@ def test_notes(contest: Contest) -> list[str]:
         return ["One method: nothing to compare it with."]
     lines, seeds = [], "folds" if contest.several_folds else "seeds"
     if min(counts) < 2:
-        lines.append("Methods that share one seed are not tested: a single difference says nothing about its spread.")
+        one = "fold" if contest.several_folds else "seed"
+        said = "a single difference says nothing about its spread"
+        lines.append(f"Methods that share one {one} or none are not tested: {said}.")
     tested = [n for n in counts if n > 1]
     if not tested:
         return lines
@@ -239,6 +253,11 @@ def test_notes(contest: Contest) -> list[str]:
         f"A method is called higher only where the corrected p is at most {ALPHA}; all else is not separated, which is "
         "not the same as equal.",
     ]
+
+
+def plain(text: str) -> str:
+    """Return a text as Markdown that shows it as it is, whatever names it holds."""
+    return re.sub(r"<(?=[\w/!?])", "&lt;", text).replace("*", r"\*")
 
 
 def markdown(table: Sequence[Sequence[str]]) -> str:

@@ -85,7 +85,7 @@ def map_figure(
     if filtered_map is not None:
         panels["filtered map"] = paint(thinned(filtered_map), colours)
     shown = [class_map] if ground_truth is None else [class_map, ground_truth]
-    figure = _panels(panels, _patches(shown, colours, class_names), title)
+    figure = _panels(panels, _patches(shown, colours, class_names, ground_truth is not None), title)
     if where is not None:
         draw_ground(figure.axes[0], where, shape)
     return figure
@@ -196,7 +196,10 @@ def _picture(axes: Axes, name: str, image: Image) -> None:
 
 
 def _patches(
-    maps: Sequence[npt.NDArray[np.integer[Any]]], colours: dict[int, RGB], class_names: dict[int, str]
+    maps: Sequence[npt.NDArray[np.integer[Any]]],
+    colours: dict[int, RGB],
+    class_names: dict[int, str],
+    has_truth: bool = True,
 ) -> list[Patch]:
     """Return one legend entry per class, and entries for unlabelled pixels and unused classes where a map has any.
 
@@ -213,7 +216,7 @@ def _patches(
     if (~np.isin(present, [0, *colours])).any():
         entries.append(("other classes, not used", UNUSED))
     if 0 in present:
-        entries.append(("no label", BACKGROUND))
+        entries.append(("no label" if has_truth else "not mapped", BACKGROUND))
     return [_patch(name, colour) for name, colour in entries]
 
 

@@ -34,6 +34,8 @@ IGNORED = (
     "trainer.profile",
     "trainer.predict_batch_size",
 )
+# Further keys that change no accuracy of a method.
+OF_MAPS = ("map.", "protocol.full_map")
 # Keys that are named where they are set, as acquisition wrappers are.
 NAMED = ("protocol.labels_from", "protocol.labels_at", "split.new_ground")
 # Values of a setting that is switched off.
@@ -72,6 +74,7 @@ class Setting(NamedTuple):
 
 
 Settings = tuple[Setting, ...]
+UNKNOWN = Setting("config.yaml", "missing")  # of a run that might be of several methods
 
 
 class Trial(NamedTuple):
@@ -292,22 +295,23 @@ def hidden_settings(kept: Sequence[dict[str, str]]) -> list[Settings]:
     """Return, for each of several runs that are equal in the keys of `NAMING`, its other settings that matter.
 
     These are the keys in which the runs differ, acquisition wrappers that are on, and other keys of `NAMED`.
-    Every run gets an empty tuple if one of them has no config.yaml.
+    A run without config.yaml has the settings of the others if these are equal in all, else none that are known.
 
     Args:
         kept: What `kept_settings` returns for each run.
     """
-    if not all(kept):
-        return [() for _ in kept]
-    keys = [key for key in set().union(*kept) if not among(key, IGNORED)]
+    known = [settings for settings in kept if settings]
+    keys = [key for key in set[str]().union(*known) if not among(key, (*IGNORED, *OF_MAPS))]
     # Defaults do what versions without the key did.
-    values = {key: [settings.get(key, DEFAULTS.get(key, OFF[0])) for settings in kept] for key in keys}
+    values = {key: [settings.get(key, DEFAULTS.get(key, OFF[0])) for settings in known] for key in keys}
     for key in values:
-        if not all(key in settings for settings in kept):  # a run older than the key equals one with the key off
+        if not all(key in settings for settings in known):  # a run older than the key equals one with the key off
             values[key] = [OFF[0] if value in OFF else value for value in values[key]]
     named = {*NAMED, *(f"acquisition.{name}" for name in WRAPPERS)}
     keys = sorted(key for key, own in values.items() if len(set(own)) > 1 or (key in named and {*own} - {*OFF}))
-    return [tuple(Setting(key, values[key][run]) for key in keys) for run in range(len(kept))]
+    found = [tuple(Setting(key, values[key][run]) for key in keys) for run in range(len(known))]
+    others, own = ((UNKNOWN,) if len({*found}) > 1 else (*found, ())[0]), iter(found)
+    return [next(own) if settings else others for settings in kept]
 
 
 def kept_settings(path: Path) -> dict[str, str]:
@@ -328,12 +332,13 @@ def kept_settings(path: Path) -> dict[str, str]:
 
 def by_data(kept: Sequence[dict[str, str]], data: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     """Name the data of runs by the checksums that all of them have instead of their places, if they have any."""
-    if not (all(data) and all(kept)):
+    configured = [sums for settings, sums in zip(kept, data, strict=True) if settings]
+    if not all(configured):
         return [*kept]
-    known = set.intersection(*map(set, data))  # earlier versions kept none of given test sets
+    known = set.intersection(*map(set, configured)) if configured else set()  # earlier ones: none of given test sets
     return [
         {key: value for key, value in settings.items() if key not in DATA_KEYS}
-        | {f"dataset.{part}": f"sha256:{value[:12]}" for part, value in sums.items() if part in known}
+        | {f"dataset.{part}": f"sha256:{value[:12]}" for part, value in sums.items() if settings and part in known}
         for settings, sums in zip(kept, data, strict=True)
     ]
 

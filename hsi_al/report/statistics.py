@@ -37,7 +37,7 @@ def labels_to_reach(labels: ArrayLike, values: ArrayLike, level: float) -> float
 
     Args:
         labels: Numbers of labels, ascending, (T,).
-        values: Accuracies, (T,).
+        values: Accuracies, (T,); rounds in which it is NaN are left out.
         level: Accuracy to reach, in the unit of the values.
 
     Returns:
@@ -45,13 +45,14 @@ def labels_to_reach(labels: ArrayLike, values: ArrayLike, level: float) -> float
         enough), infinity if it never reaches the level.
     """
     at, height = np.asarray(labels, np.float64), np.asarray(values, np.float64)
-    reached = np.flatnonzero(height >= level)
+    at, height = at[~np.isnan(height)], height[~np.isnan(height)]
+    reached = np.flatnonzero(height >= level - 1e-9)  # 57 % as a fraction times 100 is a little less
     if not len(reached):
         return math.inf
     first = int(reached[0])
     if first == 0:
         return float(at[0])
-    share = (level - height[first - 1]) / (height[first] - height[first - 1])
+    share = min(1.0, (level - height[first - 1]) / (height[first] - height[first - 1]))
     return float(at[first - 1] + share * (at[first] - at[first - 1]))
 
 
@@ -81,7 +82,7 @@ class Paired:
     ties: int = 0
 
 
-def all_paired(differences: Sequence[Sequence[float]], confidence: float = CONFIDENCE) -> list[Paired | None]:
+def all_paired(differences: Sequence[Sequence[float]]) -> list[Paired | None]:
     """Return the statistics of each of several sets of paired differences; None for an empty set.
 
     Sets of the same size are tested together, which takes a fraction of the time.
@@ -93,17 +94,12 @@ def all_paired(differences: Sequence[Sequence[float]], confidence: float = CONFI
         places = np.flatnonzero(sizes == n)
         for part in np.split(places, range(rows, len(places), rows)):
             values = np.array([differences[place] for place in part], np.float64)
-            for place, judged in zip(part, _paired(values, confidence), strict=True):
+            for place, judged in zip(part, _paired(values), strict=True):
                 found[place] = judged
     return found
 
 
-def paired(differences: Sequence[float], confidence: float = CONFIDENCE) -> Paired:
-    """Return the statistics of paired differences (n,), n >= 1."""
-    return next(_paired(np.asarray(differences, np.float64)[None], confidence))
-
-
-def _paired(values: Floats, confidence: float) -> Iterator[Paired]:
+def _paired(values: Floats) -> Iterator[Paired]:
     """Yield the statistics of each row of differences (m, n), n >= 1."""
     n, means = values.shape[1], values.mean(axis=1)
     counts = zip((values > 0).sum(axis=1).tolist(), (values == 0).sum(axis=1).tolist(), strict=True)
@@ -114,7 +110,7 @@ def _paired(values: Floats, confidence: float) -> Iterator[Paired]:
         if vary.any():
             test = scipy.stats.ttest_1samp(values[vary], 0.0, axis=1)
             p_t[vary] = test.pvalue
-            low[vary], high[vary] = test.confidence_interval(confidence)
+            low[vary], high[vary] = test.confidence_interval(CONFIDENCE)
     numbers = np.stack([means, low, high, p_t, p_sign], axis=1).tolist()
     for row, (wins, ties) in zip(numbers, counts, strict=True):
         yield Paired(n, row[0], row[1], row[2], row[3], row[4], wins, ties)

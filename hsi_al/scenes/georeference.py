@@ -11,7 +11,7 @@ from hsi_al.errors import SceneError
 
 METRES_PER_DEGREE = 111_320.0  # of a sphere with the equator's length
 # Projections, as PROJ names them, in which pixels of one size are on the ground the smaller the nearer to a pole.
-STRETCHED = ("merc", "webmerc", "eqc")
+STRETCHED = ("merc", "webmerc", "eqc", "mill")
 Transform = tuple[float, float, float, float, float, float]
 
 
@@ -57,7 +57,12 @@ class Georeference:
         return a * column + b * row + c, d * column + e * row + f
 
     def scale(self, shape: tuple[int, int]) -> float | None:
-        """Return the width of a pixel in the middle of a grid of this shape in metres; None if the unit is unknown."""
+        """Return the width of a pixel in the middle of a grid of this shape in metres.
+
+        None where it isn't known, or is another one on the ground than on the grid.
+        """
+        if self.is_stretched:
+            return None
         a, _, _, d, _, _ = self.transform
         crs = re.sub(r'^COMP(D_CS|OUNDCRS)\["[^"]*",\s*', "", self.crs)
         crs = re.split(r",\s*VERT(?:_CS|CRS|ICALCRS)\[", crs)[0]  # heights may have another unit
@@ -68,14 +73,27 @@ class Georeference:
         return math.hypot(a, d) * float(units[-1]) if units else None
 
     @property
+    def is_stretched(self) -> bool:
+        """Whether the projection is known to be one of `STRETCHED`, which takes rasterio."""
+        if not self.crs or find_spec("rasterio") is None:
+            return False
+        from rasterio.crs import CRS
+        from rasterio.errors import CRSError
+
+        try:
+            return CRS.from_wkt(self.crs).to_dict().get("proj") in STRETCHED
+        except CRSError:
+            return False
+
+    @property
     def hectares(self) -> float | None:
         """The area of a pixel in hectares; None where it isn't known, or differs much within a grid, as in degrees."""
-        if not self.crs or find_spec("rasterio") is None:
+        if not self.crs or find_spec("rasterio") is None or self.is_stretched:
             return None
         from rasterio.crs import CRS
 
         system = CRS.from_wkt(self.crs)
-        if not system.is_projected or system.to_dict().get("proj") in STRETCHED:
+        if not system.is_projected:
             return None
         a, b, _, d, e, _ = self.transform
         metres = float(system.linear_units_factor[1])  # of a unit, which has many names: metre, US survey foot

@@ -196,11 +196,18 @@ def test_the_report_says_what_is_missing() -> None:
     assert found["overall"]["estimate"] == pytest.approx((2 / 3 * 600 + 300) / 900)
     corn, oats, pond = found["classes"]
     assert corn["n"] == 3 and corn["mapped_share"] == 0.6 and pond["users"] is None and pond["n"] == 0
+    # Nobody has looked at what is mapped as pond: there may be any amount.
+    assert pond["producers"] is pond["area"] is pond["hectares"] is None
+    more = report({1: 600, 2: 300, 3: 100}, [*sample, (1, 3)], 10, names, hectares=0.5)["classes"][2]
+    assert more["producers"] is more["area"] is more["hectares"] is None
     assert oats["area"]["estimate"] == pytest.approx((200 + 300) / 900)
     assert oats["hectares"]["estimate"] == pytest.approx(250)
     text = " ".join(found["notes"])
     for words in ("Only 6 of 10", "1 pixels that could not", "No pixel mapped as pond"):
         assert words in text
+    swapped = report({1: 6, 2: 3}, [(1, 2), (2, 1)] * 5, 10, names)["notes"]
+    assert any("are the numbers of the classes swapped?" in note for note in swapped)
+    assert "swapped" not in text
     alone = report({1: 6, 2: 3}, [*[(1, 2)] * 10, (2, 2)], 11, names)["overall"]
     assert alone["standard_error"] is None and 0 < alone["interval"][0] < alone["estimate"] < alone["interval"][1]
     empty = report({1: 5, 2: 5}, [], 4, names)

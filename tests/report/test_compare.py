@@ -21,9 +21,10 @@ from hsi_al.report.compare import (
     final_table,
     first_of_each,
     without_common,
+    write_comparison,
 )
 from hsi_al.report.contest import contests_of
-from hsi_al.report.contest_tables import MEASURES, markdown, notes, percent
+from hsi_al.report.contest_tables import MEASURES, markdown, notes, percent, plain
 from hsi_al.report.series import find_runs, series_of
 from tests.report.fakes import make_fit, write_curve, write_h5, write_run
 
@@ -246,6 +247,45 @@ def test_a_title_serves_where_the_configuration_lacks_a_key(tmp_path: Path) -> N
     assert series.runs[0].trial.seed == 4
     (run / "config.yaml").unlink()
     assert series_of([run])[0].name == "a scene, of commas, net, margin, protocol demo, split blocks"
+
+
+def test_runs_that_share_no_number_of_labels_have_no_mean(tmp_path: Path) -> None:
+    """Means of some runs at 4, of others at 5 labels, would be those of single runs."""
+    runs = [write_titled(tmp_path / f"seed={seed}", "entropy", seed, seed / 10) for seed in (0, 1)]
+    curve = (runs[1] / "curve.csv").read_text().replace("\n0,4,", "\n0,5,").replace("\n1,7,", "\n1,8,")
+    (runs[1] / "curve.csv").write_text(curve.replace("\n2,10,", "\n2,11,"))
+    (found,) = curves_of(runs)
+    assert len(found.points) == 6 and found.common == []
+    assert final_table([found])[1] == [found.name, "-", "2", "-", "-", "-", "-"]
+    assert len(comparison_figure([found]).axes[0].lines) == 1
+    told = write_comparison(runs, tmp_path / "out")
+    assert any("have no number of labels in common" in note for note in told.notes)
+
+
+def test_a_single_number_of_labels_has_a_bar_for_the_spread() -> None:
+    point = Point(160, 3, dict.fromkeys(MEASURES, 0.6), dict.fromkeys(MEASURES, 0.1))
+    (axes,) = comparison_figure([Curve("a", [point])]).axes
+    (bar,) = axes.collections
+    assert np.asarray(bar.get_paths()[0].vertices)[:, 1].tolist() == pytest.approx([50, 70])
+
+
+def test_pictures_of_an_earlier_comparison_do_not_stay(runs: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    for name in ("comparison_1.png", "comparison_differences_2.png", "comparison_mine.png"):
+        (folder / name).write_bytes(b"")
+    write_comparison(runs, folder)
+    assert {path.name for path in folder.glob("*.png")} == {
+        "comparison.png",
+        "comparison_differences.png",
+        "comparison_mine.png",
+    }
+
+
+def test_names_are_shown_as_they_are() -> None:
+    assert plain("| a <field> b*c* | < 0.001 |") == r"| a &lt;field> b\*c\* | < 0.001 |"
+    names = ["learner.members=['lda', 'svm'], margin", "learner.members=['lda', 'trees'], margin"]
+    assert without_common(names) == ["learner.members=['lda', 'svm']", "learner.members=['lda', 'trees']"]
 
 
 def test_vertical_bars_stay_in_their_cell() -> None:

@@ -20,7 +20,7 @@ from hsi_al.report.contest import Contest, Difference, contests_of, differences,
 from hsi_al.report.contest_figure import contest_figure, extreme
 from hsi_al.report.contest_tables import MEASURES, notes, reach_cell, savings_table, sections, wins_table
 from hsi_al.report.series import Trial, counted, listed, series_of
-from hsi_al.report.statistics import all_paired, paired
+from hsi_al.report.statistics import all_paired
 from tests.report.fakes import write_run
 
 LABELS = (160, 200, 240)
@@ -140,7 +140,7 @@ def test_one_seed_and_no_shared_seed(tmp_path: Path) -> None:
     pairs = every_pair(contest.quantities["240 labels"])
     assert found_in(pairs, "entropy", "random").verdict == "one seed: no test"
     assert found_in(pairs, "entropy", "margin").verdict == "no shared seed"
-    assert any("share one seed are not tested" in note for note in notes(contest))
+    assert any("share one seed or none are not tested" in note for note in notes(contest))
     assert not any("sign-flip" in note for note in notes(contest))
     contest_figure(contest)
     only = contest_of([tmp_path / "entropy" / "seed=0"])
@@ -224,6 +224,41 @@ def test_settings_that_titles_hide(tmp_path: Path) -> None:
     (tmp_path / "a/entropy/seed=0/config.yaml").write_text("a: [")
     with pytest.raises(RunDirectoryError, match=r"config\.yaml is missing or corrupted"):
         series_of([tmp_path / "a/entropy/seed=0"])
+
+
+def test_a_run_without_a_configuration_joins_no_method_that_it_may_not_be(tmp_path: Path) -> None:
+    text = "acquisition:\n  subset: {}\n"
+    runs = [write_method(tmp_path / "a", "entropy", 0, (80, 90, 95), config=text.format(500))]
+    runs.append(write_method(tmp_path / "b", "entropy", 1, (80, 90, 95)))
+    assert [[run.trial.seed for run in entry.runs] for entry in series_of(runs)] == [[0, 1]]  # it may well be
+    runs.append(write_method(tmp_path / "c", "entropy", 0, (80, 90, 95), config=text.format(100)))
+    assert [(entry.name, [run.trial.seed for run in entry.runs]) for entry in series_of(runs)] == [
+        ("acquisition.subset=500", [0]),
+        ("config.yaml=missing", [1]),
+        ("acquisition.subset=100", [0]),
+    ]
+
+
+@pytest.mark.parametrize("key", ["map.filter", "protocol.full_map"])
+def test_what_is_done_with_the_map_makes_no_other_method(tmp_path: Path, key: str) -> None:
+    group, name = key.split(".")
+    runs = [
+        write_method(tmp_path, "entropy", seed, (80, 90, 95), config=f"{group}:\n  {name}: {value}\n")
+        for seed, value in enumerate(("null", "majority"))
+    ]
+    assert [len(entry.runs) for entry in series_of(runs)] == [2]
+
+
+def test_labels_at_which_a_run_has_no_value_count_for_none(tmp_path: Path) -> None:
+    for method, gain in (("entropy", 2), ("random", 0)):
+        for seed in (0, 1):
+            last = math.nan if (method, seed) == ("entropy", 1) else 95 + gain
+            write_method(tmp_path, method, seed, (80 + gain, 90 + gain, last))
+    contest = contest_of(sorted(tmp_path.glob("*/seed=*")))
+    assert contest.grid == [160, 200] and contest.undefined == [240]
+    assert contest.quantities["200 labels"]["entropy"] == {Trial(0, 0): 92.0, Trial(0, 1): 92.0}
+    assert contest.quantities["AULC"]["random"] == {Trial(0, 0): 85.0, Trial(0, 1): 85.0}
+    assert any("OA held-out isn't defined in all runs at 240 labels, so these" in note for note in notes(contest))
 
 
 def test_a_wrapper_is_named_where_no_run_is_without_it(tmp_path: Path) -> None:
@@ -392,6 +427,13 @@ def test_folds_are_pooled_as_seeds_are(tmp_path: Path) -> None:
     assert final_table([curve_of(one)])[1][1:3] == ["240", "3 folds x 2 seeds"]
     alone = every_pair(contest_of(runs[:4]).quantities["240 labels"])[0]
     assert alone.paired is not None and alone.paired.n == 2  # one fold: its seeds
+    # One method of fold 0 alone: its seeds share their test pixels, beside methods of all folds they are one value.
+    for seed in (0, 1):
+        runs.append(write_split(tmp_path, "margin", Trial(0, seed), 70 + seed, "fields"))
+    some = contest_of(runs)
+    (short,) = [one for one in some.pairs["240 labels"] if {one.row, one.column} == {"margin", "random"}]
+    assert short.paired is not None and short.paired.n == 1 and short.verdict == "one fold: no test"
+    assert any("Methods that share one fold or none" in note for note in notes(some))
     with pytest.raises(RunDirectoryError, match="are both fold 1, seed 0 of the same settings"):
         series_of([*runs, write_split(tmp_path / "again", "random", Trial(1, 0), 80, "fields")])
 
@@ -422,7 +464,9 @@ def test_questions_share_no_table_and_no_picture(tmp_path: Path, capsys: pytest.
     pictures = {path.name for path in output.glob("comparison_[0-9].png")}
     assert pictures == {"comparison_1.png", "comparison_2.png"} and not (output / "comparison.png").exists()
     text = (output / "comparison.md").read_text()
-    tables = dict(part.split("\n", 1) for part in text.split("## All runs, last round: ")[1:])
+    tables = dict(
+        part.split("\n", 1) for part in text.split("## All runs, last number of labels that all seeds have: ")[1:]
+    )
     assert set(tables) == {"complete this map", "map ground without labels"}
     for question, splits in (("complete this map", "paper holdout"), ("map ground without labels", "fields blocks")):
         shown = [line for line in tables[question].split("##")[0].splitlines() if "split " in line]
@@ -543,7 +587,9 @@ def test_pairs_tested_together_are_as_if_tested_alone() -> None:
         if not values:
             assert found is None
         else:
-            assert found is not None and astuple(found) == pytest.approx(astuple(paired(values)), nan_ok=True)
+            (alone,) = all_paired([values])
+            assert found is not None and alone is not None
+            assert astuple(found) == pytest.approx(astuple(alone), nan_ok=True)
 
 
 def null_run(folder: Path, acquisition: str, seed: int, values: Sequence[float], split: str = "holdout") -> Path:

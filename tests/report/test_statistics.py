@@ -1,10 +1,17 @@
 import math
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
 import pytest
 
-from hsi_al.report.statistics import aulc, holm, labels_to_reach, paired, sign_flip, smallest_sign_flip
+from hsi_al.report.statistics import Paired, all_paired, aulc, holm, labels_to_reach, sign_flip, smallest_sign_flip
+
+
+def paired(values: Sequence[float]) -> Paired:
+    (found,) = all_paired([values])
+    assert found is not None
+    return found
 
 
 def test_the_area_of_a_straight_line_is_its_middle() -> None:
@@ -23,6 +30,9 @@ def test_labels_to_a_level_lie_between_rounds() -> None:
     assert labels_to_reach(labels, values, 80) == labels_to_reach(labels, values, 10) == 160
     assert labels_to_reach(labels, values, 96.01) == math.inf
     assert labels_to_reach([], [], 90) == math.inf
+    assert labels_to_reach([10, 20, 30], [0.5, math.nan, 0.9], 0.7) == 20  # as if there had been no such round
+    for percent in range(101):  # 100 * 0.57 is a little less than 57
+        assert labels_to_reach([10], [100 * (percent / 100)], percent) == 10
 
 
 def test_the_interval_is_students() -> None:
