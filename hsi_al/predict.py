@@ -24,6 +24,7 @@ from hsi_al.active.experiment import use_threads
 from hsi_al.active.meta import command_line, git_commit
 from hsi_al.cli.console import complain, guarded
 from hsi_al.config.kept import load_kept
+from hsi_al.config.schema import Config
 from hsi_al.errors import ConfigurationError, SceneError, left_out
 from hsi_al.files import replacing_hdf5, storable
 from hsi_al.manifest import reading
@@ -105,6 +106,7 @@ def predict(
     config = load_kept(run_directory / "config.yaml", settings_of)
     method = require_network(config)
     config.trainer.accelerator = accelerator
+    use_precision(config)
     config.dataset.memory_gb = 0.0  # a map asks once for each pixel: to keep all features would gain nothing
     label_values = np.array(sorted(int(value) for value in meta["class_names"]))
     label_values = label_values.astype(np.min_scalar_type(label_values[-1]))
@@ -153,6 +155,22 @@ def predict(
         picture = false_colour(cube, meta["rgb_bands"], thinning(height, width))
         picture[thinned(found.missing)] = 0
         return Prediction(class_map, uncertainty, picture, georeference)
+
+
+def use_precision(config: Config) -> None:
+    """Score in float32 where the run's half precision needs a GPU and there is none."""
+    trainer = config.trainer
+    half = [key for key in ("precision", "predict_precision") if getattr(trainer, key) == "16-mixed"]
+    if not half:
+        return
+    import torch  # here, since few runs need it
+
+    if trainer.accelerator == "cpu" or not torch.cuda.is_available():
+        complain(
+            "The run was scored in 16-mixed, which needs a GPU; here it is 32-true, so that some pixels may differ."
+        )
+        for key in half:
+            setattr(trainer, key, "32-true")
 
 
 def other_pixels(rows: Rows, meta: dict[str, Any], window: int | None) -> str | None:

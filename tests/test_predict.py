@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from hsi_al import predict
+from hsi_al.config.schema import Config
 from hsi_al.errors import SceneError
 from hsi_al.methods.base import Learner
 from hsi_al.methods.registry import build_learner
 from hsi_al.methods.room import Method, Task
-from hsi_al.predict import check_values, main, other_pixels
+from hsi_al.predict import check_values, main, other_pixels, use_precision
 from hsi_al.scenes.arrays import Rows
 from hsi_al.scenes.georeference import Georeference
 from hsi_al.scenes.preparation import Preparation
@@ -80,6 +81,17 @@ def test_a_map_of_another_cube_replaces_none_of_a_run(
     assert main([str(run), str(tmp_path / "same"), "--output", str(check)]) == 2
     assert "holds report.html of something else" in capfd.readouterr().err
     assert (check / "report.html").read_text() == "of an accuracy check"
+
+
+def test_half_precision_of_a_gpu_is_left_where_there_is_none(capfd: pytest.CaptureFixture[str]) -> None:
+    config = Config()
+    config.trainer.accelerator, config.trainer.predict_precision = "cpu", "16-mixed"
+    use_precision(config)
+    assert (config.trainer.precision, config.trainer.predict_precision) == ("32-true", "32-true")
+    assert "16-mixed, which needs a GPU" in capfd.readouterr().err
+    config.trainer.precision = "bf16-mixed"
+    use_precision(config)
+    assert config.trainer.precision == "bf16-mixed" and not capfd.readouterr().err
 
 
 def test_a_map_needs_no_more_memory_than_a_strip(

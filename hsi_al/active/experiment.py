@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from hsi_al.active.observers.progress import ProgressDisplay
 from hsi_al.active.parts import build_parts, build_scene
 from hsi_al.active.run_directory import discard_uncommitted, exists, locked, refuse_foreign_files, remove_stale
 from hsi_al.config.kept import differing_keys, keep_scaling, more_rounds, to_dict, to_yaml
-from hsi_al.config.schema import Config, name_with_labels, name_with_wrappers
+from hsi_al.config.schema import Config, name_with_labels, name_with_variants, name_with_wrappers
 from hsi_al.errors import HsiAlError, RunDirectoryError, SceneError, left_out
 from hsi_al.files import replace_text
 from hsi_al.manifest import read_manifest
@@ -311,12 +312,14 @@ class Experiment:
         config, logger, parts = self.config, self.config.logger, self.parts
         acquisition = name_with_wrappers(config.acquisition)
         fold = f" fold={config.split.fold}" if config.split.fold else ""
-        protocol = f"{name_with_labels(config.protocol)}-{config.split.kind}"
+        asked, folders = name_with_labels(config.protocol), self.path.parts
+        of_run, of_group = (f"{asked}-{name_with_variants(s)}" for s in (config.split, replace(config.split, fold=0)))
+        swept = folders[folders.index(of_run) + 1 : -1] if of_run in folders else ()  # such as protocol.query_size=5
         about = WandbRun(
             run_id=self.meta.wandb_id,
             name=f"{parts.method} {acquisition}{fold} seed={config.seed}",
-            group=logger.group or f"{config.experiment.name} {config.dataset.name} {protocol}",
-            job_type=acquisition,
+            group=logger.group or " ".join([config.experiment.name, config.dataset.name, of_group, *swept]),
+            job_type=f"{parts.method} {acquisition}",
             project=logger.project,
             entity=logger.entity,
             mode=logger.mode,

@@ -430,6 +430,7 @@ FREE_KEYS = (
     "debug",
     "trainer.accelerator",
     "trainer.compile",
+    "trainer.predict_batch_size",
     "trainer.profile",
     "trainer.threads",
 )

@@ -53,7 +53,11 @@ class StayingStrategy(SingleDeviceStrategy):
     """
 
     def teardown(self) -> None:
-        """End the fit as Lightning's strategy does, but move neither module nor optimiser."""
+        """End the fit as Lightning's strategy does, but move neither module nor optimiser, whose state is freed."""
+        for (
+            optimizer
+        ) in self.optimizers:  # a reference cycle would keep it, on a GPU until memory of the CPU runs short
+            optimizer.state.clear()
         self.precision_plugin.teardown()
         assert self.accelerator is not None
         self.accelerator.teardown()
@@ -175,7 +179,7 @@ def fitting_memory() -> Iterator[None]:
             raise
         raise LearnerError(
             "The memory of the device is used up; run fewer jobs at once (hydra.launcher.n_jobs), or lower "
-            f"trainer.predict_batch_size or protocol.batch_size: {str(error).splitlines()[0]}"
+            f"trainer.predict_batch_size or, for a new run, protocol.batch_size: {str(error).splitlines()[0]}"
         ) from error
 
 

@@ -21,6 +21,7 @@ from hsi_al.terminal import warn
 
 # Values of WANDB_MODE, also those of earlier versions of W&B.
 OF_VARIABLE = {"online": "online", "run": "online", "disabled": "disabled", "offline": "offline", "dryrun": "offline"}
+ROWS = "rows"  # key of the summary: rows of the curve that were logged
 MOST_CLASSES = 100  # of a table with every entry of the confusion matrix
 # Online initialisation fails after this time plus about ten seconds.
 INIT_TIMEOUT_SECONDS = 5
@@ -34,7 +35,7 @@ class WandbRun:
         run_id: Id of the run, the same in every call that continues it.
         name: Name shown in lists.
         group: Name shared by runs to compare; in a group, W&B averages the seeds of each job type.
-        job_type: The acquisition function with its wrappers.
+        job_type: The method and the acquisition function with its wrappers.
         project: W&B project.
         entity: W&B team or user; None = the default of the API key.
         mode: auto, online, offline or disabled.
@@ -67,13 +68,18 @@ class WandbObserver:
         self.run, self.wandb, self.directory, self.class_names = run, wandb, directory, class_names
         run.define_metric("al/labels")
         run.define_metric("*", step_metric="al/labels")
-        # `run.step` is the number of rows that a resumed online run already has.
-        for row in directory.rows[run.step :]:
-            run.log(logged_row(row, class_names))
+        # Rows that a resumed online run already has: `run.step` counts the pictures of each finish, too.
+        for row in directory.rows[run.summary.get(ROWS, run.step) :]:
+            self.log(row)
 
     def on_round(self, record: RoundRecord) -> None:
         """Log the round's accuracies, recalls and seconds."""
-        self.run.log(logged_row(record.row(self.directory.label_values), self.class_names))
+        self.log(record.row(self.directory.label_values))
+
+    def log(self, row: Mapping[str, float]) -> None:
+        """Log a row of the curve."""
+        self.run.log(logged_row(row, self.class_names))
+        self.run.summary[ROWS] = int(row["round"]) + 1
 
     def log_results(self) -> None:
         """Log the pictures of a finished run as images and its last confusion matrix as a table."""

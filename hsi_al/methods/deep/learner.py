@@ -161,6 +161,7 @@ class DeepLearner:
         self.module.wanted = needs
         self.module.masks_KD = torch.ones(self.draws, backbone.classifier.in_features)
         self.draws_are_lost = False
+        self.knows_round = False  # whether the weights are those of a round
         if trainer.channels_last:
             self.module = self.module.to(memory_format=torch.channels_last)
         self.device: torch.device = build_trainer(
@@ -257,7 +258,8 @@ class DeepLearner:
     def fit(self, pixel_ids: Ids, labels: Ids, round_: int, rng: np.random.Generator) -> None:
         """Train on labelled pixel ids (n,) and their class indices (n,).
 
-        Training starts from fresh weights or, with warm starts, in later rounds from the weights of the previous round.
+        Training starts from fresh weights or, with warm starts, in later rounds from the weights of the previous round,
+        if this learner has them: where it was built anew, it trains as in the first round.
 
         Raises:
             Interrupted: The process was asked to end (`hsi_al.interrupts`).
@@ -265,18 +267,22 @@ class DeepLearner:
             LearnerError: The training diverged.
         """
         weights_seed, shuffling_seed = (int(seed) for seed in rng.integers(2**63, size=2))
-        self.module.plan = self._plan(labels, round_)
+        as_round = round_ if self.knows_round else 0
+        self.module.plan = self._plan(labels, as_round)
         self._compile_if_it_pays(pixel_ids, labels)
         with seeded(weights_seed, self.device):
-            if round_ == 0 or not self.warm:
+            if as_round == 0 or not self.warm:
                 self.module.reset_parameters()
+            if self.ranks.rank:  # else the parts of a batch would share their dropout
+                torch.manual_seed(weights_seed ^ self.ranks.rank)
             self.datamodule.set_labelled(pixel_ids, labels, shuffling_seed)
-            trainer = self._trainer(self.epochs(round_), together=True)
+            trainer = self._trainer(self.epochs(as_round), together=True)
             self.module.train()  # An interrupted prediction leaves evaluation mode behind.
             self.module.divided = self.ranks.size > 1
             with quiet_lightning(), fitting_memory():
                 trainer.fit(self.module, datamodule=self.datamodule)
-        self.module.masks_KD = self._masks(rng)
+        self.module.masks_KD = self._masks(rng).to(self.device)
+        self.knows_round = True
         self.ranks.agreed(lambda: self._check_weights(round_))
 
     def predict(self, pixel_ids: Ids) -> Outputs:
@@ -358,6 +364,7 @@ class DeepLearner:
             self.module.load_state_dict(weights)
             if self.draws:
                 self.module.masks_KD = masks_KD.to(self.device)
+            self.knows_round = True
         except (RuntimeError, LookupError, TypeError, AttributeError) as error:
             raise RunDirectoryError(
                 f"The weights {path} are not those of {self.describe()}; delete the run directory to start anew."
@@ -448,6 +455,7 @@ class DeepLearner:
 
     @contextmanager
     def _scoring(self) -> Iterator[None]:
+        self.module.to(self.device)  # where neither a fit nor an estimate has put it; not as an inference tensor
         with self._trainer(1, scoring=True).precision_plugin.forward_context(), torch.inference_mode():
             self.module.eval()
             yield

@@ -52,7 +52,7 @@ def test_the_offline_file_holds_curve_axes_configuration_and_pictures(
     (file,) = offline_files(TINY_RUN)
     found = records(file)
     (run,) = found["run"]
-    assert (run["project"], run["run_group"], run["job_type"]) == ("hsi_al", "main tiny smoke-paper", "entropy")
+    assert (run["project"], run["run_group"], run["job_type"]) == ("hsi_al", "main tiny smoke-paper", "lenet entropy")
     assert (run["display_name"], run["tags"]) == ("lenet entropy seed=0", ["first"])
     assert run["config"]["update"]["protocol"]["initial_size"] == 12
     assert run["run_id"] == json.loads((TINY_RUN / "meta.json").read_text())["wandb_id"]
@@ -138,6 +138,7 @@ class FakeRun:
 
     def __init__(self) -> None:
         self.logged: list[dict[str, Any]] = []
+        self.summary: dict[str, Any] = {}
 
     def define_metric(self, *_: object, **__: object) -> None:
         pass
@@ -150,6 +151,18 @@ def image(path: str) -> str:
     if "map" in path:
         raise MemoryError("too large")
     return path
+
+
+def test_a_continued_run_logs_the_rows_that_are_missing(tmp_path: Path) -> None:
+    directory, run = RunDirectory(tmp_path, np.arange(2)), FakeRun()
+    directory.rows = [{"round": round_, "n_labelled": 10 + round_} for round_ in range(4)]
+    wandb: Any = SimpleNamespace()
+    WandbObserver(run, wandb, directory, {})
+    assert [entries["al/round"] for entries in run.logged] == [0, 1, 2, 3]
+    run.step = 5  # with the pictures of a finish
+    directory.rows += [{"round": 4, "n_labelled": 14}]
+    WandbObserver(run, wandb, directory, {})
+    assert [entries["al/round"] for entries in run.logged] == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("classes", [3, 101])

@@ -19,6 +19,7 @@ from hsi_al.errors import ConfigurationError, LearnerError, PoolError, RunDirect
 from hsi_al.methods.deep.backbones import resnet
 from hsi_al.methods.deep.backbones.base import Network
 from hsi_al.methods.deep.backbones.registry import networks
+from hsi_al.methods.deep.classifier import ActiveClassifier
 from hsi_al.methods.deep.learner import DeepLearner, DeepSettings, balanced_weights, read_weights
 from hsi_al.training.trainer import quiet_lightning
 
@@ -123,6 +124,14 @@ def test_round_0_is_fresh_even_when_warm() -> None:
     deep = fit(learner(warm_start=True))
     first = weights(deep)
     assert same(weights(fit(deep)), first)
+
+
+def test_a_warm_learner_that_was_built_anew_trains_as_in_the_first_round() -> None:
+    """As in a labelling session that is opened again, or has another class: there are no weights to continue from."""
+    first, again = (fit(learner(warm_start=True, warm_epochs=1), round_=round_) for round_ in (0, 2))
+    assert same(weights(first), weights(again))
+    assert first.module.plan.epochs == again.module.plan.epochs == 2
+    assert fit(again, round_=3).module.plan.epochs == 1
 
 
 def test_a_cold_round_forgets_batch_statistics() -> None:
@@ -534,6 +543,40 @@ def test_loading_runs_no_code(tmp_path: Path) -> None:
 
 
 # The estimate
+
+
+def test_the_batch_size_is_measured_on_the_device_wherever_the_weights_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's device meta stands for a GPU here: it holds no numbers, and computes with no tensor of another device."""
+
+    def measured(score: Callable[[int], None], device: torch.device) -> int:
+        with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):  # all is computed by then
+            score(3)
+        return 64
+
+    monkeypatch.setattr("hsi_al.methods.deep.learner.measured_size", measured)
+    fitted, loaded = fit(learner(LENET, DRAWS)), learner(LENET, DRAWS)
+    fitted.save(tmp_path / "weights.pt")
+    loaded.load(tmp_path / "weights.pt")
+    for deep in (fitted, loaded):  # no estimate has moved them
+        deep.device, deep.knows_batch_size = torch.device("meta"), False
+        deep._choose_batch_size()
+        assert deep.datamodule.predict_batch_size == 64
+
+
+def test_the_optimiser_leaves_no_state_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[torch.optim.Optimizer] = []
+    real = ActiveClassifier.configure_optimizers
+
+    def configured(module: ActiveClassifier) -> Any:
+        found: Any = real(module)
+        kept.append(found["optimizer"] if isinstance(found, dict) else found)
+        return found
+
+    monkeypatch.setattr(ActiveClassifier, "configure_optimizers", configured)
+    fit(learner())
+    assert [len(optimizer.state) for optimizer in kept] == [0]
 
 
 @pytest.mark.parametrize(
