@@ -47,7 +47,7 @@ def summed(values: Tensor) -> Tensor:
 
 
 class SynchronisedBatchNorm(_BatchNorm):
-    """Batch normalisation over all processes on a CPU; torch's `SyncBatchNorm` works on GPUs only."""
+    """Batch normalisation over all processes where torch's `SyncBatchNorm` can't be used, see `SynchronisedLayers`."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Accept any input with channels; this process's part of the batch may be empty."""
@@ -88,11 +88,12 @@ class SynchronisedLayers(LayerSync):
     in the network, which the weight initialisation doesn't know.
 
     Args:
-        on_gpu: Whether the processes compute on GPUs.
+        by_torch: Whether torch's `SyncBatchNorm` does it, which needs GPUs. In half precision it gathers numbers of
+            another type from a process whose part of a batch is empty than from the others, so that they never meet.
     """
 
-    def __init__(self, on_gpu: bool) -> None:
-        self.kind: type[_BatchNorm] = nn.SyncBatchNorm if on_gpu else SynchronisedBatchNorm
+    def __init__(self, by_torch: bool) -> None:
+        self.kind: type[_BatchNorm] = nn.SyncBatchNorm if by_torch else SynchronisedBatchNorm
         self.before: list[tuple[nn.Module, type[nn.Module]]] = []
 
     def apply(self, model: nn.Module) -> nn.Module:

@@ -96,7 +96,7 @@ def build_trainer(
         try:
             return L.Trainer(
                 accelerator=accelerator,
-                **placed(accelerator, ranks, together, stay_on),
+                **placed(accelerator, precision, ranks, together, stay_on),
                 precision="32-true" if precision == "tf32" else precision,  # type: ignore[arg-type]
                 max_epochs=epochs,
                 callbacks=list(callbacks),
@@ -113,7 +113,9 @@ def build_trainer(
             ) from error
 
 
-def placed(accelerator: str, ranks: Ranks, together: bool, stay_on: torch.device | None) -> dict[str, Any]:
+def placed(
+    accelerator: str, precision: str, ranks: Ranks, together: bool, stay_on: torch.device | None
+) -> dict[str, Any]:
     """Return the Trainer's arguments about devices and processes; for the parameters see `build_trainer`."""
     if ranks.environment is None:
         return {"devices": 1, "strategy": "auto" if stay_on is None else StayingStrategy(stay_on)}
@@ -123,7 +125,7 @@ def placed(accelerator: str, ranks: Ranks, together: bool, stay_on: torch.device
     return {
         "devices": ranks.size,
         "strategy": DDPStrategy(gradient_as_bucket_view=True),
-        "plugins": [ranks.environment, SynchronisedLayers(on_gpu)],
+        "plugins": [ranks.environment, SynchronisedLayers(on_gpu and not precision.endswith("mixed"))],
         "use_distributed_sampler": False,
     }
 
