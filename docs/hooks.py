@@ -92,9 +92,10 @@ def on_config(config: Any) -> Any:  # noqa: ANN401
 
 def on_files(files: Files, config: Any) -> Files:  # noqa: ANN401
     """Add the pages that are made."""
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     made = {
         "options.md": options_page(),
-        "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").replace("](docs/", "]("),
+        "changelog.md": changes.replace("](docs/", "](").replace("](experiments/", "](../experiments/"),
         "learners/index.md": learners_page(),
         **{f"learners/{name}.md": learner_page(name) for name in own_methods()},
     }

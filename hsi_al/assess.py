@@ -13,13 +13,13 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+import hsi_al
 from hsi_al import interrupts
 from hsi_al.cli.console import complain, guarded
 from hsi_al.errors import SceneError, SessionError
@@ -184,7 +184,7 @@ def draw(map_: ClassMap, n: int, seed: int, folder: Path) -> list[Path]:
         "classes": {str(one.value): [one.name, one.colour] for one in map_.classes},
         "pixels": pixels.tolist(),
         "values": values[pixels].tolist(),
-        "hsi_al": version("hsi_al"),
+        "hsi_al": hsi_al.__version__,
     }
     folder.mkdir(parents=True, exist_ok=True)
     points, copied = folder / POINTS, folder / COPY

@@ -6,10 +6,12 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -205,8 +207,11 @@ def test_a_second_signal_ends_a_process_that_looks_at_none(tmp_path: Path, numbe
     process.send_signal(signal.SIGINT)
     time.sleep(0.8)
     assert process.poll() is None
-    process.send_signal(number)
-    process.communicate(timeout=10)
+    for _ in range(10):  # a busy machine may take what comes together for one
+        process.send_signal(number)
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=1)
+            break
     assert process.returncode == 128 + number
 
 

@@ -22,6 +22,8 @@ def test_a_wheel_runs_in_an_empty_folder(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     installed, empty = tmp_path / "installed", tmp_path / "empty"
     zipfile.ZipFile(wheel).extractall(installed)
+    ours = {path.relative_to(ROOT) for path in (ROOT / "hsi_al").rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    assert {path for path in ours if not (installed / path).is_file()} == set()
     empty.mkdir()
     code = (
         "import hsi_al, hsi_al.run, sys; assert hsi_al.__file__.startswith(sys.argv[1]), hsi_al.__file__; "

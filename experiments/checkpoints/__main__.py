@@ -207,7 +207,9 @@ def main() -> None:
     source = f"labels that {inherited.source['asked_by']} asked" if inherited else "random labels"
     name = f"{given.labels} {source}" + (", with loss prediction" if given.loss_prediction else "")
     name += f", drawn as in round {given.round}" if given.round else ""
-    name += f", stem {given.stem}" if given.stem != parser.get_default("stem") else ""
+    for key in ("dataset", "backbone", "stem", "epochs"):
+        value = getattr(given, key)
+        name += f", {key} {value}" if value != parser.get_default(key) else ""
     name += ", flipped and rotated" if given.augment else ""
     name += ", every band standardised" if given.standardise else ""
     averaged_name = f"{name}, weights averaged with decay {given.average:g}" if given.average else name

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,8 @@ class Page:
             for left in range(0, shape[1], size):
                 place = f"{left // size}_{top // size}.png?v={self.state['map_version']}"
                 answer = self.http.get(f"{self.root}/api/tiles/map/{level}/{place}", timeout=60)
+                if answer.status_code == 404:  # no data there
+                    continue
                 if answer.status_code != 200:
                     return None
                 picture = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB"))
@@ -89,7 +91,13 @@ class Page:
 
 
 def record(
-    place: str, scene: Scene, n_answers: int, session: Path, thinking: float, other: bool = False
+    place: str,
+    scene: Scene,
+    n_answers: int,
+    session: Path,
+    thinking: float,
+    other: bool = False,
+    settings: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Answer so many questions, or until the maps no longer change; return a row per answer.
 
@@ -100,6 +108,7 @@ def record(
         session: Folder of the session.
         thinking: Seconds before each answer.
         other: Whether ground without ground truth is a class of its own; else it can't be told.
+        settings: Settings of the session, such as seed=1.
     """
     truth = scene.ground_truth.ravel()
     names = [scene.class_names[value] for value in scene.label_values.tolist()]
@@ -109,7 +118,7 @@ def record(
     known = np.array([value_of.get(int(value), 0) for value in truth])
     answered = np.zeros(truth.size, bool)
     rows: list[dict[str, Any]] = []
-    with serving([place, "--session", str(session), "--classes", ",".join(names)]) as address:
+    with serving([place, "--session", str(session), "--classes", ",".join(names), *settings]) as address:
         page, began = Page(address), time.perf_counter()
         while len(rows) < n_answers and not page.state["stable"]:
             query = page.state["query"]
@@ -153,13 +162,15 @@ def main() -> None:
     parser.add_argument("--answers", type=int, default=300)
     parser.add_argument("--other", action="store_true", help="ground without ground truth is a class of its own")
     parser.add_argument("--thinking", type=float, default=THINKING, help="seconds before each answer")
+    parser.add_argument("settings", nargs="*", help="settings of the session, such as seed=1 learner=lda")
     given = parser.parse_args()
     if given.truth is None:
         scene = load_catalogue_scene(given.scene, data_folder(None))
     else:
         scene = load_custom_scene("scene", Path(given.scene), None, given.truth, given.truth_key)
     with tempfile.TemporaryDirectory() as folder:
-        rows = record(given.scene, scene, given.answers, Path(folder) / "session", given.thinking, given.other)
+        place = Path(folder) / "session"
+        rows = record(given.scene, scene, given.answers, place, given.thinking, given.other, given.settings)
     with given.out.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         table.writeheader()

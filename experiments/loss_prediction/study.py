@@ -30,6 +30,7 @@ from hsi_al.acquisition.base import Acquisition, PoolView, unlabelled_positions
 from hsi_al.acquisition.factory import build_acquisition
 from hsi_al.acquisition.uncertainty import entropy_N
 from hsi_al.active.experiment import Experiment
+from hsi_al.active.meta import command_line
 from hsi_al.cli.composition import composed
 from hsi_al.config.schema import Config
 from hsi_al.methods.deep.learner import DeepLearner
@@ -171,6 +172,7 @@ class WatchedExperiment(Experiment):
         if condition not in ("configured", "random_with_head", "true_loss", "entropy_with_head", "spread"):
             sys.exit(f"There is no condition {condition}; --help lists them.")
         super().__init__(config, path, console)
+        self.meta.command = command_line("experiments.loss_prediction.study")
         parts = self.parts
         truth = parts.scene.labels_of(parts.split.candidates)
         parts.acquisition = Watched(condition, parts.acquisition, truth, path.with_suffix(".csv"))
@@ -184,8 +186,7 @@ def main() -> None:
     """Run one condition, or continue it."""
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         sys.exit(__doc__)
-    condition = sys.argv.pop(1)  # so that the command in meta.json holds the overrides only
-    overrides = sys.argv[1:]
+    condition, *overrides = sys.argv[1:]
     config, _ = composed(overrides)
     if condition != "configured":  # attaches the loss prediction module, however pixels are queried
         config = replace(config, acquisition=replace(config.acquisition, name="loss_prediction"))

@@ -92,6 +92,9 @@ def main() -> None:
     )
     text = f"# The null model in the paper's tables\n\n{about}\n\n{markdown(rows)}"
     print(text)
+    if len({table for table, *_ in rows}) < len(SCENES):
+        print("Not recorded: FOLDER lacks the ground truth of some scenes.")
+        return
     OUT.mkdir(exist_ok=True)
     replace_text(OUT / "README.md", text)
 

@@ -87,6 +87,16 @@ def table(runs: list[Run]) -> str:
     return markdown(rows)
 
 
+def flat(run: Run) -> Run:
+    """Return a training with its network beside it, which earlier versions recorded in another place."""
+    settings: dict[str, Any] = run["settings"]
+    if isinstance(settings["backbone"], str):
+        return settings | run
+    backbone, protocol = settings["backbone"], settings["protocol"]
+    stem = backbone["stem"] or protocol["stem"]
+    return run | {"backbone": backbone["name"], "stem": stem, "epochs": protocol["epochs"]}
+
+
 def main() -> None:
     """Do the trainings that OUT.json doesn't hold yet, add them to it, and print the table of all."""
     parser = argparse.ArgumentParser(prog="python -m experiments.recipe", description=__doc__)
@@ -114,9 +124,10 @@ def main() -> None:
         for recipe in recipes:
             settings = settings_of(recipe, base)
             about = {"recipe": recipe, "seed": int(seed), "dataset": given.dataset, "labels": given.labels}
-            about |= {"settings": asdict(settings)}
-            if any(about.items() <= run.items() for run in runs):
+            network = {"backbone": given.backbone, "stem": given.stem, "epochs": given.epochs}
+            if any(about | network == {key: run.get(key) for key in about | network} for run in map(flat, runs)):
                 continue
+            about |= {"settings": asdict(settings)}
             done = trained(scene, settings, given.labels, int(seed))
             runs.append(about | done | {"commit": git_commit()})
             given.out.parent.mkdir(parents=True, exist_ok=True)

@@ -143,7 +143,7 @@ def patience(seconds: float = SECONDS) -> float:
 def limited(memory: int | None, work: Callable[..., int], *arguments: str) -> int:
     """Do a command's work in a process that can't add more than `memory` bytes to its address space."""
     faulthandler.register(signal.SIGQUIT)
-    if memory is not None:
+    if memory is not None and Path("/proc/self/statm").exists():  # elsewhere what is there can't be told
         pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
         most = pages * os.sysconf("SC_PAGE_SIZE") + memory
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
@@ -232,11 +232,8 @@ def failures(trials: Sequence[Trial], wrong: Sequence[str], repeat: str) -> list
 def hardware() -> str:
     """Return processor, cores, memory and system in one line."""
     info = Path("/proc/cpuinfo")
-    models = [
-        line.split(":")[1].strip()
-        for line in info.read_text(encoding="utf-8").splitlines()
-        if line.startswith("model name")
-    ]
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
         f"{(models or [platform.processor()])[0]}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} "

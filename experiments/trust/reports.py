@@ -145,7 +145,8 @@ def main() -> None:
     given = parser.parse_args()
     sizes = [("summary", given.summary, SEEDS)]
     sizes += [("compare", given.compare, seeds) for seeds in (30, 10, SEEDS, 2, 1)]
-    page = f"`python -m experiments.trust.reports`, {git_commit()}\n\n{table(measure(sizes))}"
+    command = " ".join(["python -m experiments.trust.reports", *sys.argv[1:]])
+    page = f"`{command}`, {git_commit()}\n\n{table(measure(sizes))}"
     print(page)
     RESULTS.mkdir(parents=True, exist_ok=True)
     replace_text(RESULTS / "reports.md", page)

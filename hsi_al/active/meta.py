@@ -12,6 +12,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+import hsi_al
 from hsi_al.active.curve import RoundRecord
 from hsi_al.active.parts import Parts
 from hsi_al.active.run_directory import RunDirectory
@@ -66,7 +67,8 @@ class MetaFile:
                 "test_pixels_in_training_patches": parts.overlap(),
                 "command": self.command,
                 "git_commit": git_commit(),
-                "versions": {name: version(name) for name in ("hsi_al", "torch", "lightning", "numpy")}
+                "versions": {"hsi_al": hsi_al.__version__}
+                | {name: version(name) for name in ("torch", "lightning", "numpy")}
                 | {"python": platform.python_version()},
                 "machine": f"{platform.system()} {platform.machine()}",
                 "device": device_name(parts.learner.device),

@@ -10,12 +10,12 @@ import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+import hsi_al
 from hsi_al.report.palette import RGB, hex_of, paint, rgb_of
 
 MOST_PICTURE = 1200  # pixels a side
@@ -187,7 +187,7 @@ def unbroken(text: str) -> str:
 
 def made_by(commit: str | None = None) -> str:
     """Return what made a page, from which commit if that is known, and when."""
-    which = f"{version('hsi_al')} ({commit})" if commit else version("hsi_al")
+    which = f"{hsi_al.__version__} ({commit})" if commit else hsi_al.__version__
     return f"hsi_al {which}, {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC."
 
 

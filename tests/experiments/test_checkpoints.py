@@ -46,9 +46,10 @@ def test_watching_changes_nothing_and_the_last_epoch_is_that_of_a_run(
     monkeypatch.setattr(checkpoints.Watcher, "predicted", watched)
     checkpoints.main()
     found = read(out)
+    name = "12 random labels, epochs 3"  # all that makes it another training
     assert [(one["training"], one["seed"], one["epoch"]) for one in found] == [
-        ("12 random labels", "0", "2"),
-        ("12 random labels", "0", "3"),
+        (name, "0", "2"),
+        (name, "0", "3"),
     ]
     assert float(found[1]["oa_all"]) == pytest.approx(float(row["oa_all"]), abs=1e-6)
     assert len(set(seen)) == len(seen) == 2  # the network of each epoch, whatever it has learnt by then
@@ -90,7 +91,7 @@ def test_averaged_weights_are_those_that_a_run_predicts_with(
     monkeypatch.setattr("sys.argv", [*called, "--average=0.8"])
     checkpoints.main()
     found = {(one["training"], one["epoch"]): one["oa_all"] for one in read(out)}
-    name = "12 random labels, stem s2, flipped and rotated"
+    name = "12 random labels, backbone resnet18, stem s2, epochs 4, flipped and rotated"
     averaged = f"{name}, weights averaged with decay 0.8"
     assert sorted(found) == [*((name, epoch) for epoch in "24"), *((averaged, epoch) for epoch in "24")]
     assert float(found[averaged, "4"]) == pytest.approx(float(row["oa_all"]), abs=1e-6)

@@ -9,6 +9,8 @@ from experiments.recipe import __main__ as recipe
 from hsi_al.methods.deep.learner import DeepSettings
 from tests.experiments.test_compared import tiny
 
+RECORDED = Path(__file__).parents[2] / "experiments" / "results"
+
 
 def test_parts_are_joined() -> None:
     settings = recipe.settings_of("augment+cosine+batch_20", DeepSettings()).protocol
@@ -45,6 +47,13 @@ def test_what_is_there_is_not_trained_again(
     runs = json.loads(out.read_text())
     assert runs[:1] == first and [run["recipe"] for run in runs] == ["plain", "augment+smoothing"]
     assert all(0 < run["accuracy"] < 1 and run["steps"] == 2 for run in runs)
+    # Nor are the recorded ones of earlier versions, which kept their settings in another form.
+    recorded = json.loads((RECORDED / "recipe" / "densenet121.json").read_text())
+    out.write_text(json.dumps(recorded))
+    monkeypatch.setattr(recipe, "trained", None)
+    monkeypatch.setattr("sys.argv", ["recipe", str(out), "--recipes=plain,augment", "--seeds=0"])
+    recipe.main()
+    assert json.loads(out.read_text()) == recorded
     monkeypatch.setattr("sys.argv", [*arguments, "--recipes=magic"])
     with pytest.raises(SystemExit):
         recipe.main()

@@ -12,6 +12,7 @@ import pytest
 from tests.processes import forked_run
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
 CODE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 

@@ -243,7 +243,8 @@ def test_the_points_of_a_saved_run_are_what_was_learnt_from(tmp_path: Path, monk
     )
     experiment.run()
     path, labelled = experiment.save("run"), experiment.labelled
-    _, _, _, (values, names) = pyogrio.raw.read(path / "labels.gpkg", columns=["value", "name"])
+    meta, _, _, columns = pyogrio.raw.read(path / "labels.gpkg", columns=["value", "name"])
+    values, names = (dict(zip(meta["fields"], columns, strict=True))[key] for key in ("value", "name"))
     assert values.tolist() == labelled["label"].tolist() != truth.ravel()[labelled["pixel_id"]].tolist()
     assert names.tolist() == [experiment.scene.class_names[value] for value in values.tolist()]
 

@@ -31,7 +31,8 @@ def test_labels_come_back(tmp_path: Path) -> None:
     expected = np.zeros((6, 7), np.uint8)
     expected.ravel()[pixel_ids] = [3, 1, 3, 2]
     assert np.array_equal(found.labels, expected) and found.notices == []
-    meta, _, geometries, (rows, columns, names) = pyogrio.raw.read(path, columns=["row", "column", "name"])
+    meta, _, geometries, fields = pyogrio.raw.read(path, columns=["row", "column", "name"])
+    rows, columns, names = (dict(zip(meta["fields"], fields, strict=True))[key] for key in ("row", "column", "name"))
     assert meta["crs"] == "EPSG:32632" and names.tolist() == list("abcd")
     assert np.array_equal(rows * 7 + columns, pixel_ids)
     x, y = shapely.get_coordinates(shapely.from_wkb(geometries))[1]
