@@ -10,6 +10,8 @@ curve = experiment.run()
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hsi_al.version import VERSION
+
 if TYPE_CHECKING:
     from hsi_al import errors as errors
     from hsi_al.acquisition.base import PoolView
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
     from hsi_al.pool.splits import Split
     from hsi_al.scenes.scene import Scene
 
-__version__ = "0.1.0"
+
+__version__ = VERSION
 
 __all__ = [
     "AcquisitionError",

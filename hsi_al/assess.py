@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import hsi_al
 from hsi_al import interrupts
 from hsi_al.cli.console import complain, guarded
 from hsi_al.errors import SceneError, SessionError
@@ -41,6 +40,7 @@ from hsi_al.scenes.readers import existing_file, opened_rows
 from hsi_al.scenes.stored import is_any_of
 from hsi_al.scenes.truth import zero_warnings
 from hsi_al.terminal import printable
+from hsi_al.version import VERSION
 
 LAYER = "check"
 FORMAT = "hsi_al check 1"
@@ -106,9 +106,11 @@ def read_map(path: Path, key: str | None = None, no_data: Sequence[float] = ()) 
                 parts.append(whole_labels(path.name, np.where(is_any_of(part, absent), part.dtype.type(0), part)))
             except SceneError as error:
                 wrong = part[~is_any_of(part, absent)] if part.dtype.kind in "iuf" else np.empty(0)
-                odd = np.unique(wrong[~((wrong >= 0) & (wrong == np.floor(wrong)))])[:3].tolist()
-                shown = ", ".join(f"{value:g}" for value in odd) or f"values of type {part.dtype}"
+                sound = (wrong >= 0) & (wrong == np.floor(wrong)) & (wrong < 2**63)
+                odd = np.unique(wrong[~sound])[:3].tolist()
+                shown = ", ".join(repr(int(value) if -1e9 < value == np.floor(value) < 0 else value) for value in odd)
                 option = f"; if {shown} means no data, add --no-data={shown}" if len(odd) == 1 else ""
+                shown = shown or f"values of type {part.dtype}"
                 raise SceneError(
                     f"{path} is no class map: it holds {shown}, and classes are whole numbers from 0; name the file of "
                     f"the map{option}."
@@ -184,7 +186,7 @@ def draw(map_: ClassMap, n: int, seed: int, folder: Path) -> list[Path]:
         "classes": {str(one.value): [one.name, one.colour] for one in map_.classes},
         "pixels": pixels.tolist(),
         "values": values[pixels].tolist(),
-        "hsi_al": hsi_al.__version__,
+        "hsi_al": VERSION,
     }
     folder.mkdir(parents=True, exist_ok=True)
     points, copied = folder / POINTS, folder / COPY

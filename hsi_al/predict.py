@@ -166,9 +166,8 @@ def use_precision(config: Config) -> None:
     import torch  # here, since few runs need it
 
     if trainer.accelerator == "cpu" or not torch.cuda.is_available():
-        complain(
-            "The run was scored in 16-mixed, which needs a GPU; here it is 32-true, so that some pixels may differ."
-        )
+        if (trainer.predict_precision or trainer.precision) == "16-mixed":
+            complain("The run was scored in 16-mixed, which needs a GPU; here it is 32-true: some pixels may differ.")
         for key in half:
             setattr(trainer, key, "32-true")
 

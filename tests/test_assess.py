@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import shlex
 import signal
 import warnings
@@ -268,7 +269,14 @@ def test_pixels_without_data_of_which_the_file_says_nothing(
     content[content == 0] = value
     write(folder / "rim.tif", content)
     if value < 0:
-        assert "if -9999 means no data, add --no-data=-9999" in refused(capsys, "rim.tif")
+        for fill in (np.int16(value), np.finfo(np.float32).min, np.float32(1e20)):  # each as it can be given again
+            write(folder / "rim.tif", np.where(content == value, fill, content.astype(fill.dtype)))
+            told = refused(capsys, "rim.tif")
+            option = re.search(r"means no data, add (--no-data=\S+)\.", told)
+            assert option is not None, told
+            assert main(["rim.tif", "--n", "12", option[1], "--output", f"check{fill}"]) == 0
+            capsys.readouterr()
+        write(folder / "rim.tif", content)
     else:
         assert main(["rim.tif", "--n", "40", "--output", "all"]) == 0
         assert capsys.readouterr().err == (

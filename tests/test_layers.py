@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "hsi_al"
 LAYERS = (
     {
         *("accuracy", "errors", "files", "interrupts", "manifest", "options", "outputs", "randomness"),
-        *("garbage", "memory", "terminal"),
+        *("garbage", "memory", "terminal", "version"),
     },
     {"config"},
     {"scenes", "pool", "acquisition"},

@@ -89,6 +89,9 @@ def test_half_precision_of_a_gpu_is_left_where_there_is_none(capfd: pytest.Captu
     use_precision(config)
     assert (config.trainer.precision, config.trainer.predict_precision) == ("32-true", "32-true")
     assert "16-mixed, which needs a GPU" in capfd.readouterr().err
+    config.trainer.precision = "16-mixed"  # of the training alone
+    use_precision(config)
+    assert config.trainer.precision == "32-true" and not capfd.readouterr().err
     config.trainer.precision = "bf16-mixed"
     use_precision(config)
     assert config.trainer.precision == "bf16-mixed" and not capfd.readouterr().err

@@ -12,11 +12,11 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-import hsi_al
 from hsi_al.active.curve import RoundRecord
 from hsi_al.active.parts import Parts
 from hsi_al.active.run_directory import RunDirectory
 from hsi_al.report.run_files import meta_entries
+from hsi_al.version import VERSION
 
 
 class MetaFile:
@@ -67,7 +67,7 @@ class MetaFile:
                 "test_pixels_in_training_patches": parts.overlap(),
                 "command": self.command,
                 "git_commit": git_commit(),
-                "versions": {"hsi_al": hsi_al.__version__}
+                "versions": {"hsi_al": VERSION}
                 | {name: version(name) for name in ("torch", "lightning", "numpy")}
                 | {"python": platform.python_version()},
                 "machine": f"{platform.system()} {platform.machine()}",

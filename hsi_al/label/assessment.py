@@ -62,7 +62,7 @@ class Estimate:
         return {"estimate": self.value, "standard_error": error, "interval": [self.low, self.high]}
 
 
-SOME, SWAPPED = 10, 0.1  # answers, and the accuracy below which they may use other numbers than the map
+SOME, SWAPPED = 10, 0.1  # answers, and the share of right ones below which they may use other numbers
 UNKNOWN = Estimate(*[float("nan")] * 4)
 
 
@@ -321,7 +321,8 @@ def report(
         [UNKNOWN if value in without else one for value, one in zip(values, column, strict=True)]
         for column in (found.users, found.producers, found.shares)
     )
-    if len(sample) >= SOME and found.overall.value < SWAPPED:
+    told = int(counts.sum())
+    if told >= SOME and np.trace(counts) < SWAPPED * told:
         notes.append("Nearly all answers differ from the map: are the numbers of the classes swapped?")
     return {
         "n": n,

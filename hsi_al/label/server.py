@@ -34,7 +34,7 @@ MOST_ID = 10**12
 CLASS = "name colour key"
 MOST_SPECTRA = 200  # of a class, whose mean and spread are shown
 MOST_LISTED = 5000  # answers
-MOST_OF_ONE = 500  # of the pixels of a polygon
+MOST_OF_ONE = 500  # pixels of a polygon, or of a file of labels
 MOST_DOUBTED = 200  # answers that are listed however old they are
 PNG = "image/png"
 
@@ -496,7 +496,7 @@ def class_spectra(session: Session) -> list[dict[str, Any]]:
 def all_labels(session: Session) -> list[dict[str, Any]]:
     """Return the latest `MOST_LISTED` answers but those of assessments, and those doubted most, the newest first.
 
-    Of a polygon some stand for all, so that it doesn't hide what was answered before.
+    Of more, some stand for all of a polygon or file of labels, so that it doesn't hide what was answered before.
     """
 
     def entry(pixel: int, answer: Answer) -> dict[str, Any]:
@@ -511,19 +511,20 @@ def all_labels(session: Session) -> list[dict[str, Any]]:
 
     with session.lock:
         given, doubts = dict(session.answers.given), session.doubts
-    sizes, seen = Counter(answer.number for answer in given.values()), Counter[int]()
-    thinned = []
-    for pixel, answer in given.items():
-        if seen[answer.number] % math.ceil(sizes[answer.number] / MOST_OF_ONE) == 0:
-            thinned.append(pixel)
-        seen[answer.number] += 1
+    some = [*given]
+    if len(given) > MOST_LISTED:
+        sizes, seen, some = Counter(answer.number for answer in given.values()), Counter[int](), []
+        for pixel, answer in given.items():
+            if seen[answer.number] % math.ceil(sizes[answer.number] / MOST_OF_ONE) == 0:
+                some.append(pixel)
+            seen[answer.number] += 1
 
     def age(pixel: int) -> tuple[int, int]:
         return -given[pixel].number, pixel
 
     doubted = (pixel for pixel in doubts if pixel in given)
     listed = {
-        *nsmallest(MOST_LISTED, thinned, key=age),
+        *nsmallest(MOST_LISTED, some, key=age),
         *nlargest(MOST_DOUBTED, doubted, key=lambda pixel: doubts[pixel][1]),
     }
     return [entry(pixel, given[pixel]) for pixel in sorted(listed, key=age)]

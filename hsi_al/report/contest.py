@@ -91,9 +91,14 @@ class Contest:
 
     @cached_property
     def grid(self) -> list[int]:
-        """Numbers of labels at which the measure of every run of the contest is defined, ascending."""
-        runs = [run for runs in self.methods.values() for run in runs]
-        return sorted(set.intersection(*({*self.curve(run)[0]} for run in runs)))
+        """Numbers of labels at which the measure is defined in every run that has any value of it, ascending."""
+        known = [{*self.curve(run)[0]} for runs in self.methods.values() for run in runs]
+        return sorted(set.intersection(*filter(None, known))) if any(known) else []
+
+    @property
+    def without(self) -> list[Run]:
+        """The runs in which the measure is never defined."""
+        return [run for runs in self.methods.values() for run in runs if not self.curve(run)[0]]
 
     @property
     def undefined(self) -> list[int]:
@@ -111,9 +116,17 @@ class Contest:
         return [n for n, _ in kept], [value for _, value in kept]
 
     def scores(self, value_of: Callable[[list[int], list[float]], float], grid: Sequence[int] | None) -> Scores:
-        """Return a number per method and seed: `value_of` (labels, percent) of each run's curve on the grid."""
+        """Return a number per method and seed: `value_of` (labels, percent) of each run's curve, if it has any.
+
+        With a grid, it is the curve on the grid, and runs without a value there are left out.
+        """
         return {
-            name: {run.trial: value_of(*self.curve(run, grid)) for run in runs} for name, runs in self.methods.items()
+            name: {
+                run.trial: value_of(*curve)
+                for run, curve in ((run, self.curve(run, grid)) for run in runs)
+                if grid is None or curve[0]
+            }
+            for name, runs in self.methods.items()
         }
 
     @cached_property
@@ -190,7 +203,7 @@ class Contest:
         ends = {run.trial: self.curve(run, self.grid[-1:])[1] for run in self.methods[rival]}
         return {
             name: {
-                run.trial: labels_to_reach(*self.curve(run), ends[run.trial][0]) for run in runs if run.trial in ends
+                run.trial: labels_to_reach(*self.curve(run), ends[run.trial][0]) for run in runs if ends.get(run.trial)
             }
             for name, runs in self.methods.items()
         }

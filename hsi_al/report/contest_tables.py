@@ -221,11 +221,12 @@ def notes(contest: Contest) -> list[str]:
 
 def gaps_note(contest: Contest) -> list[str]:
     """Say which numbers of labels are left out since a run has no value there."""
-    if not (left := contest.undefined):
-        return []
-    shown = ", ".join(map(str, left[:5])) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
     measure = NAMES[contest.measure]
-    return [f"{contest.name}: {measure} isn't defined in all runs at {shown} labels, so these are left out."]
+    never = [f"{run.path} has no value of {measure}, so it is left out." for run in contest.without]
+    if not (left := contest.undefined) or not contest.grid:
+        return never
+    shown = ", ".join(map(str, left[:5])) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
+    return [*never, f"{contest.name}: {measure} isn't defined in all runs at {shown} labels, so these are left out."]
 
 
 def test_notes(contest: Contest) -> list[str]:

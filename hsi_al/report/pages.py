@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import hsi_al
 from hsi_al.report.palette import RGB, hex_of, paint, rgb_of
+from hsi_al.version import VERSION
 
 MOST_PICTURE = 1200  # pixels a side
 LEAST_PICTURE = 600  # to which small maps are enlarged
@@ -187,7 +187,7 @@ def unbroken(text: str) -> str:
 
 def made_by(commit: str | None = None) -> str:
     """Return what made a page, from which commit if that is known, and when."""
-    which = f"{hsi_al.__version__} ({commit})" if commit else hsi_al.__version__
+    which = f"{VERSION} ({commit})" if commit else VERSION
     return f"hsi_al {which}, {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC."
 
 

@@ -167,7 +167,7 @@ def series_of(paths: Sequence[Path]) -> list[Series]:
         data[path] = manifest.data if manifest else {}
         known = ({} if {*NAMING, "seed"} <= kept.keys() else titled(meta.title)) | kept
         kept = with_test_pixels(kept, known["split.kind"], meta)
-        if meta.labels_by:  # of seeds, whose labels come from as many runs
+        if kept and meta.labels_by:  # of seeds, whose labels come from as many runs
             kept["protocol.labels_from"] = meta.labels_by
         known["learner.method"] = known["learner.method"].removeprefix("deep-")
         naming = tuple(Setting(key, known[key]) for key in NAMING if known[key])

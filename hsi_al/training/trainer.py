@@ -54,9 +54,8 @@ class StayingStrategy(SingleDeviceStrategy):
 
     def teardown(self) -> None:
         """End the fit as Lightning's strategy does, but move neither module nor optimiser, whose state is freed."""
-        for (
-            optimizer
-        ) in self.optimizers:  # a reference cycle would keep it, on a GPU until memory of the CPU runs short
+        # A reference cycle would keep it, on a GPU until memory of the CPU runs short.
+        for optimizer in self.optimizers:
             optimizer.state.clear()
         self.precision_plugin.teardown()
         assert self.accelerator is not None

@@ -207,7 +207,8 @@ def test_the_report_says_what_is_missing() -> None:
         assert words in text
     swapped = report({1: 6, 2: 3}, [(1, 2), (2, 1)] * 5, 10, names)["notes"]
     assert any("are the numbers of the classes swapped?" in note for note in swapped)
-    assert "swapped" not in text
+    unsure = report({1: 6, 2: 3}, [(1, 2), *[(1, None)] * 12, *[(2, 2)] * 9], 30, names)["notes"]
+    assert "swapped" not in text + " ".join(unsure)
     alone = report({1: 6, 2: 3}, [*[(1, 2)] * 10, (2, 2)], 11, names)["overall"]
     assert alone["standard_error"] is None and 0 < alone["interval"][0] < alone["estimate"] < alone["interval"][1]
     empty = report({1: 5, 2: 5}, [], 4, names)

@@ -239,6 +239,16 @@ def test_a_run_without_a_configuration_joins_no_method_that_it_may_not_be(tmp_pa
     ]
 
 
+def test_labels_of_other_runs_are_no_configuration(tmp_path: Path) -> None:
+    text = "acquisition:\n  subset: {}\n"
+    source = {"path": "x", "sha256": "0", "asked_by": "trees 12345678", "labels": 10}
+    runs = [
+        write_method(tmp_path / str(seed), "entropy", seed, (80, 90, 95), config=config, labels_from=source)
+        for seed, config in enumerate((text.format(500), text.format("null"), None))
+    ]
+    assert [[run.trial.seed for run in entry.runs] for entry in series_of(runs)] == [[0], [1], [2]]
+
+
 @pytest.mark.parametrize("key", ["map.filter", "protocol.full_map"])
 def test_what_is_done_with_the_map_makes_no_other_method(tmp_path: Path, key: str) -> None:
     group, name = key.split(".")
@@ -259,6 +269,13 @@ def test_labels_at_which_a_run_has_no_value_count_for_none(tmp_path: Path) -> No
     assert contest.quantities["200 labels"]["entropy"] == {Trial(0, 0): 92.0, Trial(0, 1): 92.0}
     assert contest.quantities["AULC"]["random"] == {Trial(0, 0): 85.0, Trial(0, 1): 85.0}
     assert any("OA held-out isn't defined in all runs at 240 labels, so these" in note for note in notes(contest))
+    write_method(tmp_path, "margin", 0, [math.nan] * 3)  # one without any ends no comparison of the others
+    whole = contest_of(sorted(tmp_path.glob("*/seed=*")))
+    assert whole.grid == [160, 200] and whole.quantities["200 labels"]["margin"] == {}
+    assert found_in(whole.pairs["AULC"], "entropy", "random").paired is not None
+    assert found_in(whole.pairs["AULC"], "entropy", "margin").verdict == "no shared seed"
+    assert any("margin/seed=0 has no value of OA held-out" in note for note in notes(whole))
+    assert next(iter(sections(whole, [90]))).table[2][0] == "margin" and savings_table(whole) and contest_figure(whole)
 
 
 def test_a_wrapper_is_named_where_no_run_is_without_it(tmp_path: Path) -> None:

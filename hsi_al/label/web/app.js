@@ -12,6 +12,7 @@ import { Spectrum } from "./spectrum.js";
 import { Viewer } from "./viewer.js";
 
 const RADIUS = 20; // of the window: 41 x 41 pixels
+const AGAIN = 2000; // ms until what can't be read is asked for again
 const LETTERS_FROM = 16; // screen pixels per pixel: labels then carry the key of their class
 
 let viewer = null;
@@ -68,17 +69,18 @@ async function fetchDetails() {
   try {
     const answer = await ask("GET", `/api/pixel/${pixel}`);
     if (pixel !== target()) return;
-    clearAlert("scene");
+    clearAlert("scene spectrum");
     details = answer;
     showDetails();
   } catch (error) {
-    unreadable(error);
+    unreadable("spectrum", error);
+    setTimeout(() => pixel === target() && !details && fetchDetails(), AGAIN);
   }
 }
 
 /** Say that the scene can't be read any more; where no answer comes, the poll says what is wrong. */
-function unreadable(error) {
-  if (error instanceof Refused && error.status !== 403) alert("scene", `The scene can’t be read: ${error.message}`);
+function unreadable(what, error) {
+  if (error instanceof Refused && error.status !== 403) alert(`scene ${what}`, `The scene can’t be read (${what}): ${error.message}`);
 }
 
 function showDetails() {
@@ -172,9 +174,10 @@ async function answerShape(value) {
   const corners = shape;
   const points = corners.map(([x, y]) => [y, x]); // as the API: a pixel's centre lies at + 0.5
   draw(null);
-  if (await change("POST", "/api/polygon", { points, value }, `${classOf(value).name} for the shape`)) {
+  const edit = ["Change the shape", () => draw(corners)];
+  if (await change("POST", "/api/polygon", { points, value }, `${classOf(value).name} for the shape`, { also: edit })) {
     say(`${classOf(value).name}: stored for the shape, ${count(session.state.n_labelled - before, "label")} more.`);
-  } else if (!shape) draw(corners); // to be changed
+  }
 }
 
 const undo = () => (shape ? draw(shape.slice(0, -1)) : step("undo"));
@@ -413,7 +416,7 @@ const MEANING = {
 const THEMES = ["auto", "light", "dark"];
 
 /** The theme chosen last: in a cookie, since these are shared by all ports, and the program takes another one at each start. */
-const theme = () => /(?<=\bhsi_al_theme=)\w+/.exec(document.cookie)?.[0] ?? "auto";
+const theme = () => /\bhsi_al_theme=(\w+)/.exec(document.cookie)?.[1] ?? "auto";
 
 function setTheme(theme) {
   if (theme === "auto") delete document.documentElement.dataset.theme;
@@ -441,10 +444,10 @@ function ready() {
     marks: drawMarks,
     loaded: (name) => {
       if (name !== "scene") return;
-      clearAlert("scene");
+      clearAlert("scene picture");
       if (session.state) drawWindow();
     },
-    failed: (name, error) => name === "scene" && unreadable(error),
+    failed: (name, error) => name === "scene" && unreadable("picture", error),
   });
   for (const name of ["scene", "uncertainty", "map"]) {
     viewer.add(name, tilePath(name));
@@ -457,6 +460,10 @@ function ready() {
     drawSpectrum();
     viewer.redrawMarks();
   };
+  new ResizeObserver(() => { // it covers the top of what scrolls below it: the focus must not go there
+    const covers = getComputedStyle($("ask")).position === "sticky";
+    $("ask").parentElement.style.scrollPaddingTop = covers ? `${$("ask").offsetHeight}px` : "";
+  }).observe($("ask"));
   startClasses();
   startLabels(goTo);
   listen({

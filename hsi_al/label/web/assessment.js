@@ -86,7 +86,7 @@ function digitsOf(one) {
 
 /** An estimate with its 95 % interval, as [text, element]; `digits` after the point. */
 function figure(one, unit = "%", factor = 100, digits = 1) {
-  if (!one || one.estimate === null) return ["–"];
+  if (!one || one.estimate === null) return ["unknown"];
   const text = (value) => (factor * value).toFixed(digits);
   const interval = one.interval && build("span", { className: "interval" }, ` (${text(one.interval[0])} to ${text(one.interval[1])})`);
   return [`${text(one.estimate)} ${unit}`, ...(interval ? [interval] : [])];

@@ -9,7 +9,7 @@ const KEYS = [
   ["Shift Backspace or Ctrl Y", "Redo it"],
   ["Arrow keys (Shift: ten at once)", "Choose another pixel, from the asked one on"],
   ["Escape", "Back to the asked pixel; leave a shape or a field"],
-  ["+ and -", "Zoom in and out"],
+  ["+ and -", "Zoom in and out (French keyboards: those of the number pad)"],
   ["Home", "Show the whole scene"],
   [". (full stop)", "Go to the pixel"],
   [", (comma)", "Polygon on or off: clicks, or arrow keys and Enter (the middle of a pixel), set corners"],
@@ -48,13 +48,18 @@ export function listen(commands) {
   });
 }
 
-/** The name of a key: where a layout has digits with Shift only (French), or no Latin letters, what Latin keyboards have there. */
-function named({ key, code, altKey, ctrlKey, metaKey, shiftKey }) {
-  if (key.length > 1) return key;
-  const [digit] = /(?<=^Digit)\d$/.exec(code) ?? [];
-  const [letter] = /(?<=^Key)[A-Z]$/.exec(code) ?? [];
-  if (digit && !/[a-z0-9]/i.test(key) && !(altKey || ctrlKey || metaKey || shiftKey)) return digit;
-  return (letter && key > "\x7f" ? letter : key).toLowerCase();
+const SHIFTED = "&é\"'(-è_çà"; // what French keyboards give where others give digits, which take Shift there
+
+/** The name of a key: on keyboards with digits behind Shift (French), or without Latin letters, what is at its place elsewhere. */
+function named(event) {
+  const { key, code } = event;
+  const third = event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || event.getModifierState("AltGraph");
+  const digit = /^Digit(\d)$/.exec(code)?.[1];
+  if (digit && !third && key.length === 1 && SHIFTED.includes(key)) return digit;
+  const letter = /^Key([A-Z])$/.exec(code)?.[1];
+  // Letters of Latin alphabets, such as ğ or é, are no others.
+  const foreign = letter && key.length === 1 && /\p{L}/u.test(key) && !/\p{Script=Latin}/u.test(key);
+  return key.length > 1 ? key : (foreign ? letter : key).toLowerCase();
 }
 
 function find(key, event, commands) {

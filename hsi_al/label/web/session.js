@@ -49,10 +49,10 @@ const sentenceOf = (error) => (error instanceof Refused ? error.message
 
 /**
  * Send a change and take the state that it answers with; without `state` it changes none, and others don't wait for it. A refusal stays on the page with a button to try again.
- * `what` says what was to be done ("Corn for row 3, column 4"); returns the answer, or null when the person gives it up.
+ * `also` is another way out, [text, action], which gives it up, too. `what` says what was to be done ("Corn for row 3, column 4"); returns the answer, or null when the person gives it up.
  * A reply may be lost after the change was made: by its `id` the program knows a request that comes again.
  */
-export async function change(method, path, body, what, { state = true, seconds, id = crypto.randomUUID() } = {}) {
+export async function change(method, path, body, what, { state = true, seconds, also, id = crypto.randomUUID() } = {}) {
   // One alert for whatever does the same: its success alone clears it. Two shapes are never the same.
   const key = `refused ${method} ${path} ${body?.points ? id : body?.pixel_id ?? body?.name ?? ""}`;
   while (session.busy) await session.busy;
@@ -72,7 +72,8 @@ export async function change(method, path, body, what, { state = true, seconds, 
     // What follows the answer follows it after another try, too.
     return new Promise((resolve) => {
       alert(key, `Not done: ${what}${unknown}. ${sentenceOf(error)}`,
-        ["Try again", () => resolve(change(method, path, body, what, { state, seconds, id }))],
+        ["Try again", () => resolve(change(method, path, body, what, { state, seconds, also, id }))],
+        ...(also ? [[also[0], () => { clearAlert(key); resolve(null); also[1](); }]] : []),
         ["Dismiss", () => { clearAlert(key); resolve(null); }]);
     });
   } finally {
