@@ -314,6 +314,9 @@ def test_mouse_alone(page: Page) -> None:
     page.find("save-class").click()  # refused where it can be changed
     assert page.find("edit-key").get_property("validationMessage") == "This key belongs to wood."
     page.find("edit-name").clear()
+    page.find("edit-name").send_keys("corn")
+    assert page.find("edit-name").get_property("validationMessage") == "There is a class of this name already."
+    page.find("edit-name").clear()
     page.find("edit-name").send_keys("barley")
     page.find("edit-key").clear()
     page.find("edit-key").send_keys("b")
@@ -653,14 +656,22 @@ def test_everything_fits_on_a_laptop_and_on_a_tablet_in_both_ways(make: Callable
 def test_the_focus_is_not_behind_what_stays_in_place(make: Callable[..., Page]) -> None:
     page = make(*[f"class {number}" for number in range(30)])
     page.asked()
+    page.size(1280, 577)
+    page.until(lambda: page.driver.execute_script("return innerHeight") == 577)
     script = """
-      const button = document.querySelector('[data-testid="class-9"]');
-      document.querySelector("aside").scrollTop = 1e6;
-      button.focus();
+      const button = document.activeElement;
       const box = button.getBoundingClientRect();
-      return document.elementFromPoint(box.left + 5, box.top + 5).closest("button") === button;
+      const there = document.elementFromPoint(box.left + 5, box.top + 5);
+      return [button.dataset.testid, there?.closest("button") === button];
     """
-    assert page.driver.execute_script(script)
+    page.driver.execute_script("arguments[0].focus()", page.find("tab-labels"))
+    seen = []
+    for _ in range(63):  # back through the list, upwards
+        page.chord(Keys.SHIFT, Keys.TAB)
+        name, is_seen = page.driver.execute_script(script)
+        if name is not None and name.startswith("class-"):
+            seen.append((name, is_seen))
+    assert seen == [(f"class-{number}", True) for number in range(30, 0, -1)]
 
 
 def test_accuracy_check_is_blind_and_ends_with_a_report(page: Page) -> None:
@@ -668,6 +679,15 @@ def test_accuracy_check_is_blind_and_ends_with_a_report(page: Page) -> None:
         page.answer()
     page.until(lambda: page.serving.session.map is not None and page.find("layer-map").is_enabled())
     page.until(lambda: "The model says" in page.text("guess"))
+    marked = """
+      const [[row, column], scene] = [arguments[0], document.getElementById("scene")];
+      const { left, top, scale } = scene.dataset;
+      const at = (place, from) => Math.round((place + 0.5 - from) * scale);
+      const marks = [...scene.querySelectorAll("canvas")].at(-1).getContext("2d");
+      return marks.getImageData(at(column, left), at(row, top), 1, 1).data[3];
+    """
+    shown = [pixel for pixel in page.given() if page.driver.execute_script(marked, divmod(pixel, WIDTH))]
+    assert len(shown) == len(page.given())
     for size in ("6", "9"):  # the first one is stopped
         page.find("assess").click()
         page.find("sample").clear()
@@ -679,6 +699,7 @@ def test_accuracy_check_is_blind_and_ends_with_a_report(page: Page) -> None:
     page.until(lambda: page.text("assess") == "Check 0 / 9")
     # Nor are one's own labels shown, which may lie on what is asked.
     assert not page.find("layer-map").is_enabled() and not page.find("layer-labels").is_enabled()
+    page.until(lambda: not any(page.driver.execute_script(marked, divmod(pixel, WIDTH)) for pixel in shown))
     labels = page.given()
     for number in range(9):
         pixel = page.asked()

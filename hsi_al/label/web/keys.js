@@ -53,7 +53,7 @@ const SHIFTED = "&é\"'(-è_çà"; // what French keyboards give where others gi
 /** The name of a key: on keyboards with digits behind Shift (French), or without Latin letters, what is at its place elsewhere. */
 function named(event) {
   const { key, code } = event;
-  const third = event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || event.getModifierState("AltGraph");
+  const third = event.altKey || event.ctrlKey || event.metaKey || event.shiftKey;
   const digit = /^Digit(\d)$/.exec(code)?.[1];
   if (digit && !third && key.length === 1 && SHIFTED.includes(key)) return digit;
   const letter = /^Key([A-Z])$/.exec(code)?.[1];
