@@ -658,6 +658,7 @@ def test_the_focus_is_not_behind_what_stays_in_place(make: Callable[..., Page]) 
     page.asked()
     page.size(1280, 577)
     page.until(lambda: page.driver.execute_script("return innerHeight") == 577)
+    assert page.driver.execute_script("return document.documentElement.scrollHeight") == 577  # one scroll bar, not two
     script = """
       const button = document.activeElement;
       const box = button.getBoundingClientRect();
