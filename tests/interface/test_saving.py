@@ -3,6 +3,7 @@
 import csv
 import json
 from functools import partial
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +263,21 @@ def test_nothing_half_written_stays(tiny: hsi_al.Scene, tmp_path: Path, monkeypa
             experiment.save(tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
     assert hsi_al.load_run(experiment.save(tmp_path / "run")).title.startswith("tiny, lda, margin")
+
+
+def test_a_checkout_that_is_not_installed_has_a_version(
+    tiny: hsi_al.Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str) -> str:
+        if name == "hsi_al":
+            raise PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr("hsi_al.active.meta.version", version)
+    experiment = hsi_al.Experiment(tiny, learner="lda", **NUMBERS)
+    experiment.step()
+    meta = json.loads((experiment.save(tmp_path / "run") / "meta.json").read_text())
+    assert meta["versions"]["hsi_al"] == hsi_al.__version__ and meta["versions"]["torch"] == "1"
 
 
 def test_a_function_of_ones_own_gives_its_name(tiny: hsi_al.Scene, tmp_path: Path) -> None:

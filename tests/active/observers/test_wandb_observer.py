@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hsi_al.active.experiment import Experiment
 from hsi_al.active.observers.wandb_observer import WandbObserver, has_key, resolved_mode
 from hsi_al.active.run_directory import RunDirectory
+from hsi_al.cli.composition import composed
 from tests.conftest import CommandLine, tiny_arrays, unfinish
 from tests.test_run import TINY_RUN
 
@@ -97,6 +99,32 @@ def test_a_multirun_gives_a_run_each_and_a_continued_one_replays_its_rows(
         found = records(file)
         assert found["run"][0]["run_id"] == ids[0]
         assert [record["item"]["al/labels"] for record in found["history"]] == [12, 16, 20, 20]
+
+
+def test_only_seeds_and_folds_of_one_method_share_group_and_job_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hsi_al.active.observers.wandb_observer.wandb_observer", lambda about, *_: about)
+
+    def of(
+        method: str, split: str = "split.kind=fields", folder: str = "few-fields", swept: str = ""
+    ) -> tuple[str, str]:
+        config = composed(["dataset=indian_pines", "protocol=few", "split=fields", "acquisition=margin", split])[0]
+        parts = SimpleNamespace(method=method, records=None, scene=SimpleNamespace(class_names={}))
+        path = Path("outputs/a", folder, swept, "seed=0")
+        run: Any = SimpleNamespace(config=config, parts=parts, path=path, meta=SimpleNamespace(wandb_id="x"))
+        about: Any = Experiment.in_wandb(run)
+        return about.group, about.job_type
+
+    plain = of("vote")
+    assert plain == ("main indian_pines few-fields", "vote margin")
+    assert of("vote", "split.fold=2", "few-fields-fold=2") == plain
+    other = [
+        of("lda"),
+        of("vote", "split.guard=16", "few-fields-guard=16"),
+        of("vote", "split.new_ground=0.5", "few-fields-new_ground=0.5"),
+        of("vote", swept="protocol.query_size=5"),
+        of("vote", swept="protocol.query_size=20"),
+    ]
+    assert len({plain, *other}) == 6
 
 
 @pytest.mark.slow
