@@ -34,7 +34,7 @@ IGNORED = (
     "trainer.profile",
     "trainer.predict_batch_size",
 )
-# Further keys that change no accuracy of a method.
+# Further keys that change no accuracy of a method; apart, since the digests of asking runs (`asked_by`) count them.
 OF_MAPS = ("map.", "protocol.full_map")
 # Keys that are named where they are set, as acquisition wrappers are.
 NAMED = ("protocol.labels_from", "protocol.labels_at", "split.new_ground")
